@@ -1,0 +1,35 @@
+"""The nonlinear converter: any ascending thresholds and any levels."""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from cimemu.adc.base import Circuit, ConverterBase, Vector
+
+
+class NonlinearAdc(ConverterBase):
+    """`code = number of thresholds <= psum`; the value that goes on is `levels[code]` (spec section 1)."""
+
+    model: Literal["nonlinear"] = "nonlinear"
+    circuit: Circuit = Field("ramp", description="sar, flash or ramp: decides the cycles of one conversion")
+    thresholds: Annotated[Vector, Field(description="2^bits - 1 ascending psums: one vector, or [row blocks][column blocks or converted columns] of vectors")]
+    levels: Annotated[Vector, Field(description="2^bits values, one a code; same nesting as thresholds or one vector")]
+
+    @model_validator(mode="after")
+    def _counts_and_order(self) -> "NonlinearAdc":
+        for vector in _vectors(self.thresholds):
+            if len(vector) != 2**self.bits - 1:
+                raise ValueError(f"{len(vector)} thresholds given, a {self.bits}-bit converter needs 2^bits - 1 = {2**self.bits - 1}")
+            if bool(np.any(np.diff(np.asarray(vector, dtype=np.float64)) < 0)):
+                raise ValueError(f"thresholds {vector} must ascend")
+        for vector in _vectors(self.levels):
+            if len(vector) != 2**self.bits:
+                raise ValueError(f"{len(vector)} levels given, a {self.bits}-bit converter needs 2^bits = {2**self.bits}")
+        return self
+
+
+def _vectors(nested: Any) -> list[list[float]]:
+    if nested and isinstance(nested[0], list):
+        return [vector for row in nested for vector in row]
+    return [nested]

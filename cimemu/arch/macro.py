@@ -1,0 +1,172 @@
+"""The macro: one crossbar with its drivers, converters and shift-add (spec section 1)."""
+
+from math import ceil
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from cimemu.adc import Adc, IdealAdc
+from cimemu.spec import Spec
+
+
+class Cell(Spec):
+    """One memory cell of the array."""
+
+    bits: int = Field(1, ge=1, le=4, description="bits stored in one cell; levels are 0 .. 2^bits - 1")
+    kind: Literal["current", "charge", "digital"] = Field(
+        "current", description="what a column sums: current (RRAM, FeFET), charge (SRAM capacitors) or digital (adder tree)"
+    )
+    fraction_bits: int = Field(
+        7, ge=0, le=14, description="a non-ideal level is rounded once to a multiple of 2^-fraction_bits"
+    )
+
+
+class Weight(Spec):
+    """How a weight is stored in cells and how its slices come together again."""
+
+    bits: int = Field(ge=1, le=9, description="weight width in bits")
+    encoding: Literal["offset", "twos_complement", "differential", "binary"] = Field(
+        "offset", description="what the cells of a weight hold (spec section 1)"
+    )
+    subtract: Literal["digital", "analog"] = Field(
+        "digital", description="differential: plus minus minus after the ADC (digital) or before it (analog)"
+    )
+    combine: Literal["digital", "analog"] = Field(
+        "digital", description="weight slices are weighed after the ADC (digital) or before one conversion (analog)"
+    )
+    correction: Literal["digital", "reference_column"] = Field(
+        "digital", description="sum of inputs for offset and binary: an exact adder, or one more converted all-ones column"
+    )
+
+
+class Input(Spec):
+    """How an input value reaches the wordlines."""
+
+    bits: int = Field(ge=1, le=9, description="input width in bits")
+    signed: bool = Field(False, description="two's complement inputs; needs dac_bits = 1")
+    dac_bits: int = Field(1, ge=1, le=9, description="input bits driven in one slice")
+    dac: Literal["voltage", "pulse"] = Field("voltage", description="a slice is one level, or a train of pulses")
+
+
+class Timing(Spec):
+    """Cycles of one macro operation's steps (spec section 3)."""
+
+    wordline_cycles: int = Field(1, ge=0, description="cycles to raise the wordlines of one group and slice")
+    sample_cycles: int = Field(1, ge=0, description="cycles until the columns are sampled")
+    shift_add_cycles: int = Field(1, ge=0, description="cycles of the last shift-add, once an operation")
+    overlap: bool = Field(False, description="ping-pong sample-and-hold: drive the next slice while this one is converted")
+    skip_zero_slices: bool = Field(False, description="a (group, slice) whose inputs are all zero is not converted")
+    skip_cycles: int = Field(1, ge=0, description="cycles of a skipped (group, slice)")
+
+    @model_validator(mode="after")
+    def _drive_takes_time(self) -> "Timing":
+        if self.wordline_cycles + self.sample_cycles < 1:
+            raise ValueError("wordline_cycles + sample_cycles = 0, must be >= 1")
+        return self
+
+
+class MacroMapping(Spec):
+    """How matrices are cut into macros."""
+
+    rows: Literal["dense", "whole_kernels"] = Field(
+        "dense", description="row blocks of `rows` rows, or of whole input channels so that no kernel straddles two arrays"
+    )
+    groups: Literal["block_diagonal", "separate"] = Field(
+        "block_diagonal", description="grouped convolutions: several groups in one macro and one raise, or one each"
+    )
+
+
+class Macro(Spec):
+    """One compute-in-memory macro. `Macro.model_validate({...})` takes the mapping of the YAML."""
+
+    rows: int = Field(ge=1, le=65536, description="wordlines")
+    columns: int = Field(ge=1, le=65536, description="bitlines")
+    active_rows: int | None = Field(None, ge=1, description="wordlines raised together; default: rows")
+    columns_per_adc: int = Field(8, ge=1, description="neighbouring columns that share one converter")
+    cell: Cell = Field(default_factory=Cell, description="the cell")
+    weight: Weight = Field(description="weight width and encoding")
+    input: Input = Field(description="input width and DAC")
+    adc: Adc = Field(default_factory=IdealAdc, description="the converter: ideal, linear or nonlinear")
+    accumulator_bits: int | None = Field(
+        None, ge=2, le=63, description="width of the signed shift-add accumulator; none: wide enough"
+    )
+    accumulator_overflow: Literal["error", "saturate", "wrap"] = Field(
+        "error", description="what happens where a running sum leaves the accumulator"
+    )
+    timing: Timing = Field(default_factory=Timing, description="cycles of the steps")
+    mapping: MacroMapping = Field(default_factory=MacroMapping, description="how matrices are cut")
+
+    @field_validator("adc", mode="before")
+    @classmethod
+    def _adc_by_name(cls, value: Any) -> Any:
+        """`adc: ideal` is short for `adc: {model: ideal}`."""
+        return {"model": value} if isinstance(value, str) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _active_rows_default(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("active_rows") is None and "rows" in data:
+            return {**data, "active_rows": data["rows"]}
+        return data
+
+    @model_validator(mode="after")
+    def _rules(self) -> "Macro":
+        weight, cell = self.weight, self.cell
+        if self.raised_rows > self.rows:
+            raise ValueError(f"active_rows = {self.active_rows}, must be <= rows = {self.rows}")
+        if weight.encoding == "twos_complement" and cell.bits != 1:
+            raise ValueError(f"encoding twos_complement with cell.bits = {cell.bits}, needs cell.bits = 1")
+        if weight.encoding == "differential" and weight.bits < 2:
+            raise ValueError("encoding differential with weight.bits = 1, needs weight.bits >= 2")
+        if weight.encoding == "binary" and (weight.bits != 1 or cell.bits != 1):
+            raise ValueError(
+                f"encoding binary with weight.bits = {weight.bits}, cell.bits = {cell.bits}, needs 1 and 1"
+            )
+        if weight.subtract == "analog" and weight.encoding != "differential":
+            raise ValueError(f"subtract analog with encoding {weight.encoding}, needs encoding differential")
+        if weight.correction == "reference_column" and weight.encoding not in ("offset", "binary"):
+            raise ValueError(
+                f"correction reference_column with encoding {weight.encoding}, only offset and binary need one"
+            )
+        if self.input.signed and self.input.dac_bits != 1:
+            raise ValueError(f"signed inputs with dac_bits = {self.input.dac_bits}, need dac_bits = 1")
+        if self.columns_per_output > self.columns:
+            raise ValueError(
+                f"columns = {self.columns}, one output needs {self.columns_per_output} (weight.bits, cell.bits, encoding)"
+            )
+        return self
+
+    @property
+    def raised_rows(self) -> int:
+        """Wordlines raised together."""
+        return self.rows if self.active_rows is None else self.active_rows
+
+    @property
+    def input_slices(self) -> int:
+        """`I = ceil(input.bits / dac_bits)`."""
+        return ceil(self.input.bits / self.input.dac_bits)
+
+    @property
+    def weight_slices(self) -> int:
+        """S, the slices of one weight (of one polarity for differential)."""
+        stored = self.weight.bits - 1 if self.weight.encoding == "differential" else self.weight.bits
+        return ceil(stored / self.cell.bits)
+
+    @property
+    def columns_per_output(self) -> int:
+        """Physical columns of one output."""
+        return self.weight_slices * (2 if self.weight.encoding == "differential" else 1)
+
+    @property
+    def conversions_per_output(self) -> int:
+        """Conversions of one output in one (group, slice): its columns, less what is combined before the ADC."""
+        slices = 1 if self.weight.combine == "analog" else self.weight_slices
+        return slices * (2 if self.weight.encoding == "differential" and self.weight.subtract == "digital" else 1)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of one macro."""
+        return self.columns // self.columns_per_output
+
+
+__all__ = ["Cell", "Input", "Macro", "MacroMapping", "Timing", "Weight"]

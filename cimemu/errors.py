@@ -1,0 +1,21 @@
+"""Every error cimemu raises on purpose: one line that names the value, the rule and the remedy."""
+
+
+class CimemuError(Exception):
+    """Base of all cimemu errors; the command line prints it in one line and ends with status 2."""
+
+
+class ArchError(CimemuError):
+    """An architecture file, preset or override is wrong."""
+
+
+class WorkloadError(CimemuError):
+    """A network, workload, data file or an operator in it is wrong or not supported."""
+
+
+class MappingError(CimemuError):
+    """The network and the chip do not fit together."""
+
+
+class TraceError(CimemuError):
+    """A trace file is missing, not whole, or not a trace."""
