@@ -1,0 +1,54 @@
+"""Output stages: an exact accumulator becomes the layer's output tensor, by a named rounding rule."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class OutputStage:
+    """Base of the stages; `apply` takes int64 (or float64) accumulators `[..., channels_out]`."""
+
+    def apply(self, accumulators: NDArray[np.generic]) -> NDArray[np.generic]:
+        """The output values, same shape."""
+        raise TypeError(f"{type(self).__name__} has no rule")
+
+
+@dataclass(frozen=True, eq=False)
+class Fp32HalfEven(OutputStage):
+    """ONNX Runtime's rule: `clip(rint(float32(acc) * multiplier) + zero_point, low, high)`.
+
+    `multiplier` is float32, one value or one per output channel: `float32(float32(s_x * s_w) / s_y)`.
+    """
+
+    multiplier: NDArray[np.float32]
+    zero_point: int
+    low: int
+    high: int
+    dtype: str
+
+    def apply(self, accumulators: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Requantised integers of `dtype`."""
+        scaled = np.rint(accumulators.astype(np.float32) * self.multiplier)
+        return np.clip(scaled + np.float32(self.zero_point), self.low, self.high).astype(self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class ToFloat(OutputStage):
+    """The accumulator as float32: `float32(acc) * scale`, for outputs that the source graph leaves in float."""
+
+    scale: NDArray[np.float32]
+
+    def apply(self, accumulators: NDArray[np.generic]) -> NDArray[np.generic]:
+        """float32 values."""
+        return accumulators.astype(np.float32) * self.scale
+
+
+@dataclass(frozen=True, eq=False)
+class Accumulator(OutputStage):
+    """The accumulator itself (ConvInteger, MatMulInteger): int32."""
+
+    def apply(self, accumulators: NDArray[np.generic]) -> NDArray[np.generic]:
+        """int32 values."""
+        return accumulators.astype(np.int32)

@@ -1,0 +1,37 @@
+"""The network: an ordered list of layers over named tensors, float or integer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cimemu.adc import Adc
+from cimemu.layer.base import Array, Layer, TensorType
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Layers in topological order; every tensor is a runtime tensor (in `types`) or a constant.
+
+    `inputs` and `outputs` name runtime tensors; all of them are batch-first. `converters` holds per-layer
+    converter parameters by layer name (they replace the arch's own). `qdq` is, for a lowered integer
+    network, the QuantizeLinear / DequantizeLinear graph it came from: the form that is exported and that
+    other runtimes execute.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    constants: Mapping[str, Array]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    types: Mapping[str, TensorType]
+    converters: Mapping[str, Adc] = field(default_factory=dict)
+    qdq: "Network | None" = None
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether convolutions and products have been lowered to macro layers."""
+        return any(layer.on_macros for layer in self.layers)
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the graph holds quantised tensors (QDQ, or lowered already)."""
+        return self.is_integer or any(layer.op in ("QuantizeLinear", "DequantizeLinear") for layer in self.layers)
