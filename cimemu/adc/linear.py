@@ -14,7 +14,12 @@ class LinearAdc(ConverterBase):
 
     model: Literal["linear"] = "linear"
     circuit: Circuit = Field("sar", description="sar, flash or ramp: decides the cycles of one conversion")
-    lsb: Annotated[Grid, Field(description="psum units per code: one value, [row blocks][column blocks], or [row blocks][converted columns]")] = 1.0
+    lsb: Annotated[
+        Grid,
+        Field(
+            description="psum units per code: one value, [row blocks][column blocks], or [row blocks][converted columns]"
+        ),
+    ] = 1.0
     zero: Annotated[Grid, Field(description="psum at code 0; shapes as lsb")] = 0.0
 
     @model_validator(mode="after")
@@ -23,7 +28,9 @@ class LinearAdc(ConverterBase):
             raise ValueError(f"lsb = {self.lsb} must be > 0 everywhere")
         return self
 
-    def references(self, lsb: NDArray[np.float64], zero: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def references(
+        self, lsb: NDArray[np.float64], zero: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Thresholds [..., 2^bits - 1] and levels [..., 2^bits] for given lsb and zero of any equal shape."""
         k = np.arange(2**self.bits, dtype=np.float64)
         levels = zero[..., None] + k * lsb[..., None]

@@ -13,19 +13,30 @@ class NonlinearAdc(ConverterBase):
 
     model: Literal["nonlinear"] = "nonlinear"
     circuit: Circuit = Field("ramp", description="sar, flash or ramp: decides the cycles of one conversion")
-    thresholds: Annotated[Vector, Field(description="2^bits - 1 ascending psums: one vector, or [row blocks][column blocks or converted columns] of vectors")]
-    levels: Annotated[Vector, Field(description="2^bits values, one a code; same nesting as thresholds or one vector")]
+    thresholds: Annotated[
+        Vector,
+        Field(
+            description="2^bits - 1 ascending psums: one vector, or [row blocks][column blocks or converted columns] of vectors"
+        ),
+    ]
+    levels: Annotated[
+        Vector, Field(description="2^bits values, one a code; same nesting as thresholds or one vector")
+    ]
 
     @model_validator(mode="after")
     def _counts_and_order(self) -> "NonlinearAdc":
         for vector in _vectors(self.thresholds):
             if len(vector) != 2**self.bits - 1:
-                raise ValueError(f"{len(vector)} thresholds given, a {self.bits}-bit converter needs 2^bits - 1 = {2**self.bits - 1}")
+                raise ValueError(
+                    f"{len(vector)} thresholds given, a {self.bits}-bit converter needs 2^bits - 1 = {2**self.bits - 1}"
+                )
             if bool(np.any(np.diff(np.asarray(vector, dtype=np.float64)) < 0)):
                 raise ValueError(f"thresholds {vector} must ascend")
         for vector in _vectors(self.levels):
             if len(vector) != 2**self.bits:
-                raise ValueError(f"{len(vector)} levels given, a {self.bits}-bit converter needs 2^bits = {2**self.bits}")
+                raise ValueError(
+                    f"{len(vector)} levels given, a {self.bits}-bit converter needs 2^bits = {2**self.bits}"
+                )
         return self
 
 

@@ -14,7 +14,8 @@ class Cell(Spec):
 
     bits: int = Field(1, ge=1, le=4, description="bits stored in one cell; levels are 0 .. 2^bits - 1")
     kind: Literal["current", "charge", "digital"] = Field(
-        "current", description="what a column sums: current (RRAM, FeFET), charge (SRAM capacitors) or digital (adder tree)"
+        "current",
+        description="what a column sums: current (RRAM, FeFET), charge (SRAM capacitors) or digital (adder tree)",
     )
     fraction_bits: int = Field(
         7, ge=0, le=14, description="a non-ideal level is rounded once to a multiple of 2^-fraction_bits"
@@ -32,10 +33,12 @@ class Weight(Spec):
         "digital", description="differential: plus minus minus after the ADC (digital) or before it (analog)"
     )
     combine: Literal["digital", "analog"] = Field(
-        "digital", description="weight slices are weighed after the ADC (digital) or before one conversion (analog)"
+        "digital",
+        description="weight slices are weighed after the ADC (digital) or before one conversion (analog)",
     )
     correction: Literal["digital", "reference_column"] = Field(
-        "digital", description="sum of inputs for offset and binary: an exact adder, or one more converted all-ones column"
+        "digital",
+        description="sum of inputs for offset and binary: an exact adder, or one more converted all-ones column",
     )
 
 
@@ -45,7 +48,9 @@ class Input(Spec):
     bits: int = Field(ge=1, le=9, description="input width in bits")
     signed: bool = Field(False, description="two's complement inputs; needs dac_bits = 1")
     dac_bits: int = Field(1, ge=1, le=9, description="input bits driven in one slice")
-    dac: Literal["voltage", "pulse"] = Field("voltage", description="a slice is one level, or a train of pulses")
+    dac: Literal["voltage", "pulse"] = Field(
+        "voltage", description="a slice is one level, or a train of pulses"
+    )
 
 
 class Timing(Spec):
@@ -54,8 +59,12 @@ class Timing(Spec):
     wordline_cycles: int = Field(1, ge=0, description="cycles to raise the wordlines of one group and slice")
     sample_cycles: int = Field(1, ge=0, description="cycles until the columns are sampled")
     shift_add_cycles: int = Field(1, ge=0, description="cycles of the last shift-add, once an operation")
-    overlap: bool = Field(False, description="ping-pong sample-and-hold: drive the next slice while this one is converted")
-    skip_zero_slices: bool = Field(False, description="a (group, slice) whose inputs are all zero is not converted")
+    overlap: bool = Field(
+        False, description="ping-pong sample-and-hold: drive the next slice while this one is converted"
+    )
+    skip_zero_slices: bool = Field(
+        False, description="a (group, slice) whose inputs are all zero is not converted"
+    )
     skip_cycles: int = Field(1, ge=0, description="cycles of a skipped (group, slice)")
 
     @model_validator(mode="after")
@@ -69,10 +78,12 @@ class MacroMapping(Spec):
     """How matrices are cut into macros."""
 
     rows: Literal["dense", "whole_kernels"] = Field(
-        "dense", description="row blocks of `rows` rows, or of whole input channels so that no kernel straddles two arrays"
+        "dense",
+        description="row blocks of `rows` rows, or of whole input channels so that no kernel straddles two arrays",
     )
     groups: Literal["block_diagonal", "separate"] = Field(
-        "block_diagonal", description="grouped convolutions: several groups in one macro and one raise, or one each"
+        "block_diagonal",
+        description="grouped convolutions: several groups in one macro and one raise, or one each",
     )
 
 
@@ -161,7 +172,9 @@ class Macro(Spec):
     def conversions_per_output(self) -> int:
         """Conversions of one output in one (group, slice): its columns, less what is combined before the ADC."""
         slices = 1 if self.weight.combine == "analog" else self.weight_slices
-        return slices * (2 if self.weight.encoding == "differential" and self.weight.subtract == "digital" else 1)
+        return slices * (
+            2 if self.weight.encoding == "differential" and self.weight.subtract == "digital" else 1
+        )
 
     @property
     def outputs(self) -> int:

@@ -1,0 +1,120 @@
+"""The chip: tiles of macros, buffers, interconnect, digital unit and off-chip memory (spec sections 3 and 4)."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from cimemu.arch.macro import Macro
+from cimemu.cost.schema import Costs
+from cimemu.spec import Spec
+
+
+class Buffer(Spec):
+    """An on-chip memory with a finite size and bandwidth."""
+
+    size_kib: float = Field(gt=0, description="capacity in KiB")
+    read_bits_per_cycle: int = Field(256, ge=1, description="read bandwidth of one port")
+    write_bits_per_cycle: int = Field(256, ge=1, description="write bandwidth of one port")
+    ports: int = Field(1, ge=1, description="accesses served at the same time")
+
+
+class Interconnect(Spec):
+    """What joins the tiles, the global buffer and the digital unit."""
+
+    kind: Literal["bus", "mesh"] = Field("mesh", description="one shared bus, or a 2-D mesh with XY routing")
+    bits_per_cycle: int = Field(256, ge=1, description="width of the bus or of one link")
+    hop_cycles: int = Field(1, ge=0, description="router latency of one hop")
+
+
+class DigitalUnit(Spec):
+    """The unit that runs everything that is not a matrix product."""
+
+    lanes: int = Field(64, ge=1, description="elementary operations per cycle")
+    startup_cycles: int = Field(2, ge=0, description="latency of one batch of operations")
+
+
+class OffChip(Spec):
+    """Memory outside the chip: the images, and what does not fit."""
+
+    bits_per_cycle: int = Field(128, ge=1, description="bandwidth")
+    latency_cycles: int = Field(20, ge=0, description="latency of one access")
+
+
+class Programming(Spec):
+    """Writing weights into cells."""
+
+    row_write_cycles: int = Field(10, ge=1, description="cycles to write (and verify) one row of one macro")
+    nonvolatile: bool = Field(True, description="cells keep their levels without power and wear out")
+    endurance_writes: float = Field(1e8, gt=0, description="writes a cell survives")
+
+
+class Tile(Spec):
+    """A group of macros around one input and one output buffer."""
+
+    macros: int = Field(8, ge=1, description="macros of one tile")
+    input_buffer: Buffer = Field(
+        default_factory=lambda: Buffer(size_kib=16),
+        description="holds the rows of inputs that the macros need",
+    )
+    output_buffer: Buffer = Field(
+        default_factory=lambda: Buffer(size_kib=4),
+        description="holds finished output rows until they have left",
+    )
+    adder_lanes: int = Field(64, ge=1, description="partial sums added per cycle by the tile accumulator")
+
+
+class Chip(Spec):
+    """The whole chip."""
+
+    tiles: int = Field(16, ge=1, description="tiles of the chip")
+    interconnect: Interconnect = Field(default_factory=Interconnect, description="bus or mesh")
+    global_buffer: Buffer = Field(
+        default_factory=lambda: Buffer(size_kib=1024, ports=2), description="feature maps between layers"
+    )
+    digital: DigitalUnit = Field(default_factory=DigitalUnit, description="the digital unit")
+    offchip: OffChip = Field(default_factory=OffChip, description="off-chip memory")
+
+
+class ChipMapping(Spec):
+    """How a network is placed on the chip."""
+
+    share_macros: bool = Field(
+        True, description="several small blocks may share a macro, on converter boundaries"
+    )
+    max_replicas: int = Field(
+        1, ge=1, description="copies of a busy layer where macros are left over; 1: none"
+    )
+
+
+class Arch(Spec):
+    """One architecture file."""
+
+    name: str = Field(description="short name, as in the file name")
+    title: str = Field("", description="one line for `cimemu list`")
+    source: str = Field(description="where the numbers come from")
+    clock_ns: float = Field(gt=0, description="length of a cycle")
+    schedule: Literal["layer_by_layer", "pipelined"] = Field(
+        "layer_by_layer", description="a layer after the other, or as soon as its window of rows is there"
+    )
+    allow_reprogram: bool = Field(False, description="non-volatile cells may be rewritten during a run")
+    chip: Chip = Field(default_factory=Chip, description="tiles, interconnect, digital unit, memory")
+    tile: Tile = Field(default_factory=Tile, description="macros and buffers of a tile")
+    macro: Macro = Field(description="the crossbar macro")
+    programming: Programming = Field(default_factory=Programming, description="writing of cells")
+    mapping: ChipMapping = Field(default_factory=ChipMapping, description="placement on the chip")
+    costs: Costs = Field(
+        default_factory=Costs, description="energy per event, area and leakage per component"
+    )
+
+    @model_validator(mode="after")
+    def _digital_cells_need_no_adc(self) -> "Arch":
+        if self.macro.cell.kind == "digital" and self.macro.adc.model != "ideal":
+            raise ValueError(
+                f"macro.cell.kind = digital with macro.adc.model = {self.macro.adc.model}, needs adc: ideal"
+            )
+        return self
+
+    @property
+    def macros(self) -> int:
+        """Macros of the chip."""
+        return self.chip.tiles * self.tile.macros

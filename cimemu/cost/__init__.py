@@ -1,0 +1,1 @@
+"""Cost models: what one event on a component costs, and the area and leakage of an instance."""

@@ -1,0 +1,92 @@
+"""The cost table of an architecture file: energy per event, area and leakage per component instance."""
+
+from pydantic import Field
+
+from cimemu.spec import Spec
+
+
+class Component(Spec):
+    """One component: what an event on it costs, and what an instance of it occupies and leaks."""
+
+    energy_pj: float = Field(0.0, ge=0, description="energy of one event")
+    area_um2: float = Field(0.0, ge=0, description="area of one instance")
+    leakage_uw: float = Field(0.0, ge=0, description="leakage power of one instance")
+    energy_scale: float = Field(1.0, gt=0, description="calibration factor on energy_pj")
+    area_scale: float = Field(1.0, gt=0, description="calibration factor on area_um2")
+    source: str = Field("", description="where the numbers come from")
+
+
+class AdcRow(Spec):
+    """One point of a converter table."""
+
+    bits: int = Field(ge=1, description="resolution")
+    energy_pj: float = Field(ge=0, description="energy of one conversion")
+    area_um2: float = Field(ge=0, description="area of one converter")
+
+
+class AdcCost(Spec):
+    """Converter costs by resolution and circuit."""
+
+    sar: tuple[AdcRow, ...] = Field((), description="SAR converters by resolution, log-linear in between")
+    extrapolate: bool = Field(False, description="allow resolutions outside the table (log-linear)")
+    comparator: Component = Field(
+        default_factory=Component,
+        description="one comparison: flash costs 2^bits - 1 of them (and as many comparators), ramp the same in steps",
+    )
+    leakage_uw: float = Field(0.0, ge=0, description="leakage power of one converter")
+    energy_scale: float = Field(1.0, gt=0, description="calibration factor on the energies")
+    area_scale: float = Field(1.0, gt=0, description="calibration factor on the areas")
+    source: str = Field("", description="where the numbers come from")
+
+
+def _zero() -> Component:
+    return Component()
+
+
+class Costs(Spec):
+    """Every price of the chip; the counter each one multiplies stands in `cimemu.tally`."""
+
+    adc: AdcCost = Field(default_factory=AdcCost, description="one conversion; instance: converter")
+    sample_hold: Component = Field(default_factory=_zero, description="one sampled column; instance: column")
+    reference_switch: Component = Field(
+        default_factory=_zero, description="references switched between columns"
+    )
+    wordline: Component = Field(
+        default_factory=_zero, description="one pulse on one wordline (DAC and driver); instance: wordline"
+    )
+    cell: Component = Field(
+        default_factory=_zero, description="one raised cell per pulse, level 0 included; instance: cell"
+    )
+    cell_level: Component = Field(
+        default_factory=_zero, description="more per pulse and level of a raised cell"
+    )
+    shift_add: Component = Field(default_factory=_zero, description="one shift-add; instance: converter")
+    correction_adder: Component = Field(
+        default_factory=_zero, description="one input added for sum_k x; instance: macro"
+    )
+    psum_adder: Component = Field(
+        default_factory=_zero, description="one partial sum added in the tile; instance: adder lane"
+    )
+    input_register: Component = Field(
+        default_factory=_zero, description="one bit latched at the wordlines; instance: bit"
+    )
+    output_register: Component = Field(
+        default_factory=_zero, description="one bit out of the accumulators; instance: bit"
+    )
+    tile_buffer: Component = Field(
+        default_factory=_zero, description="one bit read or written; instance: KiB"
+    )
+    global_buffer: Component = Field(
+        default_factory=_zero, description="one bit read or written; instance: KiB"
+    )
+    interconnect: Component = Field(
+        default_factory=_zero, description="one bit over one hop; instance: router"
+    )
+    digital: Component = Field(default_factory=_zero, description="one elementary operation; instance: lane")
+    scale_multiplier: Component = Field(
+        default_factory=_zero, description="one multiplication by a converter scale"
+    )
+    offchip: Component = Field(
+        default_factory=_zero, description="one bit over the chip's edge; instance: interface"
+    )
+    programming: Component = Field(default_factory=_zero, description="one cell written")

@@ -1,0 +1,87 @@
+"""The plan: a value-free program that values (compute) and time (timing) both interpret.
+
+A layer on macros is cut into units (pieces raised together), a unit into row blocks x column blocks;
+each (unit, row block, column block) is one `Block` in one macro. A macro operation is one input vector
+(output position) on one block. `block.index` is the block's number inside its layer.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.arch.schema import Arch
+from cimemu.layer.base import TensorType
+from cimemu.layer.macro_layer import Geometry
+from cimemu.mapping.layout import Layout, Unit
+
+
+@dataclass(frozen=True)
+class Block:
+    """The piece of a layer's weight matrix in one macro."""
+
+    index: int
+    unit: int
+    row_block: int
+    col_block: int
+    rows_used: int
+    columns_used: int  # converted columns, without a reference column
+    physical_columns: int  # bitlines occupied
+    cells: int  # cells that hold weights (off-block cells of a packed grouped convolution left out)
+    op_cycles: int  # nothing skipped
+
+
+@dataclass(frozen=True)
+class Placed:
+    """One copy of one block in one macro: replica r serves output positions p with p mod R == r."""
+
+    layer: int
+    block: int
+    replica: int
+    macro: int
+    first_column: int
+    phase: int
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One layer of the program; `geometry`, units, layouts and blocks are empty off macros."""
+
+    index: int
+    name: str
+    op: str
+    inputs: tuple[int, ...]  # producing layers, -1 = the network's input
+    phase: int
+    geometry: Geometry | None
+    units: tuple[Unit, ...]
+    layouts: tuple[Layout, ...]
+    blocks: tuple[Block, ...]
+    replicas: int
+    input_types: tuple[TensorType, ...]
+    output_types: tuple[TensorType, ...]
+    digital_ops: int
+
+    @property
+    def on_macros(self) -> bool:
+        """Whether the layer runs on macros."""
+        return self.geometry is not None
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one image."""
+        return 0 if self.geometry is None else self.geometry.macs
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole program on one chip."""
+
+    arch: Arch
+    network: str
+    layers: tuple[LayerPlan, ...]
+    placed: tuple[Placed, ...]
+    phases: int
+    macros_used: int
+    utilization: float  # weight-holding cells / cells of the macros used
+    macro_cells: NDArray[np.int64]  # [phases, macros] cells that hold weights
+    writes_per_cell: float  # in one run beyond the first programming: 0 where everything fits
