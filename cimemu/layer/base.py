@@ -11,6 +11,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.errors import WorkloadError
+
 Array = NDArray[np.generic]
 
 
@@ -52,5 +54,12 @@ class Layer:
         raise TypeError(f"{type(self).__name__} does not run on the digital unit")
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
-        """Elementary lane operations of one image on the digital unit; never 0 (no operator is free)."""
+        """Elementary lane operations of one image on the digital unit; never 0 (no operator is free).
+
+        `inputs` are the types of all inputs in order; a constant is given with its whole shape.
+        """
         return max(1, sum(t.elements for t in outputs))
+
+    def error(self, message: str) -> WorkloadError:
+        """A WorkloadError that names this layer and its operator; `message` says value, rule and remedy."""
+        return WorkloadError(f"node '{self.name}' ({self.op}): {message}")

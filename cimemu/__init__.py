@@ -1,0 +1,64 @@
+"""cimemu: a cycle-level, bit-exact emulator of compute-in-memory crossbar hardware.
+
+The names below are the public interface; each is imported when it is first used, so that
+`import cimemu` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Arch": "cimemu.arch.schema",
+    "ArchError": "cimemu.errors",
+    "CimemuError": "cimemu.errors",
+    "Macro": "cimemu.arch.macro",
+    "MappingError": "cimemu.errors",
+    "Network": "cimemu.workload.network",
+    "TraceError": "cimemu.errors",
+    "WorkloadError": "cimemu.errors",
+    "calibrate_converters": "cimemu.quantize",
+    "list_archs": "cimemu.arch.load",
+    "list_workloads": "cimemu.workload.manifest",
+    "load_arch": "cimemu.arch.load",
+    "load_network": "cimemu.importer",
+    "load_workload": "cimemu.workload.manifest",
+    "make_plan": "cimemu.mapping.place",
+    "mvm": "cimemu.compute.macro",
+    "op_cycles": "cimemu.timing.op_cycles",
+    "open_trace": "cimemu.trace.read",
+    "quantize": "cimemu.quantize",
+    "run": "cimemu.emulate",
+    "save_onnx": "cimemu.exporter",
+}
+
+__all__ = ["__version__", *sorted(_PUBLIC)]
+
+if TYPE_CHECKING:
+    from cimemu.arch.load import list_archs, load_arch
+    from cimemu.arch.macro import Macro
+    from cimemu.arch.schema import Arch
+    from cimemu.compute.macro import mvm
+    from cimemu.errors import ArchError, CimemuError, MappingError, TraceError, WorkloadError
+    from cimemu.exporter import save_onnx
+    from cimemu.importer import load_network
+    from cimemu.mapping.place import make_plan
+    from cimemu.quantize import calibrate_converters, quantize
+    from cimemu.emulate import run
+    from cimemu.timing.op_cycles import op_cycles
+    from cimemu.trace.read import open_trace
+    from cimemu.workload.manifest import list_workloads, load_workload
+    from cimemu.workload.network import Network
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'cimemu' has no attribute {name!r}")
+    value = getattr(import_module(_PUBLIC[name]), name)
+    globals()[name] = value  # the submodule of the same name (run) must not shadow the function
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

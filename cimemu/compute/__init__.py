@@ -1,0 +1,1 @@
+"""What the values are: weights in cells, inputs on wordlines, psums through converters, layer by layer."""

@@ -1,0 +1,155 @@
+"""After the converters: levels, shift-add over weight slices and row blocks, and the encoding's correction."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.compute.paths import Sums, codes_of
+from cimemu.compute.program import Matrix
+from cimemu.compute.references import References
+
+
+def combined(sums: Sums, matrix: Matrix, held: NDArray[np.int64] | None) -> NDArray[np.generic]:
+    """y before the correction [P, N]: `lsb * A + zero * Z` in ascending (row block, column) order.
+
+    In int64 where all levels are integers, else in float64 with every product and sum rounded by itself (no
+    fused multiply-add). `held` are accumulators of limited width, which are the result where they are given.
+    """
+    if held is not None:
+        return held
+    points = len(sums.by_column)
+    outputs, weight = matrix.layout.outputs, matrix.columns.weight
+    if matrix.references is None:
+        total = (sums.by_column.sum(axis=1).reshape(points, outputs, -1) * weight).sum(axis=2)
+        return total if matrix.cells is None else _ideal_float(sums, matrix)
+    if matrix.integer_result:
+        whole = np.zeros((points, outputs), dtype=np.int64)
+        for block, references in enumerate(matrix.references):
+            values = sums.by_column[:, block]
+            if references.lsb is not None and references.zero is not None:
+                values = values * references.lsb.astype(np.int64)
+                values = values + sums.weights[:, block, None] * references.zero.astype(np.int64)
+            whole += (values.reshape(points, outputs, -1) * weight).sum(axis=2)
+        return whole
+    y = np.zeros((points, outputs), dtype=np.float64)
+    per_output = len(weight)
+    for block, references in enumerate(matrix.references):
+        for v in range(per_output):
+            columns = np.arange(v, outputs * per_output, per_output)
+            y = y + _level_sum(sums, block, columns, int(weight[v]), references)
+    return y
+
+
+def _ideal_float(sums: Sums, matrix: Matrix) -> NDArray[np.float64]:
+    """Ideal converter on fixed-point cells: exact sums, scaled by a power of two, added in ascending order."""
+    points, outputs, per_output = len(sums.by_column), matrix.layout.outputs, len(matrix.columns.weight)
+    y = np.zeros((points, outputs), dtype=np.float64)
+    for block in range(sums.by_column.shape[1]):
+        for v in range(per_output):
+            y = y + sums.by_column[:, block, v::per_output] * int(matrix.columns.weight[v]) / matrix.unit
+    return y
+
+
+def _level_sum(
+    sums: Sums, block: int, columns: NDArray[np.int64], weight: int, references: References
+) -> NDArray[np.float64]:
+    """One converted column's `lsb * A + zero * Z`, or the sum of level x A over ascending distinct levels."""
+    if references.lsb is not None and references.zero is not None:
+        lsb = references.lsb if references.uniform else references.lsb[columns]
+        zero = references.zero if references.uniform else references.zero[columns]
+        a = sums.by_column[:, block, columns] * weight
+        z = (sums.weights[:, block] * weight)[:, None]
+        return lsb * a + zero * z
+    assert sums.by_code is not None
+    return levels_times_counts(sums.by_code[:, block, columns] * weight, references, columns)
+
+
+def levels_times_counts(
+    counts: NDArray[np.int64], references: References, columns: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Sum over ascending distinct levels of level x (integer sum of its codes); counts [P, columns, codes]."""
+    total = np.zeros(counts.shape[:2], dtype=np.float64)
+    for number, column in enumerate(columns):
+        levels = references.levels[0 if references.uniform else column]
+        part = np.zeros(len(counts), dtype=np.float64)
+        for level in np.unique(levels):
+            part = part + level * counts[:, number, levels == level].sum(axis=1)
+        total[:, number] = part
+    return total
+
+
+def correction(
+    y: NDArray[np.generic], x: NDArray[np.generic], masked: NDArray[np.generic], matrix: Matrix
+) -> NDArray[np.generic]:
+    """The encoding's correction: `y - 2^(b-1) * sum_k x` (offset), `2 * y - sum_k x` (binary)."""
+    encoding = matrix.macro.weight.encoding
+    if encoding not in ("offset", "binary"):
+        return y
+    total = _reference_sums(masked, matrix) if matrix.has_reference_column else _exact_sums(x, matrix)
+    if encoding == "binary":
+        return 2 * y - total
+    return y - 2 ** (matrix.macro.weight.bits - 1) * total
+
+
+def _exact_sums(x: NDArray[np.generic], matrix: Matrix) -> NDArray[np.int64]:
+    """sum_k x over the rows of each output's group: [P, 1], or [P, N] for packed grouped convolutions."""
+    if matrix.row_group is None or matrix.out_group is None:
+        return x.sum(axis=1, dtype=np.int64)[:, None]
+    groups = int(matrix.out_group.max()) + 1
+    sums = np.stack([x[:, matrix.row_group == group].sum(axis=1, dtype=np.int64) for group in range(groups)], axis=1)
+    return sums[:, matrix.out_group]
+
+
+def _reference_sums(masked: NDArray[np.generic], matrix: Matrix) -> NDArray[np.generic]:
+    """sum_k x from converted all-ones columns [P, N]; each macro's own, by the references of its last column."""
+    macro, layout = matrix.macro, matrix.layout
+    per_output, dac = macro.conversions_per_output, macro.input.dac_bits
+    out_group = np.zeros(layout.outputs, dtype=np.int64) if matrix.out_group is None else matrix.out_group
+    row_group = np.zeros(layout.rows, dtype=np.int64) if matrix.row_group is None else matrix.row_group
+    result = np.zeros((len(masked), layout.outputs), dtype=np.int64 if matrix.integer_result else np.float64)
+    for start, stop in layout.col_blocks:
+        last = np.array([stop * per_output - 1])
+        for group in np.unique(out_group[start:stop]):
+            served = np.flatnonzero(out_group[start:stop] == group) + start
+            total: NDArray[np.generic] = np.zeros(len(masked), dtype=result.dtype)
+            for block in range(len(layout.row_blocks)):
+                total = total + _reference_block(masked, matrix, block, last, row_group == group, dac)
+            result[:, served] = total[:, None]
+    return result
+
+
+def _reference_block(
+    masked: NDArray[np.generic], matrix: Matrix, block: int, last: NDArray[np.int64], rows: NDArray[np.bool_], dac: int
+) -> NDArray[np.generic]:
+    """One macro's reference column over its groups and slices: `lsb * A + zero * Z` [P]."""
+    skipping = matrix.macro.timing.skip_zero_slices
+    points = len(masked)
+    total = np.zeros(points, dtype=np.int64)
+    weights = np.zeros(points, dtype=np.int64)
+    by_code = None
+    for g in np.flatnonzero(matrix.block_of == block):
+        span = slice(matrix.starts[g], matrix.stops[g])
+        for i, weight in enumerate(matrix.slice_weights):
+            pieces = (masked[:, span] >> (i * dac)) & (2**dac - 1)
+            on = pieces.any(axis=1) if skipping else np.ones(points, dtype=np.bool_)
+            psum = pieces[:, rows[span]].sum(axis=1, dtype=np.int64) * matrix.unit
+            weights += weight * on
+            if matrix.references is None:
+                total += weight * psum
+                continue
+            codes = codes_of(psum[:, None], matrix, block, last)[:, 0]
+            total += weight * codes * on
+            if matrix.references[block].lsb is None:
+                by_code = np.zeros((points, 1, 2 ** matrix.references[block].bits), np.int64) if by_code is None else by_code
+                by_code[np.arange(points), 0, codes] += weight * on
+    if matrix.references is None:
+        return total if matrix.cells is None else total / matrix.unit
+    references = matrix.references[block]
+    if references.lsb is not None and references.zero is not None:
+        index = 0 if references.uniform else int(last[0])
+        lsb, zero = references.lsb[index], references.zero[index]
+        if matrix.integer_result:
+            return int(lsb) * total + int(zero) * weights
+        return lsb * total + zero * weights
+    assert by_code is not None
+    value = levels_times_counts(by_code, references, np.array([0]) if references.uniform else last)[:, 0]
+    return value.astype(np.int64) if matrix.integer_result else value

@@ -1,0 +1,139 @@
+"""Weights into cell levels, and cell levels into what each conversion sees (spec section 1, weight slices)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.arch.macro import Macro
+from cimemu.errors import ArchError, WorkloadError
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """The physical columns of one output, and how conversions are made of them.
+
+    Conversion v sees `sum_s mix[v, s] * psum of physical column s`, and its value counts `weight[v]`.
+    """
+
+    mix: NDArray[np.int64]  # [conversions per output, columns per output]
+    weight: NDArray[np.int64]  # [conversions per output]
+
+
+def weight_range(macro: Macro) -> tuple[int, int]:
+    """Smallest and largest weight that the encoding stores (binary: -1 and 1, nothing between)."""
+    bits = macro.weight.bits
+    if macro.weight.encoding == "binary":
+        return -1, 1
+    if macro.weight.encoding == "differential":
+        return -(2 ** (bits - 1)) + 1, 2 ** (bits - 1) - 1
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+
+def input_range(macro: Macro) -> tuple[int, int]:
+    """Smallest and largest input."""
+    bits = macro.input.bits
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if macro.input.signed else (0, 2**bits - 1)
+
+
+def checked_weights(w: NDArray[np.generic], macro: Macro, inside: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+    """`w` [K, N] as int64; WorkloadError naming the first value outside the encoding's range.
+
+    `inside` [K, N] marks the entries that are weights (off-block entries of a packed grouped convolution are not).
+    """
+    w = np.asarray(w)
+    if w.ndim != 2 or w.dtype.kind not in "iub" or 0 in w.shape:
+        raise WorkloadError(f"weights: {w.dtype} of shape {w.shape}, must be integers [K, N] with K, N >= 1")
+    low, high = weight_range(macro)
+    wide = w.astype(np.int64)
+    bad = (wide < low) | (wide > high)
+    rule = f"{low} .. {high}"
+    if macro.weight.encoding == "binary":
+        bad |= wide == 0
+        rule = "-1 or 1"
+    if inside is not None:
+        bad &= inside
+    if bad.any():
+        k, n = (int(i) for i in np.argwhere(bad)[0])
+        raise WorkloadError(
+            f"weight w[{k}, {n}] = {wide[k, n]}, must be {rule} "
+            f"(encoding {macro.weight.encoding}, weight.bits = {macro.weight.bits}); use more weight.bits"
+        )
+    return wide
+
+
+def checked_inputs(x: NDArray[np.generic], macro: Macro, rows: int) -> NDArray[np.generic]:
+    """`x` [P, K] as uint8 (unsigned, <= 8 bits) or int16; WorkloadError naming the first value out of range."""
+    x = np.asarray(x)
+    if x.ndim != 2 or x.dtype.kind not in "iub":
+        raise WorkloadError(f"inputs: {x.dtype} of shape {x.shape}, must be integers [P, K]")
+    if x.shape[1] != rows:
+        raise WorkloadError(f"inputs: shape {x.shape} has K = {x.shape[1]}, the weights have K = {rows}")
+    low, high = input_range(macro)
+    if x.size and (int(x.min()) < low or int(x.max()) > high):
+        p, k = (int(i) for i in np.argwhere((x < low) | (x > high))[0])
+        raise WorkloadError(
+            f"input x[{p}, {k}] = {x[p, k]}, must be {low} .. {high} "
+            f"(input.bits = {macro.input.bits}, signed = {str(macro.input.signed).lower()}); use more input.bits"
+        )
+    return np.ascontiguousarray(x, dtype=np.int16 if macro.input.signed or macro.input.bits > 8 else np.uint8)
+
+
+def cell_levels(w: NDArray[np.int64], macro: Macro, inside: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    """levels[k, n * columns_per_output + s] is the integer held in the cell; off-block cells hold 0."""
+    bits, cell = macro.weight.bits, macro.cell.bits
+    slices = macro.weight_slices
+    encoding = macro.weight.encoding
+    if encoding == "differential":
+        stored = [np.maximum(w, 0), np.maximum(-w, 0)]
+    elif encoding == "offset":
+        stored = [w + 2 ** (bits - 1)]
+    elif encoding == "twos_complement":
+        stored = [w & (2**bits - 1)]
+    else:
+        stored = [(w + 1) // 2]
+    levels = np.stack([(part >> (s * cell)) & (2**cell - 1) for part in stored for s in range(slices)], axis=2)
+    if inside is not None:
+        levels *= inside[:, :, None]
+    return levels.reshape(w.shape[0], -1).astype(np.uint8)
+
+
+def columns_of(macro: Macro) -> Columns:
+    """How the physical columns of one output become conversions, from encoding, combine and subtract."""
+    slices, cell = macro.weight_slices, macro.cell.bits
+    place = 2 ** (cell * np.arange(slices, dtype=np.int64))
+    if macro.weight.encoding == "twos_complement":
+        place[-1] = -place[-1]
+    one = np.eye(slices, dtype=np.int64)
+    if macro.weight.combine == "analog":
+        mix, weight = place[None, :], np.ones(1, dtype=np.int64)
+    else:
+        mix, weight = one, place
+    if macro.weight.encoding != "differential":
+        return Columns(mix=mix, weight=weight)
+    if macro.weight.subtract == "analog":
+        return Columns(mix=np.concatenate([mix, -mix], axis=1), weight=weight)
+    zero = np.zeros_like(mix)
+    return Columns(
+        mix=np.block([[mix, zero], [zero, mix]]),
+        weight=np.concatenate([weight, -weight]),
+    )
+
+
+def fixed_point_levels(cells: NDArray[np.floating], macro: Macro, shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Effective levels [K, physical columns] rounded once to multiples of 2^-fraction_bits, times 2^fraction_bits."""
+    cells = np.asarray(cells, dtype=np.float64)
+    if cells.shape != shape:
+        raise ArchError(f"cells: shape {cells.shape}, must be [K, N * columns_per_output] = {list(shape)}")
+    if not np.isfinite(cells).all():
+        r, c = (int(i) for i in np.argwhere(~np.isfinite(cells))[0])
+        raise ArchError(f"cells[{r}, {c}] = {cells[r, c]}, an effective level must be finite")
+    return np.rint(cells * 2.0**macro.cell.fraction_bits).astype(np.int64)
+
+
+def input_slice_weights(macro: Macro) -> NDArray[np.int64]:
+    """Place value of every input slice; the last counts negative for signed inputs."""
+    weights = 2 ** (macro.input.dac_bits * np.arange(macro.input_slices, dtype=np.int64))
+    if macro.input.signed:
+        weights[-1] = -weights[-1]
+    return weights

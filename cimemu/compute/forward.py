@@ -1,0 +1,135 @@
+"""A whole network on macros: every layer in order, outputs and what was counted on the way."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.adc import Adc
+from cimemu.arch.macro import Macro
+from cimemu.compute.matrix import CellSource, LayerMatrix
+from cimemu.errors import WorkloadError
+from cimemu.events import Counter
+from cimemu.layer.base import Array
+from cimemu.layer.macro_layer import MacroLayer
+from cimemu.workload.network import Network
+
+BUDGET_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What one batch of images gave."""
+
+    tensors: Mapping[str, Array]  # the network's outputs and the tensors asked for, [images, *shape]
+    counts: NDArray[np.int64]  # [images, layers, len(Counter)]
+    nonzero: Mapping[int, tuple[NDArray[np.bool_], ...]]  # by layer index, per unit [images * positions, groups, I]
+    paths: Mapping[str, frozenset[str]]  # by macro layer name: which kernels ran
+
+
+class Emulator:
+    """A lowered network with its weights written into macros, ready for images."""
+
+    def __init__(
+        self,
+        network: Network,
+        macro: Macro,
+        *,
+        path: str = "auto",
+        threads: int | None = None,
+        budget_bytes: int = BUDGET_BYTES,
+        adcs: Mapping[str, Adc] | None = None,
+        cells: Mapping[str, CellSource] | None = None,
+    ) -> None:
+        """Write every macro layer's weights.
+
+        `path` "auto" may use an exact integer product where it is proven equal, "packed" never does.
+        `adcs` (default: the network's own) and `cells` give converters and effective cell levels by layer name.
+        """
+        if not network.is_integer:
+            raise WorkloadError(
+                f"network {network.name}: has no integer layers, quantise it first: cimemu.quantize(network, arch, calibration=x)"
+            )
+        self.network, self.macro = network, macro
+        self.path, self.threads, self.budget_bytes = path, threads, budget_bytes
+        chosen = network.converters if adcs is None else adcs
+        self.matrices = {
+            layer.name: LayerMatrix(
+                layer, macro, adc=chosen.get(layer.name), cells=None if cells is None else cells.get(layer.name)
+            )
+            for layer in network.layers
+            if isinstance(layer, MacroLayer)
+        }
+        self.last_use = _last_uses(network)
+
+    @property
+    def macro_layers(self) -> list[MacroLayer]:
+        """The layers that run on macros, in order."""
+        return [matrix.layer for matrix in self.matrices.values()]
+
+    def run(self, inputs: Sequence[Array], keep: frozenset[str] = frozenset()) -> Batch:
+        """One batch: `inputs` in the order of `network.inputs`, `keep` names tensors to return beside the outputs."""
+        network = self.network
+        images = _checked_images(network, inputs)
+        values: dict[str, Array] = dict(network.constants)
+        values.update(zip(network.inputs, inputs))
+        counts = np.zeros((images, len(network.layers), len(Counter)), dtype=np.int64)
+        nonzero: dict[int, tuple[NDArray[np.bool_], ...]] = {}
+        paths: dict[str, frozenset[str]] = {}
+        kept = keep | set(network.outputs)
+        for index, layer in enumerate(network.layers):
+            arrays = [values[name] for name in layer.inputs if name]
+            if isinstance(layer, MacroLayer):
+                result = self.matrices[layer.name].run(
+                    arrays[0], path=self.path, threads=self.threads, budget_bytes=self.budget_bytes
+                )
+                counts[:, index] = result.counts
+                paths[layer.name] = result.paths
+                if result.nonzero:
+                    nonzero[index] = result.nonzero
+                outputs: tuple[Array, ...] = (_finish(layer, result.accumulators),)
+            else:
+                outputs = layer.forward(arrays)
+            values.update(zip(layer.outputs, outputs))
+            for name in layer.inputs:
+                if self.last_use.get(name) == index and name not in kept:
+                    values.pop(name, None)
+        tensors = {name: values[name] for name in values if name in kept}
+        return Batch(tensors=tensors, counts=counts, nonzero=nonzero, paths=paths)
+
+
+def _finish(layer: MacroLayer, accumulators: NDArray[np.generic]) -> Array:
+    """Output stage and the tensor's own layout."""
+    geometry = layer.geometry
+    finished = layer.stage.apply(accumulators)
+    images = finished.shape[0]
+    if layer.layout == "nchw":
+        finished = finished.transpose(0, 2, 1)
+        finished = finished.reshape(images, geometry.channels_out, geometry.height_out, geometry.width_out)
+    return np.ascontiguousarray(finished).reshape(images, *layer.output_type.shape)
+
+
+def _last_uses(network: Network) -> dict[str, int]:
+    """Index of the last layer that reads a runtime tensor."""
+    return {
+        name: index for index, layer in enumerate(network.layers) for name in layer.inputs if name in network.types
+    }
+
+
+def _checked_images(network: Network, inputs: Sequence[Array]) -> int:
+    """Number of images; WorkloadError where an input has another shape or type than the network takes."""
+    if len(inputs) != len(network.inputs):
+        raise WorkloadError(f"network {network.name}: {len(inputs)} inputs given, takes {len(network.inputs)}")
+    for name, array in zip(network.inputs, inputs):
+        want = network.types[name]
+        if tuple(array.shape[1:]) != want.shape or array.ndim != len(want.shape) + 1:
+            raise WorkloadError(
+                f"network {network.name}: input {name} has shape {tuple(array.shape)}, "
+                f"must be [images, {', '.join(map(str, want.shape))}]"
+            )
+        if str(array.dtype) != want.dtype:
+            raise WorkloadError(f"network {network.name}: input {name} is {array.dtype}, must be {want.dtype}")
+        if len(array) != len(inputs[0]):
+            raise WorkloadError(f"network {network.name}: inputs of {len(array)} and {len(inputs[0])} images")
+    return len(inputs[0])

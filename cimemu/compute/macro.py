@@ -1,0 +1,209 @@
+"""The macro's values: `mvm`, and matrices programmed once and run on many inputs (spec section 1)."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.adc import Adc
+from cimemu.arch.macro import Macro
+from cimemu.compute.combine import combined, correction
+from cimemu.compute.counts import count_activity
+from cimemu.compute.encode import checked_inputs
+from cimemu.compute.naive import mvm_naive
+from cimemu.compute.paths import (
+    clip_rule,
+    driven_steps,
+    exact_is_proven,
+    exact_product,
+    masked_inputs,
+    sum_packed,
+    sum_steps,
+)
+from cimemu.compute.program import Matrix, write_matrix
+from cimemu.errors import CimemuError
+from cimemu.mapping.layout import Layout
+
+PATHS = ("auto", "packed", "fixed", "exact", "naive")
+CHUNK_BYTES = 1 << 21  # sums of one chunk of inputs stay in the second-level cache
+
+
+@dataclass(frozen=True, eq=False)
+class MvmResult:
+    """What a matrix product on macros gives.
+
+    `y` int64 or float64 [P, N]; `conversions` column conversions; `codes` uint16
+    [P, groups in all row blocks, I, N * conversions per output] (65535: skipped) or None; `counts` int64
+    [images, len(Counter)]; `nonzero` bool [P, groups, I] where zero slices are skipped, else None; `path` names
+    the kernels that ran.
+    """
+
+    y: NDArray[np.generic]
+    conversions: int
+    codes: NDArray[np.uint16] | None
+    counts: NDArray[np.int64]
+    nonzero: NDArray[np.bool_] | None
+    path: str
+
+
+class Programmed:
+    """A weight matrix in the cells of as many macros as it takes."""
+
+    def __init__(self, matrix: Matrix) -> None:
+        """Wrap a written matrix (`program` makes it)."""
+        self.matrix = matrix
+        self.rule = clip_rule(matrix)
+        self.proven = exact_is_proven(matrix)
+
+    def run(
+        self,
+        x: NDArray[np.generic],
+        *,
+        codes: bool = False,
+        images: int = 1,
+        path: str = "auto",
+        threads: int | None = None,
+    ) -> MvmResult:
+        """`x` int [P, K], P = images * positions, image-major. WorkloadError for inputs out of range."""
+        matrix = self.matrix
+        checked = checked_inputs(x, matrix.macro, matrix.layout.rows)
+        chosen = self._choose(path, codes)
+        skipping = matrix.macro.timing.skip_zero_slices
+        masked = masked_inputs(checked, matrix)
+        nonzero = driven_steps(masked, matrix) if skipping else None
+        out = None
+        if codes and matrix.references is not None:
+            slices, columns = matrix.macro.input_slices, matrix.seen.shape[1]
+            out = np.empty((len(checked), matrix.layout.groups, slices, columns), dtype=np.uint16)
+        if chosen == "naive":
+            naive = mvm_naive(
+                checked,
+                matrix.weights,
+                matrix.macro,
+                matrix.layout,
+                adc=matrix.adc,
+                cells=matrix.cells,
+                row_group=matrix.row_group,
+                out_group=matrix.out_group,
+            )
+            y = naive.y
+            out = naive.codes if out is not None else None
+        elif chosen == "exact":
+            y = exact_product(checked, matrix)
+        else:
+            y = self._in_chunks(checked, masked, chosen, out, threads)
+        counts = count_activity(
+            checked,
+            max(1, images),
+            matrix.macro,
+            matrix.layout,
+            row_levels=matrix.row_levels,
+            used_columns=matrix.layout.outputs * matrix.macro.columns_per_output + matrix.reference_columns,
+            reference_columns=matrix.reference_columns,
+            switches=matrix.switches,
+            nonzero=nonzero,
+        )
+        from cimemu.events import Counter
+
+        return MvmResult(
+            y=y,
+            conversions=int(counts[:, Counter.CONVERSIONS].sum()),
+            codes=out,
+            counts=counts,
+            nonzero=nonzero,
+            path=chosen,
+        )
+
+    def _choose(self, path: str, codes: bool) -> str:
+        """The path that runs; CimemuError where a forced one does not apply."""
+        if path not in PATHS:
+            raise CimemuError(f"path = {path!r}, must be one of {', '.join(PATHS)}")
+        if path == "auto":
+            if self.proven and not codes:
+                return "exact"
+            return "packed" if self.matrix.packed is not None else "fixed"
+        if path == "packed" and self.matrix.packed is None:
+            return "fixed"  # bit-serial as well: cells that no plane of words can hold
+        if path == "exact" and (codes or not self.proven):
+            raise CimemuError("path = exact: not proven equal for this macro (a psum may clip), or codes asked for; use auto")
+        return path
+
+    def _in_chunks(
+        self,
+        x: NDArray[np.generic],
+        masked: NDArray[np.generic],
+        path: str,
+        out: NDArray[np.uint16] | None,
+        threads: int | None,
+    ) -> NDArray[np.generic]:
+        """All inputs, a cache-sized chunk at a time, on `threads` threads; every chunk is independent."""
+        matrix = self.matrix
+        kind = np.int64 if matrix.integer_result else np.float64
+        y = np.empty((len(x), matrix.layout.outputs), dtype=kind)
+        per_point = 8 * matrix.seen.shape[1] * (len(matrix.layout.row_blocks) + 1)
+        if matrix.references is not None and matrix.references[0].lsb is None and not matrix.integer_result:
+            per_point *= 2 ** matrix.references[0].bits
+        step = max(1, min(4096, CHUNK_BYTES // per_point))
+        fused = path == "packed" and self.rule is not None and out is None and matrix.macro.accumulator_bits is None
+
+        def one(first: int) -> None:
+            part = slice(first, first + step)
+            running = None
+            if fused:
+                assert self.rule is not None
+                sums = sum_packed(masked[part], matrix, self.rule)
+            else:
+                sums, running = sum_steps(
+                    masked[part],
+                    matrix,
+                    packed=path == "packed",
+                    codes_out=None if out is None else out[part],
+                    first_point=first,
+                )
+            held = running if matrix.integer_result else None
+            y[part] = correction(combined(sums, matrix, held), x[part], masked[part], matrix)
+
+        firsts = range(0, len(x), step)
+        if threads is None or threads == 1 or len(firsts) < 2:
+            for first in firsts:
+                one(first)
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(one, firsts))
+        return y
+
+
+def program(
+    w: NDArray[np.generic],
+    macro: Macro,
+    *,
+    layout: Layout | None = None,
+    row_group: NDArray[np.int64] | None = None,
+    out_group: NDArray[np.int64] | None = None,
+    adc: Adc | None = None,
+    cells: NDArray[np.floating] | None = None,
+) -> Programmed:
+    """Write integer weights `w` [K, N] into cells; see `cimemu.compute.program.write_matrix` for the options."""
+    return Programmed(
+        write_matrix(w, macro, layout=layout, row_group=row_group, out_group=out_group, adc=adc, cells=cells)
+    )
+
+
+def mvm(
+    x: NDArray[np.generic],
+    w: NDArray[np.generic],
+    macro: Macro,
+    codes: bool = False,
+    *,
+    path: str = "auto",
+    cells: NDArray[np.floating] | None = None,
+    threads: int | None = None,
+) -> MvmResult:
+    """`x` int [P, K] times `w` int [K, N] as `macro` computes it, bit for bit (spec section 1).
+
+    `codes=True` also returns every converter's code. `cells` [K, N * columns_per_output] are effective cell levels
+    (real numbers, rounded once to multiples of 2^-fraction_bits) in the place of the ideal ones. `path` forces one
+    of packed, fixed, exact, naive; all give the same bytes. Raises WorkloadError or ArchError.
+    """
+    return program(w, macro, cells=cells).run(x, codes=codes, path=path, threads=threads)

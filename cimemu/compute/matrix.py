@@ -1,0 +1,174 @@
+"""One layer's matrix on macros: weights into cells, windows onto wordlines, psums into accumulators."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.adc import Adc
+from cimemu.arch.macro import Macro
+from cimemu.compute.macro import Programmed, program
+from cimemu.errors import CimemuError, MappingError
+from cimemu.events import Counter
+from cimemu.kernels.im2col import im2col
+from cimemu.layer.macro_layer import MacroLayer
+from cimemu.mapping.layout import Unit, make_layout, make_units
+
+CellSource = Sequence[NDArray[np.float64]] | None
+
+
+@dataclass(frozen=True, eq=False)
+class MatrixResult:
+    """Accumulators of a batch and what happened on the way."""
+
+    accumulators: NDArray[np.generic]  # [images, positions, channels_out], int64, or float64 where levels are no integers
+    counts: NDArray[np.int64]  # [images, len(Counter)]
+    nonzero: tuple[NDArray[np.bool_], ...]  # per unit [images * positions, groups, I]; empty unless slices are skipped
+    paths: frozenset[str]  # which kernels ran
+
+
+class LayerMatrix:
+    """A macro layer with its weights written into cells."""
+
+    def __init__(self, layer: MacroLayer, macro: Macro, *, adc: Adc | None = None, cells: CellSource = None) -> None:
+        """Write `layer`'s weights; `adc` replaces the macro's converter, `cells` gives effective levels per unit.
+
+        Raises MappingError or WorkloadError naming the layer where weights or inputs do not fit the macro.
+        """
+        self.layer, self.macro = layer, macro
+        geometry = layer.geometry
+        self.units: tuple[Unit, ...] = make_units(
+            geometry.groups, geometry.rows_per_group, geometry.outputs_per_group, macro
+        )
+        self.drive_offset = layer.drive_offset(macro.input)
+        stored, shift = layer.stored_weight(macro.weight)
+        self.stored = stored.reshape(geometry.channels_out, geometry.rows_per_group).astype(np.int64)
+        self.weight_zero = layer.weight_zero_point - shift
+        self.programmed: list[Programmed] = []
+        for number, unit in enumerate(self.units):
+            try:
+                layout = make_layout(
+                    unit.row_stop - unit.row_start, unit.out_stop - unit.out_start, macro, geometry.kernel_area
+                )
+                self.programmed.append(
+                    program(
+                        self._unit_matrix(unit),
+                        macro,
+                        layout=layout,
+                        row_group=unit.row_group,
+                        out_group=unit.out_group,
+                        adc=adc,
+                        cells=None if cells is None else cells[number],
+                    )
+                )
+            except CimemuError as error:
+                raise MappingError(f"layer {layer.name}: {error}") from error
+
+    def _unit_matrix(self, unit: Unit) -> NDArray[np.int64]:
+        """w[k, n] of one unit; off-group entries stay 0 and are masked by the unit's groups."""
+        per_group_rows = self.layer.geometry.rows_per_group
+        per_group_outputs = self.layer.geometry.outputs_per_group
+        matrix = np.zeros((unit.row_stop - unit.row_start, unit.out_stop - unit.out_start), dtype=np.int64)
+        for group in range(unit.row_start // per_group_rows, -(-unit.row_stop // per_group_rows)):
+            rows = slice(group * per_group_rows - unit.row_start, (group + 1) * per_group_rows - unit.row_start)
+            outs = slice(group * per_group_outputs, (group + 1) * per_group_outputs)
+            matrix[rows, outs.start - unit.out_start : outs.stop - unit.out_start] = self.stored[outs].T
+        return matrix
+
+    def run(
+        self, quantized: NDArray[np.generic], *, path: str, threads: int | None, budget_bytes: int
+    ) -> MatrixResult:
+        """Accumulators of a batch `quantized` [images, *input shape] of the layer's input dtype."""
+        geometry = self.layer.geometry
+        images = quantized.shape[0]
+        driven = self._drive(quantized)
+        per_image = max(1, geometry.positions * geometry.groups * geometry.rows_per_group)
+        step = int(max(1, min(images, budget_bytes // (16 * per_image))))
+        parts = [self._run_images(driven[b : b + step], path, threads) for b in range(0, images, step)]
+        if len(parts) == 1:
+            return parts[0]
+        nonzero = tuple(np.concatenate(same) for same in zip(*(part.nonzero for part in parts)))
+        return MatrixResult(
+            accumulators=np.concatenate([part.accumulators for part in parts]),
+            counts=np.concatenate([part.counts for part in parts]),
+            nonzero=nonzero,
+            paths=frozenset().union(*(part.paths for part in parts)),
+        )
+
+    def _drive(self, quantized: NDArray[np.generic]) -> NDArray[np.generic]:
+        """What the wordlines are given: `u = q + offset`, [images, channels, height, width], padding included."""
+        geometry, layer = self.layer.geometry, self.layer
+        shape = (quantized.shape[0], geometry.channels_in, geometry.height_in, geometry.width_in)
+        if layer.layout == "rows":
+            quantized = quantized.reshape(shape[0], geometry.height_in, geometry.channels_in)
+            quantized = quantized.transpose(0, 2, 1)
+        elif layer.layout == "nhwc":
+            quantized = quantized.reshape(shape[0], geometry.height_in, geometry.width_in, geometry.channels_in)
+            quantized = quantized.transpose(0, 3, 1, 2)
+        narrow = not self.macro.input.signed and self.macro.input.bits <= 8
+        driven = (quantized.astype(np.int16) + self.drive_offset).reshape(shape)
+        pads = (
+            (0, 0),
+            (0, 0),
+            (geometry.pad_top, geometry.pad_bottom),
+            (geometry.pad_left, geometry.pad_right),
+        )
+        if any(pair != (0, 0) for pair in pads):
+            driven = np.pad(driven, pads, constant_values=layer.input_zero_point + self.drive_offset)
+        if narrow and driven.size and (int(driven.min()) < 0 or int(driven.max()) > 255):
+            narrow = False  # let the macro name the value that is out of range
+        return np.ascontiguousarray(driven, dtype=np.uint8 if narrow else np.int16)
+
+    def _run_images(self, driven: NDArray[np.generic], path: str, threads: int | None) -> MatrixResult:
+        geometry = self.layer.geometry
+        images, positions = driven.shape[0], geometry.positions
+        rows = np.empty((images * positions, geometry.groups * geometry.rows_per_group), dtype=driven.dtype)
+        im2col(
+            driven,
+            (geometry.stride_h, geometry.stride_w),
+            (geometry.dilation_h, geometry.dilation_w),
+            (geometry.kernel_h, geometry.kernel_w),
+            (geometry.height_out, geometry.width_out),
+            0,
+            rows,
+        )
+        counts = np.zeros((images, len(Counter)), dtype=np.int64)
+        blocks: list[NDArray[np.generic]] = []
+        nonzero: list[NDArray[np.bool_]] = []
+        paths: set[str] = set()
+        for x, unit, programmed in self._units(rows):
+            result = programmed.run(x, images=images, path=path, threads=threads)
+            counts += result.counts
+            paths.add(result.path)
+            if result.nonzero is not None:
+                nonzero.append(result.nonzero)
+            blocks.append(self._take_off_zero_points(result.y, x, unit))
+        accumulators = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
+        return MatrixResult(
+            accumulators=accumulators.reshape(images, positions, geometry.channels_out),
+            counts=counts,
+            nonzero=tuple(nonzero),
+            paths=frozenset(paths),
+        )
+
+    def _units(self, rows: NDArray[np.generic]) -> Iterator[tuple[NDArray[np.generic], Unit, Programmed]]:
+        for unit, programmed in zip(self.units, self.programmed):
+            whole = unit.row_start == 0 and unit.row_stop == rows.shape[1]
+            yield rows if whole else np.ascontiguousarray(rows[:, unit.row_start : unit.row_stop]), unit, programmed
+
+    def _take_off_zero_points(
+        self, y: NDArray[np.generic], x: NDArray[np.generic], unit: Unit
+    ) -> NDArray[np.generic]:
+        """`sum (u - zx)(w - zw) + bias` from `y = sum u * w`: the digital unit's corrections, exact in int64."""
+        layer = self.layer
+        outs = slice(unit.out_start, unit.out_stop)
+        input_zero = layer.input_zero_point + self.drive_offset
+        weight_zero = self.weight_zero[outs]
+        constant = layer.bias[outs] - input_zero * self.stored[outs].sum(axis=1)
+        if not weight_zero.any():
+            return y + constant
+        per_group_rows, per_group_outputs = layer.geometry.rows_per_group, layer.geometry.outputs_per_group
+        sums = x.reshape(x.shape[0], -1, per_group_rows).sum(axis=2, dtype=np.int64)
+        input_sums = np.repeat(sums, per_group_outputs, axis=1)
+        return y + constant + weight_zero * (input_zero * per_group_rows - input_sums)

@@ -1,0 +1,256 @@
+"""The macro from its definition, on Python integers: the executable specification of every faster path.
+
+It shares nothing with the fast code but the pydantic models and the layout's geometry.
+"""
+
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.adc import Adc
+from cimemu.arch.macro import Macro
+from cimemu.errors import WorkloadError
+from cimemu.mapping.layout import Layout
+
+
+@dataclass
+class NaiveResult:
+    """What the definition gives."""
+
+    y: NDArray[np.generic]
+    conversions: int
+    codes: NDArray[np.uint16]
+    steps: int  # (group, slice) driven, once per column block
+    skipped: int
+    raised: int  # wordlines raised, once per column block
+    pulses: int  # sum of slice values on them
+    level_pulses: int  # sum of slice value x level over the used cells, in units of 2^-fraction_bits when cells are given
+
+
+def mvm_naive(
+    x: NDArray[np.integer],
+    w: NDArray[np.integer],
+    macro: Macro,
+    layout: Layout,
+    *,
+    adc: Adc | None = None,
+    cells: NDArray[np.int64] | None = None,
+    row_group: NDArray[np.int64] | None = None,
+    out_group: NDArray[np.int64] | None = None,
+) -> NaiveResult:
+    """y, codes and counts of `x [P, K] @ w [K, N]` on `macro`; `cells` are levels times 2^fraction_bits."""
+    adc = macro.adc if adc is None else adc
+    outputs, encoding, cell_bits = layout.outputs, macro.weight.encoding, macro.cell.bits
+    unit = 1 if cells is None else 2**macro.cell.fraction_bits
+    slices, dac = ceil(macro.input.bits / macro.input.dac_bits), macro.input.dac_bits
+    conversions_per_output = macro.conversions_per_output
+    groups_in = [0] if out_group is None else sorted({int(g) for g in out_group})
+    y: list[list[float | int]] = []
+    codes = np.full((len(x), layout.groups, slices, outputs * conversions_per_output), 65535, dtype=np.uint16)
+    result = NaiveResult(np.zeros(0), 0, codes, 0, 0, 0, 0, 0)
+    integer_levels = _all_levels_are_integers(adc)
+    exact = integer_levels and (unit == 1 or adc.model != "ideal")
+
+    def belongs(k: int, n: int) -> bool:
+        return row_group is None or out_group is None or row_group[k] == out_group[n]
+
+    def level(k: int, n: int, s: int) -> int:
+        """Level of the cell at row k, physical column s of output n, times `unit`."""
+        if cells is not None:
+            return int(cells[k, n * macro.columns_per_output + s])
+        if not belongs(k, n):
+            return 0
+        weight = int(w[k, n])
+        if encoding == "offset":
+            stored, place = weight + 2 ** (macro.weight.bits - 1), s
+        elif encoding == "twos_complement":
+            stored, place = weight % 2**macro.weight.bits, s
+        elif encoding == "binary":
+            stored, place = (weight + 1) // 2, 0
+        else:
+            per_polarity = macro.columns_per_output // 2
+            stored = max(weight, 0) if s < per_polarity else max(-weight, 0)
+            place = s % per_polarity
+        return (stored // 2 ** (place * cell_bits)) % 2**cell_bits
+
+    columns = [[[level(k, n, s) for s in range(macro.columns_per_output)] for n in range(outputs)] for k in range(layout.rows)]
+    place_value = [2 ** (s * cell_bits) for s in range(macro.weight_slices)]
+    if encoding == "twos_complement":
+        place_value[-1] *= -1
+
+    def conversion_list(by_column: list[int]) -> list[tuple[int, int]]:
+        """(psum, weight of its value) of every conversion of one output, from its columns' psums."""
+        halves = [by_column]
+        if encoding == "differential":
+            half = len(by_column) // 2
+            halves = [by_column[:half], by_column[half:]]
+            if macro.weight.subtract == "analog":
+                halves = [[plus - minus for plus, minus in zip(*halves)]]
+        made = []
+        for number, half_columns in enumerate(halves):
+            sign = -1 if number == 1 else 1
+            if macro.weight.combine == "analog":
+                made.append((sum(v * p for v, p in zip(place_value, half_columns)), sign))
+            else:
+                made += [(p, sign * v) for v, p in zip(place_value, half_columns)]
+        return made
+
+    correction_factor = {"offset": -(2 ** (macro.weight.bits - 1)), "binary": -1}.get(encoding, 0)
+    sum_factor = 2 if encoding == "binary" else 1
+    use_reference = macro.weight.correction == "reference_column" and correction_factor != 0
+
+    for p in range(len(x)):
+        running: list[int] = [0] * outputs
+        # per (row block, converted column): weighted sums of codes by level
+        sums: dict[tuple[int, int], dict[int, int]] = {}
+        reference_sums: dict[tuple[int, int], dict[int, int]] = {}
+        for g, (block, first, last) in enumerate(layout.group_spans):
+            for i in range(slices):
+                piece = [(int(x[p, k]) >> (i * dac)) % 2**dac for k in range(first, last)]
+                weight_i = 2 ** (i * dac)
+                if macro.input.signed and i == slices - 1:
+                    weight_i = -weight_i
+                if macro.timing.skip_zero_slices and not any(piece):
+                    result.skipped += len(layout.col_blocks)
+                    continue
+                result.steps += len(layout.col_blocks)
+                result.raised += len(layout.col_blocks) * sum(1 for v in piece if v)
+                result.pulses += len(layout.col_blocks) * sum(piece)
+                for n in range(outputs):
+                    by_column = [
+                        sum(v * columns[k][n][s] for k, v in zip(range(first, last), piece))
+                        for s in range(macro.columns_per_output)
+                    ]
+                    result.level_pulses += sum(by_column)
+                    step = 0
+                    for v, (psum, weight_v) in enumerate(conversion_list(by_column)):
+                        column = n * conversions_per_output + v
+                        code, value = _convert(adc, psum, unit, block, column, n, layout, conversions_per_output)
+                        result.conversions += 1
+                        if code is not None:
+                            codes[p, g, i, column] = code
+                        key = psum if code is None else code
+                        tally = sums.setdefault((block, column), {})
+                        tally[key] = tally.get(key, 0) + weight_i * weight_v
+                        counted = value if integer_levels else key
+                        step += int(counted) * weight_i * weight_v
+                    running[n] = _accumulate(running[n], step, macro, p, n)
+                if use_reference:
+                    for start, stop in layout.col_blocks:
+                        for group in groups_in:
+                            served = [n for n in range(start, stop) if out_group is None or out_group[n] == group]
+                            if not served:
+                                continue
+                            ones = [v for k, v in zip(range(first, last), piece) if row_group is None or row_group[k] == group]
+                            psum = sum(ones) * unit
+                            result.level_pulses += psum
+                            column = stop * conversions_per_output - 1
+                            code, _ = _convert(adc, psum, unit, block, column, stop - 1, layout, conversions_per_output)
+                            result.conversions += 1
+                            key = psum if code is None else code
+                            for n in served:
+                                tally = reference_sums.setdefault((block, n), {})
+                                tally[key] = tally.get(key, 0) + weight_i
+        row: list[float | int] = []
+        for n in range(outputs):
+            if macro.accumulator_bits is not None and exact:
+                total: float | int = running[n]
+            else:
+                total = 0 if exact else 0.0
+                for block in range(len(layout.row_blocks)):
+                    for v in range(conversions_per_output):
+                        column = n * conversions_per_output + v
+                        total = total + _value(adc, sums.get((block, column), {}), unit, block, column, n, layout, conversions_per_output)
+            if correction_factor:
+                if use_reference:
+                    extra: float | int = 0 if exact else 0.0
+                    last_column = next(stop for start, stop in layout.col_blocks if start <= n < stop) - 1
+                    for block in range(len(layout.row_blocks)):
+                        column = (last_column + 1) * conversions_per_output - 1
+                        extra = extra + _value(adc, reference_sums.get((block, n), {}), unit, block, column, last_column, layout, conversions_per_output)
+                else:
+                    extra = sum(int(x[p, k]) for k in range(layout.rows) if belongs(k, n))
+                total = sum_factor * total + correction_factor * extra
+            row.append(total)
+        y.append(row)
+    result.y = np.array(y, dtype=np.int64 if exact else np.float64).reshape(len(x), outputs)
+    return result
+
+
+def _all_levels_are_integers(adc: Adc) -> bool:
+    if adc.model == "ideal":
+        return True
+    if adc.model == "linear":
+        parts = [adc.lsb, adc.zero]
+    else:
+        parts = [adc.levels]
+    return bool(all((np.asarray(part, dtype=np.float64) % 1 == 0).all() for part in parts))
+
+
+def _pick(grid: object, block: int, column: int, output: int, layout: Layout, conversions: int) -> object:
+    """The entry of one value, of [row blocks][column blocks] or of [row blocks][converted columns]."""
+    row = grid[block]  # type: ignore[index]
+    if len(row) == layout.outputs * conversions:
+        return row[column]
+    return row[next(b for b, (start, stop) in enumerate(layout.col_blocks) if start <= output < stop)]
+
+
+def _convert(
+    adc: Adc, psum: int, unit: int, block: int, column: int, output: int, layout: Layout, conversions: int
+) -> tuple[int | None, float]:
+    """(code, value) of a psum given in units of 1 / unit."""
+    where = (block, column, output, layout, conversions)
+    if adc.model == "ideal":
+        return None, psum / unit if unit > 1 else psum
+    if adc.model == "linear":
+        lsb = _pick(adc.lsb, *where) if isinstance(adc.lsb, list) else adc.lsb
+        zero = _pick(adc.zero, *where) if isinstance(adc.zero, list) else adc.zero
+        code = sum(1 for k in range(1, 2**adc.bits) if zero + (k - 0.5) * lsb <= psum / unit)  # type: ignore[operator]
+        return code, zero + code * lsb  # type: ignore[operator]
+    thresholds = _pick(adc.thresholds, *where) if isinstance(adc.thresholds[0], list) else adc.thresholds
+    levels = _pick(adc.levels, *where) if isinstance(adc.levels[0], list) else adc.levels
+    code = sum(1 for t in thresholds if t <= psum / unit)  # type: ignore[union-attr]
+    return code, levels[code]  # type: ignore[index]
+
+
+def _value(
+    adc: Adc, tally: dict[int, int], unit: int, block: int, column: int, output: int, layout: Layout, conversions: int
+) -> float | int:
+    """`lsb * A + zero * Z` (linear), one A per distinct level (nonlinear), the exact sum (ideal)."""
+    where = (block, column, output, layout, conversions)
+    if adc.model == "ideal":
+        exact = sum(key * count for key, count in tally.items())
+        return exact / unit if unit > 1 else exact
+    if adc.model == "linear":
+        lsb = _pick(adc.lsb, *where) if isinstance(adc.lsb, list) else adc.lsb
+        zero = _pick(adc.zero, *where) if isinstance(adc.zero, list) else adc.zero
+        a, z = sum(code * count for code, count in tally.items()), sum(tally.values())
+        return lsb * a + zero * z  # type: ignore[operator]
+    levels = _pick(adc.levels, *where) if isinstance(adc.levels[0], list) else adc.levels
+    by_level: dict[float, int] = {}
+    for code, count in tally.items():
+        by_level[levels[code]] = by_level.get(levels[code], 0) + count  # type: ignore[index]
+    total = 0.0
+    for value in sorted(by_level):
+        total = total + value * by_level[value]
+    return total
+
+
+def _accumulate(running: int, step: int, macro: Macro, p: int, n: int) -> int:
+    """The running sum after one (group, slice), held to `accumulator_bits`."""
+    running += step
+    if macro.accumulator_bits is None:
+        return running
+    low, high = -(2 ** (macro.accumulator_bits - 1)), 2 ** (macro.accumulator_bits - 1) - 1
+    if low <= running <= high:
+        return running
+    if macro.accumulator_overflow == "saturate":
+        return min(max(running, low), high)
+    if macro.accumulator_overflow == "wrap":
+        return (running - low) % 2**macro.accumulator_bits + low
+    raise WorkloadError(
+        f"output y[{p}, {n}]: running sum {running}, must be {low} .. {high} "
+        f"(accumulator_bits = {macro.accumulator_bits}); use more bits, or accumulator_overflow saturate or wrap"
+    )

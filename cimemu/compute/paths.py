@@ -1,0 +1,249 @@
+"""The ways from inputs to weighted sums: fused packed words, step by step, or a proven exact product."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.compute.encode import input_range
+from cimemu.compute.program import Matrix
+from cimemu.compute.references import References
+from cimemu.errors import WorkloadError
+from cimemu.kernels.convert import add_by_code, add_weighted, affine_codes, search_codes
+from cimemu.kernels.mvm_packed import packed_psums, sum_codes_clip
+from cimemu.kernels.pack import pack_inputs
+
+Words = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Weighted sums of one chunk of inputs, before levels are applied.
+
+    `by_column` int64 [P, row blocks, converted columns]: sums of codes (linear), values (integer levels of a
+    nonlinear converter) or psums (ideal). `by_code` int64 [P, row blocks, converted columns, codes] replaces it
+    where nonlinear levels are no integers. `weights` int64 [P, row blocks]: the sum of slice weights converted.
+    """
+
+    by_column: NDArray[np.int64]
+    weights: NDArray[np.int64]
+    by_code: NDArray[np.int64] | None = None
+
+
+def masked_inputs(x: NDArray[np.generic], matrix: Matrix) -> NDArray[np.generic]:
+    """Inputs as the unsigned bit patterns that the slices are cut from."""
+    if not matrix.macro.input.signed:
+        return x
+    masked = x.astype(np.int16) & (2**matrix.macro.input.bits - 1)
+    return masked.astype(np.uint8 if matrix.macro.input.bits <= 8 else np.int16)
+
+
+def pack(x: NDArray[np.generic], matrix: Matrix) -> Words:
+    """words [P, groups, slices * dac_bits, words] of inputs [P, K]; bits beyond the input's width are 0."""
+    macro = matrix.macro
+    bits = macro.input_slices * macro.input.dac_bits
+    words_per_group = -(-int((matrix.stops - matrix.starts).max()) // 64)
+    words = np.zeros((len(x), len(matrix.starts), bits, words_per_group), dtype=np.uint64)
+    low = x if x.dtype == np.uint8 else (x & 0xFF).astype(np.uint8)
+    first = np.empty((len(x), len(matrix.starts), min(8, bits), words_per_group), dtype=np.uint64)
+    pack_inputs(low, matrix.starts, matrix.stops, first)
+    words[:, :, : first.shape[2]] = first
+    if x.dtype != np.uint8 and bits > 8:
+        ninth = np.empty((len(x), len(matrix.starts), 1, words_per_group), dtype=np.uint64)
+        pack_inputs(((x >> 8) & 1).astype(np.uint8), matrix.starts, matrix.stops, ninth)
+        words[:, :, 8:9] = ninth
+    return words
+
+
+def driven_steps(x: NDArray[np.generic], matrix: Matrix) -> NDArray[np.bool_]:
+    """nonzero[p, g, i]: whether any input of group g is not zero in slice i."""
+    dac = matrix.macro.input.dac_bits
+    return np.stack(
+        [
+            np.stack([((x[:, a:b] >> (i * dac)) & (2**dac - 1)).any(axis=1) for i in range(matrix.macro.input_slices)], axis=1)
+            for a, b in zip(matrix.starts, matrix.stops)
+        ],
+        axis=1,
+    )
+
+
+def clip_rule(matrix: Matrix) -> tuple[int, int] | None:
+    """(offset, top) where every row block's converter is one addition and one clamp, the same for all columns."""
+    if matrix.packed is None or matrix.packed.shape[1] != 1 or matrix.macro.input.dac_bits != 1:
+        return None
+    if matrix.references is None:
+        return 0, matrix.psum_range[1]
+    rules = set()
+    for affine, references in zip(matrix.affine, matrix.references):
+        if affine is None or not affine.plain:
+            return None
+        rules.add((int(affine.bias[0]), 2**references.bits - 1))
+    return rules.pop() if len(rules) == 1 else None
+
+
+def sum_packed(x: NDArray[np.generic], matrix: Matrix, rule: tuple[int, int]) -> Sums:
+    """Fused AND, count, clamp and shift-add over packed words."""
+    macro, layout = matrix.macro, matrix.layout
+    assert matrix.packed is not None
+    words = pack(x, matrix)
+    sums = np.zeros((len(x), len(layout.row_blocks), matrix.packed.shape[3]), dtype=np.int64)
+    skip = macro.timing.skip_zero_slices
+    sum_codes_clip(words, matrix.packed, matrix.block_of, matrix.slice_weights, skip, rule[0], rule[1], sums)
+    active = driven_steps(x, matrix) if skip else None
+    return Sums(by_column=sums, weights=_converted_weights(matrix, len(x), active))
+
+
+def _converted_weights(matrix: Matrix, points: int, active: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+    """Z[p, rb]: the sum of slice weights of the steps that were converted."""
+    blocks = len(matrix.layout.row_blocks)
+    if active is None:
+        groups = np.array(matrix.layout.groups_per_block, dtype=np.int64)
+        return np.broadcast_to(groups * matrix.slice_weights.sum(), (points, blocks))
+    per_group = active @ matrix.slice_weights
+    return np.stack([per_group[:, matrix.block_of == block].sum(axis=1) for block in range(blocks)], axis=1)
+
+
+def step_psums(x: NDArray[np.generic], matrix: Matrix, packed: bool) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+    """(group, slice, psums int64 [P, converted columns]) in converting order; the array is used again."""
+    macro = matrix.macro
+    dac = macro.input.dac_bits
+    columns = matrix.seen.shape[1]
+    psums = np.empty((len(x), columns), dtype=np.int64)
+    if packed:
+        assert matrix.packed is not None
+        words = pack(x, matrix)
+        for g in range(len(matrix.starts)):
+            for i in range(macro.input_slices):
+                packed_psums(words, matrix.packed, dac, g, i, psums)
+                yield g, i, psums
+        return
+    bound = max(abs(matrix.psum_range[0]), matrix.psum_range[1], 1)
+    kind = np.float32 if bound < 1 << 24 else np.float64  # sums of integers below the mantissa are exact in any order
+    for g, (a, b) in enumerate(zip(matrix.starts, matrix.stops)):
+        cells = matrix.seen[a:b].astype(kind)
+        for i in range(macro.input_slices):
+            piece = (x[:, a:b] >> (i * dac)) & (2**dac - 1)
+            np.rint(piece.astype(kind) @ cells, out=psums, casting="unsafe")
+            yield g, i, psums
+
+
+def codes_of(psums: NDArray[np.int64], matrix: Matrix, block: int, columns: slice | NDArray[np.int64]) -> NDArray[np.int32]:
+    """Codes of `psums` [P, c] by the references of `columns` of row block `block`."""
+    assert matrix.references is not None
+    references, affine = matrix.references[block], matrix.affine[block]
+    codes = np.empty(psums.shape, dtype=np.int32)
+    if affine is not None:
+        gain, bias = (np.broadcast_to(v, matrix.seen.shape[1])[columns] for v in (affine.gain, affine.bias))
+        affine_codes(psums, np.ascontiguousarray(gain), np.ascontiguousarray(bias), affine.shift, 2**references.bits - 1, codes)
+    else:
+        thresholds = references.thresholds if references.uniform else references.thresholds[columns]
+        search_codes(psums, np.ascontiguousarray(thresholds), codes)
+    return codes
+
+
+def integer_values(codes: NDArray[np.int32], references: References, columns: slice | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Integer levels of codes."""
+    table = references.levels.astype(np.int64)
+    if references.uniform:
+        return table[0][codes]
+    return np.take_along_axis(table[columns], codes.T.astype(np.int64), axis=1).T
+
+
+def sum_steps(
+    x: NDArray[np.generic], matrix: Matrix, *, packed: bool, codes_out: NDArray[np.uint16] | None, first_point: int
+) -> tuple[Sums, NDArray[np.int64] | None]:
+    """Step by step: any cells, any converter, codes and accumulator checks. Second: held accumulators [P, N]."""
+    macro, layout = matrix.macro, matrix.layout
+    points, columns = len(x), matrix.seen.shape[1]
+    blocks = len(layout.row_blocks)
+    sums = np.zeros((points, blocks, columns), dtype=np.int64)
+    linear = matrix.references is None or matrix.references[0].lsb is not None
+    use_values = not linear and matrix.integer_result
+    by_code = None
+    if not linear and not use_values:
+        assert matrix.references is not None
+        by_code = np.zeros((points, blocks, columns, 2 ** matrix.references[0].bits), dtype=np.int64)
+    active = driven_steps(x, matrix) if macro.timing.skip_zero_slices else None
+    everywhere = np.ones(points, dtype=np.bool_)
+    running = None if macro.accumulator_bits is None else np.zeros((points, layout.outputs), dtype=np.int64)
+    for g, i, psums in step_psums(x, matrix, packed):
+        block = int(matrix.block_of[g])
+        weight = int(matrix.slice_weights[i])
+        on = everywhere if active is None else np.ascontiguousarray(active[:, g, i])
+        counted = psums
+        if matrix.references is not None:
+            codes = codes_of(psums, matrix, block, slice(None))
+            if codes_out is not None:
+                codes_out[:, g, i] = np.where(on[:, None], codes, 65535)
+            if use_values:
+                counted = integer_values(codes, matrix.references[block], slice(None))
+            elif by_code is not None:
+                add_by_code(codes, weight, on, by_code[:, block])
+                counted = codes.astype(np.int64)
+            else:
+                counted = codes.astype(np.int64)
+        if by_code is None:
+            add_weighted(counted, weight, on, sums[:, block])
+        if running is not None:
+            value = counted
+            if matrix.references is not None and linear and matrix.integer_result:
+                references = matrix.references[block]
+                assert references.lsb is not None and references.zero is not None
+                value = counted * references.lsb.astype(np.int64) + references.zero.astype(np.int64)
+            step = value.reshape(points, layout.outputs, -1) @ matrix.columns.weight * weight
+            running = _held(running + step * on[:, None], macro.accumulator_bits, macro.accumulator_overflow, first_point)
+    return Sums(by_column=sums, weights=_converted_weights(matrix, points, active), by_code=by_code), running
+
+
+def _held(running: NDArray[np.int64], bits: int | None, overflow: str, first_point: int) -> NDArray[np.int64]:
+    """Running sums held to a signed accumulator of `bits`."""
+    assert bits is not None
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    if overflow == "saturate":
+        return np.clip(running, low, high)
+    if overflow == "wrap":
+        span = 1 << bits
+        return (running - low) % span + low if bits < 63 else running
+    outside = (running < low) | (running > high)
+    if outside.any():
+        p, n = (int(v) for v in np.argwhere(outside)[0])
+        raise WorkloadError(
+            f"output y[{first_point + p}, {n}]: running sum {running[p, n]}, must be {low} .. {high} "
+            f"(accumulator_bits = {bits}); use more bits, or accumulator_overflow saturate or wrap"
+        )
+    return running
+
+
+def exact_is_proven(matrix: Matrix) -> bool:
+    """Whether no psum can leave the range in which the converter's value is the psum itself.
+
+    Decided from the programmed levels and the largest input slice alone; then `y = x @ w` is what the bit-serial
+    macro gives.
+    """
+    if matrix.cells is not None or matrix.macro.accumulator_bits is not None:
+        return False
+    if matrix.references is None:
+        return True
+    low, high = matrix.psum_range
+    if high - low > 1 << 16:
+        return False
+    psums = np.arange(low, high + 1)
+    for references in matrix.references:
+        for thresholds, levels in zip(references.thresholds, references.levels):
+            if not np.array_equal(levels[np.searchsorted(thresholds, psums, side="right")], psums):
+                return False
+    return matrix.integer_result
+
+
+def exact_product(x: NDArray[np.generic], matrix: Matrix) -> NDArray[np.int64]:
+    """`x @ w` in integers, by BLAS where its floats are exact."""
+    low, high = input_range(matrix.macro)
+    bound = int(np.abs(matrix.weights).sum(axis=0).max()) * max(-low, high)
+    if bound < 1 << 24:
+        kind: type = np.float32
+    elif bound < 1 << 53:
+        kind = np.float64
+    else:
+        return x.astype(np.int64) @ matrix.weights
+    return (x.astype(kind) @ matrix.weights.astype(kind)).astype(np.int64)

@@ -1,0 +1,186 @@
+"""Weights written into cells: everything about a matrix that does not depend on the inputs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.adc import Adc, IdealAdc
+from cimemu.arch.macro import Macro
+from cimemu.compute.encode import (
+    Columns,
+    cell_levels,
+    checked_weights,
+    columns_of,
+    fixed_point_levels,
+    input_slice_weights,
+)
+from cimemu.compute.references import Affine, References, make_references, prove_affine
+from cimemu.errors import ArchError
+from cimemu.kernels.pack import pack_cells
+from cimemu.mapping.layout import Layout, make_layout
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """A programmed matrix. Converted columns run over (output, conversion), physical ones over (output, slice)."""
+
+    macro: Macro
+    adc: Adc
+    layout: Layout
+    weights: NDArray[np.int64]  # [K, N], off-block entries 0
+    row_group: NDArray[np.int64] | None
+    out_group: NDArray[np.int64] | None
+    cells: NDArray[np.int64] | None  # [K, physical columns] x 2^fraction_bits, None: ideal
+    seen: NDArray[np.int64]  # [K, converted columns]: what a conversion sees per unit of input, x 2^fraction_bits
+    columns: Columns
+    references: tuple[References, ...] | None  # by row block; None: ideal converter
+    affine: tuple[Affine | None, ...]  # by row block
+    slice_weights: NDArray[np.int64]  # [I]
+    row_levels: NDArray[np.float64]  # [K]
+    psum_range: tuple[int, int]
+    packed: NDArray[np.uint64] | None  # [groups, planes, words, converted columns]
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+    block_of: NDArray[np.int64]
+
+    @property
+    def unit(self) -> int:
+        """What an integer psum of 1 is here: 2^fraction_bits for given cells."""
+        return 1 if self.cells is None else 2**self.macro.cell.fraction_bits
+
+    @property
+    def has_reference_column(self) -> bool:
+        """Whether sum_k x comes from converted all-ones columns."""
+        weight = self.macro.weight
+        return weight.correction == "reference_column" and weight.encoding in ("offset", "binary")
+
+    @property
+    def reference_columns(self) -> int:
+        """Reference columns of all column blocks together: one per macro and convolution group in it."""
+        if not self.has_reference_column:
+            return 0
+        if self.out_group is None:
+            return len(self.layout.col_blocks)
+        return sum(len(np.unique(self.out_group[a:b])) for a, b in self.layout.col_blocks)
+
+    @property
+    def integer_result(self) -> bool:
+        """Whether y is int64: all levels are integers."""
+        if self.references is None:
+            return self.cells is None
+        return all(r.integer for r in self.references)
+
+    @property
+    def switches(self) -> tuple[int, ...]:
+        """Reference switches of one step, all column blocks together, by row block."""
+        if self.references is None:
+            return tuple(0 for _ in self.layout.row_blocks)
+        return tuple(
+            r.switches(self.macro.columns_per_adc, self.macro.conversions_per_output, self.layout)
+            for r in self.references
+        )
+
+
+def write_matrix(
+    w: NDArray[np.generic],
+    macro: Macro,
+    *,
+    layout: Layout | None = None,
+    row_group: NDArray[np.int64] | None = None,
+    out_group: NDArray[np.int64] | None = None,
+    adc: Adc | None = None,
+    cells: NDArray[np.floating] | None = None,
+) -> Matrix:
+    """Write integer weights `w` [K, N] into cells of `macro`.
+
+    `row_group`, `out_group` give the convolution group of every row and output (off-block cells hold level 0),
+    `adc` replaces the macro's converter, `cells` [K, N * columns_per_output] are effective levels that replace the
+    ideal ones. Raises WorkloadError for a weight out of range, ArchError for references of another shape.
+    """
+    inside = None
+    if row_group is not None and out_group is not None:
+        inside = row_group[:, None] == out_group[None, :]
+    weights = checked_weights(w, macro, inside)
+    if inside is not None:
+        weights = weights * inside
+    layout = make_layout(weights.shape[0], weights.shape[1], macro) if layout is None else layout
+    adc = macro.adc if adc is None else adc
+    levels = cell_levels(weights, macro, inside)
+    fixed = None if cells is None else fixed_point_levels(cells, macro, levels.shape)
+    columns = columns_of(macro)
+    stored = levels.astype(np.int64) if fixed is None else fixed
+    split = stored.reshape(layout.rows, layout.outputs, macro.columns_per_output)
+    seen = np.einsum("kns,vs->knv", split, columns.mix).reshape(layout.rows, -1)
+    references = make_references(
+        adc, layout, macro.conversions_per_output, 0 if fixed is None else macro.cell.fraction_bits
+    )
+    _check_accumulator(macro, references, fixed is None, adc)
+    low, high = _psum_range(seen, layout, 2**macro.input.dac_bits - 1)
+    affine = tuple(
+        prove_affine(r, low, high) if fixed is None else None for r in (references or ())
+    ) or tuple(None for _ in layout.row_blocks)
+    spans = layout.group_spans
+    starts = np.array([first for _, first, _ in spans], dtype=np.int64)
+    stops = np.array([last for _, _, last in spans], dtype=np.int64)
+    packed = None
+    if fixed is None and int(seen.min()) >= 0 and int(seen.max()) <= 255:
+        planes = max(1, int(seen.max()).bit_length())
+        words = -(-max(last - first for _, first, last in spans) // 64)
+        packed = pack_cells(seen.astype(np.uint8), starts, stops, planes, words)
+    row_levels = stored.sum(axis=1).astype(np.float64) / (1 if fixed is None else 2**macro.cell.fraction_bits)
+    matrix = Matrix(
+        macro=macro,
+        adc=adc,
+        layout=layout,
+        weights=weights,
+        row_group=row_group,
+        out_group=out_group,
+        cells=fixed,
+        seen=seen,
+        columns=columns,
+        references=references,
+        affine=affine,
+        slice_weights=input_slice_weights(macro),
+        row_levels=row_levels,
+        psum_range=(low, high),
+        packed=packed,
+        starts=starts,
+        stops=stops,
+        block_of=np.array([block for block, _, _ in spans], dtype=np.int64),
+    )
+    if matrix.has_reference_column:
+        matrix.row_levels[:] += _reference_cells_per_row(matrix)
+    return matrix
+
+
+def _reference_cells_per_row(matrix: Matrix) -> NDArray[np.int64]:
+    """Reference cells (level 1) on each row, all column blocks together."""
+    if matrix.row_group is None or matrix.out_group is None:
+        return np.full(matrix.layout.rows, len(matrix.layout.col_blocks))
+    served = [np.unique(matrix.out_group[a:b]) for a, b in matrix.layout.col_blocks]
+    return np.sum([np.isin(matrix.row_group, groups) for groups in served], axis=0)
+
+
+def _psum_range(seen: NDArray[np.int64], layout: Layout, largest_input: int) -> tuple[int, int]:
+    """Smallest and largest psum that any group and column can see."""
+    low = high = 0
+    for _, first, last in layout.group_spans:
+        rows = seen[first:last]
+        low = min(low, int(np.minimum(rows, 0).sum(axis=0).min()))
+        high = max(high, int(np.maximum(rows, 0).sum(axis=0).max()), last - first)  # a reference column sees its rows
+    return low * largest_input, high * largest_input
+
+
+def _check_accumulator(macro: Macro, references: tuple[References, ...] | None, ideal_cells: bool, adc: Adc) -> None:
+    if macro.accumulator_bits is None:
+        return
+    if isinstance(adc, IdealAdc):
+        integer = ideal_cells
+    else:
+        integer = references is not None and all(r.integer for r in references)
+    if not integer and macro.accumulator_overflow != "error":
+        raise ArchError(
+            f"accumulator_overflow = {macro.accumulator_overflow} with levels that are no integers: "
+            "a running sum of codes cannot be held; use accumulator_overflow error, or integer lsb, zero and levels"
+        )

@@ -1,0 +1,281 @@
+"""`cimemu.run`: one network on one chip - values, then time, then energy, then the trace."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.arch.schema import Arch
+from cimemu.compute.forward import BUDGET_BYTES, Emulator
+from cimemu.errors import CimemuError, WorkloadError
+from cimemu.events import Counter
+from cimemu.layer.base import Array
+from cimemu.mapping.place import make_plan
+from cimemu.mapping.plan import Plan
+from cimemu.mapping.traffic import programming_counts, traffic_counts
+from cimemu.tally import Tally, tally_energy
+from cimemu.timing.durations import data_dependent_durations
+from cimemu.timing.simulate import Timeline, simulate
+from cimemu.workload.network import Network
+
+Progress = Callable[[str, int, int], None]  # stage, done, of how many
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """What `cimemu.run` returns. Cycles and what follows from them are None with `detail=None`."""
+
+    images: int
+    outputs: Any  # array [images, ...], or a dict of arrays where the network has several outputs
+    predictions: NDArray[np.int64] | None
+    accuracy: float | None
+    conversions: int
+    adc_conversions: int  # 0 on a digital macro, whose conversions are column reads
+    macs: int
+    paths: Mapping[str, frozenset[str]]
+    counts: NDArray[np.int64] = field(repr=False)  # [images, layers, len(Counter)]
+    cycles: int | None = None
+    latency_us: float | None = None
+    energy_uj: float | None = None
+    tops_per_w: float | None = None
+    macros: int | None = None
+    utilization: float | None = None
+    trace: Path | None = None
+    plan: Plan | None = field(default=None, repr=False)
+    timeline: Timeline | None = field(default=None, repr=False)
+    tally: Tally | None = field(default=None, repr=False)
+
+    def summary(self) -> dict[str, Any]:
+        """The object that `cimemu run --json` prints."""
+        return {
+            "images": self.images,
+            "accuracy": self.accuracy,
+            "cycles": self.cycles,
+            "latency_us": self.latency_us,
+            "energy_uj": self.energy_uj,
+            "tops_per_w": self.tops_per_w,
+            "adc_conversions": self.adc_conversions,
+            "macs": self.macs,
+            "macros": self.macros,
+            "utilization": self.utilization,
+            "trace": None if self.trace is None else str(self.trace),
+        }
+
+
+def run(
+    arch: Arch,
+    network: Network,
+    inputs: Any,
+    labels: Sequence[int] | NDArray[np.integer] | None = None,
+    trace: str | Path | None = None,
+    detail: str | None = "ops",
+    seed: int = 0,
+    vary: Sequence[Any] = (),
+    *,
+    batch: int = 64,
+    path: str = "auto",
+    threads: int | None = None,
+    budget_bytes: int = BUDGET_BYTES,
+    overwrite: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Emulate `network` (quantised: see `cimemu.quantize`) on `arch`.
+
+    `inputs` is an array `[images, *shape]` in the network's own layout and type, a dict of such arrays by input
+    name, or an iterator of batches of either. `labels` are class numbers, one an image. `trace` names an HDF5
+    file to write. `detail` is "ops", "cycles" or None (no timing, no energy). `path` "packed" forbids the exact
+    integer product that otherwise replaces bit-serial work where it is proven equal.
+    Raises WorkloadError, MappingError, ArchError or TraceError.
+    """
+    if detail not in ("ops", "cycles", None):
+        raise CimemuError(f"detail = {detail!r}, must be ops, cycles or None")
+    if detail is None and trace is not None:
+        raise CimemuError(f"trace = {trace} with detail = None: a trace needs timing, choose detail ops or cycles")
+    if vary:
+        raise CimemuError(f"vary = {list(vary)}: no variation model is installed")
+    plan = None if detail is None else make_plan(network, arch)
+    emulator = Emulator(network, arch.macro, path=path, threads=threads, budget_bytes=budget_bytes)
+
+    outputs: dict[str, list[Array]] = {name: [] for name in network.outputs}
+    counts: list[NDArray[np.int64]] = []
+    durations: list[Mapping[int, NDArray[np.int32]]] = []
+    paths: dict[str, frozenset[str]] = {}
+    done = 0
+    total = _images_in(inputs)
+    for arrays in _batches(inputs, network, batch):
+        result = emulator.run(arrays)
+        for name, parts in outputs.items():
+            parts.append(result.tensors[name])
+        counts.append(result.counts)
+        if plan is not None and arch.macro.timing.skip_zero_slices:
+            durations.append(data_dependent_durations(plan, result.nonzero, len(result.counts)))
+        for name, ran in result.paths.items():
+            paths[name] = paths.get(name, frozenset()) | ran
+        done += len(result.counts)
+        if progress is not None:
+            progress("images", done, total)
+    if done == 0:
+        raise WorkloadError("inputs: no image given, give at least one")
+
+    joined = {name: np.concatenate(parts) for name, parts in outputs.items()}
+    activity = np.concatenate(counts)
+    predictions, accuracy = _score(joined, network, labels, done)
+    conversions = int(activity[:, :, Counter.CONVERSIONS].sum())
+    base = RunResult(
+        images=done,
+        outputs=joined[network.outputs[0]] if len(joined) == 1 else joined,
+        predictions=predictions,
+        accuracy=accuracy,
+        conversions=conversions,
+        adc_conversions=0 if arch.macro.cell.kind == "digital" else conversions,
+        macs=done * sum(layer.geometry.macs for layer in emulator.macro_layers),
+        paths=paths,
+        counts=activity,
+    )
+    if plan is None:
+        return base
+    return _with_time(
+        base,
+        plan,
+        activity,
+        _joined(durations),
+        trace=None if trace is None else Path(trace),
+        detail=str(detail),
+        labels=labels,
+        provenance={"seed": seed, "workload": network.name, "detail": detail, **(provenance or {})},
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def _with_time(
+    base: RunResult,
+    plan: Plan,
+    activity: NDArray[np.int64],
+    durations: Mapping[int, NDArray[np.int32]] | None,
+    *,
+    trace: Path | None,
+    detail: str,
+    labels: Any,
+    provenance: Mapping[str, Any],
+    overwrite: bool,
+    progress: Progress | None,
+) -> RunResult:
+    """Time, energy and the trace of values that are there already."""
+    arch = plan.arch
+    activity = activity + traffic_counts(plan)[None]
+    programming = programming_counts(plan)
+
+    def timed(sink: Any) -> tuple[Timeline, Tally]:
+        timeline = simulate(plan, images=base.images, detail=detail, durations=durations, sink=sink)
+        return timeline, tally_energy(arch, plan, activity, timeline.cycles, programming)
+
+    if trace is None:
+        timeline, tally = timed(lambda chunk: None)
+    else:
+        from cimemu.trace.write import TraceWriter
+
+        with TraceWriter(trace, overwrite=overwrite) as writer:
+            timeline, tally = timed(writer.events)
+            writer.finish(
+                arch=arch,
+                plan=plan,
+                timeline=timeline,
+                tally=tally,
+                activity=activity,
+                outputs=base.outputs,
+                predictions=base.predictions,
+                labels=None if labels is None else np.asarray(labels)[: base.images],
+                accuracy=base.accuracy,
+                provenance=provenance,
+            )
+    return replace(
+        base,
+        counts=activity,
+        cycles=timeline.cycles,
+        latency_us=timeline.cycles * arch.clock_ns / 1000,
+        energy_uj=tally.total_pj / 1e6,
+        tops_per_w=2 * base.macs / tally.total_pj if tally.total_pj > 0 else None,
+        macros=plan.macros_used,
+        utilization=plan.utilization,
+        trace=trace,
+        plan=plan,
+        timeline=timeline,
+        tally=tally,
+    )
+
+
+def _images_in(inputs: Any) -> int:
+    """How many images are coming, 0 where an iterator does not tell."""
+    if isinstance(inputs, Mapping):
+        return len(next(iter(inputs.values()), ()))
+    return len(inputs) if isinstance(inputs, np.ndarray) else 0
+
+
+def _batches(inputs: Any, network: Network, batch: int) -> Iterator[list[Array]]:
+    """Batches of at most `batch` images, each a list of arrays in the order of the network's inputs."""
+    if batch < 1:
+        raise CimemuError(f"batch = {batch}, must be >= 1")
+    if isinstance(inputs, np.ndarray | Mapping):
+        inputs = [inputs]
+    if not isinstance(inputs, Iterable):
+        raise WorkloadError(f"inputs: {type(inputs).__name__} given, give an array, a dict of arrays or batches of them")
+    for given in inputs:
+        if isinstance(given, Mapping):
+            missing = [name for name in network.inputs if name not in given]
+            if missing:
+                raise WorkloadError(f"inputs: no array for input {missing[0]}, the network takes {list(network.inputs)}")
+            arrays = [np.asarray(given[name]) for name in network.inputs]
+        else:
+            arrays = [np.asarray(given)]
+        arrays = [_as_taken(name, array, network) for name, array in zip(network.inputs, arrays)] + arrays[
+            len(network.inputs) :
+        ]
+        for first in range(0, len(arrays[0]) if arrays[0].ndim else 0, batch):
+            yield [array[first : first + batch] for array in arrays]
+
+
+def _as_taken(name: str, array: Array, network: Network) -> Array:
+    """float64 becomes the float32 that a network takes; a value that is no number is refused."""
+    if network.types[name].dtype == "float32" and array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+            raise WorkloadError(f"inputs: {name}{list(where)} = {array[where]}, must be finite")
+        return array.astype(np.float32, copy=False)
+    return array
+
+
+def _joined(parts: Sequence[Mapping[int, NDArray[np.int32]]]) -> Mapping[int, NDArray[np.int32]] | None:
+    """Durations of all batches by layer index."""
+    if not parts:
+        return None
+    return {index: np.concatenate([part[index] for part in parts]) for index in parts[0]}
+
+
+def _score(
+    outputs: Mapping[str, Array], network: Network, labels: Any, images: int
+) -> tuple[NDArray[np.int64] | None, float | None]:
+    """Predicted classes where the network has one output of scores, and their accuracy where labels are given."""
+    scores = outputs[network.outputs[0]]
+    predictions = None
+    if len(network.outputs) == 1 and int(np.prod(scores.shape[1:])) == scores.shape[-1] > 1:
+        predictions = scores.reshape(images, -1).argmax(axis=1).astype(np.int64)
+    if labels is None:
+        return predictions, None
+    if predictions is None:
+        raise WorkloadError("labels given, but the network has no single output of class scores")
+    truth = np.asarray(labels)
+    if truth.ndim != 1 or truth.dtype.kind not in "iu":
+        raise WorkloadError(f"labels: {truth.dtype} of shape {truth.shape}, must be integers [images]")
+    if len(truth) < images:
+        raise WorkloadError(f"labels: {len(truth)} given for {images} images, give one an image")
+    truth = truth[:images]
+    classes = scores.shape[-1]
+    if bool(((truth < 0) | (truth >= classes)).any()):
+        where = int(np.argmax((truth < 0) | (truth >= classes)))
+        raise WorkloadError(f"labels[{where}] = {truth[where]}, must be 0 .. {classes - 1}")
+    return predictions, float((predictions == truth).mean())

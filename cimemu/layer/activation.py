@@ -1,0 +1,257 @@
+"""Activation functions in float32, and the softmax."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from cimemu.layer.base import Array, Layer, TensorType
+from cimemu.layer.shapes import Operand, inner_axis, runtime
+
+_erf = np.frompyfunc(math.erf, 1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Activation(Layer):
+    """Base of functions of one element; `ops_per_element` is the digital cost."""
+
+    ops_per_element: ClassVar[int] = 1
+
+    def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
+        """The input's own type."""
+        return (runtime(self, types[0]),)
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """The function of every element."""
+        return (self.apply(arrays[0]),)
+
+    def apply(self, x: Array) -> Array:
+        """The function itself, in the input's dtype."""
+        raise TypeError(f"{type(self).__name__} has no function")
+
+    def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """`ops_per_element` an element."""
+        return max(1, self.ops_per_element * outputs[0].elements)
+
+
+@dataclass(frozen=True, eq=False)
+class Relu(Activation):
+    """max(x, 0)."""
+
+    op: ClassVar[str] = "Relu"
+
+    def apply(self, x: Array) -> Array:
+        """Exact."""
+        return np.maximum(x, x.dtype.type(0))
+
+
+@dataclass(frozen=True, eq=False)
+class LeakyRelu(Activation):
+    """x where x >= 0, alpha * x elsewhere."""
+
+    alpha: float = 0.01
+
+    op: ClassVar[str] = "LeakyRelu"
+    ops_per_element: ClassVar[int] = 2
+
+    def apply(self, x: Array) -> Array:
+        """float32."""
+        return np.where(x >= 0, x, np.float32(self.alpha) * x)
+
+
+@dataclass(frozen=True, eq=False)
+class PRelu(Layer):
+    """x where x >= 0, slope * x elsewhere; inputs (x, slope), the slope a constant that broadcasts to x."""
+
+    op: ClassVar[str] = "PRelu"
+
+    def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
+        """The input's own type."""
+        return (runtime(self, types[0]),)
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """float32."""
+        x, slope = arrays
+        return (np.where(x >= 0, x, slope * x),)
+
+    def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """Compare and multiply."""
+        return 2 * outputs[0].elements
+
+
+@dataclass(frozen=True, eq=False)
+class Clip(Activation):
+    """x limited to low..high; None leaves a side open."""
+
+    low: float | None = None
+    high: float | None = None
+
+    op: ClassVar[str] = "Clip"
+    ops_per_element: ClassVar[int] = 2
+
+    def apply(self, x: Array) -> Array:
+        """Exact."""
+        if self.low is not None:
+            x = np.maximum(x, x.dtype.type(self.low))
+        if self.high is not None:
+            x = np.minimum(x, x.dtype.type(self.high))
+        return x
+
+
+@dataclass(frozen=True, eq=False)
+class Sigmoid(Activation):
+    """1 / (1 + exp(-x))."""
+
+    op: ClassVar[str] = "Sigmoid"
+    ops_per_element: ClassVar[int] = 4
+
+    def apply(self, x: Array) -> Array:
+        """Computed in float64, rounded once."""
+        wide = x.astype(np.float64)
+        small = np.exp(-np.abs(wide))  # of the magnitude: exp never overflows
+        return np.where(wide >= 0, 1 / (1 + small), small / (1 + small)).astype(x.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Tanh(Activation):
+    """Hyperbolic tangent."""
+
+    op: ClassVar[str] = "Tanh"
+    ops_per_element: ClassVar[int] = 4
+
+    def apply(self, x: Array) -> Array:
+        """Computed in float64, rounded once."""
+        return np.tanh(x.astype(np.float64)).astype(x.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Exp(Activation):
+    """Exponential."""
+
+    op: ClassVar[str] = "Exp"
+    ops_per_element: ClassVar[int] = 4
+
+    def apply(self, x: Array) -> Array:
+        """Computed in float64, rounded once."""
+        return np.exp(np.minimum(x, 1e3).astype(np.float64)).astype(x.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Erf(Activation):
+    """Error function."""
+
+    op: ClassVar[str] = "Erf"
+    ops_per_element: ClassVar[int] = 8
+
+    def apply(self, x: Array) -> Array:
+        """Computed in float64, rounded once."""
+        return erf(x).astype(x.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Gelu(Activation):
+    """x * Phi(x): by the error function, or by the tanh formula if `approximate` is "tanh"."""
+
+    approximate: str = "none"
+
+    op: ClassVar[str] = "Gelu"
+    ops_per_element: ClassVar[int] = 12
+
+    def apply(self, x: Array) -> Array:
+        """Computed in float64, rounded once."""
+        wide = x.astype(np.float64)
+        if self.approximate == "tanh":
+            inner = np.tanh(math.sqrt(2 / math.pi) * (wide + 0.044715 * wide**3))
+        else:
+            inner = erf(wide * math.sqrt(0.5))
+        return (0.5 * wide * (1 + inner)).astype(x.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Elu(Activation):
+    """x where x >= 0, alpha * (exp(x) - 1) elsewhere."""
+
+    alpha: float = 1.0
+
+    op: ClassVar[str] = "Elu"
+    ops_per_element: ClassVar[int] = 5
+
+    def apply(self, x: Array) -> Array:
+        """Computed in float64, rounded once."""
+        wide = x.astype(np.float64)
+        return np.where(wide >= 0, wide, self.alpha * np.expm1(np.minimum(wide, 0))).astype(x.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Softplus(Activation):
+    """log(1 + exp(x))."""
+
+    op: ClassVar[str] = "Softplus"
+    ops_per_element: ClassVar[int] = 8
+
+    def apply(self, x: Array) -> Array:
+        """Computed in float64, rounded once."""
+        return np.logaddexp(0, x.astype(np.float64)).astype(x.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class HardSigmoid(Activation):
+    """alpha * x + beta limited to 0..1."""
+
+    alpha: float = 0.2
+    beta: float = 0.5
+
+    op: ClassVar[str] = "HardSigmoid"
+    ops_per_element: ClassVar[int] = 4
+
+    def apply(self, x: Array) -> Array:
+        """float32."""
+        line = np.float32(self.alpha) * x + np.float32(self.beta)
+        return np.minimum(np.maximum(line, np.float32(0)), np.float32(1))
+
+
+@dataclass(frozen=True, eq=False)
+class HardSwish(Activation):
+    """x * HardSigmoid(x) with alpha = 1/6, beta = 1/2."""
+
+    op: ClassVar[str] = "HardSwish"
+    ops_per_element: ClassVar[int] = 5
+
+    def apply(self, x: Array) -> Array:
+        """float32."""
+        line = np.float32(1 / 6) * x + np.float32(0.5)
+        return x * np.minimum(np.maximum(line, np.float32(0)), np.float32(1))
+
+
+@dataclass(frozen=True, eq=False)
+class Softmax(Activation):
+    """exp(x) over its sum along `axis` (batch axis counted); `flatten` runs over all axes from it on.
+
+    Flattening is the meaning of ONNX before operator set 13.
+    """
+
+    axis: int = -1
+    flatten: bool = False
+
+    op: ClassVar[str] = "Softmax"
+    ops_per_element: ClassVar[int] = 4
+
+    def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
+        """The input's own type."""
+        x = runtime(self, types[0])
+        inner_axis(self, self.axis, len(x.shape) + 1)
+        return (x,)
+
+    def apply(self, x: Array) -> Array:
+        """float32: largest value taken off, exponential, sum, quotient."""
+        axis = self.axis % x.ndim
+        axes = tuple(range(axis, x.ndim)) if self.flatten else (axis,)
+        powers = np.exp(x - x.max(axis=axes, keepdims=True))
+        return powers / powers.sum(axis=axes, keepdims=True)
+
+
+def erf(x: Array) -> Array:
+    """Error function of every element, float64."""
+    return np.asarray(_erf(x.astype(np.float64)), dtype=np.float64)

@@ -1,0 +1,92 @@
+"""Reductions over axes of one image."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from cimemu.layer.base import Array, Layer, TensorType
+from cimemu.layer.shapes import Operand, inner_axis, runtime
+
+
+@dataclass(frozen=True, eq=False)
+class Reduce(Layer):
+    """Base of reductions over `axes` (batch axis counted, never reduced), kept with size 1 or dropped."""
+
+    axes: tuple[int, ...]
+    keepdims: bool = True
+
+    def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
+        """The input's shape without (or with 1 at) the axes."""
+        x = runtime(self, types[0])
+        axes = {inner_axis(self, axis, len(x.shape) + 1) for axis in self.axes}
+        kept = [
+            1 if axis in axes else size
+            for axis, size in enumerate(x.shape, 1)
+            if self.keepdims or axis not in axes
+        ]
+        return (TensorType(tuple(kept), x.dtype),)
+
+    def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """One operation per input element and one per output."""
+        return inputs[0].elements + outputs[0].elements
+
+
+@dataclass(frozen=True, eq=False)
+class ReduceMean(Reduce):
+    """Mean over the axes."""
+
+    op: ClassVar[str] = "ReduceMean"
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """float32 means."""
+        return (arrays[0].mean(axis=self.axes, keepdims=self.keepdims, dtype=arrays[0].dtype),)
+
+
+@dataclass(frozen=True, eq=False)
+class ReduceSum(Reduce):
+    """Sum over the axes."""
+
+    op: ClassVar[str] = "ReduceSum"
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Sums in the input's dtype."""
+        return (arrays[0].sum(axis=self.axes, keepdims=self.keepdims, dtype=arrays[0].dtype),)
+
+
+@dataclass(frozen=True, eq=False)
+class ReduceMax(Reduce):
+    """Largest value over the axes."""
+
+    op: ClassVar[str] = "ReduceMax"
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Exact."""
+        return (arrays[0].max(axis=self.axes, keepdims=self.keepdims),)
+
+
+@dataclass(frozen=True, eq=False)
+class ReduceMin(Reduce):
+    """Smallest value over the axes."""
+
+    op: ClassVar[str] = "ReduceMin"
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Exact."""
+        return (arrays[0].min(axis=self.axes, keepdims=self.keepdims),)
+
+
+@dataclass(frozen=True, eq=False)
+class ReduceL2(Reduce):
+    """Square root of the sum of squares over the axes."""
+
+    op: ClassVar[str] = "ReduceL2"
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """float32 norms."""
+        return (np.sqrt(np.square(arrays[0]).sum(axis=self.axes, keepdims=self.keepdims)),)
+
+    def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """A square and an addition per input element, a root per output."""
+        return 2 * inputs[0].elements + outputs[0].elements

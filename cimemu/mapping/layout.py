@@ -1,0 +1,114 @@
+"""How a weight matrix is cut into macros, and how a grouped convolution is cut into matrices (spec section 1)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.arch.macro import Macro
+from cimemu.errors import MappingError
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The cut of one matrix `[rows, outputs]`: row blocks x column blocks, a macro each."""
+
+    rows: int
+    outputs: int
+    row_blocks: tuple[Span, ...]
+    col_blocks: tuple[Span, ...]
+    active_rows: int
+
+    @property
+    def group_spans(self) -> tuple[tuple[int, int, int], ...]:
+        """(row block, first row, last row + 1) of every group, all row blocks, in raising order."""
+        return tuple(
+            (block, first, min(first + self.active_rows, stop))
+            for block, (start, stop) in enumerate(self.row_blocks)
+            for first in range(start, stop, self.active_rows)
+        )
+
+    @property
+    def groups(self) -> int:
+        """Groups of all row blocks together."""
+        return len(self.group_spans)
+
+    @property
+    def groups_per_block(self) -> tuple[int, ...]:
+        """Groups of each row block."""
+        return tuple(-(-(stop - start) // self.active_rows) for start, stop in self.row_blocks)
+
+
+def make_layout(rows: int, outputs: int, macro: Macro, kernel_area: int = 1) -> Layout:
+    """Cut `[rows, outputs]` for `macro`; `kernel_area` = kernel rows x columns matters for `whole_kernels`.
+
+    Raises MappingError where a kernel does not fit the rows of a macro.
+    """
+    block_rows = macro.rows
+    if macro.mapping.rows == "whole_kernels":
+        channels = macro.rows // kernel_area
+        if channels < 1:
+            raise MappingError(
+                f"mapping.rows = whole_kernels with a kernel of {kernel_area} rows, must be <= macro.rows = {macro.rows}; "
+                "use mapping.rows = dense"
+            )
+        block_rows = channels * kernel_area
+    return Layout(
+        rows=rows,
+        outputs=outputs,
+        row_blocks=_spans(rows, block_rows),
+        col_blocks=_spans(outputs, macro.outputs),
+        active_rows=macro.raised_rows,
+    )
+
+
+def _spans(total: int, step: int) -> tuple[Span, ...]:
+    return tuple((first, min(first + step, total)) for first in range(0, total, step))
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """A piece of a convolution that is a matrix of its own: rows and outputs of the layer, raised together.
+
+    `row_group[r]` and `out_group[n]` number the convolution groups inside the unit; None where it has one.
+    """
+
+    row_start: int
+    row_stop: int
+    out_start: int
+    out_stop: int
+    row_group: NDArray[np.int64] | None = None
+    out_group: NDArray[np.int64] | None = None
+
+    @property
+    def groups(self) -> int:
+        """Convolution groups in the unit."""
+        return 1 if self.out_group is None else int(self.out_group[-1]) + 1
+
+
+def make_units(groups: int, rows_per_group: int, outputs_per_group: int, macro: Macro) -> tuple[Unit, ...]:
+    """The units of a convolution of `groups` groups.
+
+    `block_diagonal` packs `min(rows // rows_per_group, outputs per macro // outputs_per_group)` groups (at least
+    one) in a macro and a raise; `separate` makes one unit per group.
+    """
+    together = 1
+    if groups > 1 and macro.mapping.groups == "block_diagonal":
+        together = max(1, min(macro.rows // rows_per_group, macro.outputs // outputs_per_group))
+    units = []
+    for first in range(0, groups, together):
+        count = min(together, groups - first)
+        numbers = np.arange(count)
+        units.append(
+            Unit(
+                row_start=first * rows_per_group,
+                row_stop=(first + count) * rows_per_group,
+                out_start=first * outputs_per_group,
+                out_stop=(first + count) * outputs_per_group,
+                row_group=None if count == 1 else np.repeat(numbers, rows_per_group),
+                out_group=None if count == 1 else np.repeat(numbers, outputs_per_group),
+            )
+        )
+    return tuple(units)
