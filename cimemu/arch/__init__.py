@@ -1,0 +1,1 @@
+"""The architecture: the pydantic models of arch/*.yaml and their loader."""
