@@ -1,11 +1,14 @@
 """After the converters: levels, shift-add over weight slices and row blocks, and the encoding's correction."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.compute.paths import Sums, codes_of
 from cimemu.compute.program import Matrix
 from cimemu.compute.references import References
+from cimemu.kernels.combine import combine_integer
 
 
 def combined(sums: Sums, matrix: Matrix, held: NDArray[np.int64] | None) -> NDArray[np.generic]:
@@ -18,9 +21,18 @@ def combined(sums: Sums, matrix: Matrix, held: NDArray[np.int64] | None) -> NDAr
         return held
     points = len(sums.by_column)
     outputs, weight = matrix.layout.outputs, matrix.columns.weight
-    if matrix.references is None:
-        total = (sums.by_column.sum(axis=1).reshape(points, outputs, -1) * weight).sum(axis=2)
-        return total if matrix.cells is None else _ideal_float(sums, matrix)
+    if matrix.references is None and matrix.cells is not None:
+        return _ideal_float(sums, matrix)
+    if matrix.references is None or _one_integer_rule(matrix.references, sums):
+        rule = None if matrix.references is None else matrix.references[0]
+        lsb = 1 if rule is None or rule.lsb is None else int(rule.lsb[0])
+        zero = 0 if rule is None or rule.zero is None else int(rule.zero[0])
+        y = np.empty((points, outputs), dtype=np.int64)
+        slice_sums = np.ascontiguousarray(sums.weights[0]) if points else np.zeros(sums.weights.shape[1], np.int64)
+        combine_integer(sums.by_column, weight, lsb, zero, slice_sums, y)
+        return y
+    columns = outputs * len(weight)
+    sums = replace(sums, by_column=sums.by_column[:, :, :columns])
     if matrix.integer_result:
         whole = np.zeros((points, outputs), dtype=np.int64)
         for block, references in enumerate(matrix.references):
@@ -30,13 +42,22 @@ def combined(sums: Sums, matrix: Matrix, held: NDArray[np.int64] | None) -> NDAr
                 values = values + sums.weights[:, block, None] * references.zero.astype(np.int64)
             whole += (values.reshape(points, outputs, -1) * weight).sum(axis=2)
         return whole
-    y = np.zeros((points, outputs), dtype=np.float64)
+    result = np.zeros((points, outputs), dtype=np.float64)
     per_output = len(weight)
     for block, references in enumerate(matrix.references):
         for v in range(per_output):
-            columns = np.arange(v, outputs * per_output, per_output)
-            y = y + _level_sum(sums, block, columns, int(weight[v]), references)
-    return y
+            chosen = np.arange(v, columns, per_output)
+            result = result + _level_sum(sums, block, chosen, int(weight[v]), references)
+    return result
+
+
+def _one_integer_rule(references: tuple[References, ...], sums: Sums) -> bool:
+    """Whether one integer lsb and zero serve all columns and row blocks, and every input had the same steps."""
+    first = references[0]
+    if first.lsb is None or first.zero is None or not all(r.uniform and r.integer for r in references):
+        return False
+    same = all(r.lsb == first.lsb and r.zero == first.zero for r in references)
+    return bool(same and (first.zero[0] == 0 or (len(sums.weights) > 0 and (sums.weights == sums.weights[0]).all())))
 
 
 def _ideal_float(sums: Sums, matrix: Matrix) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from cimemu.compute.program import Matrix
 from cimemu.compute.references import References
 from cimemu.errors import WorkloadError
 from cimemu.kernels.convert import add_by_code, add_weighted, affine_codes, search_codes
-from cimemu.kernels.mvm_packed import packed_psums, sum_codes_clip
+from cimemu.kernels.mvm_packed import packed_psums, sum_codes_clip, sum_codes_tiled, sum_codes_tiled_offset
 from cimemu.kernels.pack import pack_inputs
 
 Words = NDArray[np.uint64]
@@ -26,7 +26,7 @@ class Sums:
     where nonlinear levels are no integers. `weights` int64 [P, row blocks]: the sum of slice weights converted.
     """
 
-    by_column: NDArray[np.int64]
+    by_column: NDArray[np.integer]
     weights: NDArray[np.int64]
     by_code: NDArray[np.int64] | None = None
 
@@ -86,12 +86,36 @@ def sum_packed(x: NDArray[np.generic], matrix: Matrix, rule: tuple[int, int]) ->
     """Fused AND, count, clamp and shift-add over packed words."""
     macro, layout = matrix.macro, matrix.layout
     assert matrix.packed is not None
-    words = pack(x, matrix)
-    sums = np.zeros((len(x), len(layout.row_blocks), matrix.packed.shape[3]), dtype=np.int64)
+    offset, top = rule
     skip = macro.timing.skip_zero_slices
-    sum_codes_clip(words, matrix.packed, matrix.block_of, matrix.slice_weights, skip, rule[0], rule[1], sums)
     active = driven_steps(x, matrix) if skip else None
-    return Sums(by_column=sums, weights=_converted_weights(matrix, len(x), active))
+    weights = _converted_weights(matrix, len(x), active)
+    words = pack(x, matrix)
+    largest = min(top, matrix.psum_range[1] + abs(offset)) * (1 << macro.input_slices) * len(matrix.starts)
+    # A skipped step adds nothing by itself where a psum of 0 has code 0.
+    if matrix.tiles is not None and largest < 1 << 31 and not (skip and offset > 0):
+        tiled = _sum_tiles(words, matrix, offset, min(top, (1 << 31) - 1))
+        return Sums(by_column=tiled, weights=weights)
+    sums = np.zeros((len(x), len(layout.row_blocks), matrix.packed.shape[3]), dtype=np.int64)
+    sum_codes_clip(words, matrix.packed, matrix.block_of, matrix.slice_weights, skip, offset, top, sums)
+    return Sums(by_column=sums, weights=weights)
+
+
+def _sum_tiles(words: Words, matrix: Matrix, offset: int, top: int) -> NDArray[np.integer]:
+    """The same, sixteen columns at once; int32 [P, row blocks, columns padded to 16]."""
+    assert matrix.tiles is not None
+    wide, columns = matrix.tiles.shape[1:]
+    half = words.view(np.uint32)  # little-endian: the low half of a 64-row word first
+    if half.shape[3] != wide:
+        half = np.concatenate([half, np.zeros((*half.shape[:3], wide - half.shape[3]), np.uint32)], axis=3)
+    sums = np.zeros((len(words), len(matrix.layout.row_blocks), columns), dtype=np.int32)
+    add = sum_codes_tiled if offset == 0 else sum_codes_tiled_offset
+    add(half, matrix.tiles, matrix.block_of, np.int32(offset), np.int32(top), sums)
+    if matrix.macro.input.signed:  # the last slice counts negative: take its code off twice
+        last = np.zeros_like(sums)
+        add(np.ascontiguousarray(half[:, :, -1:]), matrix.tiles, matrix.block_of, np.int32(offset), np.int32(top), last)
+        sums -= last << matrix.macro.input_slices
+    return sums
 
 
 def _converted_weights(matrix: Matrix, points: int, active: NDArray[np.bool_] | None) -> NDArray[np.int64]:

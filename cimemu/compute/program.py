@@ -18,6 +18,7 @@ from cimemu.compute.encode import (
 from cimemu.compute.references import Affine, References, make_references, prove_affine
 from cimemu.errors import ArchError
 from cimemu.kernels.pack import pack_cells
+from cimemu.kernels.tile import LANES, TILE_WORDS
 from cimemu.mapping.layout import Layout, make_layout
 
 
@@ -40,6 +41,7 @@ class Matrix:
     row_levels: NDArray[np.float64]  # [K]
     psum_range: tuple[int, int]
     packed: NDArray[np.uint64] | None  # [groups, planes, words, converted columns]
+    tiles: NDArray[np.uint32] | None  # one-bit cells: [groups, 32-row words, converted columns padded to 16]
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
     block_of: NDArray[np.int64]
@@ -145,6 +147,7 @@ def write_matrix(
         row_levels=row_levels,
         psum_range=(low, high),
         packed=packed,
+        tiles=None if packed is None or packed.shape[1] > 1 else _tiles(packed),
         starts=starts,
         stops=stops,
         block_of=np.array([block for block, _, _ in spans], dtype=np.int64),
@@ -184,3 +187,16 @@ def _check_accumulator(macro: Macro, references: tuple[References, ...] | None, 
             f"accumulator_overflow = {macro.accumulator_overflow} with levels that are no integers: "
             "a running sum of codes cannot be held; use accumulator_overflow error, or integer lsb, zero and levels"
         )
+
+
+def _tiles(packed: NDArray[np.uint64]) -> NDArray[np.uint32] | None:
+    """One-bit cells as 32-row words, columns padded with zeros to whole tiles; None where a group has too many rows."""
+    groups, _, words, columns = packed.shape
+    wide = next((w for w in TILE_WORDS if w >= 2 * words), None)
+    if wide is None:
+        return None
+    tiles = np.zeros((groups, wide, -(-columns // LANES) * LANES), dtype=np.uint32)
+    for w in range(words):
+        tiles[:, 2 * w, :columns] = packed[:, 0, w] & np.uint64(0xFFFFFFFF)
+        tiles[:, 2 * w + 1, :columns] = packed[:, 0, w] >> np.uint64(32)
+    return tiles

@@ -9,6 +9,19 @@ import numpy as np
 
 from cimemu.kernels.jit import kernel
 from cimemu.kernels.popcount import popcount
+from cimemu.kernels.tile import (
+    LANES,
+    tile2,
+    tile2_offset,
+    tile4,
+    tile4_offset,
+    tile6,
+    tile6_offset,
+    tile8,
+    tile8_offset,
+    tile16,
+    tile16_offset,
+)
 
 
 @kernel
@@ -107,3 +120,79 @@ def packed_psums_naive(inputs, cells, dac_bits, group, slice_, psums):
                     for w in range(words):
                         both = int(inputs[p, group, slice_ * dac_bits + d, w]) & int(cells[group, a, w, c])
                         psums[p, c] += bin(both).count("1") << (a + d)
+
+
+@kernel
+def sum_codes_tiled(inputs, cells, block_of, offset, top, sums):
+    """sums[p, rb, c] += sum_i 2^i * min(psum, top), sixteen columns at once; `offset` must be 0.
+
+    inputs uint32 [P, G, I, words], cells uint32 [G, words, C] with words in TILE_WORDS and C a multiple of 16,
+    sums int32 [P, row blocks, C]: the caller knows that no sum leaves 32 bits.
+    """
+    words = inputs.shape[3]
+    slices = inputs.shape[2]
+    columns = cells.shape[2]
+    for p in range(inputs.shape[0]):
+        for g in range(inputs.shape[1]):
+            if words == 2:
+                for c in range(0, columns, LANES):
+                    tile2(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+            elif words == 4:
+                for c in range(0, columns, LANES):
+                    tile4(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+            elif words == 6:
+                for c in range(0, columns, LANES):
+                    tile6(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+            elif words == 8:
+                for c in range(0, columns, LANES):
+                    tile8(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+            elif words == 16:
+                for c in range(0, columns, LANES):
+                    tile16(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+
+
+def sum_codes_tiled_naive(inputs, cells, block_of, offset, top, sums):
+    """From the definition, on Python integers."""
+    points, groups, slices, words = inputs.shape
+    for p, g, c in np.ndindex(points, groups, cells.shape[2]):
+        for i in range(slices):
+            psum = offset + sum(bin(int(inputs[p, g, i, w]) & int(cells[g, w, c])).count("1") for w in range(words))
+            sums[p, block_of[g], c] += np.int32(min(max(psum, 0), top) * 2**i)
+
+
+@kernel
+def sum_codes_tiled_offset(inputs, cells, block_of, offset, top, sums):
+    """sums[p, rb, c] += sum_i 2^i * clamp(psum + offset, 0, top), sixteen columns at once.
+
+    inputs uint32 [P, G, I, words], cells uint32 [G, words, C] with words in TILE_WORDS and C a multiple of 16,
+    sums int32 [P, row blocks, C]: the caller knows that no sum leaves 32 bits.
+    """
+    words = inputs.shape[3]
+    slices = inputs.shape[2]
+    columns = cells.shape[2]
+    for p in range(inputs.shape[0]):
+        for g in range(inputs.shape[1]):
+            if words == 2:
+                for c in range(0, columns, LANES):
+                    tile2_offset(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+            elif words == 4:
+                for c in range(0, columns, LANES):
+                    tile4_offset(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+            elif words == 6:
+                for c in range(0, columns, LANES):
+                    tile6_offset(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+            elif words == 8:
+                for c in range(0, columns, LANES):
+                    tile8_offset(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+            elif words == 16:
+                for c in range(0, columns, LANES):
+                    tile16_offset(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+
+
+def sum_codes_tiled_offset_naive(inputs, cells, block_of, offset, top, sums):
+    """From the definition, on Python integers."""
+    points, groups, slices, words = inputs.shape
+    for p, g, c in np.ndindex(points, groups, cells.shape[2]):
+        for i in range(slices):
+            psum = offset + sum(bin(int(inputs[p, g, i, w]) & int(cells[g, w, c])).count("1") for w in range(words))
+            sums[p, block_of[g], c] += np.int32(min(max(psum, 0), top) * 2**i)
