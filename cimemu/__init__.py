@@ -18,7 +18,7 @@ _PUBLIC = {
     "Network": "cimemu.workload.network",
     "TraceError": "cimemu.errors",
     "WorkloadError": "cimemu.errors",
-    "calibrate_converters": "cimemu.quantize",
+    "calibrate_converters": "cimemu.ptq",
     "list_archs": "cimemu.arch.load",
     "list_workloads": "cimemu.workload.manifest",
     "load_arch": "cimemu.arch.load",
@@ -28,7 +28,7 @@ _PUBLIC = {
     "mvm": "cimemu.compute.macro",
     "op_cycles": "cimemu.timing.op_cycles",
     "open_trace": "cimemu.trace.read",
-    "quantize": "cimemu.quantize",
+    "quantize": "cimemu.ptq",
     "run": "cimemu.emulate",
     "save_onnx": "cimemu.exporter",
 }
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from cimemu.exporter import save_onnx
     from cimemu.importer import load_network
     from cimemu.mapping.place import make_plan
-    from cimemu.quantize import calibrate_converters, quantize
+    from cimemu.ptq import calibrate_converters, quantize
     from cimemu.emulate import run
     from cimemu.timing.op_cycles import op_cycles
     from cimemu.trace.read import open_trace

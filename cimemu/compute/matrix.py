@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cimemu.adc import Adc
 from cimemu.arch.macro import Macro
+from cimemu.compute.drive import drive_offset, stored_weights
 from cimemu.compute.macro import Programmed, program
 from cimemu.errors import CimemuError, MappingError
 from cimemu.events import Counter
@@ -41,9 +42,8 @@ class LayerMatrix:
         self.units: tuple[Unit, ...] = make_units(
             geometry.groups, geometry.rows_per_group, geometry.outputs_per_group, macro
         )
-        self.drive_offset = layer.drive_offset(macro.input)
-        stored, shift = layer.stored_weight(macro.weight)
-        self.stored = stored.reshape(geometry.channels_out, geometry.rows_per_group).astype(np.int64)
+        self.drive_offset = drive_offset(layer, macro.input)
+        self.stored, shift = stored_weights(layer, macro.weight)
         self.weight_zero = layer.weight_zero_point - shift
         self.programmed: list[Programmed] = []
         for number, unit in enumerate(self.units):

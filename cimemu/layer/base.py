@@ -6,14 +6,14 @@ Axis numbers in layers count the batch axis (axis 1 is the channel axis of an im
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.errors import WorkloadError
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

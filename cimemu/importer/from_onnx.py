@@ -1,0 +1,190 @@
+"""ONNX files, float or QuantizeLinear / DequantizeLinear, as networks of layers."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from cimemu.errors import WorkloadError
+from cimemu.importer.fold import drop_identities, fold_batch_norm
+from cimemu.importer.onnx_constants import Constants
+from cimemu.importer.onnx_file import read_model
+from cimemu.importer.onnx_node import Node
+from cimemu.importer.onnx_ops import OPS, unsupported
+from cimemu.layer.base import Array, Layer, TensorType
+from cimemu.layer.execute import MAX_ELEMENTS, infer_layer
+from cimemu.layer.quant import DequantizeLinear
+from cimemu.workload.network import Network
+
+INPUT_TYPES = ("float32", "int8", "uint8", "int16", "uint16", "int32", "int64", "bool")
+# Infinite constants are a fault where they are weights; in a mask or a limit they mean something.
+FINITE = {"Conv", "Gemm", "MatMul", "BatchNormalization", "LayerNormalization", "DequantizeLinear", "PRelu"}
+
+
+def load_onnx(path: str | Path) -> Network:
+    """The network in an ONNX file, for any number of images.
+
+    Shape arithmetic is folded, batch normalisation goes into weights, identities vanish; all other tensors
+    keep their names. A DequantizeLinear of a constant stays as a layer, with its value among the constants.
+    Raises WorkloadError in one line that names file, node and operator.
+    """
+    path = Path(path)
+    model = read_model(path)
+    try:
+        return _Import(model).network(path.stem)
+    except WorkloadError as error:
+        raise WorkloadError(f"{path}: {error}") from None
+
+
+class _Import:
+    """One file on its way to a network: constants, types and layers as far as the nodes have been read."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.graph = model.graph
+        self.opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
+        self.constants = Constants(model)
+        self.types: dict[str, TensorType] = {}
+        self.layers: list[Layer] = []
+        self.batches: set[int] = set()
+        self._names: set[str] = set()
+
+    def network(self, name: str) -> Network:
+        if self.graph.sparse_initializer:
+            raise WorkloadError("sparse weights are not supported, export them dense")
+        inputs = [value for value in self.graph.input if value.name not in self.constants]
+        for value in inputs:
+            self._read_input(value)
+        if not inputs:
+            raise WorkloadError("the network has no input, every tensor in it is a constant")
+        for index, proto in enumerate(self.graph.node):
+            self._read_node(index, proto)
+        outputs = tuple(value.name for value in self.graph.output)
+        for output in outputs:
+            if output not in self.types:
+                raise WorkloadError(f"output '{output}' does not depend on an input, cut it off the network")
+        return self._finish(name, tuple(value.name for value in inputs), outputs)
+
+    def _read_input(self, value: onnx.ValueInfoProto) -> None:
+        tensor = value.type.tensor_type
+        try:
+            dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
+        except KeyError:
+            dtype = "unknown"
+        if not value.type.HasField("tensor_type") or dtype not in INPUT_TYPES:
+            raise WorkloadError(
+                f"input '{value.name}' is {dtype}, must be a tensor of {', '.join(INPUT_TYPES)}"
+            )
+        first, *rest = tensor.shape.dim or [None]
+        if first is None:
+            raise WorkloadError(f"input '{value.name}' has no axes, must be [images, ...]: fix its shape")
+        sizes = []
+        for axis, dim in enumerate(rest, 1):
+            if not dim.HasField("dim_value") or dim.dim_value < 1:
+                shown = dim.dim_param or (dim.dim_value if dim.HasField("dim_value") else "?")
+                raise WorkloadError(
+                    f"input '{value.name}' has size {shown} on axis {axis}, only the batch axis (0) may be open: "
+                    "fix the size in the export"
+                )
+            sizes.append(int(dim.dim_value))
+        if np.prod(sizes, dtype=np.float64) > MAX_ELEMENTS:
+            raise WorkloadError(
+                f"input '{value.name}' has an image of {sizes} elements, at most {MAX_ELEMENTS}"
+            )
+        self.batches.add(int(first.dim_value) if first.HasField("dim_value") else 0)
+        if len(self.batches - {0}) > 1 or -1 in self.batches:
+            raise WorkloadError(
+                f"input '{value.name}' has a first axis of {first.dim_value}, others differ: all must be the batch"
+            )
+        self.types[value.name] = TensorType(tuple(sizes), dtype)
+
+    def _read_node(self, index: int, proto: onnx.NodeProto) -> None:
+        node = Node(
+            proto, self._unique(proto, index), self.constants, self.types, self.opset, max(self.batches)
+        )
+        known = node.domain in ("", "ai.onnx")
+        for name in node.inputs:
+            if name not in self.types and name not in self.constants:
+                raise node.error(
+                    f"input '{name}' is not made by any node before it, export the network again"
+                )
+        fixed = all(name in self.constants for name in node.inputs)
+        if node.op == "Constant" and known:
+            self._read_constant(node, proto)
+        elif node.op in ("Shape", "Size") and known and not fixed:
+            self.constants.set_shape(proto, self.types[node.inputs[0]].shape)
+        elif fixed and known and node.op not in ("DequantizeLinear", "QuantizeLinear"):
+            self._fold(node, proto)
+        elif node.op not in OPS or not known:
+            raise unsupported(node, OPS)
+        else:
+            layer = OPS[node.op](node)
+            node.check_all_read()
+            self._check_finite(layer)
+            if not fixed:
+                self.layers.append(layer)
+                self.types.update(infer_layer(layer, self.constants.values, self.types))
+                return
+            arrays = [self.constants.values[name] for name in layer.inputs]
+            layer.infer(arrays)
+            self.constants.values[layer.outputs[0]] = layer.forward(arrays)[0]
+            if isinstance(layer, DequantizeLinear):
+                self.layers.append(layer)
+
+    def _read_constant(self, node: Node, proto: onnx.NodeProto) -> None:
+        attribute = proto.attribute[0]
+        if attribute.name == "value":
+            self.constants.store(node.outputs[0], attribute.t)
+        elif attribute.name in ("value_int", "value_ints", "value_float", "value_floats"):
+            dtype = np.int64 if "int" in attribute.name else np.float32
+            self.constants.values[node.outputs[0]] = np.array(node.attribute(attribute.name), dtype)
+        else:
+            raise node.error(f"attribute '{attribute.name}' is not supported, store a dense tensor")
+
+    def _fold(self, node: Node, proto: onnx.NodeProto) -> None:
+        try:
+            self.constants.fold(proto)
+        except WorkloadError as error:
+            raise node.error(str(error)) from None
+
+    def _unique(self, proto: onnx.NodeProto, index: int) -> str:
+        name = base = proto.name or f"{proto.op_type}_{index}"
+        number = 1
+        while name in self._names:
+            number += 1
+            name = f"{base}_{number}"
+        self._names.add(name)
+        return name
+
+    def _check_finite(self, layer: Layer) -> None:
+        for name in layer.inputs:
+            array = self.constants.values.get(name)
+            if array is None or array.dtype.kind != "f":
+                continue
+            faulty = ~np.isfinite(array) if layer.op in FINITE else np.isnan(array)
+            if faulty.any():
+                where = np.argwhere(np.atleast_1d(faulty))[0].tolist()
+                value = np.atleast_1d(array)[tuple(where)]
+                raise layer.error(
+                    f"constant '{name}' holds {value} at {where}, must be finite: train or export again"
+                )
+
+    def _finish(self, name: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Network:
+        constants = dict(self.constants.values)
+        layers = fold_batch_norm(self.layers, constants, outputs)
+        layers = drop_identities(layers, self.types, inputs, outputs)
+        layers = _needed(layers, outputs)
+        read = {tensor for layer in layers for tensor in (*layer.inputs, *layer.outputs)} | set(inputs)
+        kept: dict[str, Array] = {key: array for key, array in constants.items() if key in read}
+        types = {key: value for key, value in self.types.items() if key in read}
+        return Network(name, tuple(layers), kept, inputs, outputs, types)
+
+
+def _needed(layers: Iterable[Layer], outputs: Iterable[str]) -> list[Layer]:
+    """The layers that an output depends on, order kept."""
+    wanted, kept = set(outputs), []
+    for layer in reversed(list(layers)):
+        if wanted.intersection(layer.outputs):
+            wanted.update(layer.inputs)
+            kept.append(layer)
+    return kept[::-1]

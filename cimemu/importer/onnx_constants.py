@@ -1,0 +1,134 @@
+"""Constants of an ONNX graph: stored ones, folded ones, and those that depend on the number of images.
+
+The batch is unknown while a network is loaded. Shape arithmetic is therefore computed twice, for two
+different stand-in batch sizes: what differs depends on the batch, and where it is the batch is known.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from cimemu.errors import WorkloadError
+from cimemu.layer.base import Array
+
+# Two primes far above any real axis: a product or sum with one of them is not mistaken for a size.
+BATCHES = (1_000_003, 1_000_033)
+BATCH = -(1 << 40)  # marks "the number of images" in a list of sizes
+MAX_FOLDED = 1 << 28  # elements of a folded constant
+
+# These make tensors of a given shape; their content is the same for every image, one image is enough.
+FILLERS = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "RandomNormal": 0}
+
+
+class Constants:
+    """Arrays by name, for either stand-in batch; `values` is the first, `varying` holds those that differ."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.values: dict[str, Array] = {"": np.zeros(0, np.float32)}
+        self.varying: dict[str, Array] = {}
+        self._opsets = [onnx.helper.make_opsetid(o.domain, o.version) for o in model.opset_import]
+        self.narrow: dict[str, str] = {}
+        for tensor in model.graph.initializer:
+            self.store(tensor.name, tensor)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+    def store(self, name: str, tensor: onnx.TensorProto) -> None:
+        """Keep a stored tensor; four-bit integers become bytes and are noted in `narrow`."""
+        self.values[name] = to_array(tensor)
+        narrow = {onnx.TensorProto.INT4: "int4", onnx.TensorProto.UINT4: "uint4"}.get(tensor.data_type)
+        if narrow:
+            self.narrow[name] = narrow
+
+    def set_pair(self, name: str, pair: Sequence[Array]) -> None:
+        """Store a constant computed for both stand-in batches."""
+        self.values[name] = pair[0]
+        if not np.array_equal(pair[0], pair[1], equal_nan=pair[0].dtype.kind == "f"):
+            self.varying[name] = pair[1]
+
+    def pair(self, name: str) -> tuple[Array, Array]:
+        """The constant for either stand-in batch."""
+        return self.values[name], self.varying.get(name, self.values[name])
+
+    def sizes(self, name: str) -> list[int]:
+        """A list of sizes with BATCH where the number of images stands; WorkloadError for other mixtures."""
+        sizes = []
+        for first, second in zip(*(np.atleast_1d(array).tolist() for array in self.pair(name))):
+            if (first, second) == BATCHES:
+                sizes.append(BATCH)
+            elif first == second:
+                sizes.append(int(first))
+            else:
+                raise WorkloadError(
+                    f"tensor '{name}' mixes the number of images with other sizes: images must stay apart"
+                )
+        return sizes
+
+    def set_shape(self, node: onnx.NodeProto, shape: Sequence[int]) -> None:
+        """The output of Shape or Size of a runtime tensor with this per-image shape."""
+        wholes = [np.array([batch, *shape], np.int64) for batch in BATCHES]
+        if node.op_type == "Size":
+            wholes = [np.prod(whole) for whole in wholes]
+        else:
+            given = {a.name: a.i for a in node.attribute}
+            wholes = [whole[given.get("start", 0) : given.get("end", len(whole))] for whole in wholes]
+        self.set_pair(node.output[0], [np.asarray(whole, np.int64) for whole in wholes])
+
+    def fold(self, node: onnx.NodeProto) -> None:
+        """Compute a node all of whose inputs are constants."""
+        pairs = [self.pair(name) for name in node.input]
+        if node.op_type in FILLERS and (at := FILLERS[node.op_type]) < len(pairs):
+            sizes = [1 if size == BATCH else size for size in self.sizes(node.input[at])]
+            filled = np.prod([max(size, 1) for size in sizes], dtype=np.float64)
+            if filled * max(1, pairs[0][0].size if node.op_type == "Tile" else 1) > MAX_FOLDED:
+                raise WorkloadError(f"a constant of {sizes} elements, at most {MAX_FOLDED} are folded")
+            pairs[at] = (np.array(sizes, np.int64),) * 2
+        if node.op_type == "Range":
+            start, limit, delta = (float(pair[0].reshape(-1)[0]) for pair in pairs)
+            if delta == 0 or abs((limit - start) / delta) > min(MAX_FOLDED, BATCHES[0] / 2):
+                raise WorkloadError(
+                    f"a range {start}..{limit} by {delta}: images or too many numbers are counted"
+                )
+        first = self._evaluate(node, [pair[0] for pair in pairs])
+        same = all(pair[0] is pair[1] for pair in pairs)
+        second = first if same else self._evaluate(node, [pair[1] for pair in pairs])
+        for name, one, two in zip(node.output, first, second):
+            if name:
+                self.set_pair(name, (np.asarray(one), np.asarray(two)))
+
+    def _evaluate(self, node: onnx.NodeProto, arrays: Sequence[Array]) -> list[Any]:
+        feeds = {name: array for name, array in zip(node.input, arrays) if name}
+        graph = onnx.helper.make_graph(
+            [node],
+            "constant",
+            [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UNDEFINED, None) for name in feeds],
+            [
+                onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UNDEFINED, None)
+                for name in node.output
+                if name
+            ],
+        )
+        model = onnx.helper.make_model(graph, opset_imports=self._opsets)
+        try:
+            with np.errstate(all="ignore"):
+                results = iter(ReferenceEvaluator(model).run(None, feeds))
+        except Exception as error:  # the evaluator raises whatever NumPy or an operator of it raises
+            reason = " ".join(str(error).split())[:160]
+            raise WorkloadError(f"its constant inputs cannot be computed: {reason}") from None
+        return [next(results) if name else None for name in node.output]
+
+
+def to_array(tensor: onnx.TensorProto) -> Array:
+    """A stored tensor as NumPy has it; four-bit integers become bytes."""
+    try:
+        array = np.asarray(numpy_helper.to_array(tensor))
+    except (ValueError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise WorkloadError(f"tensor '{tensor.name}' does not hold what its shape says: {reason}") from None
+    narrow = {"int4": np.int8, "uint4": np.uint8}.get(array.dtype.name)
+    return array.astype(narrow) if narrow else array

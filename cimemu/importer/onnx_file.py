@@ -1,0 +1,77 @@
+"""Reads an ONNX file that nobody vouches for: whole, valid, and nothing outside its own folder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from cimemu.errors import WorkloadError
+
+MAX_TENSOR_BYTES = 1 << 32
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """The checked model with its external data. Raises WorkloadError in one line; executes nothing."""
+    try:
+        model = onnx.load_model(str(path), format="protobuf", load_external_data=False)
+    except FileNotFoundError:
+        raise WorkloadError(f"{path}: no such file") from None
+    except (DecodeError, ValueError, RuntimeError):
+        raise WorkloadError(f"{path}: not a whole ONNX file, export or copy it again") from None
+    except OSError as error:
+        raise WorkloadError(f"{path}: cannot be read ({error.strerror})") from None
+    if not model.graph.node:
+        raise WorkloadError(f"{path}: no ONNX graph with nodes in it, export or copy it again")
+    external = False
+    for tensor in _tensors(model.graph):
+        external |= _check_tensor(path, tensor)
+    try:
+        if external:
+            onnx.load_external_data_for_model(model, str(path.parent))
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise WorkloadError(f"{path}: not a valid ONNX network: {reason}") from None
+    return model
+
+
+def _check_tensor(path: Path, tensor: onnx.TensorProto) -> bool:
+    """Whether a tensor's data is external; WorkloadError for a hostile size or place."""
+    size = 1
+    for n in tensor.dims:
+        size *= max(n, -1) if n >= 0 else -(1 << 40)
+    if not 0 <= size <= MAX_TENSOR_BYTES:
+        raise WorkloadError(
+            f"{path}: tensor '{tensor.name}' has shape {list(tensor.dims)}, at most {MAX_TENSOR_BYTES} elements"
+        )
+    if tensor.data_location != onnx.TensorProto.EXTERNAL:
+        return False
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    folder = path.parent.resolve()
+    place = (folder / entries.get("location", "")).resolve()
+    # resolve() follows links, so that neither ".." nor a link can lead out of the folder.
+    if folder not in place.parents:
+        raise WorkloadError(
+            f"{path}: tensor '{tensor.name}' lies in '{entries.get('location', '')}', external data must be "
+            "in the folder of the network"
+        )
+    if not place.is_file():
+        raise WorkloadError(
+            f"{path}: external data '{entries['location']}' is missing, copy it beside the network"
+        )
+    return True
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every stored tensor of a graph, those in attributes and subgraphs too."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+            for inner in [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]:
+                yield from _tensors(inner)

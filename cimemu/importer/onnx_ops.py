@@ -1,0 +1,192 @@
+"""The table of ONNX operators: one line each, a name and the builder of its layer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cimemu.importer import onnx_moves as moves
+from cimemu.importer import onnx_windows as windows
+from cimemu.importer.onnx_node import Node
+from cimemu.layer import activation, arithmetic, matmul, norm, pool, quant, reduce
+from cimemu.layer.base import Layer
+
+Builder = Callable[[Node], Layer]
+
+
+def plain(layer: Callable[..., Layer]) -> Builder:
+    """A layer of inputs and outputs alone."""
+    return lambda node: layer(node.name, node.data(), node.outputs)
+
+
+def with_floats(layer: Callable[..., Layer], **defaults: float) -> Builder:
+    """A layer whose fields are float attributes of the same name."""
+    return lambda node: layer(
+        node.name, node.data(), node.outputs, *(float(node.attribute(k, v)) for k, v in defaults.items())
+    )
+
+
+def _clip(node: Node) -> Layer:
+    low, high = node.attribute("min"), node.attribute("max")
+    low = node.scalar(1, "the minimum") if node.has(1) else low
+    high = node.scalar(2, "the maximum") if node.has(2) else high
+    return activation.Clip(node.name, node.data(1), node.outputs, low, high)
+
+
+def _gelu(node: Node) -> Layer:
+    return activation.Gelu(node.name, node.data(), node.outputs, node.attribute("approximate", "none"))
+
+
+def _softmax(node: Node) -> Layer:
+    axis = int(node.attribute("axis", -1 if node.opset >= 13 else 1))
+    return activation.Softmax(node.name, node.data(), node.outputs, axis, node.opset < 13)
+
+
+def _matmul(node: Node) -> Layer:
+    return matmul.MatMul(node.name, node.data(), node.outputs)
+
+
+def _gemm(node: Node) -> Layer:
+    if node.attribute("transA", 0):
+        raise node.error("transA = 1 would exchange images and inputs, must be 0")
+    alpha, beta = float(node.attribute("alpha", 1.0)), float(node.attribute("beta", 1.0))
+    return matmul.Gemm(node.name, node.data(), node.outputs, alpha, beta, bool(node.attribute("transB", 0)))
+
+
+def _batch_norm(node: Node) -> Layer:
+    node.attribute("momentum")
+    if node.attribute("training_mode", 0) or len([name for name in node.outputs if name]) > 1:
+        raise node.error("training_mode is on, must be off: export the network for inference")
+    if not node.attribute("spatial", 1):
+        raise node.error("spatial = 0 is not supported, must be 1")
+    epsilon = float(node.attribute("epsilon", 1e-5))
+    return norm.BatchNormalization(node.name, node.data(), node.outputs[:1], epsilon)
+
+
+def _layer_norm(node: Node) -> Layer:
+    if node.attribute("stash_type", 1) != 1 or len([name for name in node.outputs if name]) > 1:
+        raise node.error("mean and deviation as outputs are not supported: export the network for inference")
+    axis, epsilon = int(node.attribute("axis", -1)), float(node.attribute("epsilon", 1e-5))
+    return norm.LayerNormalization(node.name, node.data(), node.outputs[:1], axis, epsilon)
+
+
+def _reduce(layer: Callable[..., Layer]) -> Builder:
+    def build(node: Node) -> Layer:
+        axes = node.sizes_or_attribute(1, "axes") or []
+        rank = len(node.shape()) + 1
+        if not axes and node.attribute("noop_with_empty_axes", 0):
+            return moves.identity(node)
+        node.attribute("noop_with_empty_axes")
+        normal = tuple(sorted(axis % rank for axis in axes))
+        if not axes or 0 in normal:
+            raise node.error(f"axes = {axes or 'all'} include the batch axis: images must stay apart")
+        return layer(node.name, node.data(1), node.outputs, normal, bool(node.attribute("keepdims", 1)))
+
+    return build
+
+
+def _quantize(node: Node) -> Layer:
+    node.attribute("saturate")
+    node.attribute("precision")
+    if node.attribute("block_size", 0):
+        raise node.error("block_size is not supported: quantise per tensor or per axis")
+    wanted = {0: "uint8", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 21: "uint4", 22: "int4"}
+    code = int(node.attribute("output_dtype", 0))
+    # Four-bit zero points are kept in bytes, their true type is remembered by the node.
+    dtype = node.stored_type(2) if node.has(2) else wanted.get(code, "an unsupported type")
+    if dtype not in wanted.values():
+        raise node.error(f"to {dtype}, must be one of {', '.join(sorted(set(wanted.values())))}")
+    return quant.QuantizeLinear(node.name, node.data(), node.outputs, _quant_axis(node), dtype)
+
+
+def _dequantize(node: Node) -> Layer:
+    node.attribute("output_dtype")
+    if node.attribute("block_size", 0):
+        raise node.error("block_size is not supported: quantise per tensor or per axis")
+    return quant.DequantizeLinear(node.name, node.data(), node.outputs, _quant_axis(node))
+
+
+def _quant_axis(node: Node) -> int:
+    axis = int(node.attribute("axis", 1))
+    rank = len(node.shape()) + 1 if not node.is_constant(0) else node.constant(0, "the input").ndim
+    # One scale needs no axis, and a tensor of one axis has no axis 1, ONNX's default.
+    return axis % rank if rank and -rank <= axis < rank else 0 if np.ndim(rank) == 0 and rank < 2 else axis
+
+
+OPS: dict[str, Builder] = {
+    "Abs": plain(arithmetic.Abs),
+    "Add": plain(arithmetic.Add),
+    "And": plain(arithmetic.And),
+    "AveragePool": windows.average_pool,
+    "BatchNormalization": _batch_norm,
+    "Cast": moves.cast,
+    "Ceil": plain(arithmetic.Ceil),
+    "Clip": _clip,
+    "Concat": moves.concat,
+    "Conv": windows.conv,
+    "DequantizeLinear": _dequantize,
+    "Div": plain(arithmetic.Div),
+    "Dropout": moves.identity,
+    "Elu": with_floats(activation.Elu, alpha=1.0),
+    "Equal": plain(arithmetic.Equal),
+    "Erf": plain(activation.Erf),
+    "Exp": plain(activation.Exp),
+    "Expand": moves.expand,
+    "Flatten": moves.flatten,
+    "Floor": plain(arithmetic.Floor),
+    "Gather": moves.gather,
+    "Gelu": _gelu,
+    "Gemm": _gemm,
+    "GlobalAveragePool": plain(pool.GlobalAveragePool),
+    "GlobalMaxPool": plain(pool.GlobalMaxPool),
+    "Greater": plain(arithmetic.Greater),
+    "HardSigmoid": with_floats(activation.HardSigmoid, alpha=0.2, beta=0.5),
+    "HardSwish": plain(activation.HardSwish),
+    "Identity": moves.identity,
+    "LayerNormalization": _layer_norm,
+    "LeakyRelu": with_floats(activation.LeakyRelu, alpha=0.01),
+    "Less": plain(arithmetic.Less),
+    "MatMul": _matmul,
+    "Max": plain(arithmetic.Max),
+    "MaxPool": windows.max_pool,
+    "Min": plain(arithmetic.Min),
+    "Mul": plain(arithmetic.Mul),
+    "Neg": plain(arithmetic.Neg),
+    "Not": plain(arithmetic.Not),
+    "Or": plain(arithmetic.Or),
+    "PRelu": plain(activation.PRelu),
+    "Pad": moves.pad,
+    "Pow": plain(arithmetic.Pow),
+    "QuantizeLinear": _quantize,
+    "Reciprocal": plain(arithmetic.Reciprocal),
+    "ReduceL2": _reduce(reduce.ReduceL2),
+    "ReduceMax": _reduce(reduce.ReduceMax),
+    "ReduceMean": _reduce(reduce.ReduceMean),
+    "ReduceMin": _reduce(reduce.ReduceMin),
+    "ReduceSum": _reduce(reduce.ReduceSum),
+    "Relu": plain(activation.Relu),
+    "Reshape": moves.reshape,
+    "Round": plain(arithmetic.Round),
+    "Sigmoid": plain(activation.Sigmoid),
+    "Slice": moves.slice_,
+    "Softmax": _softmax,
+    "Softplus": plain(activation.Softplus),
+    "Split": moves.split,
+    "Sqrt": plain(arithmetic.Sqrt),
+    "Squeeze": moves.squeeze,
+    "Sub": plain(arithmetic.Sub),
+    "Sum": plain(arithmetic.Sum),
+    "Tanh": plain(activation.Tanh),
+    "Transpose": moves.transpose,
+    "Unsqueeze": moves.unsqueeze,
+    "Where": plain(arithmetic.Where),
+}
+
+
+def unsupported(node: Node, known: dict[str, Any]) -> Exception:
+    """The error for an operator that is not in the table."""
+    domain = f" of domain '{node.domain}'" if node.domain not in ("", "ai.onnx") else ""
+    return node.error(
+        f"operator {node.op}{domain} is not supported; export it as supported operators, cut it off the network, "
+        f"or add a layer and a line to OPS ({len(known)} are there: {', '.join(sorted(known))})"
+    )

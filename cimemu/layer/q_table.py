@@ -1,0 +1,46 @@
+"""Functions of one quantised element as a 256-entry table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cimemu.layer.base import Array, Layer, TensorType
+from cimemu.layer.q_arith import Scale
+from cimemu.layer.shapes import Operand, runtime
+
+
+@dataclass(frozen=True, eq=False)
+class QTable(Layer):
+    """`y = table[q - lowest]`; `table` holds every value that the float function between DQ and Q gives."""
+
+    table: Array
+    lowest: int
+    function: str
+
+    op: ClassVar[str] = "QTable"
+
+    @classmethod
+    def of(
+        cls, layer: Layer, *, inputs: tuple[str, ...], outputs: tuple[str, ...], name: str, x: Scale, y: Scale,
+        source_dtype: str, low: int, high: int, dtype: str, **_: Any
+    ) -> "QTable":
+        """The table of float `layer` from quantised `x` to quantised `y`: every input value is tried once."""
+        limits = np.iinfo(source_dtype)
+        every = np.arange(limits.min, limits.max + 1, dtype=np.int32)
+        real = ((every - x.zero_point).astype(np.float32) * x.scale)[None]
+        value = np.asarray(layer.forward([real])[0], dtype=np.float32)[0]
+        quantised = np.clip(np.rint(value / y.scale) + np.float32(y.zero_point), low, high)
+        return cls(
+            name=name, inputs=inputs, outputs=outputs, table=quantised.astype(dtype), lowest=int(limits.min),
+            function=layer.op,
+        )
+
+    def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
+        """The input's shape in the table's dtype."""
+        return (TensorType(runtime(self, types[0]).shape, str(self.table.dtype)),)
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Exact."""
+        return (self.table[arrays[0].astype(np.int32) - self.lowest],)

@@ -1,0 +1,65 @@
+"""Operators of the digital unit between DequantizeLinear and QuantizeLinear become integer layers."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from cimemu.layer.activation import Activation
+from cimemu.layer.arithmetic import Add, Mul
+from cimemu.layer.base import Layer
+from cimemu.layer.pool import GlobalAveragePool, MaxPool
+from cimemu.layer.q_arith import QAdd, QMul, Scale
+from cimemu.layer.q_pool import QGlobalAveragePool
+from cimemu.layer.q_table import QTable
+from cimemu.layer.quant import QuantizeLinear
+from cimemu.layer.shape import Pad, Reshape, Slice, Transpose
+from cimemu.lower.graph import Graph
+
+MOVES = (Reshape, Transpose, Slice, MaxPool)
+
+
+def lower_digital(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> Layer | None:
+    """The integer layer of `layer` with QuantizeLinear `quantize` behind it, or None: it stays a float island."""
+    sources = [graph.quantized(name) for name in layer.inputs]
+    scale, zero = graph.parameters(quantize)
+    if scale.size != 1 or any(s is None or not s.per_tensor for s in sources[:1]):
+        return None
+    first = sources[0]
+    assert first is not None
+    if first.dtype not in ("int8", "uint8") or quantize.storage not in ("int8", "uint8"):
+        return None
+    target = Scale(np.float32(scale[0]), int(zero[0]))
+    low, high = quantize.limits
+    common = {"name": layer.name, "outputs": (quantize.outputs[0],), "low": low, "high": high, "dtype": quantize.storage}
+    if isinstance(layer, Add | Mul) and len(sources) == 2:
+        second = sources[1]
+        if second is None or not second.per_tensor or first.value is not None or second.value is not None:
+            return None
+        kind = QAdd if isinstance(layer, Add) else QMul
+        return kind(
+            inputs=(first.name, second.name),
+            a=Scale(np.float32(first.scale[0]), int(first.zero_point[0])),
+            b=Scale(np.float32(second.scale[0]), int(second.zero_point[0])),
+            y=target,
+            **common,
+        )
+    if first.value is not None:
+        return None
+    source = Scale(np.float32(first.scale[0]), int(first.zero_point[0]))
+    if isinstance(layer, GlobalAveragePool):
+        return QGlobalAveragePool(inputs=(first.name,), x=source, y=target, **common)
+    if isinstance(layer, Activation) and graph.network.types[layer.inputs[0]].shape and not _mixes(layer):
+        return QTable.of(layer, inputs=(first.name,), x=source, y=target, source_dtype=first.dtype, **common)
+    same = source == target and first.dtype == quantize.storage
+    if same and isinstance(layer, MOVES):
+        return replace(layer, inputs=(first.name,), outputs=(quantize.outputs[0],))
+    if same and isinstance(layer, Pad) and layer.mode == "constant" and layer.value == 0.0:
+        return replace(layer, inputs=(first.name,), outputs=(quantize.outputs[0],), value=float(source.zero_point))
+    return None
+
+
+def _mixes(layer: Layer) -> bool:
+    """Whether an activation looks at more than one element (Softmax)."""
+    return layer.op == "Softmax"
+
+

@@ -1,0 +1,98 @@
+"""Ranges of activations from calibration images: min-max, percentile, or least squared error."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.errors import WorkloadError
+from cimemu.layer.base import Array
+
+BINS = 2048
+METHODS = ("minmax", "percentile", "mse")
+
+
+class Observer:
+    """Histogram of one tensor over batches; its range grows by whole bins, so nothing is counted twice."""
+
+    def __init__(self) -> None:
+        """Nothing seen yet."""
+        self.low = np.inf
+        self.high = -np.inf
+        self.counts = np.zeros(BINS, dtype=np.int64)
+        self.edge_low = 0.0
+        self.width = 0.0
+
+    def add(self, values: Array) -> None:
+        """Count one batch."""
+        flat = np.asarray(values, dtype=np.float64).reshape(-1)
+        if not flat.size:
+            return
+        low, high = float(flat.min()), float(flat.max())
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        if self.width == 0.0:
+            span = max(high - low, 1e-12)
+            self.edge_low, self.width = low, span / (BINS // 2)
+        while high >= self.edge_low + BINS * self.width or low < self.edge_low:
+            self._double(to_the_left=low < self.edge_low)
+        index = np.clip(((flat - self.edge_low) / self.width).astype(np.int64), 0, BINS - 1)
+        self.counts += np.bincount(index, minlength=BINS)
+
+    def _double(self, to_the_left: bool) -> None:
+        """Bins twice as wide; the covered range grows to one side."""
+        pairs = self.counts.reshape(-1, 2).sum(axis=1)
+        self.counts = np.zeros(BINS, dtype=np.int64)
+        if to_the_left:
+            self.counts[BINS // 2 :] = pairs
+            self.edge_low -= BINS * self.width
+        else:
+            self.counts[: BINS // 2] = pairs
+        self.width *= 2
+
+    def centres(self) -> NDArray[np.float64]:
+        """Middle of every bin."""
+        return self.edge_low + (np.arange(BINS) + 0.5) * self.width
+
+    def range(self, method: str, percentile: float, levels: int, symmetric: bool) -> tuple[float, float]:
+        """(low, high), zero included, by `method` for a quantiser of `levels` levels."""
+        if not np.isfinite(self.low):
+            raise WorkloadError("calibration: no value seen, give at least one calibration image")
+        low, high = min(self.low, 0.0), max(self.high, 0.0)
+        if method == "percentile":
+            share = np.cumsum(self.counts) / self.counts.sum()
+            tail = (100.0 - percentile) / 100.0
+            first = self.edge_low + np.searchsorted(share, tail) * self.width
+            last = self.edge_low + (np.searchsorted(share, 1.0 - tail) + 1) * self.width
+            low, high = max(low, min(first, 0.0)), min(high, max(last, 0.0))
+        elif method == "mse":
+            low, high = self._least_error(low, high, levels, symmetric)
+        if symmetric:
+            high = max(-low, high)
+            low = -high
+        return low, high
+
+    def _least_error(self, low: float, high: float, levels: int, symmetric: bool) -> tuple[float, float]:
+        """Both ends shrunk by a common factor: the one of 64 with the least squared error on the histogram."""
+        centres = self.centres()
+        best, chosen = np.inf, (low, high)
+        for factor in np.linspace(1.0, 0.3, 64):
+            a, b = low * factor, high * factor
+            if symmetric:
+                b = max(-a, b)
+                a = -b
+            step = max((b - a) / (levels - 1), 1e-30)
+            near = np.clip(np.rint((centres - a) / step), 0, levels - 1) * step + a
+            error = float(((centres - near) ** 2 * self.counts).sum())
+            if error < best:
+                best, chosen = error, (a, b)
+        return chosen
+
+
+def observe(batches: Iterable[Mapping[str, Array]]) -> dict[str, Observer]:
+    """An observer per tensor over all batches."""
+    observers: dict[str, Observer] = {}
+    for batch in batches:
+        for name, values in batch.items():
+            if values.dtype.kind == "f":
+                observers.setdefault(name, Observer()).add(values)
+    return observers
