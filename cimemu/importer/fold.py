@@ -30,7 +30,8 @@ def fold_batch_norm(
         if (
             isinstance(layer, BatchNormalization)
             and isinstance(source, Conv | Gemm)
-            and source.inputs[1] not in producer  # a quantised weight stays what it is
+            # A quantised weight (made by DequantizeLinear) stays what it is.
+            and all(name in constants and name not in producer for name in source.inputs[1:])
             and readers[source.outputs[0]] == 1
             and source.outputs[0] not in outputs
         ):

@@ -8,15 +8,17 @@ import onnx
 
 from cimemu.errors import WorkloadError
 from cimemu.importer.fold import drop_identities, fold_batch_norm
-from cimemu.importer.onnx_constants import Constants
+from cimemu.importer.onnx_constants import Constants, foldable
 from cimemu.importer.onnx_file import read_model
 from cimemu.importer.onnx_node import Node
-from cimemu.importer.onnx_ops import OPS, unsupported
+from cimemu.importer.onnx_ops import OPS, Builder, unsupported
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.execute import MAX_ELEMENTS, infer_layer
 from cimemu.layer.quant import DequantizeLinear
 from cimemu.workload.network import Network
 
+OPERATORS: dict[str, Builder] = {**OPS}  # tables of further operators join here
+RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
 INPUT_TYPES = ("float32", "int8", "uint8", "int16", "uint16", "int32", "int64", "bool")
 # Infinite constants are a fault where they are weights; in a mask or a limit they mean something.
 FINITE = {"Conv", "Gemm", "MatMul", "BatchNormalization", "LayerNormalization", "DequantizeLinear", "PRelu"}
@@ -55,6 +57,8 @@ class _Import:
         inputs = [value for value in self.graph.input if value.name not in self.constants]
         for value in inputs:
             self._read_input(value)
+        if not self.graph.output:
+            raise WorkloadError("the network has no output, export it again")
         if not inputs:
             raise WorkloadError("the network has no input, every tensor in it is a constant")
         for index, proto in enumerate(self.graph.node):
@@ -72,9 +76,8 @@ class _Import:
         except KeyError:
             dtype = "unknown"
         if not value.type.HasField("tensor_type") or dtype not in INPUT_TYPES:
-            raise WorkloadError(
-                f"input '{value.name}' is {dtype}, must be a tensor of {', '.join(INPUT_TYPES)}"
-            )
+            known = ", ".join(INPUT_TYPES)
+            raise WorkloadError(f"input '{value.name}' is {dtype}, must be a tensor of {known}")
         first, *rest = tensor.shape.dim or [None]
         if first is None:
             raise WorkloadError(f"input '{value.name}' has no axes, must be [images, ...]: fix its shape")
@@ -83,18 +86,18 @@ class _Import:
             if not dim.HasField("dim_value") or dim.dim_value < 1:
                 shown = dim.dim_param or (dim.dim_value if dim.HasField("dim_value") else "?")
                 raise WorkloadError(
-                    f"input '{value.name}' has size {shown} on axis {axis}, only the batch axis (0) may be open: "
-                    "fix the size in the export"
+                    f"input '{value.name}' has size {shown} on axis {axis}, only axis 0, the batch, may be "
+                    "open: fix the size in the export"
                 )
             sizes.append(int(dim.dim_value))
         if np.prod(sizes, dtype=np.float64) > MAX_ELEMENTS:
             raise WorkloadError(
-                f"input '{value.name}' has an image of {sizes} elements, at most {MAX_ELEMENTS}"
+                f"input '{value.name}' has images of {sizes}, at most {MAX_ELEMENTS} elements"
             )
-        self.batches.add(int(first.dim_value) if first.HasField("dim_value") else 0)
-        if len(self.batches - {0}) > 1 or -1 in self.batches:
+        self.batches.add(max(0, int(first.dim_value)))
+        if len(self.batches) > 1:
             raise WorkloadError(
-                f"input '{value.name}' has a first axis of {first.dim_value}, others differ: all must be the batch"
+                f"input '{value.name}' and another differ on axis 0, the batch: export them alike"
             )
         self.types[value.name] = TensorType(tuple(sizes), dtype)
 
@@ -102,34 +105,61 @@ class _Import:
         node = Node(
             proto, self._unique(proto, index), self.constants, self.types, self.opset, max(self.batches)
         )
-        known = node.domain in ("", "ai.onnx")
         for name in node.inputs:
             if name not in self.types and name not in self.constants:
                 raise node.error(
                     f"input '{name}' is not made by any node before it, export the network again"
                 )
-        fixed = all(name in self.constants for name in node.inputs)
-        if node.op == "Constant" and known:
+        fixed = bool(node.inputs) and all(name in self.constants for name in node.inputs)
+        if node.key == "Constant":
             self._read_constant(node, proto)
-        elif node.op in ("Shape", "Size") and known and not fixed:
+        elif node.key in ("Shape", "Size") and not fixed:
             self.constants.set_shape(proto, self.types[node.inputs[0]].shape)
-        elif fixed and known and node.op not in ("DequantizeLinear", "QuantizeLinear"):
+        elif not (fixed and foldable(proto)):
+            self._add_layer(node, fixed)
+        elif not self._move_dequantized(node, proto):
             self._fold(node, proto)
-        elif node.op not in OPS or not known:
-            raise unsupported(node, OPS)
-        else:
-            layer = OPS[node.op](node)
-            node.check_all_read()
-            self._check_finite(layer)
-            if not fixed:
-                self.layers.append(layer)
-                self.types.update(infer_layer(layer, self.constants.values, self.types))
-                return
-            arrays = [self.constants.values[name] for name in layer.inputs]
-            layer.infer(arrays)
-            self.constants.values[layer.outputs[0]] = layer.forward(arrays)[0]
-            if isinstance(layer, DequantizeLinear):
-                self.layers.append(layer)
+
+    def _add_layer(self, node: Node, fixed: bool) -> None:
+        if node.key not in OPERATORS:
+            raise unsupported(node, OPERATORS)
+        layer = OPERATORS[node.key](node)
+        node.check_all_read()
+        self._check_finite(layer)
+        if not fixed:
+            self.layers.append(layer)
+            self.types.update(infer_layer(layer, self.constants.values, self.types))
+            return
+        arrays = [self.constants.values[name] for name in layer.inputs]
+        layer.infer(arrays)
+        self.constants.values.update(zip(layer.outputs, layer.forward(arrays)))
+        if isinstance(layer, DequantizeLinear):
+            self.layers.append(layer)
+
+    def _move_dequantized(self, node: Node, proto: onnx.NodeProto) -> bool:
+        """Transpose (or reshape, of one scale) the integers behind a dequantised constant instead of it.
+
+        The weight of a product must arrive there as integers, and exporters transpose after dequantising.
+        """
+        source = next((layer for layer in self.layers if layer.outputs == (node.inputs[0],)), None)
+        if not isinstance(source, DequantizeLinear) or node.key not in ("Transpose", *RESHAPES):
+            return False
+        integers = self.constants.values[source.inputs[0]]
+        axis, scales = source.axis, self.constants.values[source.inputs[1]].size
+        if node.key == "Transpose":
+            perm = list(node.attribute("perm", range(integers.ndim)[::-1]))
+            axis = perm.index(axis) if scales > 1 else axis
+        elif scales > 1:
+            return False
+        moved = onnx.NodeProto()
+        moved.CopyFrom(proto)
+        moved.input[0], moved.output[0] = source.inputs[0], f"{node.outputs[0]}.integers"
+        self._fold(node, moved)
+        layer = DequantizeLinear(node.name, (moved.output[0], *source.inputs[1:]), node.outputs, axis)
+        arrays = [self.constants.values[name] for name in layer.inputs]
+        self.constants.values[node.outputs[0]] = layer.forward(arrays)[0]
+        self.layers.append(layer)
+        return True
 
     def _read_constant(self, node: Node, proto: onnx.NodeProto) -> None:
         attribute = proto.attribute[0]
@@ -166,7 +196,7 @@ class _Import:
                 where = np.argwhere(np.atleast_1d(faulty))[0].tolist()
                 value = np.atleast_1d(array)[tuple(where)]
                 raise layer.error(
-                    f"constant '{name}' holds {value} at {where}, must be finite: train or export again"
+                    f"constant '{name}' holds {value} at {where}, must be finite: train it again"
                 )
 
     def _finish(self, name: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Network:

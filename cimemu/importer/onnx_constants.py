@@ -18,10 +18,22 @@ from cimemu.layer.base import Array
 # Two primes far above any real axis: a product or sum with one of them is not mistaken for a size.
 BATCHES = (1_000_003, 1_000_033)
 BATCH = -(1 << 40)  # marks "the number of images" in a list of sizes
-MAX_FOLDED = 1 << 28  # elements of a folded constant
+MAX_FOLDED = 1 << 27  # elements of a folded constant
+
+SMALL = 1 << 10
+SHRINKING = {"Compress", "NonZero", "Unique"}  # no larger than their input, whatever it holds
+
+UNFOLDED = {
+    "DequantizeLinear",
+    "QuantizeLinear",
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormalLike",
+    "RandomUniformLike",
+}
 
 # These make tensors of a given shape; their content is the same for every image, one image is enough.
-FILLERS = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1, "RandomNormal": 0}
+FILLERS = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1}
 
 
 class Constants:
@@ -71,9 +83,9 @@ class Constants:
 
     def set_shape(self, node: onnx.NodeProto, shape: Sequence[int]) -> None:
         """The output of Shape or Size of a runtime tensor with this per-image shape."""
-        wholes = [np.array([batch, *shape], np.int64) for batch in BATCHES]
+        wholes: list[Array] = [np.array([batch, *shape], np.int64) for batch in BATCHES]
         if node.op_type == "Size":
-            wholes = [np.prod(whole) for whole in wholes]
+            wholes = [np.asarray(np.prod(whole)) for whole in wholes]
         else:
             given = {a.name: a.i for a in node.attribute}
             wholes = [whole[given.get("start", 0) : given.get("end", len(whole))] for whole in wholes]
@@ -84,16 +96,7 @@ class Constants:
         pairs = [self.pair(name) for name in node.input]
         if node.op_type in FILLERS and (at := FILLERS[node.op_type]) < len(pairs):
             sizes = [1 if size == BATCH else size for size in self.sizes(node.input[at])]
-            filled = np.prod([max(size, 1) for size in sizes], dtype=np.float64)
-            if filled * max(1, pairs[0][0].size if node.op_type == "Tile" else 1) > MAX_FOLDED:
-                raise WorkloadError(f"a constant of {sizes} elements, at most {MAX_FOLDED} are folded")
             pairs[at] = (np.array(sizes, np.int64),) * 2
-        if node.op_type == "Range":
-            start, limit, delta = (float(pair[0].reshape(-1)[0]) for pair in pairs)
-            if delta == 0 or abs((limit - start) / delta) > min(MAX_FOLDED, BATCHES[0] / 2):
-                raise WorkloadError(
-                    f"a range {start}..{limit} by {delta}: images or too many numbers are counted"
-                )
         first = self._evaluate(node, [pair[0] for pair in pairs])
         same = all(pair[0] is pair[1] for pair in pairs)
         second = first if same else self._evaluate(node, [pair[1] for pair in pairs])
@@ -114,6 +117,7 @@ class Constants:
             ],
         )
         model = onnx.helper.make_model(graph, opset_imports=self._opsets)
+        self._check_size(model, feeds)
         try:
             with np.errstate(all="ignore"):
                 results = iter(ReferenceEvaluator(model).run(None, feeds))
@@ -121,6 +125,37 @@ class Constants:
             reason = " ".join(str(error).split())[:160]
             raise WorkloadError(f"its constant inputs cannot be computed: {reason}") from None
         return [next(results) if name else None for name in node.output]
+
+    def _check_size(self, model: onnx.ModelProto, feeds: dict[str, Array]) -> None:
+        """WorkloadError if the node would make a tensor too large, or one of unknown size."""
+        sketch = onnx.ModelProto()
+        sketch.CopyFrom(model)
+        del sketch.graph.input[:], sketch.graph.output[:]
+        for name, array in feeds.items():
+            kind = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+            sketch.graph.input.append(onnx.helper.make_tensor_value_info(name, kind, array.shape))
+            if array.size <= SMALL:  # may be a size or a number of repeats
+                sketch.graph.initializer.append(numpy_helper.from_array(array, name))
+        inferred = onnx.shape_inference.infer_shapes(sketch, data_prop=True).graph.value_info
+        wanted = {name for name in model.graph.node[0].output if name}
+        for value in inferred:
+            dims = value.type.tensor_type.shape.dim
+            if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
+                sizes = [dim.dim_value for dim in dims]
+                if np.prod(sizes, dtype=np.float64) > MAX_FOLDED:
+                    raise WorkloadError(
+                        f"a constant of shape {sizes}, at most {MAX_FOLDED} elements are folded"
+                    )
+                wanted.discard(value.name)
+        if wanted and model.graph.node[0].op_type not in SHRINKING:
+            raise WorkloadError("the size of its constant output cannot be told: simplify the network first")
+
+
+def foldable(node: onnx.NodeProto) -> bool:
+    """Whether a node of constants may be computed: plain, repeatable, and not a border of quantisation."""
+    if node.domain not in ("", "ai.onnx") or any(a.HasField("g") or a.graphs for a in node.attribute):
+        return False
+    return node.op_type not in UNFOLDED
 
 
 def to_array(tensor: onnx.TensorProto) -> Array:

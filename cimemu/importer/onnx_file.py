@@ -1,5 +1,6 @@
 """Reads an ONNX file that nobody vouches for: whole, valid, and nothing outside its own folder."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from cimemu.errors import WorkloadError
 
-MAX_TENSOR_BYTES = 1 << 32
+MAX_ELEMENTS = 1 << 32  # of a stored tensor
 
 
 def read_model(path: Path) -> onnx.ModelProto:
@@ -23,6 +24,10 @@ def read_model(path: Path) -> onnx.ModelProto:
         raise WorkloadError(f"{path}: cannot be read ({error.strerror})") from None
     if not model.graph.node:
         raise WorkloadError(f"{path}: no ONNX graph with nodes in it, export or copy it again")
+    for output in model.graph.output:
+        # Tools leave out the shape of outputs, which the checker insists on and nothing here reads.
+        if output.type.HasField("tensor_type"):
+            output.type.tensor_type.shape.SetInParent()
     external = False
     for tensor in _tensors(model.graph):
         external |= _check_tensor(path, tensor)
@@ -38,12 +43,10 @@ def read_model(path: Path) -> onnx.ModelProto:
 
 def _check_tensor(path: Path, tensor: onnx.TensorProto) -> bool:
     """Whether a tensor's data is external; WorkloadError for a hostile size or place."""
-    size = 1
-    for n in tensor.dims:
-        size *= max(n, -1) if n >= 0 else -(1 << 40)
-    if not 0 <= size <= MAX_TENSOR_BYTES:
+    size = math.prod(tensor.dims)
+    if min(tensor.dims, default=0) < 0 or size > MAX_ELEMENTS:
         raise WorkloadError(
-            f"{path}: tensor '{tensor.name}' has shape {list(tensor.dims)}, at most {MAX_TENSOR_BYTES} elements"
+            f"{path}: tensor '{tensor.name}' has shape {list(tensor.dims)}, at most {MAX_ELEMENTS} elements"
         )
     if tensor.data_location != onnx.TensorProto.EXTERNAL:
         return False
@@ -57,9 +60,7 @@ def _check_tensor(path: Path, tensor: onnx.TensorProto) -> bool:
             "in the folder of the network"
         )
     if not place.is_file():
-        raise WorkloadError(
-            f"{path}: external data '{entries['location']}' is missing, copy it beside the network"
-        )
+        raise WorkloadError(f"{path}: external data '{place.name}' is missing, copy it beside the network")
     return True
 
 

@@ -39,11 +39,13 @@ def squeeze(node: Node) -> Layer:
     """Squeeze as a reshape."""
     image, axes = node.shape(), node.sizes_or_attribute(1, "axes")
     rank = len(image) + 1
-    drop = [a for a in range(1, rank) if image[a - 1] == 1] if axes is None else [a % rank for a in axes]
+    drop = (
+        [a for a in range(1, rank) if image[a - 1] == 1]
+        if axes is None
+        else [node.normal_axis(a, rank) for a in axes]
+    )
     if any(a == 0 or image[a - 1] != 1 for a in drop):
-        raise node.error(
-            f"axes = {axes} of an image of shape {image}, must have size 1 and not be the batch axis"
-        )
+        raise node.error(f"axes = {axes} of an image of shape {image}, must have size 1 (not the batch axis)")
     kept = tuple(size for axis, size in enumerate(image, 1) if axis not in drop)
     return shape.Squeeze(node.name, node.data(1), node.outputs, kept)
 
@@ -52,8 +54,8 @@ def unsqueeze(node: Node) -> Layer:
     """Unsqueeze as a reshape."""
     image, axes = node.shape(), node.sizes_or_attribute(1, "axes") or []
     rank = len(image) + 1 + len(axes)
-    added = {axis % rank for axis in axes}
-    if 0 in added or len(added) != len(axes) or any(not -rank <= axis < rank for axis in axes):
+    added = {node.normal_axis(axis, rank) for axis in axes}
+    if 0 in added or len(added) != len(axes):
         raise node.error(f"axes = {axes}, must differ, be within {rank} axes and leave the batch axis first")
     sizes = iter(image)
     whole = tuple(1 if axis in added else next(sizes) for axis in range(1, rank))
@@ -78,8 +80,9 @@ def slice_(node: Node) -> Layer:
         raise node.error(f"starts {starts}, ends {ends}, axes {axes}, steps {steps} do not fit together")
     rank = len(node.shape()) + 1
     cuts = []
-    for axis, start, end, step in zip(axes, starts, ends, steps):
-        if axis % rank == 0:
+    for given, start, end, step in zip(axes, starts, ends, steps):
+        axis = node.normal_axis(given, rank)
+        if axis == 0:
             if start != 0 or step != 1 or (end != BATCH and end < 1 << 30):
                 raise node.error(
                     f"images {start}:{end}:{step} are picked from the batch: images must stay apart"
@@ -88,9 +91,8 @@ def slice_(node: Node) -> Layer:
         if BATCH in (start, end):
             raise node.error("a slice ends at the number of images: images must stay apart")
         # Far beyond the edge, backwards, is "down to and with element 0", which Python writes as None.
-        cuts.append(
-            (axis % rank, start, None if step < 0 and end < -node.shape()[axis % rank - 1] else end, step)
-        )
+        backwards = step < 0 and end < -node.shape()[axis - 1]
+        cuts.append((axis, start, None if backwards else end, step))
     parts = tuple(zip(*cuts)) or ((), (), (), ())
     return shape.Slice(node.name, node.data(1), node.outputs, *parts)
 
@@ -106,7 +108,7 @@ def pad(node: Node) -> Layer:
         raise node.error(f"pads = {flat} for {len(axes)} axes, must be two per axis")
     pads = [(0, 0)] * rank
     for axis, before, after in zip(axes, flat, flat[len(axes) :]):
-        pads[axis % rank] = (before, after)
+        pads[node.normal_axis(axis, rank)] = (before, after)
     if pads[0] != (0, 0):
         raise node.error(f"pads = {pads[0]} along the batch axis, must be 0")
     mode = node.attribute("mode", "constant")
@@ -184,5 +186,5 @@ def _axis(node: Node, axis: int) -> int:
 def _mixed(node: Node, target: list[int]) -> Exception:
     shown = ["images" if size == BATCH else size for size in target]
     return node.error(
-        f"target shape {shown} for images of shape {node.shape()}: the first axis must be the images and stay apart"
+        f"target shape {shown} for images of shape {node.shape()}, the first axis must be the images"
     )

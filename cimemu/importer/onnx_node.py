@@ -14,6 +14,7 @@ from cimemu.layer.base import Array, TensorType
 class Node:
     """A node with its surroundings; builders read it and return a layer.
 
+    `key` is the operator's name in the table: with its domain in front, `domain:Name`, if it has one.
     `name` is unique in the network. `inputs` and `outputs` are tensor names, "" for one left out.
     `batch` is the literal first axis of the network's inputs, 0 if it is dynamic.
     """
@@ -28,7 +29,8 @@ class Node:
         batch: int,
     ) -> None:
         self.op, self.name, self.opset, self.batch = proto.op_type, name, opset, batch
-        self.domain = proto.domain
+        self.domain = "" if proto.domain == "ai.onnx" else proto.domain
+        self.key = f"{self.domain}:{proto.op_type}" if self.domain else proto.op_type
         self.inputs, self.outputs = tuple(proto.input), tuple(proto.output)
         self._constants, self._types = constants, types
         self._attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
@@ -57,9 +59,7 @@ class Node:
     def constant(self, index: int, what: str) -> Array:
         """An input that must be a constant and the same for any number of images."""
         if not self.is_constant(index):
-            raise self.error(
-                f"{what} is computed at run time, must be a constant: freeze it before the export"
-            )
+            raise self.error(f"{what} is computed at run time, must be a constant: freeze it")
         if self.inputs[index] in self._constants.varying:
             raise self.error(f"{what} depends on the number of images, images must stay apart")
         return self._constants.values[self.inputs[index]]
@@ -93,7 +93,7 @@ class Node:
         return self._types[name].dtype if name in self._types else self._constants.values[name].dtype.name
 
     def stored_type(self, index: int) -> str:
-        """Type name of a constant as the file has it: int4 and uint4 are held in bytes, but stay themselves."""
+        """Type name of a constant as the file has it: int4 and uint4, held in bytes, are told apart."""
         return self._constants.narrow.get(self.inputs[index], self.dtype(index))
 
     def first_is_batch(self, size: int) -> bool:
@@ -124,6 +124,12 @@ class Node:
     def error(self, message: str) -> WorkloadError:
         """A WorkloadError that names this node and its operator."""
         return WorkloadError(f"node '{self.name}' ({self.op}): {message}")
+
+    def normal_axis(self, axis: int, rank: int) -> int:
+        """A possibly negative axis as 0 .. rank-1."""
+        if not -rank <= axis < rank:
+            raise self.error(f"axis = {axis}, must be in {-rank}..{rank - 1}")
+        return axis % rank
 
     def pair(self, name: str, default: Sequence[int], rank: int) -> tuple[int, int]:
         """A (vertical, horizontal) attribute of a window; one number for an image of height 1."""

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from cimemu.importer import onnx_moves as moves
 from cimemu.importer import onnx_windows as windows
 from cimemu.importer.onnx_node import Node
@@ -77,7 +75,7 @@ def _reduce(layer: Callable[..., Layer]) -> Builder:
         if not axes and node.attribute("noop_with_empty_axes", 0):
             return moves.identity(node)
         node.attribute("noop_with_empty_axes")
-        normal = tuple(sorted(axis % rank for axis in axes))
+        normal = tuple(sorted(node.normal_axis(axis, rank) for axis in axes))
         if not axes or 0 in normal:
             raise node.error(f"axes = {axes or 'all'} include the batch axis: images must stay apart")
         return layer(node.name, node.data(1), node.outputs, normal, bool(node.attribute("keepdims", 1)))
@@ -109,8 +107,8 @@ def _dequantize(node: Node) -> Layer:
 def _quant_axis(node: Node) -> int:
     axis = int(node.attribute("axis", 1))
     rank = len(node.shape()) + 1 if not node.is_constant(0) else node.constant(0, "the input").ndim
-    # One scale needs no axis, and a tensor of one axis has no axis 1, ONNX's default.
-    return axis % rank if rank and -rank <= axis < rank else 0 if np.ndim(rank) == 0 and rank < 2 else axis
+    # One scale needs no axis: ONNX's default, 1, may lie outside. Several are checked by the layer.
+    return axis % rank if -rank <= axis < rank else axis
 
 
 OPS: dict[str, Builder] = {
@@ -185,8 +183,7 @@ OPS: dict[str, Builder] = {
 
 def unsupported(node: Node, known: dict[str, Any]) -> Exception:
     """The error for an operator that is not in the table."""
-    domain = f" of domain '{node.domain}'" if node.domain not in ("", "ai.onnx") else ""
     return node.error(
-        f"operator {node.op}{domain} is not supported; export it as supported operators, cut it off the network, "
-        f"or add a layer and a line to OPS ({len(known)} are there: {', '.join(sorted(known))})"
+        f"operator {node.key} is not supported: export it as supported operators, cut it off, or add a "
+        f"layer and a line to OPS; supported are {', '.join(sorted(known))}"
     )

@@ -10,7 +10,11 @@ import numpy as np
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.shapes import Operand, inner_axis, runtime
 
-_erf = np.frompyfunc(math.erf, 1, 1)
+# Taylor centres of the error function: 0, 1/64 .. 6, from where on it is 1 in float32 and (nearly) float64.
+_ERF_STEP = 1 / 64
+_ERF_CENTRES = np.arange(0, 6 + _ERF_STEP, _ERF_STEP)
+_ERF_VALUES = np.array([math.erf(x) for x in _ERF_CENTRES])
+_ERF_SLOPES = np.array([2 / math.sqrt(math.pi) * math.exp(-x * x) for x in _ERF_CENTRES])
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,5 +257,14 @@ class Softmax(Activation):
 
 
 def erf(x: Array) -> Array:
-    """Error function of every element, float64."""
-    return np.asarray(_erf(x.astype(np.float64)), dtype=np.float64)
+    """Error function of every element, float64, to a relative 1e-12: fifth-order Taylor steps off a table."""
+    wide = x.astype(np.float64)
+    size = np.minimum(np.abs(wide), 6.0)
+    nearest = np.nan_to_num(np.rint(size / _ERF_STEP)).astype(np.intp)
+    c = _ERF_CENTRES[nearest]
+    h, square = size - c, c * c
+    # Derivatives of exp(-c^2) by c, over the factorials of one order more.
+    fifth = (square * (16 * square - 48) + 12) / 120
+    fourth = c * (12 - 8 * square) / 24
+    series = h * (1 + h * (-c + h * ((4 * square - 2) / 6 + h * (fourth + h * fifth))))
+    return np.copysign(_ERF_VALUES[nearest] + _ERF_SLOPES[nearest] * series, wide)

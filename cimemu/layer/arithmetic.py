@@ -12,7 +12,7 @@ from cimemu.layer.shapes import Operand, broadcast, dtype_of
 
 @dataclass(frozen=True, eq=False)
 class Elementwise(Layer):
-    """Base: one NumPy function over broadcast operands of one dtype; `ops_per_element` is its digital cost."""
+    """Base: a NumPy function over broadcast operands of one dtype; `ops_per_element` is its digital cost."""
 
     function: ClassVar[Any] = None
     ops_per_element: ClassVar[int] = 1

@@ -9,7 +9,7 @@ import numpy as np
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.shapes import Operand, runtime
 
-CHUNK_BYTES = 64 << 20  # temporaries of one chunk; whatever the batch, memory stays bounded
+CHUNK_BYTES = 4 << 20  # windows laid out at once: they stay in the cache, and memory is bounded
 
 
 def window_count(size: int, kernel: int, stride: int, dilation: int, padding: int) -> int:
@@ -41,7 +41,7 @@ class Conv(Layer):
         weight = types[1].shape
         if len(x.shape) not in (2, 3) or len(weight) != len(x.shape) + 1:
             raise self.error(
-                f"per-image input {x.shape} with weight {tuple(weight)}: 1-D and 2-D convolutions are supported"
+                f"per-image input {x.shape} with weight {tuple(weight)}: must be a 1-D or 2-D convolution"
             )
         if isinstance(types[1], TensorType):
             raise self.error("the weight is computed at run time, must be a constant")
@@ -49,7 +49,7 @@ class Conv(Layer):
         height, width = image if len(image) == 2 else (1, image[0])
         if channels != weight[1] * self.groups or weight[0] % self.groups:
             raise self.error(
-                f"{channels} input channels, weight {tuple(weight)} and group = {self.groups} do not fit together"
+                f"{channels} input channels, weight {tuple(weight)} and group = {self.groups} do not fit"
             )
         if tuple(weight[2:]) != self.kernel_shape[4 - len(weight) :]:
             raise self.error(f"kernel_shape = {self.kernel_shape}, the weight has {tuple(weight[2:])}")
@@ -115,7 +115,7 @@ class Conv(Layer):
 
     def _taps(self, padded: Array, weight: Array, first: int, out: Array) -> None:
         """One input channel per output: adding kernel element by element beats many tiny products."""
-        images, outputs, *shape = out.shape
+        _, outputs, *shape = out.shape
         repeat = outputs // padded.shape[1]
         total = np.zeros(out.shape, np.float32)
         for i in range(self.kernel_shape[0]):

@@ -44,9 +44,7 @@ def infer_layer(
     inferred = dict(zip(layer.outputs, layer.infer(operands)))
     for name, output in inferred.items():
         if output.elements > MAX_ELEMENTS:
-            raise layer.error(
-                f"tensor '{name}' has {output.elements} elements an image, at most {MAX_ELEMENTS} run"
-            )
+            raise layer.error(f"tensor '{name}' of {output.elements} elements, must be <= {MAX_ELEMENTS}")
     return inferred
 
 
@@ -116,12 +114,10 @@ def check_inputs(network: Graph, inputs: Array | Mapping[str, Array] | Sequence[
         expected, array = network.types[name], feeds[name]
         if array.shape[1:] != expected.shape or array.ndim == 0:
             raise WorkloadError(
-                f"input '{name}' has shape {array.shape}, must be [images, {', '.join(map(str, expected.shape))}]"
+                f"input '{name}' has shape {array.shape}, must be [images, *{expected.shape}]"
             )
         if array.dtype != expected.dtype:
-            raise WorkloadError(
-                f"input '{name}' is {array.dtype}, must be {expected.dtype}: convert it first"
-            )
+            raise WorkloadError(f"input '{name}' is {array.dtype}, must be {expected.dtype}: convert it")
     counts = {name: len(array) for name, array in feeds.items()}
     if len(set(counts.values())) > 1:
         raise WorkloadError(f"inputs have different numbers of images: {counts}")

@@ -29,9 +29,7 @@ class MatMul(Layer):
             raise self.error(f"shapes {tuple(a.shape)} and {tuple(b.shape)} have no common inner size")
         if isinstance(a, TensorType) and len(a.shape) == 1:  # [images, K] @ [K, N]
             if rank_of(b) != 2:
-                raise self.error(
-                    f"[images, {a.shape[0]}] times {tuple(b.shape)} would broadcast over the images"
-                )
+                raise self.error(f"[images, {a.shape[0]}] times {tuple(b.shape)} would mix the images")
             return (TensorType((b.shape[-1],), "float32"),)
         stacks = [_stack(operand) for operand in types]
         front = broadcast(self, stacks)
@@ -42,7 +40,12 @@ class MatMul(Layer):
         a, b = arrays
         if a.ndim == 2 and b.ndim == 2:
             return (_rows(a, b),)
-        return (np.matmul(a, b),)
+        if b.ndim == 2:
+            return (np.matmul(a, b),)
+        # Two runtime tensors meet on the digital unit of quantised networks too: no BLAS, whose sum order
+        # may depend on threads.
+        columns = np.ascontiguousarray(b.swapaxes(-1, -2))
+        return (np.einsum("...ij,...kj->...ik", a, columns),)
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """A multiplication and an addition per MAC."""
@@ -51,7 +54,7 @@ class MatMul(Layer):
 
 @dataclass(frozen=True, eq=False)
 class Gemm(Layer):
-    """`alpha * a @ b' + beta * c`; a `[images, K]`, b a constant `[K, N]` (`[N, K]` with trans_b), c optional."""
+    """`alpha * a @ b + beta * c`; a `[images, K]`, b a constant `[K, N]` (`[N, K]` if trans_b)."""
 
     alpha: float = 1.0
     beta: float = 1.0

@@ -12,7 +12,7 @@ from cimemu.layer.shapes import Operand, constant, inner_axis, runtime
 
 @dataclass(frozen=True, eq=False)
 class BatchNormalization(Layer):
-    """Per channel (axis 1) `(x - mean) / sqrt(var + epsilon) * scale + bias`; all but x are constants `[channels]`."""
+    """`(x - mean) / sqrt(var + epsilon) * scale + bias` per channel; all but x are constants `[channels]`."""
 
     epsilon: float = 1e-5
 

@@ -12,7 +12,7 @@ from cimemu.layer.shapes import Operand, runtime
 
 @dataclass(frozen=True, eq=False)
 class WindowPool(Layer):
-    """Base of window pools over `[images, channels, height, width]` (or `[images, channels, width]`, height 1).
+    """Base of window pools over `[images, channels, height, width]`; height may be left out, it is then 1.
 
     Pairs are (vertical, horizontal); `pads` is (top, left, bottom, right).
     """
@@ -27,9 +27,7 @@ class WindowPool(Layer):
         """`[channels, height, width]` of the input's dtype."""
         x = runtime(self, types[0])
         if len(x.shape) not in (2, 3):
-            raise self.error(
-                f"per-image input {x.shape}, must be [channels, width] or [channels, height, width]"
-            )
+            raise self.error(f"per-image input {x.shape}, must be [channels, height, width] or one axis less")
         channels, *image = x.shape
         height, width = image if len(image) == 2 else (1, image[0])
         out = self.output_size(height, width)
@@ -57,10 +55,8 @@ class WindowPool(Layer):
         out = self.output_size(x.shape[2], x.shape[3])
         (sh, sw), (dh, dw), (kh, kw) = self.strides, self.dilations, self.kernel_shape
         margins = []
-        for axis, (stride, dilation, kernel) in enumerate(
-            zip(self.strides, self.dilations, self.kernel_shape)
-        ):
-            reach = (out[axis] - 1) * stride + (kernel - 1) * dilation + 1
+        for axis, kernel in enumerate(self.kernel_shape):
+            reach = (out[axis] - 1) * self.strides[axis] + (kernel - 1) * self.dilations[axis] + 1
             begin = self.pads[axis]
             margins.append((begin, max(self.pads[axis + 2], reach - begin - x.shape[2 + axis])))
         padded = np.pad(x, ((0, 0), (0, 0), *margins), constant_values=fill)

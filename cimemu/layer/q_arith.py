@@ -43,9 +43,10 @@ class QArithmetic(Layer):
 
 @dataclass(frozen=True, eq=False)
 class QAdd(QArithmetic):
-    """`rint(a * (s_a/s_y) + b * (s_b/s_y) + fixed)`, fixed = z_y - (s_a/s_y * z_a + s_b/s_y * z_b), in float32.
+    """`rint(fma(a, s_a/s_y, fma(b, s_b/s_y, fixed)))`, fixed = z_y - (s_a/s_y * z_a + s_b/s_y * z_b), in float32.
 
-    The order of ONNX Runtime's QLinearAdd, found by comparison on x86-64 (0 of 245,940 elements differ).
+    The order of ONNX Runtime's QLinearAdd with its fused multiply-adds, found by comparison on x86-64 (0 of
+    72,081,408 elements of ResNet-20 differ; without the fused rounding 49 do).
     """
 
     op: ClassVar[str] = "QLinearAdd"
@@ -58,10 +59,9 @@ class QAdd(QArithmetic):
             ratio_b * np.float32(self.b.zero_point)
         )
         fixed = np.float32(np.float32(self.y.zero_point) - taken)
-        value = arrays[0].astype(np.float32)
-        value *= ratio_a
-        value += fixed
-        return (self._finish(value + arrays[1].astype(np.float32) * ratio_b),)
+        # A product of an 8-bit integer and a float32 is exact in float64, so each line rounds once, as an FMA does.
+        inner = (arrays[1] * np.float64(ratio_b) + np.float64(fixed)).astype(np.float32)
+        return (self._finish((arrays[0] * np.float64(ratio_a) + inner).astype(np.float32)),)
 
 
 @dataclass(frozen=True, eq=False)

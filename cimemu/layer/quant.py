@@ -1,4 +1,4 @@
-"""QuantizeLinear and DequantizeLinear: the borders between float and integer tensors, exactly as ONNX has them."""
+"""QuantizeLinear and DequantizeLinear: the borders of float and integer tensors, exactly as ONNX has them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -72,10 +72,10 @@ class QuantizeLinear(Layer):
 
 @dataclass(frozen=True, eq=False)
 class DequantizeLinear(Layer):
-    """`(x - zero_point) * scale` in float32; inputs (x, scale) or (x, scale, zero_point), x may be a constant.
+    """`(x - zero_point) * scale` in float32; inputs (x, scale) or (x, scale, zero_point).
 
-    scale and zero_point are constants, one value or one per index of `axis` of x (for a runtime x the batch
-    axis is counted; for a constant x it is an axis of the constant).
+    scale and zero_point are constants, one value or one per index of `axis` of x. x may be a constant:
+    then `axis` is an axis of it, while for a runtime x the batch axis is counted.
     """
 
     axis: int = 1
@@ -122,9 +122,7 @@ def _check_parameters(layer: Layer, types: Sequence[Operand], axis: int) -> None
     if scale.size == 1:
         return
     if scale.ndim != 1:
-        raise layer.error(
-            f"scale of shape {scale.shape}: per tensor and per axis are supported, not per block"
-        )
+        raise layer.error(f"scale of shape {scale.shape}: must be per tensor or per axis")
     if isinstance(x, TensorType):
         size = x.shape[inner_axis(layer, axis, rank_of(x)) - 1]
     else:

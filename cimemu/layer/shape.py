@@ -27,7 +27,7 @@ class Reshape(Layer):
         out = TensorType(self.shape, x.dtype)
         if min(self.shape, default=1) < 0 or out.elements != x.elements:
             raise self.error(
-                f"an image of shape {x.shape} cannot become {self.shape}: images must stay apart"
+                f"an image of shape {x.shape} cannot become {self.shape}, images must stay apart"
             )
         return (out,)
 
@@ -69,9 +69,7 @@ class Transpose(Layer):
         """The permuted shape."""
         x = runtime(self, types[0])
         if sorted(self.perm) != list(range(len(x.shape) + 1)) or self.perm[0] != 0:
-            raise self.error(
-                f"perm = {self.perm}, must permute {len(x.shape) + 1} axes and leave the batch first"
-            )
+            raise self.error(f"perm = {self.perm}, must order {len(x.shape) + 1} axes, the batch first")
         return (TensorType(tuple(x.shape[axis - 1] for axis in self.perm[1:]), x.dtype),)
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
@@ -197,9 +195,7 @@ class Split(Layer):
         x = runtime(self, types[0])
         axis = inner_axis(self, self.axis, len(x.shape) + 1) - 1
         if sum(self.sizes) != x.shape[axis] or min(self.sizes) < 1 or len(self.sizes) != len(self.outputs):
-            raise self.error(
-                f"pieces {self.sizes} of an axis of {x.shape[axis]} for {len(self.outputs)} outputs"
-            )
+            raise self.error(f"pieces {self.sizes} of {x.shape[axis]} for {len(self.outputs)} outputs")
         return tuple(TensorType((*x.shape[:axis], n, *x.shape[axis + 1 :]), x.dtype) for n in self.sizes)
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
@@ -240,9 +236,7 @@ class Gather(Layer):
         data, indices = arrays
         size = data.shape[self.axis]
         if indices.size and (indices.min() < -size or indices.max() >= size):
-            raise self.error(
-                f"index {indices.max()} (or {indices.min()}) is outside a table of {size} entries"
-            )
+            raise self.error(f"index {indices.max()} (or {indices.min()}) is outside a table of {size}")
         return (np.take(data, indices.astype(np.int64), axis=self.axis),)
 
 

@@ -11,6 +11,7 @@ from cimemu.layer.base import Array, Layer, TensorType
 class Network:
     """Layers in topological order; every tensor is a runtime tensor (in `types`) or a constant.
 
+    A DequantizeLinear of a constant (a quantised weight) is a layer too, with its output among the constants.
     `inputs` and `outputs` name runtime tensors; all of them are batch-first. `converters` holds per-layer
     converter parameters by layer name (they replace the arch's own). `qdq` is, for a lowered integer
     network, the QuantizeLinear / DequantizeLinear graph it came from: the form that is exported and that

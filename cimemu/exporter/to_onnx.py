@@ -1,0 +1,242 @@
+"""A float or QDQ network as an ONNX model: one entry per layer type in NODES."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from cimemu.errors import WorkloadError
+from cimemu.layer.base import Array, Layer
+from cimemu.layer.quant import DequantizeLinear
+from cimemu.workload.network import Network
+
+OPSET = 17
+BATCH = "N"
+Constants = dict[str, Array]
+
+
+class _Writer:
+    """Nodes and initializers of one model."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.nodes: list[Any] = []
+        self.initializers: dict[str, Array] = {}
+
+    def constant(self, name: str, value: Array) -> str:
+        """An initializer under `name`."""
+        self.initializers[name] = np.asarray(value, order="C")
+        return name
+
+    def node(self, layer: Layer, inputs: Sequence[str] | None = None, op: str | None = None, **attributes: Any) -> None:
+        """A node in the place of `layer`."""
+        names = list(layer.inputs if inputs is None else inputs)
+        for name in names:
+            if name in self.network.constants and name not in self.dequantized:
+                self.constant(name, self.network.constants[name])
+        self.nodes.append(helper.make_node(op or layer.op, names, list(layer.outputs), name=layer.name, **attributes))
+
+    @property
+    def dequantized(self) -> set[str]:
+        """Constants that a DequantizeLinear node makes."""
+        return {name for layer in self.network.layers if isinstance(layer, DequantizeLinear) for name in layer.outputs}
+
+
+def _clip(writer: _Writer, layer: Any) -> None:
+    source = writer.network.types[layer.inputs[0]].dtype
+    names = [layer.inputs[0]]
+    for side in ("low", "high"):
+        value = getattr(layer, side)
+        names.append("" if value is None else writer.constant(f"{layer.name}_{side}", np.array(value, dtype=source)))
+    writer.node(layer, names)
+
+
+def _slice(writer: _Writer, layer: Any) -> None:
+    ends = [np.iinfo(np.int64).max if end is None and step > 0 else np.iinfo(np.int64).min if end is None else end
+            for end, step in zip(layer.ends, layer.steps)]
+    parts = {"starts": layer.starts, "ends": ends, "axes": layer.axes, "steps": layer.steps}
+    names = [writer.constant(f"{layer.name}_{key}", np.array(value, dtype=np.int64)) for key, value in parts.items()]
+    writer.node(layer, [layer.inputs[0], *names])
+
+
+def _pad(writer: _Writer, layer: Any) -> None:
+    pads = [0, *(before for before, _ in layer.pads), 0, *(after for _, after in layer.pads)]
+    names = [layer.inputs[0], writer.constant(f"{layer.name}_pads", np.array(pads, dtype=np.int64))]
+    if layer.mode == "constant":
+        dtype = writer.network.types[layer.inputs[0]].dtype
+        names.append(writer.constant(f"{layer.name}_value", np.array(layer.value, dtype=dtype)))
+    writer.node(layer, names, mode=layer.mode)
+
+
+def _reshape(writer: _Writer, layer: Any) -> None:
+    shape = np.array([-1, *layer.shape], dtype=np.int64)
+    writer.node(layer, [layer.inputs[0], writer.constant(f"{layer.name}_shape", shape)], op="Reshape")
+
+
+def _expand(writer: _Writer, layer: Any) -> None:
+    shape = np.array([1, *layer.shape], dtype=np.int64)
+    writer.node(layer, [layer.inputs[0], writer.constant(f"{layer.name}_shape", shape)])
+
+
+def _split(writer: _Writer, layer: Any) -> None:
+    sizes = writer.constant(f"{layer.name}_sizes", np.array(layer.sizes, dtype=np.int64))
+    writer.node(layer, [layer.inputs[0], sizes], axis=layer.axis)
+
+
+def _conv(writer: _Writer, layer: Any) -> None:
+    weight = writer.network.constants[layer.inputs[1]]
+    flat = weight.ndim == 3
+    cut = slice(1, None) if flat else slice(None)
+    top, left, bottom, right = layer.pads
+    writer.node(
+        layer,
+        kernel_shape=list(layer.kernel_shape[cut]),
+        strides=list(layer.strides[cut]),
+        dilations=list(layer.dilations[cut]),
+        pads=[left, right] if flat else [top, left, bottom, right],
+        group=layer.groups,
+    )
+
+
+def _pool(writer: _Writer, layer: Any) -> None:
+    flat = len(writer.network.types[layer.inputs[0]].shape) == 2
+    cut = slice(1, None) if flat else slice(None)
+    top, left, bottom, right = layer.pads
+    attributes: dict[str, Any] = {
+        "kernel_shape": list(layer.kernel_shape[cut]),
+        "strides": list(layer.strides[cut]),
+        "pads": [left, right] if flat else [top, left, bottom, right],
+        "ceil_mode": int(layer.ceil_mode),
+    }
+    if layer.op == "AveragePool":
+        attributes["count_include_pad"] = int(layer.count_include_pad)
+    elif tuple(layer.dilations) != (1, 1):
+        attributes["dilations"] = list(layer.dilations[cut])
+    writer.node(layer, **attributes)
+
+
+def _reduce(writer: _Writer, layer: Any) -> None:
+    if layer.op == "ReduceSum":  # axes became an input in opset 13, for this one alone
+        axes = writer.constant(f"{layer.name}_axes", np.array(layer.axes, dtype=np.int64))
+        writer.node(layer, [layer.inputs[0], axes], keepdims=int(layer.keepdims))
+    else:
+        writer.node(layer, axes=list(layer.axes), keepdims=int(layer.keepdims))
+
+
+def _cast(writer: _Writer, layer: Any) -> None:
+    writer.node(layer, to=helper.np_dtype_to_tensor_dtype(np.dtype(layer.dtype)))
+
+
+def _quant(writer: _Writer, layer: Any) -> None:
+    dtype = getattr(layer, "dtype", None)
+    if dtype in ("int4", "uint4"):
+        raise WorkloadError(f"node '{layer.name}': {dtype} cannot be written at opset {OPSET}")
+    writer.node(layer, axis=layer.axis)
+
+
+def _attributes(*fields: str) -> Callable[[_Writer, Any], None]:
+    """A writer that copies dataclass fields of the same name."""
+
+    def write(writer: _Writer, layer: Any) -> None:
+        writer.node(layer, **{name: getattr(layer, name) for name in fields})
+
+    return write
+
+
+def _gemm(writer: _Writer, layer: Any) -> None:
+    writer.node(layer, alpha=layer.alpha, beta=layer.beta, transB=int(layer.trans_b))
+
+
+NODES: dict[str, Callable[[_Writer, Any], None]] = {
+    "Conv": _conv,
+    "Gemm": _gemm,
+    "Clip": _clip,
+    "Slice": _slice,
+    "Pad": _pad,
+    "Reshape": _reshape,
+    "Flatten": _reshape,
+    "Squeeze": _reshape,
+    "Unsqueeze": _reshape,
+    "Expand": _expand,
+    "Split": _split,
+    "MaxPool": _pool,
+    "AveragePool": _pool,
+    "ReduceMean": _reduce,
+    "ReduceSum": _reduce,
+    "ReduceMax": _reduce,
+    "ReduceMin": _reduce,
+    "ReduceL2": _reduce,
+    "Cast": _cast,
+    "QuantizeLinear": _quant,
+    "DequantizeLinear": _quant,
+    "Transpose": _attributes("perm"),
+    "Concat": _attributes("axis"),
+    "Gather": _attributes("axis"),
+    "Softmax": _attributes("axis"),
+    "LeakyRelu": _attributes("alpha"),
+    "Elu": _attributes("alpha"),
+    "HardSigmoid": _attributes("alpha", "beta"),
+    "LayerNormalization": _attributes("axis", "epsilon"),
+    "BatchNormalization": _attributes("epsilon"),
+}
+PLAIN = frozenset(
+    "MatMul Add Sub Mul Div Pow Min Max Sum Neg Abs Sqrt Reciprocal Floor Ceil Round Equal Less Greater Not And Or "
+    "Where Relu PRelu Sigmoid Tanh Exp Erf Softplus HardSwish GlobalAveragePool GlobalMaxPool Identity".split()
+)
+
+
+def onnx_model(network: Network, extra_outputs: Sequence[str] = ()) -> Any:
+    """The ONNX ModelProto of a float or QDQ network; `extra_outputs` are given out too. Raises WorkloadError."""
+    if network.is_integer:
+        if network.qdq is None:
+            raise WorkloadError(f"network {network.name}: has integer layers and no QDQ graph behind it, cannot be written as ONNX")
+        network = network.qdq
+    writer = _Writer(network)
+    for layer in network.layers:
+        if layer.op in NODES:
+            NODES[layer.op](writer, layer)
+        elif layer.op in PLAIN:
+            writer.node(layer)
+        else:
+            raise WorkloadError(f"node '{layer.name}' ({layer.op}): has no ONNX writer")
+    outputs = [*network.outputs, *(name for name in extra_outputs if name not in network.outputs)]
+    graph = helper.make_graph(
+        writer.nodes,
+        network.name,
+        [_value(network, name) for name in network.inputs],
+        [_value(network, name) for name in outputs],
+        [numpy_helper.from_array(value, name) for name, value in writer.initializers.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="cimemu")
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    return model
+
+
+def _value(network: Network, name: str) -> Any:
+    tensor = network.types[name]
+    return helper.make_tensor_value_info(
+        name, helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype)), [BATCH, *tensor.shape]
+    )
+
+
+def save_onnx(network: Network, path: str | Path, *, overwrite: bool = False) -> Path:
+    """Write a float or quantised network as a standard (QDQ) ONNX file; it appears under its name only when whole."""
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise WorkloadError(f"{path}: exists already, choose another name or --force")
+    temporary = path.with_name(path.name + ".partial")
+    data = onnx_model(network).SerializeToString()
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise WorkloadError(f"{path}: cannot be written: {error.strerror}") from None
+    return path
+
+
