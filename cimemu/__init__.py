@@ -26,7 +26,7 @@ _PUBLIC = {
     "load_workload": "cimemu.workload.manifest",
     "make_plan": "cimemu.mapping.place",
     "mvm": "cimemu.compute.macro",
-    "op_cycles": "cimemu.timing.op_cycles",
+    "op_cycles": "cimemu.mapping.cycles",
     "open_trace": "cimemu.trace.read",
     "quantize": "cimemu.ptq",
     "run": "cimemu.emulate",
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from cimemu.mapping.place import make_plan
     from cimemu.ptq import calibrate_converters, quantize
     from cimemu.emulate import run
-    from cimemu.timing.op_cycles import op_cycles
+    from cimemu.mapping.cycles import op_cycles
     from cimemu.trace.read import open_trace
     from cimemu.workload.manifest import list_workloads, load_workload
     from cimemu.workload.network import Network

@@ -25,6 +25,7 @@ class Block:
     row_block: int
     col_block: int
     rows_used: int
+    outputs: int
     columns_used: int  # converted columns, without a reference column
     physical_columns: int  # bitlines occupied
     cells: int  # cells that hold weights (off-block cells of a packed grouped convolution left out)
@@ -60,6 +61,8 @@ class LayerPlan:
     input_types: tuple[TensorType, ...]
     output_types: tuple[TensorType, ...]
     digital_ops: int
+    layout: str  # of a macro layer's tensors: nchw, nhwc or rows
+    pool_rows: tuple[int, ...]  # (kernel rows, stride) of a pooling layer, else empty
 
     @property
     def on_macros(self) -> bool:

@@ -1,0 +1,234 @@
+"""`make_plan`: cut a network into blocks and put them on macros - shared, replicated, or one phase after another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cimemu.arch.macro import Macro
+from cimemu.arch.schema import Arch
+from cimemu.errors import MappingError, WorkloadError
+from cimemu.layer.base import TensorType
+from cimemu.layer.macro_layer import Geometry, MacroLayer
+from cimemu.mapping.cycles import op_cycles
+from cimemu.mapping.layout import make_layout, make_units
+from cimemu.mapping.plan import Block, LayerPlan, Placed, Plan
+from cimemu.workload.network import Network
+
+
+def make_plan(network: Network, arch: Arch) -> Plan:
+    """The plan of a lowered network on a chip. Raises MappingError where it does not fit, with the remedies."""
+    if not network.is_integer:
+        raise WorkloadError(
+            f"network {network.name}: has no integer layers, quantise it first: cimemu.quantize(network, arch, calibration=x)"
+        )
+    layers = _layer_plans(network, arch.macro)
+    phases = _phases(layers, arch)
+    placed: list[Placed] = []
+    final: list[LayerPlan] = list(layers)
+    for number, members in enumerate(phases):
+        chosen = _place_phase([layers[i] for i in members], arch, number)
+        assert chosen is not None  # the phase was made to fit
+        replicas = _replicate([layers[i] for i in members], chosen, arch, number)
+        placed += chosen
+        for index, count in replicas.items():
+            final[index] = replace(final[index], replicas=count)
+    phase_of = {index: number for number, members in enumerate(phases) for index in members}
+    current = 0
+    for index, layer in enumerate(final):  # a digital layer runs in the phase of what comes before it
+        current = max([phase_of.get(index, 0), *(final[i].phase for i in layer.inputs if i >= 0), 0 if layer.on_macros else current])
+        final[index] = replace(layer, phase=current)
+    used = len({(p.phase, p.macro) for p in placed})
+    cells = np.zeros((len(phases), arch.macros), dtype=np.int64)
+    for p in placed:
+        cells[p.phase, p.macro] += layers[p.layer].blocks[p.block].cells
+    total = arch.macro.rows * arch.macro.columns
+    return Plan(
+        arch=arch,
+        network=network.name,
+        layers=tuple(final),
+        placed=tuple(placed),
+        phases=len(phases),
+        macros_used=max(len({p.macro for p in placed if p.phase == number}) for number in range(len(phases))),
+        utilization=float(cells.sum() / (used * total)) if used else 0.0,
+        macro_cells=cells,
+        writes_per_cell=float(len(phases)) if len(phases) > 1 else 0.0,
+    )
+
+
+def _layer_plans(network: Network, macro: Macro) -> list[LayerPlan]:
+    maker = {name: index for index, layer in enumerate(network.layers) for name in layer.outputs}
+    plans = []
+    for index, layer in enumerate(network.layers):
+        runtime = [name for name in layer.inputs if name in network.types]
+        inputs = tuple(network.types[name] for name in runtime)
+        outputs = tuple(network.types[name] for name in layer.outputs)
+        operands = [
+            network.types[name]
+            if name in network.types
+            else TensorType(tuple(network.constants[name].shape), str(network.constants[name].dtype))
+            for name in layer.inputs
+            if name
+        ]
+        common = {
+            "index": index,
+            "name": layer.name,
+            "op": layer.op,
+            "inputs": tuple(maker.get(name, -1) for name in runtime),
+            "phase": 0,
+            "replicas": 1,
+            "input_types": inputs,
+            "output_types": outputs,
+            "digital_ops": layer.digital_ops(operands, outputs),
+            "pool_rows": tuple(getattr(layer, "kernel_shape", ()))[:1] + tuple(getattr(layer, "strides", ()))[:1],
+        }
+        if isinstance(layer, MacroLayer):
+            plans.append(_macro_layer(layer.geometry, layer.layout, macro, common))
+        else:
+            plans.append(LayerPlan(geometry=None, units=(), layouts=(), blocks=(), layout="", **common))  # type: ignore[arg-type]
+    return plans
+
+
+def _macro_layer(geometry: Geometry, layout_name: str, macro: Macro, common: dict[str, object]) -> LayerPlan:
+    units = make_units(geometry.groups, geometry.rows_per_group, geometry.outputs_per_group, macro)
+    layouts, blocks = [], []
+    for number, unit in enumerate(units):
+        layout = make_layout(
+            unit.row_stop - unit.row_start, unit.out_stop - unit.out_start, macro, geometry.kernel_area
+        )
+        layouts.append(layout)
+        for rb, (r0, r1) in enumerate(layout.row_blocks):
+            for cb, (c0, c1) in enumerate(layout.col_blocks):
+                rows, outputs = r1 - r0, c1 - c0
+                blocks.append(
+                    Block(
+                        index=len(blocks),
+                        unit=number,
+                        row_block=rb,
+                        col_block=cb,
+                        rows_used=rows,
+                        outputs=outputs,
+                        columns_used=outputs * macro.conversions_per_output,
+                        physical_columns=outputs * macro.columns_per_output,
+                        cells=rows * outputs * macro.columns_per_output // unit.groups,
+                        op_cycles=op_cycles(macro, rows, outputs * macro.conversions_per_output),
+                    )
+                )
+    return LayerPlan(  # type: ignore[arg-type]
+        geometry=geometry, units=units, layouts=tuple(layouts), blocks=tuple(blocks), layout=layout_name, **common
+    )
+
+
+def _phases(layers: Sequence[LayerPlan], arch: Arch) -> list[list[int]]:
+    """Macro layers by phase: all in one where they fit, else as many consecutive ones as fit together."""
+    members = [layer.index for layer in layers if layer.on_macros]
+    if _place_phase([layers[i] for i in members], arch, 0) is not None:
+        return [members]
+    needed = sum(len(layers[i].blocks) for i in members)
+    if arch.programming.nonvolatile and not arch.allow_reprogram:
+        raise MappingError(
+            f"the network needs {needed} macros (before sharing), the chip {arch.name} has {arch.macros} and its cells are "
+            f"non-volatile; use chip.tiles >= {-(-needed // arch.tile.macros)}, or allow_reprogram=true"
+        )
+    phases: list[list[int]] = []
+    current: list[int] = []
+    for index in members:
+        if _place_phase([layers[i] for i in [*current, index]], arch, 0) is not None:
+            current.append(index)
+            continue
+        if not current or _place_phase([layers[index]], arch, 0) is None:
+            raise MappingError(
+                f"layer {layers[index].name} alone needs {len(layers[index].blocks)} macros, the chip {arch.name} has "
+                f"{arch.macros}; use chip.tiles >= {-(-len(layers[index].blocks) // arch.tile.macros)}"
+            )
+        phases.append(current)
+        current = [index]
+    return [*phases, current]
+
+
+@dataclass
+class _Room:
+    """What is free in one macro."""
+
+    next_column: int
+    layers: set[int]
+
+
+def _place_phase(layers: Sequence[LayerPlan], arch: Arch, phase: int) -> list[Placed] | None:
+    """First fit in layer order, so that a layer's macros lie near each other; None where the macros do not suffice.
+
+    Small blocks share a macro with blocks of other layers; only where that does not suffice also with their own
+    layer's, which then wait for each other.
+    """
+    tries = (False, True) if arch.mapping.share_macros else (False,)
+    for own_too in tries:
+        placed = _first_fit(layers, arch, phase, own_too)
+        if placed is not None:
+            return placed
+    return None
+
+
+def _boundary(macro: Macro) -> int:
+    """Physical columns of one converter."""
+    return macro.columns_per_adc * macro.columns_per_output // macro.conversions_per_output
+
+
+def _first_fit(layers: Sequence[LayerPlan], arch: Arch, phase: int, own_too: bool) -> list[Placed] | None:
+    macro, step = arch.macro, _boundary(arch.macro)
+    rooms: list[_Room] = []
+    open_rooms: list[int] = []  # macros with columns left
+    placed: list[Placed] = []
+    for layer in layers:
+        for block in layer.blocks:
+            small = arch.mapping.share_macros and block.physical_columns <= macro.columns - step
+            where = None
+            if small:
+                for number in open_rooms:
+                    room = rooms[number]
+                    if room.next_column + block.physical_columns <= macro.columns and (
+                        own_too or layer.index not in room.layers
+                    ):
+                        where = number
+                        break
+            if where is None:
+                if len(rooms) == arch.macros:
+                    return None
+                rooms.append(_Room(0, set()))
+                where = len(rooms) - 1
+                open_rooms.append(where)
+            room = rooms[where]
+            placed.append(Placed(layer.index, block.index, 0, where, room.next_column, phase))
+            room.layers.add(layer.index)
+            room.next_column = -(-(room.next_column + block.physical_columns) // step) * step
+            if room.next_column >= macro.columns or not small:
+                open_rooms.remove(where)
+    return placed
+
+
+def _replicate(layers: Sequence[LayerPlan], placed: list[Placed], arch: Arch, phase: int) -> dict[int, int]:
+    """Copies of the slowest layers on the macros left over; `placed` grows. Replicas by layer index."""
+    replicas = {layer.index: 1 for layer in layers}
+    next_macro = 1 + max((p.macro for p in placed), default=-1)
+    by_index = {layer.index: layer for layer in layers}
+    while True:
+        candidates = [
+            layer
+            for layer in layers
+            if replicas[layer.index] < min(arch.mapping.max_replicas, _positions(layer))
+            and next_macro + len(layer.blocks) <= arch.macros
+        ]
+        if not candidates:
+            return replicas
+        slowest = max(candidates, key=lambda layer: (_busy_cycles(layer) / replicas[layer.index], -layer.index))
+        for block in by_index[slowest.index].blocks:
+            placed.append(Placed(slowest.index, block.index, replicas[slowest.index], next_macro, 0, phase))
+            next_macro += 1
+        replicas[slowest.index] += 1
+
+
+def _positions(layer: LayerPlan) -> int:
+    return 0 if layer.geometry is None else layer.geometry.positions
+
+
+def _busy_cycles(layer: LayerPlan) -> int:
+    return _positions(layer) * max(block.op_cycles for block in layer.blocks)
