@@ -7,7 +7,7 @@ from cimemu.arch.macro import Macro
 from cimemu.compute.encode import input_range
 from cimemu.events import Counter
 from cimemu.kernels.activity import count_inputs
-from cimemu.mapping.layout import Layout
+from cimemu.mapping.layout import Layout, accumulator_width
 
 
 def slice_tables(macro: Macro) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -17,15 +17,6 @@ def slice_tables(macro: Macro) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     dac = macro.input.dac_bits
     slices = np.stack([(code >> (i * dac)) & (2**dac - 1) for i in range(macro.input_slices)])
     return slices.sum(axis=0), (slices != 0).sum(axis=0)
-
-
-def accumulator_width(macro: Macro, layout: Layout, block: int) -> int:
-    """Bits of a row block's accumulator: as given, or enough for the largest sum its cells can make."""
-    if macro.accumulator_bits is not None:
-        return macro.accumulator_bits
-    start, stop = layout.row_blocks[block]
-    largest = (stop - start) * 2**macro.input.bits * 2 ** (macro.weight_slices * macro.cell.bits)
-    return int(largest).bit_length() + 1
 
 
 def count_activity(

@@ -112,3 +112,12 @@ def make_units(groups: int, rows_per_group: int, outputs_per_group: int, macro: 
             )
         )
     return tuple(units)
+
+
+def accumulator_width(macro: Macro, layout: Layout, block: int) -> int:
+    """Bits of a row block's accumulator: as given, or enough for the largest sum its cells can make."""
+    if macro.accumulator_bits is not None:
+        return macro.accumulator_bits
+    start, stop = layout.row_blocks[block]
+    largest = (stop - start) * 2**macro.input.bits * 2 ** (macro.weight_slices * macro.cell.bits)
+    return int(largest).bit_length() + 1

@@ -77,6 +77,7 @@ def _layer_plans(network: Network, macro: Macro) -> list[LayerPlan]:
             "inputs": tuple(maker.get(name, -1) for name in runtime),
             "phase": 0,
             "replicas": 1,
+            "is_output": any(name in network.outputs for name in layer.outputs),
             "input_types": inputs,
             "output_types": outputs,
             "digital_ops": layer.digital_ops(operands, outputs),

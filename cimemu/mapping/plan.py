@@ -63,6 +63,7 @@ class LayerPlan:
     digital_ops: int
     layout: str  # of a macro layer's tensors: nchw, nhwc or rows
     pool_rows: tuple[int, ...]  # (kernel rows, stride) of a pooling layer, else empty
+    is_output: bool  # whether a network output is among the outputs
 
     @property
     def on_macros(self) -> bool:

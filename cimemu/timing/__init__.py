@@ -1,1 +1,1 @@
-"""When things happen: one value-free task graph, run by SimPy (the meaning) or by a compiled engine (its equal)."""
+"""When things happen: a value-free task graph of one image, a SimPy model of it, and a compiled equal."""

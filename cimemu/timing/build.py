@@ -1,0 +1,77 @@
+"""From a plan to the task graphs of its phases."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.events import Cause, Counter, Kind
+from cimemu.mapping.plan import Plan
+from cimemu.timing.digital_tasks import digital_layer
+from cimemu.timing.feeds import Feeds
+from cimemu.timing.graph import GraphBuilder, Template
+from cimemu.timing.macro_tasks import macro_layer
+from cimemu.timing.routes import Routes
+from cimemu.timing.storage import place_tensors
+
+
+def phase_template(plan: Plan, phase: int, units: dict[str, int] | None = None) -> Template:
+    """The task graph of one image in `phase`. `units` numbers units by name, shared between phases.
+
+    Raises MappingError where a window does not fit a tile's buffer.
+    """
+    arch = plan.arch
+    graph = GraphBuilder(len(plan.layers), {} if units is None else units)
+    storage = place_tensors(plan, phase)
+    members = [layer for layer in plan.layers if layer.phase == phase]
+    crossing = frozenset(i for layer in members for i in layer.inputs if i >= 0 and plan.layers[i].phase != phase)
+    feeds = Feeds(arch, graph, storage, crossing)
+    routes = Routes(arch)
+    placed = [p for p in plan.placed if p.phase == phase]
+    residents: dict[int, set[int]] = {}
+    for p in placed:
+        residents.setdefault(p.macro // arch.tile.macros, set()).add(p.layer)
+    together = arch.schedule == "pipelined"
+    sharers = {tile: len(layers) if together else 1 for tile, layers in residents.items()}
+    for layer in members:
+        is_output = layer.is_output
+        if layer.on_macros:
+            own = [p for p in placed if p.layer == layer.index]
+            written = macro_layer(feeds, routes, layer, own, sharers, is_output)
+        else:
+            written = digital_layer(feeds, layer, is_output)
+        if not together:
+            feeds.barrier = graph.meet(layer.index)
+            graph.wait(feeds.barrier, written, Cause.DATA)
+    return graph.build(storage.in_flight, arch.macro.timing.skip_zero_slices)
+
+
+def programming_template(plan: Plan, phase: int, units: dict[str, int]) -> Template:
+    """Writing the weights of `phase`: from off-chip, then row by row, every macro by itself."""
+    arch = plan.arch
+    graph = GraphBuilder(len(plan.layers), units)
+    memory = arch.chip.offchip
+    for p in (p for p in plan.placed if p.phase == phase):
+        block = plan.layers[p.layer].blocks[p.block]
+        bits = block.cells * arch.macro.cell.bits
+        cycles = memory.latency_cycles - (-bits // memory.bits_per_cycle)
+        load = graph.add(Kind.OFFCHIP, graph.unit("offchip"), cycles, p.layer, 1)
+        macro = graph.unit(f"tile{p.macro // arch.tile.macros}/macro{p.macro % arch.tile.macros}")
+        write = graph.add(Kind.PROGRAM, macro, block.rows_used * arch.programming.row_write_cycles, p.layer, 1)
+        graph.wait(write, load, Cause.MEMORY)
+        graph.count(p.layer, Counter.OFFCHIP_READ_BITS, bits)
+        graph.count(p.layer, Counter.CELL_WRITES, block.cells)
+    return graph.build(1, False)
+
+
+def macro_op_columns(plan: Plan, template: Template) -> list[tuple[int, int, NDArray[np.int32], NDArray[np.int64]]]:
+    """(layer, block, positions, columns of the duration table) of the template's data-dependent operations."""
+    chosen = np.flatnonzero(template.dynamic >= 0)
+    keys = template.layer[chosen].astype(np.int64) << 32 | template.block[chosen]
+    return [
+        (
+            int(key >> 32),
+            int(key & 0xFFFFFFFF),
+            template.position[chosen[keys == key]],
+            template.dynamic[chosen[keys == key]].astype(np.int64),
+        )
+        for key in np.unique(keys)
+    ]

@@ -1,0 +1,54 @@
+"""Tasks of a layer on the digital unit: rows in, operations, rows out."""
+
+import numpy as np
+
+from cimemu.events import Cause, Counter, Kind
+from cimemu.mapping.plan import LayerPlan
+from cimemu.timing.feeds import Feeds, consumer_rows, fetch_cause
+from cimemu.timing.graph import Ids
+from cimemu.timing.storage import tensor_rows
+
+
+def digital_row_cycles(feeds: Feeds, operations: int, rows: int) -> int:
+    """Cycles of one row's share of `operations`."""
+    unit = feeds.arch.chip.digital
+    return unit.startup_cycles + -(-(-(-operations // rows)) // unit.lanes)
+
+
+def digital_layer(feeds: Feeds, layer: LayerPlan, is_output: bool) -> Ids:
+    """Emit `layer`; the tasks that write its output rows."""
+    graph = feeds.graph
+    heights = {tensor_rows(kind) for kind in layer.output_types}
+    rows = heights.pop() if len(heights) == 1 else 1
+    work = graph.add(
+        Kind.DIGITAL, graph.unit("digital"), digital_row_cycles(feeds, layer.digital_ops, rows), layer.index, rows
+    )
+    graph.count(layer.index, Counter.DIGITAL_OPS, layer.digital_ops)
+    if not layer.inputs and feeds.barrier is not None:
+        graph.wait(work, feeds.barrier, Cause.DATA)
+    for which in range(len(layer.inputs)):
+        height = consumer_rows(layer, which)
+        fetched = feeds.fetch(layer, which, np.arange(height))
+        cause = fetch_cause(feeds, layer, which)
+        spans = [_rows_needed(layer, row, rows, height) for row in range(rows)]
+        if all(span == (0, height) for span in spans):
+            whole = graph.meet(layer.index)
+            graph.wait_all(whole, fetched, cause)
+            graph.wait(work, whole, cause)
+            continue
+        for row, (first, stop) in enumerate(spans):
+            graph.wait_all(work[row : row + 1], fetched[first:stop], cause)
+    written = feeds.store(layer, rows, is_output)
+    graph.wait(written, work, Cause.DATA)
+    return written
+
+
+def _rows_needed(layer: LayerPlan, row: int, rows: int, height: int) -> tuple[int, int]:
+    """First and last + 1 input row of output row `row`: a pool's window (padding not known here: the widest it can
+    be), the same row of an elementwise layer, else all."""
+    if layer.pool_rows:
+        kernel, stride = layer.pool_rows[0], layer.pool_rows[-1]
+        return max(0, min(height - 1, row * stride - kernel + 1)), min(height, row * stride + kernel)
+    if height == rows and len(layer.output_types) == 1 and layer.input_types[0].shape == layer.output_types[0].shape:
+        return row, row + 1
+    return 0, height

@@ -1,0 +1,100 @@
+"""Rows of feature maps between the layers: written by one, fetched by the next."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.arch.schema import Arch
+from cimemu.events import Cause, Counter, Kind
+from cimemu.mapping.plan import LayerPlan
+from cimemu.timing.graph import GraphBuilder, Ids
+from cimemu.timing.storage import INPUT, Storage, tensor_rows
+
+Rows = NDArray[np.int64]
+
+
+@dataclass
+class Feeds:
+    """What has been written so far: tasks by producing layer and row, and the barrier of the layer before."""
+
+    arch: Arch
+    graph: GraphBuilder
+    storage: Storage
+    crossing_in: frozenset[int]  # producers of an earlier phase
+    written: dict[int, Ids] = field(default_factory=dict)
+    barrier: Ids | None = None  # layer_by_layer: the end of the layer before
+
+    def fetch(self, layer: LayerPlan, which: int, rows: Rows) -> Ids:
+        """Read `rows` (of input `which` of `layer`) out of where they live; a task each."""
+        producer, kind = layer.inputs[which], layer.input_types[which]
+        total = consumer_rows(layer, which)
+        bits = np.full(len(rows), -(-kind.bits // total))
+        if producer == INPUT and producer not in self.storage.offchip and producer not in self.written:
+            self._bring_in(layer, kind.bits, total)
+        if producer in self.storage.offchip:
+            tasks = self._offchip(layer.index, bits, Counter.OFFCHIP_READ_BITS)
+        else:
+            tasks = self._port(layer.index, bits, rows, read=True)
+        if self.barrier is not None:
+            self.graph.wait(tasks, self.barrier, Cause.DATA)
+        if producer != INPUT and producer not in self.crossing_in or producer in self.written:
+            made = self.written[producer]
+            if len(made) == total:
+                self.graph.wait(tasks, made[rows], Cause.DATA)
+            elif len(made):
+                whole = self.graph.meet(layer.index)
+                self.graph.wait_all(whole, made, Cause.DATA)
+                self.graph.wait(tasks, whole, Cause.DATA)
+        return tasks
+
+    def store(self, layer: LayerPlan, rows: int, is_output: bool) -> Ids:
+        """Write the output rows of `layer`; a task each, not yet waiting on anything."""
+        bits = np.full(rows, -(-sum(t.bits for t in layer.output_types) // rows))
+        if layer.index in self.storage.offchip:
+            tasks = self._offchip(layer.index, bits, Counter.OFFCHIP_WRITE_BITS)
+        else:
+            tasks = self._port(layer.index, bits, np.arange(rows), read=False)
+        self.written[layer.index] = tasks
+        if is_output and layer.index not in self.storage.offchip:
+            reads = self._port(layer.index, bits, np.arange(rows), read=True)
+            out = self._offchip(layer.index, bits, Counter.OFFCHIP_WRITE_BITS)
+            self.graph.wait(reads, tasks, Cause.DATA)
+            self.graph.wait(out, reads, Cause.BUFFER)
+        return tasks
+
+    def _bring_in(self, layer: LayerPlan, bits: int, rows: int) -> None:
+        """The network's input from off-chip into the global buffer, charged to its first reader."""
+        each = np.full(rows, -(-bits // rows))
+        loads = self._offchip(layer.index, each, Counter.OFFCHIP_READ_BITS)
+        if self.barrier is not None:
+            self.graph.wait(loads, self.barrier, Cause.DATA)
+        writes = self._port(layer.index, each, np.arange(rows), read=False)
+        self.graph.wait(writes, loads, Cause.MEMORY)
+        self.written[INPUT] = writes
+
+    def _port(self, layer: int, bits: Rows, rows: Rows, read: bool) -> Ids:
+        buffer = self.arch.chip.global_buffer
+        width = buffer.read_bits_per_cycle if read else buffer.write_bits_per_cycle
+        ports = np.array([self.graph.unit(f"global_buffer/port{i}") for i in range(buffer.ports)])
+        counter = Counter.GLOBAL_READ_BITS if read else Counter.GLOBAL_WRITE_BITS
+        self.graph.count(layer, counter, int(bits.sum()))
+        return self.graph.add(Kind.BUFFER, ports[rows % buffer.ports], -(-bits // width), layer, len(bits))
+
+    def _offchip(self, layer: int, bits: Rows, counter: Counter) -> Ids:
+        memory = self.arch.chip.offchip
+        cycles = memory.latency_cycles - (-bits // memory.bits_per_cycle)
+        self.graph.count(layer, counter, int(bits.sum()))
+        return self.graph.add(Kind.OFFCHIP, self.graph.unit("offchip"), cycles, layer, len(bits))
+
+
+def consumer_rows(layer: LayerPlan, which: int) -> int:
+    """Rows in which `layer` fetches its input."""
+    if layer.geometry is not None:
+        return layer.geometry.height_in
+    return tensor_rows(layer.input_types[which])
+
+
+def fetch_cause(feeds: Feeds, layer: LayerPlan, which: int) -> Cause:
+    """What a task that waits on a fetch waits for: off-chip memory or the global buffer."""
+    return Cause.MEMORY if layer.inputs[which] in feeds.storage.offchip else Cause.BUFFER

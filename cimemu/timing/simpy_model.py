@@ -1,0 +1,157 @@
+"""The meaning of time: SimPy processes, one a unit, that serve the tasks of a template.
+
+A unit serves its waiting tasks by (ready cycle, image, task number), and chooses only after everything else that
+happens in the same cycle has happened.
+"""
+
+from collections.abc import Generator, Iterator
+from heapq import heappop, heappush
+from typing import Any
+
+import numpy as np
+import simpy
+
+from cimemu.events import Cause
+from cimemu.timing.compiled import Table
+from cimemu.timing.graph import Template
+from cimemu.timing.timeline import Events, Ledger, Times
+from cimemu.timing.unfold import Unfold
+
+AFTER_ALL_ELSE = 2  # SimPy's own priorities are 0 (urgent) and 1 (normal)
+
+
+class _Image:
+    """The waits of one image's tasks."""
+
+    def __init__(self, env: simpy.Environment, template: Template, first: bool, begin: int) -> None:
+        waits = template.waits_here + 1 + (0 if first else template.waits_before)
+        self.pending: list[int] = waits.tolist()
+        self.ready = [0] * template.tasks
+        self.cause = [int(Cause.DATA)] * template.tasks
+        self.start = np.full(template.tasks, -1, dtype=np.int64)
+        self.end = np.full(template.tasks, -1, dtype=np.int64)
+        self.left = template.tasks
+        self.last_end = begin
+        self.done = env.event()
+        self.rows: list[tuple[int, ...]] = []
+
+
+class _Chip:
+    def __init__(
+        self, template: Template, images: int, begin: int, table: Table, ledger: Ledger, unfold: Unfold | None
+    ) -> None:
+        self.env = simpy.Environment(initial_time=begin)
+        self.template, self.images, self.begin = template, images, begin
+        self.table, self.ledger, self.unfold = table, ledger, unfold
+        self.first_edge: list[int] = template.first_edge.tolist()
+        self.edges = list(zip(template.successor.tolist(), template.lag.tolist(), template.cause.tolist()))
+        self.unit: list[int] = template.unit.tolist()
+        self.live: dict[int, _Image] = {}
+        count = len(template.units)
+        self.queues: list[list[tuple[int, int, int]]] = [[] for _ in range(count)]
+        self.wake: list[simpy.Event | None] = [None] * count
+        for number in sorted(set(self.unit) - {-1}):
+            self.env.process(self.serve(number))
+
+    def prepare(self, image: int) -> None:
+        if image < self.images and image not in self.live:
+            self.live[image] = _Image(self.env, self.template, image == 0, self.begin)
+
+    def admit(self, image: int) -> None:
+        """Let an image onto the chip; the one behind it begins to gather what it will wait for."""
+        self.prepare(image)
+        self.prepare(image + 1)
+        for task in range(self.template.tasks):
+            self.arrive(image, task, int(Cause.DATA))
+
+    def arrive(self, image: int, task: int, why: int) -> None:
+        """One wait of a task ends now."""
+        state, now = self.live[image], int(self.env.now)
+        if now > state.ready[task]:
+            state.ready[task], state.cause[task] = now, why
+        elif now == state.ready[task]:
+            state.cause[task] = min(why, state.cause[task])
+        state.pending[task] -= 1
+        if state.pending[task]:
+            return
+        unit = self.unit[task]
+        if unit < 0:
+            self.finish(image, task)
+            return
+        heappush(self.queues[unit], (now, image, task))
+        waiting = self.wake[unit]
+        if waiting is not None:
+            self.wake[unit] = None
+            waiting.succeed()
+
+    def finish(self, image: int, task: int) -> None:
+        """A task is over: tell its successors."""
+        state = self.live[image]
+        state.left -= 1
+        state.last_end = max(state.last_end, int(self.env.now))
+        for successor, lag, why in self.edges[self.first_edge[task] : self.first_edge[task + 1]]:
+            if image + lag < self.images:
+                self.arrive(image + lag, successor, why)
+        if state.left == 0:
+            state.done.succeed()
+
+    def serve(self, unit: int) -> Generator[Any, Any, None]:
+        """The process of one unit."""
+        env, queue, books, template = self.env, self.queues[unit], self.ledger, self.template
+        while True:
+            if not queue:
+                self.wake[unit] = env.event()
+                yield self.wake[unit]
+            settled = env.event()
+            settled._ok, settled._value = True, None
+            env.schedule(settled, priority=AFTER_ALL_ELSE)
+            yield settled
+            _, image, task = heappop(queue)
+            state, begin = self.live[image], int(env.now)
+            gap = begin - int(books.free[unit])
+            if gap > 0:
+                books.stalls[unit, state.cause[task]] += gap
+                books.layer_stalls[template.layer[task], state.cause[task]] += gap
+            if self.unfold is not None and template.block[task] >= 0:
+                yield from self.unfold.operate(env, image, task, state.rows)
+            elif self.table is not None and template.dynamic[task] >= 0:
+                yield env.timeout(int(self.table[image, template.dynamic[task]]))
+            else:
+                yield env.timeout(int(template.duration[task]))
+            end = int(env.now)
+            books.free[unit] = end
+            books.busy[unit] += end - begin
+            books.operations[unit] += 1
+            state.start[task], state.end[task] = begin, end
+            self.finish(image, task)
+
+
+def run_simpy(
+    template: Template, images: int, begin: int, table: Table, ledger: Ledger, unfold: Unfold | None = None
+) -> Iterator[Times]:
+    """Times of every image, in order; `unfold` makes every step of a macro operation an event."""
+    if template.tasks == 0:
+        return
+    chip = _Chip(template, images, begin, table, ledger, unfold)
+    in_flight = min(template.in_flight, images)
+
+    def gate() -> Generator[Any, Any, None]:
+        for image in range(in_flight):
+            chip.admit(image)
+        for image in range(in_flight, images):
+            yield chip.live[image - in_flight].done
+            chip.admit(image)
+
+    chip.env.process(gate())
+    for image in range(images):
+        chip.prepare(image)
+        chip.env.run(until=chip.live[image].done)
+        state = chip.live[image]
+        if image >= in_flight:
+            del chip.live[image - in_flight]
+        yield Times(image, state.start, state.end, state.last_end, None if unfold is None else _events(state.rows))
+
+
+def _events(rows: list[tuple[int, ...]]) -> Events:
+    columns = np.array(rows, dtype=np.int64).reshape(-1, 7)
+    return dict(zip(("unit", "op", "kind", "layer", "image", "start", "end"), columns.T))

@@ -1,0 +1,182 @@
+"""`simulate`: a plan through time, phase by phase."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.errors import CimemuError
+from cimemu.events import Cause, Counter, Kind
+from cimemu.mapping.plan import Plan
+from cimemu.timing.build import phase_template, programming_template
+from cimemu.timing.compiled import run_compiled
+from cimemu.timing.durations import Nonzero, duration_table
+from cimemu.timing.graph import Template
+from cimemu.timing.simpy_model import run_simpy
+from cimemu.timing.timeline import Events, Ledger, Sink, Timeline, Times
+from cimemu.timing.unfold import Unfold
+
+PROGRAMMING_IMAGE = -1  # the image of events that belong to no image
+
+
+class Simulation:
+    """The task graphs of a plan, ready to be run."""
+
+    def __init__(self, plan: Plan) -> None:
+        """Build the graphs. Raises MappingError where a window does not fit a buffer."""
+        self.plan = plan
+        units: dict[str, int] = {}
+        self.programming: list[Template | None] = []
+        self.phases: list[Template] = []
+        for phase in range(plan.phases):
+            self.programming.append(programming_template(plan, phase, units) if plan.phases > 1 else None)
+            self.phases.append(phase_template(plan, phase, units))
+        self.units = units
+
+    def traffic_counts(self) -> NDArray[np.int64]:
+        """Counts of one image [layers, len(Counter)]: bits moved, stored, and digital operations."""
+        return np.sum([template.counts for template in self.phases], axis=0)
+
+    def programming_counts(self) -> NDArray[np.int64]:
+        """Counts of the run's reprogramming [layers, len(Counter)]; all 0 where everything fits at once."""
+        zero = np.zeros((len(self.plan.layers), len(Counter)), dtype=np.int64)
+        return zero + sum(template.counts for template in self.programming if template is not None)
+
+    def run(
+        self,
+        images: int,
+        *,
+        detail: str = "ops",
+        engine: str = "auto",
+        nonzero: Nonzero | None = None,
+        sink: Sink | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Timeline:
+        """All images through all phases; events go to `sink`, image by image.
+
+        `engine` "simpy" or "compiled" (the same cycles; `auto`: compiled for detail ops). `nonzero` gives the driven
+        steps where the macro skips zero slices (None: nothing is skipped).
+        """
+        if detail not in ("ops", "cycles"):
+            raise CimemuError(f"detail = {detail!r}, must be ops or cycles")
+        if engine not in ("auto", "simpy", "compiled") or (engine == "compiled" and detail == "cycles"):
+            raise CimemuError(f"engine = {engine!r}, must be auto, simpy or (detail ops) compiled")
+        names = dict(self.units)
+        adc_of = {}
+        if detail == "cycles":
+            macros = sorted({int(u) for t in self.phases for u in t.unit[t.block >= 0]})
+            order = list(self.units)
+            adc_of = {u: names.setdefault(f"{order[u]}/adc", len(names)) for u in macros}
+        record = _Record(Ledger.new(len(names), len(self.plan.layers)), images, sink)
+        now = 0
+        programming = 0
+        for phase, template in enumerate(self.phases):
+            writes = self.programming[phase]
+            if writes is not None:
+                for times in run_compiled(writes, 1, now, None, record.ledger):
+                    record.take(writes, times, PROGRAMMING_IMAGE)
+                    programming += times.done - now
+                    now = times.done
+            table = None
+            if nonzero is not None and self.plan.arch.macro.timing.skip_zero_slices:
+                table = np.maximum(duration_table(self.plan, template, nonzero, images), 1)
+            runs: Iterator[Times]
+            if detail == "cycles":
+                unfold = Unfold(self.plan, template, adc_of, nonzero if table is not None else None)
+                runs = run_simpy(template, images, now, table, record.ledger, unfold)
+            elif engine == "simpy":
+                runs = run_simpy(template, images, now, table, record.ledger)
+            else:
+                runs = run_compiled(template, images, now, table, record.ledger)
+            for times in runs:
+                record.take(template, times, times.image)
+                now = max(now, times.done)
+                if progress is not None:
+                    progress(phase * images + times.image + 1, images * self.plan.phases)
+            record.offset += template.tasks
+        return record.timeline(now, detail, tuple(names), adc_of, programming)
+
+
+class _Record:
+    """Gathers what the engines yield."""
+
+    def __init__(self, ledger: Ledger, images: int, sink: Sink | None) -> None:
+        self.ledger, self.images, self.sink = ledger, images, sink
+        self.offset = 0  # task numbers of earlier phases and of programming
+        self.layer_cycles = np.zeros(len(ledger.layer_stalls), dtype=np.int64)
+        self.image_start = np.full(images, np.iinfo(np.int64).max)
+        self.image_end = np.zeros(images, dtype=np.int64)
+        self.adc_busy = np.zeros(len(ledger.busy), dtype=np.int64)
+        self.adc_count = np.zeros(len(ledger.busy), dtype=np.int64)
+        self.adc_free = np.zeros(len(ledger.busy), dtype=np.int64)
+        self.plans: dict[int, tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = {}
+
+    def take(self, template: Template, times: Times, image: int) -> None:
+        """Spans of an image, and its events to the sink."""
+        if id(template) not in self.plans:
+            real = np.flatnonzero(template.unit >= 0)
+            order = real[np.argsort(template.layer[real], kind="stable")]
+            layers, first = np.unique(template.layer[order], return_index=True)
+            self.plans[id(template)] = (order, layers.astype(np.int64), first)
+        order, layers, first = self.plans[id(template)]
+        if image >= 0:
+            start, end = times.start[order], times.end[order]
+            self.layer_cycles[layers] += np.maximum.reduceat(end, first) - np.minimum.reduceat(start, first)
+            self.image_start[image] = min(self.image_start[image], int(start.min()))
+            self.image_end[image] = max(self.image_end[image], times.done)
+        if times.steps is not None:
+            chosen = times.steps["kind"] == Kind.CONVERT
+            units, cycles = times.steps["unit"][chosen], (times.steps["end"] - times.steps["start"])[chosen]
+            np.add.at(self.adc_busy, units, cycles)
+            np.add.at(self.adc_count, units, 1)
+        if self.sink is not None:
+            self.sink(self._events(template, times, image))
+        if image < 0:
+            self.offset += template.tasks
+
+    def _events(self, template: Template, times: Times, image: int) -> Events:
+        chosen = template.unit >= 0
+        if times.steps is not None:
+            chosen &= template.block < 0
+        ids = np.flatnonzero(chosen)
+        events = {
+            "unit": template.unit[ids].astype(np.int64),
+            "op": ids + self.offset,
+            "kind": template.kind[ids].astype(np.int64),
+            "layer": template.layer[ids].astype(np.int64),
+            "image": np.full(len(ids), image, dtype=np.int64),
+            "start": times.start[ids],
+            "end": times.end[ids],
+        }
+        if times.steps is None:
+            return events
+        steps = {**times.steps, "op": times.steps["op"] + self.offset}
+        return {name: np.concatenate([events[name], steps[name]]) for name in events}
+
+    def timeline(
+        self, cycles: int, detail: str, units: tuple[str, ...], adc_of: dict[int, int], programming: int
+    ) -> Timeline:
+        """Everything, with each unit's last wait charged to DONE (and a converter's, whose waits are the macro's)."""
+        ledger = self.ledger
+        ledger.stalls[:, Cause.DONE] += cycles - ledger.free
+        for macro, adc in adc_of.items():
+            ledger.busy[adc] = self.adc_busy[adc]
+            ledger.operations[adc] = self.adc_count[adc]
+            ledger.stalls[adc] = ledger.stalls[macro]
+            ledger.stalls[adc, Cause.DATA] += int(ledger.busy[macro]) - int(self.adc_busy[adc])
+        spread = int(self.image_end[-1] - self.image_end[0]) // (self.images - 1) if self.images > 1 else cycles
+        return Timeline(
+            cycles=cycles,
+            images=self.images,
+            detail=detail,
+            units=units,
+            busy=ledger.busy,
+            stalls=ledger.stalls,
+            operations=ledger.operations,
+            layer_stalls=ledger.layer_stalls,
+            layer_cycles=self.layer_cycles,
+            image_start=self.image_start,
+            image_end=self.image_end,
+            programming_cycles=programming,
+            image_cycles=spread,
+        )

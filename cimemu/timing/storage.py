@@ -1,0 +1,78 @@
+"""Where tensors live between layers: the global buffer, or off-chip where they do not fit or cross a phase."""
+
+from dataclasses import dataclass
+
+from cimemu.errors import MappingError
+from cimemu.layer.base import TensorType
+from cimemu.mapping.plan import LayerPlan, Plan
+
+INPUT = -1
+MAX_IN_FLIGHT = 8
+
+
+def tensor_rows(kind: TensorType, layout: str = "nchw") -> int:
+    """Rows that a tensor is produced and fetched in: image rows of [C, H, W], positions of a matrix, else one."""
+    if layout == "rows":
+        return int(kind.elements // kind.shape[-1]) if kind.shape else 1
+    if len(kind.shape) == 3:
+        return kind.shape[0] if layout == "nhwc" else kind.shape[1]
+    return 1
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Tensors by producing layer (INPUT: the network's input): which are off-chip, and how many images fit."""
+
+    offchip: frozenset[int]
+    in_flight: int
+
+
+def place_tensors(plan: Plan, phase: int) -> Storage:
+    """Live tensors against the global buffer; the largest go off-chip until the rest fits.
+
+    A pipelined chip holds as many images as fit together, at most eight.
+    """
+    members = [layer for layer in plan.layers if layer.phase == phase]
+    last_use = _last_use(members)
+    crossing = {
+        producer
+        for layer in plan.layers
+        for producer in layer.inputs
+        if producer != INPUT and plan.layers[producer].phase != layer.phase
+    }
+    offchip = set(crossing)
+    capacity = int(plan.arch.chip.global_buffer.size_kib * 8192)
+    bits = {layer.index: sum(t.bits for t in layer.output_types) for layer in plan.layers}
+    bits[INPUT] = max(
+        (t.bits for layer in plan.layers for t, p in zip(layer.input_types, layer.inputs) if p == INPUT), default=0
+    )
+    peak = 0
+    for layer in members:
+        while True:
+            live = [p for p, last in last_use.items() if p <= layer.index <= last and p not in offchip]
+            live = sorted({*live, layer.index} - offchip)
+            total = sum(bits[p] for p in live)
+            if total <= capacity:
+                peak = max(peak, total)
+                break
+            offchip.add(max(live, key=lambda p: (bits[p], p)))
+    together = 1
+    if plan.arch.schedule == "pipelined":
+        together = max(1, min(MAX_IN_FLIGHT, capacity // max(1, peak)))
+    return Storage(frozenset(offchip), together)
+
+
+def _last_use(members: list[LayerPlan]) -> dict[int, int]:
+    return {producer: layer.index for layer in members for producer in layer.inputs}
+
+
+def buffer_rows(layer: LayerPlan, what: str, bits_per_row: int, size_kib: float, sharers: int, needed: int) -> int:
+    """Rows that fit one of `sharers` parts of a tile buffer; MappingError where not even the `needed` ones do."""
+    rows = int(size_kib * 8192) // sharers // max(1, bits_per_row)
+    if rows < needed:
+        kib = needed * bits_per_row * sharers / 8192
+        raise MappingError(
+            f"layer {layer.name}: tile.{what}.size_kib = {size_kib:g}, its window needs {kib:.4g}; "
+            f"use tile.{what}.size_kib >= {kib:.4g}"
+        )
+    return rows
