@@ -15,10 +15,9 @@ from cimemu.events import Counter
 from cimemu.layer.base import Array
 from cimemu.mapping.place import make_plan
 from cimemu.mapping.plan import Plan
-from cimemu.mapping.traffic import programming_counts, traffic_counts
 from cimemu.tally import Tally, tally_energy
-from cimemu.timing.durations import data_dependent_durations
-from cimemu.timing.simulate import Timeline, simulate
+from cimemu.timing.simulate import Simulation
+from cimemu.timing.timeline import Timeline
 from cimemu.workload.network import Network
 
 Progress = Callable[[str, int, int], None]  # stage, done, of how many
@@ -80,6 +79,7 @@ def run(
     threads: int | None = None,
     budget_bytes: int = BUDGET_BYTES,
     overwrite: bool = False,
+    event_images: int | None = None,
     provenance: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
@@ -88,7 +88,8 @@ def run(
     `inputs` is an array `[images, *shape]` in the network's own layout and type, a dict of such arrays by input
     name, or an iterator of batches of either. `labels` are class numbers, one an image. `trace` names an HDF5
     file to write. `detail` is "ops", "cycles" or None (no timing, no energy). `path` "packed" forbids the exact
-    integer product that otherwise replaces bit-serial work where it is proven equal.
+    integer product that otherwise replaces bit-serial work where it is proven equal. `event_images` limits the
+    trace's events to the first images.
     Raises WorkloadError, MappingError, ArchError or TraceError.
     """
     if detail not in ("ops", "cycles", None):
@@ -102,7 +103,7 @@ def run(
 
     outputs: dict[str, list[Array]] = {name: [] for name in network.outputs}
     counts: list[NDArray[np.int64]] = []
-    durations: list[Mapping[int, NDArray[np.int32]]] = []
+    driven: list[Mapping[int, Sequence[NDArray[np.bool_]]]] = []
     paths: dict[str, frozenset[str]] = {}
     done = 0
     total = _images_in(inputs)
@@ -112,7 +113,7 @@ def run(
             parts.append(result.tensors[name])
         counts.append(result.counts)
         if plan is not None and arch.macro.timing.skip_zero_slices:
-            durations.append(data_dependent_durations(plan, result.nonzero, len(result.counts)))
+            driven.append(result.nonzero)
         for name, ran in result.paths.items():
             paths[name] = paths.get(name, frozenset()) | ran
         done += len(result.counts)
@@ -142,12 +143,14 @@ def run(
         base,
         plan,
         activity,
-        _joined(durations),
+        _joined(driven),
+        outputs=joined,
         trace=None if trace is None else Path(trace),
         detail=str(detail),
         labels=labels,
         provenance={"seed": seed, "workload": network.name, "detail": detail, **(provenance or {})},
         overwrite=overwrite,
+        event_images=event_images,
         progress=progress,
     )
 
@@ -156,57 +159,79 @@ def _with_time(
     base: RunResult,
     plan: Plan,
     activity: NDArray[np.int64],
-    durations: Mapping[int, NDArray[np.int32]] | None,
+    driven: Mapping[int, Sequence[NDArray[np.bool_]]] | None,
     *,
+    outputs: Mapping[str, Array],
     trace: Path | None,
     detail: str,
     labels: Any,
     provenance: Mapping[str, Any],
     overwrite: bool,
+    event_images: int | None,
     progress: Progress | None,
 ) -> RunResult:
     """Time, energy and the trace of values that are there already."""
     arch = plan.arch
-    activity = activity + traffic_counts(plan)[None]
-    programming = programming_counts(plan)
+    simulation = Simulation(plan)
+    activity = activity + simulation.traffic_counts()[None]
+    programming = simulation.programming_counts()
 
-    def timed(sink: Any) -> tuple[Timeline, Tally]:
-        timeline = simulate(plan, images=base.images, detail=detail, durations=durations, sink=sink)
-        return timeline, tally_energy(arch, plan, activity, timeline.cycles, programming)
+    def timed(sink: Any) -> RunResult:
+        timeline = simulation.run(
+            base.images,
+            detail=detail,
+            nonzero=driven,
+            sink=sink,
+            progress=None if progress is None else lambda done, total: progress("timing", done, total),
+        )
+        tally = tally_energy(arch, plan, activity, timeline.cycles, programming)
+        return replace(
+            base,
+            counts=activity,
+            cycles=timeline.cycles,
+            latency_us=timeline.cycles * arch.clock_ns / 1000,
+            energy_uj=tally.total_pj / 1e6,
+            tops_per_w=2 * base.macs / tally.total_pj if tally.total_pj > 0 else None,
+            macros=plan.macros_used,
+            utilization=plan.utilization,
+            trace=trace,
+            plan=plan,
+            timeline=timeline,
+            tally=tally,
+        )
 
     if trace is None:
-        timeline, tally = timed(lambda chunk: None)
-    else:
-        from cimemu.trace.write import TraceWriter
+        return timed(None)
+    from cimemu.trace.write import TraceWriter
 
-        with TraceWriter(trace, overwrite=overwrite) as writer:
-            timeline, tally = timed(writer.events)
-            writer.finish(
-                arch=arch,
-                plan=plan,
-                timeline=timeline,
-                tally=tally,
-                activity=activity,
-                outputs=base.outputs,
-                predictions=base.predictions,
-                labels=None if labels is None else np.asarray(labels)[: base.images],
-                accuracy=base.accuracy,
-                provenance=provenance,
-            )
-    return replace(
-        base,
-        counts=activity,
-        cycles=timeline.cycles,
-        latency_us=timeline.cycles * arch.clock_ns / 1000,
-        energy_uj=tally.total_pj / 1e6,
-        tops_per_w=2 * base.macs / tally.total_pj if tally.total_pj > 0 else None,
-        macros=plan.macros_used,
-        utilization=plan.utilization,
-        trace=trace,
-        plan=plan,
-        timeline=timeline,
-        tally=tally,
-    )
+    with TraceWriter(trace, overwrite=overwrite, event_images=event_images) as writer:
+        result = timed(writer.events)
+        assert result.timeline is not None and result.tally is not None
+        writer.finish(
+            plan=plan,
+            timeline=result.timeline,
+            tally=result.tally,
+            activity=activity,
+            programming=programming,
+            outputs=outputs,
+            paths=base.paths,
+            predictions=base.predictions,
+            labels=None if labels is None else np.asarray(labels)[: base.images],
+            attributes={
+                "images": base.images,
+                "accuracy": base.accuracy,
+                "latency_us": result.latency_us,
+                "tops_per_w": result.tops_per_w,
+                "macs": base.macs,
+                "conversions": base.conversions,
+                "adc_conversions": base.adc_conversions,
+                "workload": str(provenance["workload"]),
+                "seed": int(provenance["seed"]),
+                "detail": detail,
+            },
+            provenance=provenance,
+        )
+    return result
 
 
 def _images_in(inputs: Any) -> int:
@@ -249,11 +274,15 @@ def _as_taken(name: str, array: Array, network: Network) -> Array:
     return array
 
 
-def _joined(parts: Sequence[Mapping[int, NDArray[np.int32]]]) -> Mapping[int, NDArray[np.int32]] | None:
-    """Durations of all batches by layer index."""
+def _joined(
+    parts: Sequence[Mapping[int, Sequence[NDArray[np.bool_]]]],
+) -> Mapping[int, Sequence[NDArray[np.bool_]]] | None:
+    """Driven steps of all batches by layer and unit."""
     if not parts:
         return None
-    return {index: np.concatenate([part[index] for part in parts]) for index in parts[0]}
+    return {
+        index: [np.concatenate(same) for same in zip(*(part[index] for part in parts))] for index in parts[0]
+    }
 
 
 def _score(

@@ -1,0 +1,174 @@
+"""Counted events times the arch's prices: energy by image, layer and component; area and leakage by component.
+
+Energies are summed as integers of attojoules, so that every way of summing gives the same total.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.arch.schema import Arch
+from cimemu.cost.price import conversion_pj, converter_um2
+from cimemu.cost.schema import Component
+from cimemu.events import Counter
+from cimemu.mapping.plan import Plan
+
+ATTO_PER_PICO = 10**6
+
+# Which counters each component's price multiplies.
+CHARGED: dict[str, tuple[Counter, ...]] = {
+    "adc": (Counter.CONVERSIONS,),
+    "sample_hold": (Counter.CONVERSIONS,),
+    "reference_switch": (Counter.REFERENCE_SWITCHES,),
+    "wordline": (Counter.WORDLINE_PULSES,),
+    "cell": (Counter.CELL_PULSES,),
+    "cell_level": (Counter.CELL_LEVEL_PULSES,),
+    "shift_add": (Counter.SHIFT_ADDS,),
+    "correction_adder": (Counter.CORRECTION_ADDS,),
+    "psum_adder": (Counter.PSUM_ADDS,),
+    "input_register": (Counter.INPUT_BITS,),
+    "output_register": (Counter.OUTPUT_BITS,),
+    "tile_buffer": (Counter.BUFFER_READ_BITS, Counter.BUFFER_WRITE_BITS),
+    "global_buffer": (Counter.GLOBAL_READ_BITS, Counter.GLOBAL_WRITE_BITS),
+    "interconnect": (Counter.NOC_BIT_HOPS,),
+    "digital": (Counter.DIGITAL_OPS,),
+    "scale_multiplier": (Counter.SCALE_MULTIPLICATIONS,),
+    "offchip": (Counter.OFFCHIP_READ_BITS, Counter.OFFCHIP_WRITE_BITS),
+    "programming": (Counter.CELL_WRITES,),
+}
+COMPONENTS = tuple(CHARGED)
+LEAKAGE = "(leakage)"  # the row after the layers: leakage of the whole chip over the whole run
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Energy in integer attojoules (`_aj`), area in um2, leakage in uW."""
+
+    rows: tuple[str, ...]  # layer names, then LEAKAGE
+    components: tuple[str, ...]
+    energy_aj: NDArray[Any]  # [rows, components] Python integers
+    image_aj: NDArray[np.int64]  # [images, rows]; programming and leakage in equal shares
+    area_um2: NDArray[np.float64]  # [components], the whole chip
+    leakage_uw: NDArray[np.float64]  # [components], the whole chip
+    instances: NDArray[np.int64]  # [components]
+
+    @property
+    def total_aj(self) -> int:
+        """Energy of the run."""
+        return int(self.energy_aj.sum())
+
+    @property
+    def total_pj(self) -> float:
+        """Energy of the run."""
+        return self.total_aj / ATTO_PER_PICO
+
+    @property
+    def energy_pj(self) -> NDArray[np.float64]:
+        """Energy [rows, components]."""
+        return (self.energy_aj / ATTO_PER_PICO).astype(np.float64)
+
+
+def prices_aj(arch: Arch) -> dict[str, int]:
+    """Attojoules of one event of every component; digital macros have no converters. Raises ArchError."""
+    prices = {}
+    for name in COMPONENTS:
+        if name == "adc":
+            price = _converter(arch, "energy")
+        else:
+            part: Component = getattr(arch.costs, name)
+            price = part.energy_pj * part.energy_scale
+        if arch.macro.cell.kind == "digital" and name == "sample_hold":
+            price = 0.0
+        prices[name] = round(price * ATTO_PER_PICO)
+    return prices
+
+
+def tally_energy(
+    arch: Arch, plan: Plan, activity: NDArray[np.int64], cycles: int, programming: NDArray[np.int64]
+) -> Tally:
+    """Price `activity` [images, layers, len(Counter)] and `programming` [layers, len(Counter)] of a run of `cycles`."""
+    images, layers = activity.shape[:2]
+    prices = prices_aj(arch)
+    totals = activity.sum(axis=0) + programming
+    energy = np.zeros((layers + 1, len(COMPONENTS)), dtype=object)
+    per_image = np.zeros((images, layers + 1), dtype=np.int64)
+    programmed = np.zeros(layers + 1, dtype=object)
+    for column, name in enumerate(COMPONENTS):
+        for counter in CHARGED[name]:
+            energy[:layers, column] += totals[:, counter].astype(object) * prices[name]
+            per_image[:, :layers] += activity[:, :, counter] * prices[name]
+            programmed[:layers] += programming[:, counter].astype(object) * prices[name]
+    area, leakage, instances = chip_area(arch)
+    # 1 uW for 1 ns is 1 fJ = 1000 aJ.
+    energy[layers] = [round(leak * 1000 * cycles * arch.clock_ns) for leak in leakage]
+    programmed[layers] = energy[layers].sum()
+    for row, amount in enumerate(programmed):
+        share = int(amount) // images
+        per_image[:, row] += share
+        per_image[-1, row] += int(amount) - share * images
+    return Tally(
+        rows=(*(layer.name for layer in plan.layers), LEAKAGE),
+        components=COMPONENTS,
+        energy_aj=energy,
+        image_aj=per_image,
+        area_um2=area,
+        leakage_uw=leakage,
+        instances=instances,
+    )
+
+
+def chip_area(arch: Arch) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Area in um2, leakage in uW and instances of every component, over the whole chip."""
+    counts = _instances(arch)
+    area, leakage = [], []
+    for name in COMPONENTS:
+        if name == "adc":
+            each, leak = _converter(arch, "area"), arch.costs.adc.leakage_uw
+        else:
+            part: Component = getattr(arch.costs, name)
+            each, leak = part.area_um2 * part.area_scale, part.leakage_uw
+        area.append(each * counts[name])
+        leakage.append(leak * counts[name])
+    return np.array(area), np.array(leakage), np.array([counts[name] for name in COMPONENTS], dtype=np.int64)
+
+
+def _converter(arch: Arch, what: str) -> float:
+    adc = arch.macro.adc
+    if adc.model == "ideal":  # an adder tree's columns are read, not converted; an analog ideal converter has no price
+        return 0.0
+    price = conversion_pj if what == "energy" else converter_um2
+    return price(arch.costs.adc, adc.circuit, adc.bits)
+
+
+def _instances(arch: Arch) -> dict[str, int]:
+    """How often each component stands on the chip; 0 where it has no instances of its own."""
+    macro, macros = arch.macro, arch.macros
+    converters = -(-macro.columns // macro.columns_per_adc)
+    analog = macro.cell.kind != "digital"
+    outputs = max(1, macro.outputs)
+    slices = macro.weight_slices * macro.cell.bits
+    width = (macro.rows * 2**macro.input.bits * 2**slices).bit_length() + 1
+    width = macro.accumulator_bits or width
+    needs_sum = macro.weight.encoding in ("offset", "binary") and macro.weight.correction == "digital"
+    return {
+        "adc": converters * macros if macro.adc.model != "ideal" else 0,
+        "sample_hold": macro.columns * (2 if macro.timing.overlap else 1) * macros if analog else 0,
+        "reference_switch": 0,
+        "wordline": macro.rows * macros,
+        "cell": macro.rows * macro.columns * macros,
+        "cell_level": 0,
+        "shift_add": converters * macros,
+        "correction_adder": macros if needs_sum else 0,
+        "psum_adder": arch.tile.adder_lanes * arch.chip.tiles,
+        "input_register": 2 * macro.rows * macro.input.bits * macros,
+        "output_register": 2 * outputs * width * macros,
+        "tile_buffer": round((arch.tile.input_buffer.size_kib + arch.tile.output_buffer.size_kib) * arch.chip.tiles),
+        "global_buffer": round(arch.chip.global_buffer.size_kib),
+        "interconnect": arch.chip.tiles if arch.chip.interconnect.kind == "mesh" else 1,
+        "digital": arch.chip.digital.lanes,
+        "scale_multiplier": 0,
+        "offchip": 1,
+        "programming": 0,
+    }

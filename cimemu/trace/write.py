@@ -1,0 +1,237 @@
+"""Writes a trace: into `FILE.partial`, renamed when it is whole."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.errors import TraceError
+from cimemu.events import Counter, Kind
+from cimemu.mapping.plan import Plan
+from cimemu.tally import ATTO_PER_PICO, Tally, prices_aj
+from cimemu.timing.timeline import Events, Timeline
+from cimemu.trace.schema import _EVENT, ATTRIBUTES, CHUNK, DATASETS, SCHEMA_VERSION, STALLS
+
+_DTYPES = {item.path: item.dtype for item in DATASETS}
+_FILTERS = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
+MAX_EVENTS = 20_000_000
+
+
+class TraceWriter:
+    """A context manager; leaving it by an exception leaves no file behind."""
+
+    def __init__(self, path: Path, *, overwrite: bool = False, event_images: int | None = None) -> None:
+        """`event_images`: events of the first images only (None: as many as fit 20 million events)."""
+        self.path, self.partial = path, path.with_name(path.name + ".partial")
+        self.overwrite, self.event_images = overwrite, event_images
+        self.written = 0
+        self.pending: list[Events] = []
+        self.pending_rows = 0
+        self.images_seen: set[int] = set()
+
+    def __enter__(self) -> "TraceWriter":
+        """Open the partial file. TraceError where the name is taken or cannot be written."""
+        if self.path.is_dir():
+            raise TraceError(f"{self.path}: is a folder, name a file")
+        if self.path.exists() and not self.overwrite:
+            raise TraceError(f"{self.path}: exists already, name another file or ask for overwriting")
+        try:
+            self.file = h5py.File(self.partial, "w")
+        except OSError as error:
+            raise TraceError(f"{self.path}: cannot be written ({_reason(error)}), name a file in a writable folder") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Rename the whole file, or remove what there is of it."""
+        try:
+            self.file.close()
+            if kind is None:
+                os.replace(self.partial, self.path)
+                return
+        except (OSError, RuntimeError) as failure:
+            self.partial.unlink(missing_ok=True)
+            raise TraceError(f"{self.path}: cannot be written ({_reason(failure)}), free some space") from failure
+        self.partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise TraceError(f"{self.path}: cannot be written ({_reason(error)}), free some space") from error
+
+    def events(self, events: Events) -> None:
+        """Take the events of one image."""
+        rows = len(events["op"])
+        image = int(events["image"][0]) if rows else -1
+        if image >= 0 and image not in self.images_seen:
+            limit = self.event_images
+            full = self.written + self.pending_rows + rows > MAX_EVENTS and bool(self.images_seen)
+            if (limit is not None and image >= limit) or (limit is None and full) or self.event_images == 0:
+                if limit is None:
+                    self.event_images = image
+                return
+            self.images_seen.add(image)
+        elif image >= 0 and self.event_images is not None and image >= self.event_images:
+            return
+        self.pending.append(events)
+        self.pending_rows += rows
+        if self.pending_rows >= 4 * CHUNK:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self.pending and "events/op" in self.file:
+            return
+        for item in _EVENT:
+            name = item.path.split("/")[1]
+            values = np.concatenate([e[name] for e in self.pending] or [np.zeros(0)]).astype(item.dtype)
+            if item.path not in self.file:
+                self.file.create_dataset(
+                    item.path, shape=(0,), maxshape=(None,), dtype=item.dtype, chunks=(CHUNK,), **_FILTERS
+                )
+            data = self.file[item.path]
+            data.resize((self.written + len(values),))
+            data[self.written :] = values
+        self.written += self.pending_rows
+        self.pending, self.pending_rows = [], 0
+
+    def finish(
+        self,
+        *,
+        plan: Plan,
+        timeline: Timeline,
+        tally: Tally,
+        activity: NDArray[np.int64],
+        programming: NDArray[np.int64],
+        outputs: Mapping[str, NDArray[Any]],
+        paths: Mapping[str, frozenset[str]],
+        predictions: NDArray[np.int64] | None,
+        labels: NDArray[np.integer] | None,
+        attributes: Mapping[str, Any],
+        provenance: Mapping[str, Any],
+    ) -> None:
+        """Everything but the events."""
+        from cimemu import __version__
+
+        self._flush()
+        self.file["events"].attrs["kinds"] = [kind.name.lower() for kind in Kind]
+        arch = plan.arch
+        known = {
+            "schema_version": SCHEMA_VERSION,
+            "cimemu_version": __version__,
+            "arch_json": json.dumps(arch.model_dump(mode="json"), sort_keys=True),
+            "clock_ns": arch.clock_ns,
+            "event_images": len(self.images_seen),
+            "cycles": timeline.cycles,
+            "image_cycles": timeline.image_cycles,
+            "programming_cycles": timeline.programming_cycles,
+            "energy_pj": tally.total_pj,
+            "macros": plan.macros_used,
+            "utilization": plan.utilization,
+            "writes_per_cell": plan.writes_per_cell,
+            "provenance_json": json.dumps(dict(provenance), sort_keys=True, default=str),
+            **attributes,
+        }
+        if plan.writes_per_cell:
+            known["lifetime_runs"] = arch.programming.endurance_writes / plan.writes_per_cell
+        for item in ATTRIBUTES:
+            if known.get(item.path) is not None:
+                self.file.attrs[item.path] = known[item.path]
+        for name, array in outputs.items():
+            self._put(f"outputs/{name.strip('/').replace('/', '.')}", array)
+        if predictions is not None:
+            self._put("outputs/prediction", predictions)
+        if labels is not None:
+            self._put("outputs/label", labels)
+        self._layers(plan, timeline, tally, activity, paths)
+        self._units(timeline)
+        self._energy(plan, tally, activity, programming)
+        self._macros(plan)
+        self._put("images/start", timeline.image_start)
+        self._put("images/end", timeline.image_end)
+        whole = timeline.busy + timeline.stalls.sum(axis=1)
+        laws = {
+            "every unit: busy + stalls = cycles": bool((whole == timeline.cycles).all()),
+            "energy: images and components give the same total": int(tally.image_aj.astype(object).sum()) == tally.total_aj,
+        }
+        self._put("check/name", list(laws))
+        self._put("check/holds", np.array(list(laws.values())))
+
+    def _put(self, path: str, values: Any) -> None:
+        dtype = _DTYPES.get(path, "any")
+        if dtype == "str" or isinstance(values, list | tuple):
+            self.file.create_dataset(path, data=list(values), dtype=h5py.string_dtype())
+            return
+        array = np.asarray(values) if dtype == "any" else np.asarray(values, dtype=dtype)
+        if array.size > 4096:
+            self.file.create_dataset(path, data=array, chunks=True, **_FILTERS)
+        else:
+            self.file.create_dataset(path, data=array)
+
+    def _layers(
+        self, plan: Plan, timeline: Timeline, tally: Tally, activity: NDArray[np.int64], paths: Mapping[str, frozenset[str]]
+    ) -> None:
+        layers, images = plan.layers, len(activity)
+        totals = activity.sum(axis=0)
+        macros = [len({(p.phase, p.macro) for p in plan.placed if p.layer == layer.index}) for layer in layers]
+        cells = [sum(block.cells for block in layer.blocks) * layer.replicas for layer in layers]
+        size = plan.arch.macro.rows * plan.arch.macro.columns
+        columns: dict[str, Any] = {
+            "name": [layer.name for layer in layers],
+            "op": [layer.op for layer in layers],
+            "phase": [layer.phase for layer in layers],
+            "macs": [layer.macs * images for layer in layers],
+            "cycles": timeline.layer_cycles,
+            "conversions": totals[:, Counter.CONVERSIONS],
+            "macro_ops": totals[:, Counter.MACRO_OPS],
+            "skipped_steps": totals[:, Counter.SKIPPED_STEPS],
+            "blocks": [len(layer.blocks) for layer in layers],
+            "replicas": [layer.replicas for layer in layers],
+            "macros": macros,
+            "utilization": [c / (m * size) if m else np.nan for c, m in zip(cells, macros)],
+            "energy_pj": tally.energy_pj[: len(layers)].sum(axis=1),
+            "path": ["+".join(sorted(paths.get(layer.name, ()))) for layer in layers],
+        }
+        columns.update(zip(STALLS, timeline.layer_stalls.T))
+        for name, values in columns.items():
+            self._put(f"layers/{name}", values if _DTYPES[f"layers/{name}"] == "str" else np.asarray(values))
+
+    def _units(self, timeline: Timeline) -> None:
+        self._put("units/name", list(timeline.units))
+        self._put("units/operations", timeline.operations)
+        self._put("units/busy_cycles", timeline.busy)
+        for name, values in zip(STALLS, timeline.stalls.T):
+            self._put(f"units/{name}", values)
+
+    def _energy(self, plan: Plan, tally: Tally, activity: NDArray[np.int64], programming: NDArray[np.int64]) -> None:
+        prices = prices_aj(plan.arch)
+        self._put("energy/row", list(tally.rows))
+        self._put("energy/component", list(tally.components))
+        self._put("energy/pj", tally.energy_pj)
+        self._put("energy/image_pj", tally.image_aj / ATTO_PER_PICO)
+        self._put("energy/price_pj", np.array([prices[name] / ATTO_PER_PICO for name in tally.components]))
+        self._put("energy/area_um2", tally.area_um2)
+        self._put("energy/leakage_uw", tally.leakage_uw)
+        self._put("energy/instances", tally.instances)
+        self._put("energy/counter", [counter.name.lower() for counter in Counter])
+        self._put("energy/counts", activity.sum(axis=0) + programming)
+
+    def _macros(self, plan: Plan) -> None:
+        phases, macros = np.nonzero(plan.macro_cells)
+        cells = plan.macro_cells[phases, macros]
+        self._put("macros/phase", phases)
+        self._put("macros/macro", macros)
+        self._put("macros/tile", macros // plan.arch.tile.macros)
+        self._put("macros/cells", cells)
+        self._put("macros/utilization", cells / (plan.arch.macro.rows * plan.arch.macro.columns))
+
+
+def _reason(error: BaseException) -> str:
+    """The system's words, short."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = str(error).split("error message = '")[-1].split("'")[0]
+    return text.splitlines()[0][:120] if text else type(error).__name__
