@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.adc import Adc
+from cimemu.adc import Adc, IdealAdc, LinearAdc
 from cimemu.arch.macro import Macro
 from cimemu.compute.drive import drive_offset, stored_weights
 from cimemu.compute.macro import Programmed, program
@@ -58,12 +58,30 @@ class LayerMatrix:
                         layout=layout,
                         row_group=unit.row_group,
                         out_group=unit.out_group,
-                        adc=adc,
+                        adc=adc if adc is None or len(self.units) == 1 else self._unit_adc(adc, number),
                         cells=None if cells is None else cells[number],
                     )
                 )
             except CimemuError as error:
                 raise MappingError(f"layer {layer.name}: {error}") from error
+
+    def _unit_adc(self, adc: Adc, number: int) -> Adc:
+        """The part of a converter's grids that belongs to one unit: grids run over the columns (or arrays) of all."""
+        if isinstance(adc, IdealAdc):
+            return adc
+        macro, geometry = self.macro, self.layer.geometry
+        per_unit = [-(-(unit.out_stop - unit.out_start) // macro.outputs) for unit in self.units]
+        unit = self.units[number]
+        columns = slice(unit.out_start * macro.conversions_per_output, unit.out_stop * macro.conversions_per_output)
+        arrays = slice(sum(per_unit[:number]), sum(per_unit[: number + 1]))
+        whole = geometry.channels_out * macro.conversions_per_output
+        changed = {}
+        for name in ("lsb", "zero") if isinstance(adc, LinearAdc) else ("thresholds", "levels"):
+            grid = getattr(adc, name)
+            if isinstance(grid, list) and isinstance(grid[0], list):  # not one value (or one vector) for all
+                wide = len(grid[0]) == whole
+                changed[name] = [row[columns if wide else arrays] for row in grid]
+        return adc.model_copy(update=changed)
 
     def _unit_matrix(self, unit: Unit) -> NDArray[np.int64]:
         """w[k, n] of one unit; off-group entries stay 0 and are masked by the unit's groups."""
@@ -96,6 +114,39 @@ class LayerMatrix:
             paths=frozenset().union(*(part.paths for part in parts)),
         )
 
+    def sampled_inputs(
+        self, quantized: NDArray[np.generic], vectors: int, rng: np.random.Generator
+    ) -> Iterator[NDArray[np.generic]]:
+        """Inputs [at most `vectors`, rows] of every unit: output positions of `quantized` [images, ...] drawn by `rng`."""
+        geometry = self.layer.geometry
+        step = max(1, (1 << 26) // max(1, geometry.positions * geometry.groups * geometry.rows_per_group))
+        total = len(quantized) * geometry.positions
+        chosen = np.sort(rng.choice(total, min(vectors, total), replace=False))
+        parts = []
+        for first in range(0, len(quantized), step):
+            rows = self._windows(self._drive(quantized[first : first + step]))
+            inside = (chosen >= first * geometry.positions) & (chosen < (first + step) * geometry.positions)
+            parts.append(rows[chosen[inside] - first * geometry.positions])
+        for x, _, _ in self._units(np.concatenate(parts)):
+            yield x
+
+    def _windows(self, driven: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Input vectors [images * positions, groups * rows] of driven images."""
+        geometry = self.layer.geometry
+        rows = np.empty(
+            (driven.shape[0] * geometry.positions, geometry.groups * geometry.rows_per_group), dtype=driven.dtype
+        )
+        im2col(
+            driven,
+            (geometry.stride_h, geometry.stride_w),
+            (geometry.dilation_h, geometry.dilation_w),
+            (geometry.kernel_h, geometry.kernel_w),
+            (geometry.height_out, geometry.width_out),
+            0,
+            rows,
+        )
+        return rows
+
     def _drive(self, quantized: NDArray[np.generic]) -> NDArray[np.generic]:
         """What the wordlines are given: `u = q + offset`, [images, channels, height, width], padding included."""
         geometry, layer = self.layer.geometry, self.layer
@@ -123,16 +174,7 @@ class LayerMatrix:
     def _run_images(self, driven: NDArray[np.generic], path: str, threads: int | None) -> MatrixResult:
         geometry = self.layer.geometry
         images, positions = driven.shape[0], geometry.positions
-        rows = np.empty((images * positions, geometry.groups * geometry.rows_per_group), dtype=driven.dtype)
-        im2col(
-            driven,
-            (geometry.stride_h, geometry.stride_w),
-            (geometry.dilation_h, geometry.dilation_w),
-            (geometry.kernel_h, geometry.kernel_w),
-            (geometry.height_out, geometry.width_out),
-            0,
-            rows,
-        )
+        rows = self._windows(driven)
         counts = np.zeros((images, len(Counter)), dtype=np.int64)
         blocks: list[NDArray[np.generic]] = []
         nonzero: list[NDArray[np.bool_]] = []

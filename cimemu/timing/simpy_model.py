@@ -88,11 +88,12 @@ class _Chip:
         """A task is over: tell its successors."""
         state = self.live[image]
         state.left -= 1
+        was_last = state.left == 0  # a meeting point behind this task may count down further
         state.last_end = max(state.last_end, int(self.env.now))
         for successor, lag, why in self.edges[self.first_edge[task] : self.first_edge[task + 1]]:
             if image + lag < self.images:
                 self.arrive(image + lag, successor, why)
-        if state.left == 0:
+        if was_last:
             state.done.succeed()
 
     def serve(self, unit: int) -> Generator[Any, Any, None]:

@@ -1,0 +1,191 @@
+"""`cimemu check`: a whole network against ONNX Runtime or a file of tensors, on the bit-serial path."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cimemu.adc import IdealAdc
+from cimemu.arch.macro import Macro
+from cimemu.check.compare import TensorDiff, compare_tensors, read_tensors
+from cimemu.compute.forward import Emulator
+from cimemu.errors import CimemuError
+from cimemu.events import Counter
+from cimemu.layer.base import Array
+from cimemu.workload.network import Network
+
+SERIAL = ("packed", "fixed", "naive")  # paths that make every conversion
+
+
+@dataclass(frozen=True)
+class Movement:
+    """How far the arch's own converter moves a tensor from the lossless one."""
+
+    name: str
+    elements: int
+    moved: int
+    largest: float
+    mean: float  # of |difference| over all elements
+    relative: float  # root mean square of the difference / of the lossless values around their mean
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What a check found."""
+
+    against: str
+    images: int
+    tensors: tuple[TensorDiff, ...]
+    bit_serial_layers: int
+    shortcut_layers: int
+    conversions: int
+    movement: tuple[Movement, ...]
+    kernels: Mapping[str, int]  # operators that ONNX Runtime ran
+    unfused: int  # products that it ran in float
+
+    @property
+    def differing(self) -> int:
+        """Elements that differ."""
+        return sum(diff.differing for diff in self.tensors)
+
+    @property
+    def elements(self) -> int:
+        """Elements compared."""
+        return sum(diff.elements for diff in self.tensors)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            "against": self.against,
+            "images": self.images,
+            "tensors": len(self.tensors),
+            "elements": self.elements,
+            "differing": self.differing,
+            "bit_serial_layers": self.bit_serial_layers,
+            "shortcut_layers": self.shortcut_layers,
+            "conversions": self.conversions,
+            "kernels": dict(self.kernels),
+            "unfused": self.unfused,
+            "differences": [diff.as_dict() for diff in self.tensors if diff.differing],
+            "movement": [vars(row) for row in self.movement],
+        }
+
+
+def lossless(macro: Macro) -> Macro:
+    """The same macro with the ideal converter."""
+    return macro.model_copy(update={"adc": IdealAdc(), "accumulator_bits": None})
+
+
+def check_network(
+    network: Network, macro: Macro, inputs: Array, *, against: str = "onnxruntime", path: str = "packed", batch: int = 64
+) -> CheckReport:
+    """Compare every tensor that both have on `inputs` [images, ...]; `path` as in `cimemu.run`.
+
+    `against` is "onnxruntime" or an `.npz` with a name per tensor. Where `macro` has a converter of its own, the
+    report also says how far it moves the tensors. Raises WorkloadError or CimemuError.
+    """
+    exact = Emulator(network, lossless(macro), path=path, adcs={})
+    own = None if macro.adc.model == "ideal" and not network.converters else Emulator(network, macro, path=path)
+    runner: Any = None
+    if against == "onnxruntime":
+        from cimemu.check.onnxruntime_runner import OrtRun
+
+        runner = OrtRun(network)
+        given: dict[str, Array] = {}
+        names = set(runner.names)
+    elif against == "litert":
+        raise CimemuError(f"against = litert, network {network.name} came from ONNX; use onnxruntime or a file")
+    else:
+        given = read_tensors(against)
+        names = set(given) & set(network.types)
+        inputs = _as_many(inputs, given, names | set(network.outputs))
+    keep = frozenset(names)
+    found: list[list[TensorDiff]] = []
+    moves: dict[str, _Moves] = {}
+    paths: dict[str, frozenset[str]] = {}
+    conversions = 0
+    for first in range(0, len(inputs), batch):
+        part = inputs[first : first + batch]
+        ours = exact.run([part], keep=keep)
+        conversions += int(ours.counts[:, :, Counter.CONVERSIONS].sum())
+        for name, ran in ours.paths.items():
+            paths[name] = paths.get(name, frozenset()) | ran
+        if runner is not None:
+            theirs = runner.tensors([part], network)
+        else:
+            theirs = {name: value[first : first + batch] for name, value in given.items()}
+        found.append(compare_tensors(ours.tensors, theirs))
+        if own is not None:
+            changed = own.run([part], keep=_layer_outputs(network))
+            straight = exact.run([part], keep=_layer_outputs(network)) if not _layer_outputs(network) <= keep else ours
+            for name in changed.tensors:
+                moves.setdefault(name, _Moves()).add(straight.tensors[name], changed.tensors[name])
+    return CheckReport(
+        against=f"ONNX Runtime {runner.version}" if runner is not None else str(against),
+        images=len(inputs),
+        tensors=tuple(_joined(same, batch) for same in zip(*found)),
+        bit_serial_layers=sum(ran <= set(SERIAL) for ran in paths.values()),
+        shortcut_layers=sum(not ran <= set(SERIAL) for ran in paths.values()),
+        conversions=conversions,
+        movement=tuple(row.result(name) for name, row in moves.items()),
+        kernels={} if runner is None else runner.kernels,
+        unfused=0 if runner is None else runner.unfused,
+    )
+
+
+def _layer_outputs(network: Network) -> frozenset[str]:
+    return frozenset(layer.outputs[0] for layer in network.layers if layer.on_macros)
+
+
+def _as_many(inputs: Array, given: Mapping[str, Array], names: set[str]) -> Array:
+    """As many images as the file has of every tensor."""
+    counts = {len(given[name]) for name in names if name in given and given[name].ndim}
+    if len(counts) > 1:
+        raise CimemuError(f"tensors of the file are of {sorted(counts)} images, must all have as many")
+    if counts and min(counts) > len(inputs):
+        raise CimemuError(f"the file has {min(counts)} images, {len(inputs)} inputs are given; ask for more images")
+    return inputs[: min(counts)] if counts else inputs
+
+
+def _joined(parts: tuple[TensorDiff, ...], batch: int) -> TensorDiff:
+    """One row of the rows of all batches; the first coordinate counts images from the beginning."""
+    worst = [part for part in parts if part.differing]
+    if not worst:
+        return TensorDiff(parts[0].name, sum(p.elements for p in parts), 0)
+    first = worst[0]
+    assert first.first is not None
+    where = (first.first[0] + batch * parts.index(first), *first.first[1:])
+    return TensorDiff(
+        first.name,
+        sum(p.elements for p in parts),
+        sum(p.differing for p in parts),
+        where,
+        first.ours,
+        first.theirs,
+        max(p.largest for p in worst),
+    )
+
+
+class _Moves:
+    """Sums of differences over batches."""
+
+    def __init__(self) -> None:
+        self.elements = self.moved = 0
+        self.largest = self.absolute = self.squares = self.total = self.signal = 0.0
+
+    def add(self, straight: Array, changed: Array) -> None:
+        a, b = straight.astype(np.float64), changed.astype(np.float64)
+        difference = b - a
+        self.elements += a.size
+        self.moved += int((difference != 0).sum())
+        self.largest = max(self.largest, float(np.abs(difference).max(initial=0.0)))
+        self.absolute += float(np.abs(difference).sum())
+        self.squares += float((difference**2).sum())
+        self.total += float(a.sum())
+        self.signal += float((a**2).sum())
+
+    def result(self, name: str) -> Movement:
+        spread = self.signal - self.total**2 / self.elements
+        relative = (self.squares / spread) ** 0.5 if spread > 0 else 0.0
+        return Movement(name, self.elements, self.moved, self.largest, self.absolute / self.elements, relative)

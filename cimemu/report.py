@@ -1,0 +1,198 @@
+"""`cimemu report`: the tables of a trace; every number comes from the file."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from cimemu.trace.read import Trace
+from cimemu.trace.schema import STALLS
+
+SECTIONS = ("summary", "layers", "components", "stalls", "utilization")
+Rows = list[dict[str, Any]]
+
+
+def report_data(trace: Trace) -> dict[str, Any]:
+    """The report as plain values: a mapping `summary` and a list of rows for each other section."""
+    return {
+        "summary": _summary(trace),
+        "layers": _layers(trace),
+        "components": _components(trace),
+        "stalls": _stalls(trace),
+        "utilization": _utilization(trace),
+    }
+
+
+def print_report(trace: Trace, console: Console, sections: Iterable[str] = SECTIONS, top: int = 12) -> None:
+    """The tables for people; `top` limits the units listed in stalls."""
+    data = report_data(trace)
+    titles = {
+        "layers": "Layers",
+        "components": "Energy and area",
+        "stalls": "Units: work and waiting, share of the run's cycles (busiest first)",
+        "utilization": "Macros",
+    }
+    for section in sections:
+        if section == "summary":
+            _print_summary(data["summary"], console)
+            continue
+        rows = data[section][:top] if section == "stalls" else data[section]
+        left_out = len(data[section]) - len(rows)
+        table = Table(title=titles[section], title_justify="left", box=None, pad_edge=False, header_style="bold")
+        for name in rows[0] if rows else ():
+            text = isinstance(rows[0][name], str)
+            table.add_column(name, justify="left" if text else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*(_cell(name, value) for name, value in row.items()))
+        console.print(table)
+        if left_out:
+            console.print(f"... and {left_out} units more (--json has them all)")
+        console.print()
+
+
+def _summary(trace: Trace) -> dict[str, Any]:
+    a = trace.attributes
+    arch = trace.arch
+    images = int(a["images"])
+    energy = trace.energy
+    seconds = a["latency_us"] / 1e6
+    return {
+        "trace": str(trace.path),
+        "arch": arch["name"],
+        "workload": a["workload"],
+        "images": images,
+        "accuracy": a.get("accuracy"),
+        "detail": a["detail"],
+        "schedule": arch["schedule"],
+        "cycles": int(a["cycles"]),
+        "cycles_per_image": int(a["image_cycles"]),
+        "clock_ns": float(a["clock_ns"]),
+        "latency_us": float(a["latency_us"]),
+        "images_per_s": images / seconds if seconds else None,
+        "energy_uj": a["energy_pj"] / 1e6,
+        "energy_uj_per_image": a["energy_pj"] / 1e6 / images,
+        "power_mw": a["energy_pj"] * 1e-9 / seconds if seconds else None,
+        "tops": 2 * a["macs"] / seconds / 1e12 if seconds else None,
+        "tops_per_w": a.get("tops_per_w"),
+        "macs": int(a["macs"]),
+        "conversions": int(a["conversions"]),
+        "adc_conversions": int(a["adc_conversions"]),
+        "macros": int(a["macros"]),
+        "utilization": float(a["utilization"]),
+        "area_mm2": float(energy["area_um2"].sum() / 1e6),
+        "programming_cycles": int(a["programming_cycles"]),
+        "writes_per_cell": float(a["writes_per_cell"]),
+        "lifetime_runs": a.get("lifetime_runs"),
+        "checks_hold": bool(trace.table("check")["holds"].all()),
+    }
+
+
+def _layers(trace: Trace) -> Rows:
+    table = trace.layers
+    images = int(trace.attributes["images"])
+    total = float(trace.attributes["energy_pj"]) or 1.0
+    return [
+        {
+            "layer": table["name"][i],
+            "op": table["op"][i],
+            "MMAC/image": table["macs"][i] / images / 1e6,
+            "cycles/image": int(table["cycles"][i]) // images,
+            "conversions/image": int(table["conversions"][i]) // images,
+            "nJ/image": table["energy_pj"][i] / images / 1e3,
+            "energy": table["energy_pj"][i] / total,
+            "macros": int(table["macros"][i]),
+            "replicas": int(table["replicas"][i]),
+            "utilization": float(table["utilization"][i]),
+            "path": table["path"][i],
+        }
+        for i in range(len(table["name"]))
+    ]
+
+
+def _components(trace: Trace) -> Rows:
+    energy = trace.energy
+    by_component, total = energy["pj"].sum(axis=0), float(energy["pj"].sum()) or 1.0
+    area = float(energy["area_um2"].sum()) or 1.0
+    leakage = energy["pj"][-1]
+    return [
+        {
+            "component": energy["component"][i],
+            "uJ": by_component[i] / 1e6,
+            "energy": by_component[i] / total,
+            "of it leakage uJ": leakage[i] / 1e6,
+            "pJ/event": float(energy["price_pj"][i]),
+            "instances": int(energy["instances"][i]),
+            "mm2": energy["area_um2"][i] / 1e6,
+            "area": energy["area_um2"][i] / area,
+        }
+        for i in range(len(energy["component"]))
+    ]
+
+
+def _stalls(trace: Trace) -> Rows:
+    table = trace.units
+    cycles = max(1, int(trace.attributes["cycles"]))
+    order = np.argsort(-table["busy_cycles"], kind="stable")
+    names = [name.removeprefix("stall_").removesuffix("_cycles") for name in STALLS]
+    return [
+        {
+            "unit": table["name"][i],
+            "operations": int(table["operations"][i]),
+            "busy": table["busy_cycles"][i] / cycles,
+            **{short: table[name][i] / cycles for short, name in zip(names, STALLS)},
+        }
+        for i in order
+    ]
+
+
+def _utilization(trace: Trace) -> Rows:
+    table = trace.table("macros")
+    shares = table["utilization"]
+    edges = [0.0, 0.25, 0.5, 0.75, 0.9, 1.0]
+    rows: Rows = []
+    for low, high in zip(edges, edges[1:]):
+        inside = (shares > low) & (shares <= high)
+        rows.append({"cells used": f"{low:.0%} .. {high:.0%}", "macros": int(inside.sum()), "cells": int(table["cells"][inside].sum())})
+    return rows
+
+
+SHARES = ("energy", "area", "utilization", "busy", *(s.removeprefix("stall_").removesuffix("_cycles") for s in STALLS))
+
+
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and np.isnan(value):
+        return ""
+    if name in SHARES:
+        return f"{100 * value:.1f} %"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.4g}"
+
+
+def _print_summary(summary: dict[str, Any], console: Console) -> None:
+    s = summary
+    accuracy = "no labels" if s["accuracy"] is None else f"{100 * s['accuracy']:.2f} %"
+    lines = [
+        ("run", f"{s['workload']} on {s['arch']}: {s['images']} images, {s['schedule']}, detail {s['detail']}"),
+        ("accuracy", accuracy),
+        ("time", f"{s['cycles']:,} cycles = {s['latency_us']:,.1f} us at {s['clock_ns']:g} ns; {s['cycles_per_image']:,} cycles an image"),
+        ("energy", f"{s['energy_uj']:,.3f} uJ, {s['energy_uj_per_image']:,.4f} uJ an image, {s['power_mw']:,.3g} mW"),
+        ("work", f"{s['macs']:,} MACs, {s['conversions']:,} conversions ({s['adc_conversions']:,} by an ADC)"),
+        ("rates", f"{s['images_per_s']:,.1f} images/s, {s['tops']:.3g} TOPS, {s['tops_per_w']:.3g} TOPS/W"),
+        ("chip", f"{s['macros']} macros used, {100 * s['utilization']:.1f} % of their cells; {s['area_mm2']:.3g} mm2"),
+    ]
+    if s["programming_cycles"]:
+        life = "" if s["lifetime_runs"] is None else f"; cells last {s['lifetime_runs']:,.4g} runs"
+        lines.append(("reprogramming", f"{s['programming_cycles']:,} cycles, {s['writes_per_cell']:g} writes a cell{life}"))
+    if not s["checks_hold"]:
+        lines.append(("check", "a conservation law does not hold: see /check"))
+    lines.append(("trace", s["trace"]))
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, text in lines:
+        table.add_row(f"[bold]{name}[/bold]", text)
+    console.print(table)
+    console.print()
