@@ -1,0 +1,134 @@
+"""Energy is counted events times prices, and every way of summing gives the same total."""
+
+import chips
+import nets
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import cimemu
+from cimemu.cost.price import conversion_pj, converter_um2
+from cimemu.cost.schema import AdcCost
+from cimemu.errors import ArchError
+from cimemu.events import Counter
+from cimemu.tally import CHARGED, COMPONENTS, chip_area, prices_aj
+
+PRICED = {
+    "macro": {
+        "rows": 4,
+        "columns": 8,
+        "columns_per_adc": 8,
+        "weight": {"bits": 2, "encoding": "twos_complement"},
+        "input": {"bits": 2},
+        "adc": {"model": "linear", "circuit": "flash", "bits": 3},
+    },
+    "costs": {
+        "adc": {"comparator": {"energy_pj": 1.0, "area_um2": 2.0}},
+        "wordline": {"energy_pj": 10.0},
+        "cell": {"energy_pj": 0.001},
+        "cell_level": {"energy_pj": 0.1},
+        "shift_add": {"energy_pj": 0.5},
+        "digital": {"energy_pj": 3.0},
+        "interconnect": {"energy_pj": 0.25},
+        "global_buffer": {"energy_pj": 0.01, "leakage_uw": 2.0},
+        "offchip": {"energy_pj": 7.0},
+    },
+}
+
+
+def priced(**macro):
+    tree = {**PRICED, "macro": {**PRICED["macro"], **macro}}
+    return cimemu.Arch.model_validate(
+        {"name": "priced", "source": "made up", "clock_ns": 2.0, "chip": {"tiles": 1, "interconnect": {"kind": "bus"}}, **tree}
+    )
+
+
+def one_position():
+    layer = nets.matrix_layer("fc", "x", "y", 1, 4, 1, stage=nets.requantize(2))
+    weight = np.array([1, 0, -1, -2], dtype=np.int16).reshape(1, 4, 1, 1)
+    from dataclasses import replace
+
+    layer = replace(layer, weight=weight)
+    return nets.network("one", [layer], {"x": cimemu_type((1, 4))}, ["y"])
+
+
+def cimemu_type(shape):
+    from cimemu.layer.base import TensorType
+
+    return TensorType(shape, "uint8")
+
+
+def test_the_energy_of_one_operation_is_what_a_hand_counts():
+    # Inputs 3, 1, 0, 2: slice 0 raises rows 0, 1; slice 1 raises rows 0, 3: 4 wordline pulses.
+    # Cells (two's complement bits, LSB first): 1 -> 1 0, 0 -> 0 0, -1 -> 1 1, -2 -> 0 1; two columns.
+    # Raised cells: 4 pulses x 2 columns = 8. Level pulses: slice 0: rows 0, 1: (1 + 0) + (0 + 0) = 1;
+    # slice 1: rows 0, 3: (1 + 0) + (0 + 1) = 2; together 3. Conversions: 2 slices x 2 columns = 4.
+    run = cimemu.run(priced(), one_position(), np.array([[[3, 1, 0, 2]]], dtype=np.uint8))
+    energy = dict(zip(COMPONENTS, run.tally.energy_pj[0]))
+    assert energy["adc"] == 4 * 7 * 1.0  # flash: 7 comparisons each
+    assert energy["wordline"] == 4 * 10.0
+    assert energy["cell"] == 8 * 0.001
+    assert energy["cell_level"] == pytest.approx(3 * 0.1)
+    assert energy["shift_add"] == 4 * 0.5
+    assert energy["digital"] == 3 * 3.0  # zero point, bias, requantisation of one element
+    # In: 4 x 8 bits off-chip, written, read, over the bus; out: 8 accumulator bits over the bus, 8 bits of result
+    # written, read, off-chip.
+    assert energy["interconnect"] == (32 + 8) * 0.25
+    assert energy["global_buffer"] == pytest.approx((32 + 32 + 8 + 8) * 0.01)
+    assert energy["offchip"] == (32 + 8) * 7.0
+    # Leakage: 1024 KiB x 2 uW x cycles x 2 ns = 4096 fJ a cycle.
+    assert run.tally.energy_pj[1, COMPONENTS.index("global_buffer")] == pytest.approx(run.cycles * 4.096)
+
+
+def test_a_digital_macro_has_column_reads_and_no_conversion_energy():
+    arch = priced(adc={"model": "ideal"}, cell={"kind": "digital"})
+    run = cimemu.run(arch, one_position(), np.array([[[3, 1, 0, 2]]], dtype=np.uint8))
+    assert run.conversions == 4
+    assert run.adc_conversions == 0
+    assert run.tally.energy_pj[:, COMPONENTS.index("adc")].sum() == 0
+
+
+@settings(deadline=None, derandomize=True, max_examples=20, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_images_layers_components_and_events_sum_to_the_same_total(data):
+    arch = data.draw(chips.chips())
+    arch = arch.model_copy(update={"costs": priced().costs})
+    network = data.draw(chips.networks(arch.macro.input.bits))
+    assume(chips.simulation_or_none(network, arch) is not None)
+    images = np.random.default_rng(7).integers(0, 2**arch.macro.input.bits, (3, *network.types["x"].shape)).astype(np.uint8)
+    if arch.macro.adc.model == "linear" and arch.macro.adc.circuit == "sar":
+        arch = arch.model_copy(update={"costs": cimemu.load_arch("rram_128").costs})
+    run = cimemu.run(arch, network, images)
+    tally, prices = run.tally, prices_aj(arch)
+    assert int(tally.image_aj.astype(object).sum()) == tally.total_aj == int(tally.energy_aj.sum())
+    by_event = sum(
+        int(run.counts[:, :, counter].sum()) * prices[name] for name in COMPONENTS for counter in CHARGED[name]
+    )
+    leakage = int(tally.energy_aj[-1].sum())
+    programmed = int(tally.energy_aj[:-1].sum()) - by_event
+    if run.plan.phases == 1:
+        assert programmed == 0
+    assert by_event + leakage + programmed == tally.total_aj
+    assert run.counts[:, :, Counter.DIGITAL_OPS].min() > 0, "no operator is free"
+
+
+def test_a_sar_table_is_log_linear_inside_and_refuses_outside():
+    cost = AdcCost.model_validate({"sar": [{"bits": 4, "energy_pj": 1, "area_um2": 100}, {"bits": 6, "energy_pj": 4, "area_um2": 400}]})
+    assert conversion_pj(cost, "sar", 5) == pytest.approx(2.0)
+    assert converter_um2(cost, "sar", 5) == pytest.approx(200.0)
+    with pytest.raises(ArchError, match=r"macro.adc.bits = 7, costs.adc.sar has 4 .. 6"):
+        conversion_pj(cost, "sar", 7)
+    wider = cost.model_copy(update={"extrapolate": True})
+    assert conversion_pj(wider, "sar", 8) == pytest.approx(16.0)
+    assert conversion_pj(wider, "sar", 2) == pytest.approx(0.25)
+
+
+def test_area_counts_instances_and_ping_pong_doubles_the_sample_and_holds():
+    arch = cimemu.load_arch("rram_128")
+    _, _, once = chip_area(arch)
+    _, _, twice = chip_area(cimemu.load_arch("rram_128", {"macro.timing.overlap": True}))
+    where = COMPONENTS.index("sample_hold")
+    assert once[where] == 128 * 512
+    assert twice[where] == 2 * once[where]
+    assert once[COMPONENTS.index("adc")] == 16 * 512
