@@ -1,0 +1,109 @@
+"""A YAML file into a pydantic model: safely, and every mistake in one line."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from cimemu.errors import CimemuError
+
+MAX_BYTES = 1 << 20
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _SafeLoader(yaml.SafeLoader):
+    """Safe YAML without anchors (no entity bombs) and without duplicate keys."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} given twice", key_node.start_mark)
+            seen.add(key if isinstance(key, str) else repr(key))
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_mapping(path: Path, shown: str, what: str, error_type: type[CimemuError]) -> dict[str, Any]:
+    """The mapping in a YAML file; `shown` names the file and `what` its kind in errors of `error_type`."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise error_type(f"{shown}: {path.stat().st_size} bytes, must be <= {MAX_BYTES}; is it {what}?")
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_SafeLoader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise error_type(f"{shown}: cannot be read as text: {error}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise error_type(f"{shown}: not valid YAML{line}: {problem}") from None
+    if not isinstance(tree, dict):
+        raise error_type(f"{shown}: holds a {type(tree).__name__}, must be {what}")
+    return tree
+
+
+def validated(model: type[Model], tree: Any, where: str, error_type: type[CimemuError]) -> Model:
+    """`tree` as a `model`; an error names `where`, the key, the value and the rule."""
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise error_type(f"{where}: {_one_line(error, model)}") from None
+
+
+def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first mistake as `key = value, rule`, and how many more there are."""
+    errors = error.errors()
+    first = errors[0]
+    location = [str(part) for part in first["loc"]]
+    # a discriminated union adds its tag to the location; it is no key of the file
+    key = ".".join(part for i, part in enumerate(location) if not (i and location[i - 1] == "adc" and part in _TAGS))
+    value = first.get("input")
+    shown = repr(value) if not isinstance(value, dict) else "{...}"
+    if len(shown) > 80:
+        shown = shown[:77] + "..."
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        return f"{key} = {shown}, no such key{_suggest(location, model)}{more}"
+    if kind == "missing":
+        return f"{key}: missing, give a value{more}"
+    if kind.startswith("union_tag"):
+        return f"{key} = {shown}, must have model: one of {', '.join(_TAGS)}{more}"
+    if kind == "value_error":
+        return f"{key + ': ' if key else ''}{first['ctx']['error']}{more}"
+    return f"{key} = {shown}, {_rule(first)}{more}"
+
+
+_TAGS = ("ideal", "linear", "nonlinear")
+
+
+def _rule(error: Any) -> str:
+    """pydantic's message as a rule: `must be >= 1`."""
+    context = error.get("ctx", {})
+    for name, sign in (("ge", ">="), ("gt", ">"), ("le", "<="), ("lt", "<")):
+        if name in context:
+            return f"must be {sign} {context[name]}"
+    if "expected" in context:
+        return f"must be {context['expected']}"
+    return str(error["msg"]).replace("Input should be", "must be")
+
+
+def _suggest(location: list[str], root: type[BaseModel]) -> str:
+    """Near or allowed keys beside a wrong one."""
+    model: Any = root
+    for part in location[:-1]:
+        field = getattr(model, "model_fields", {}).get(part)
+        model = None if field is None else field.annotation
+        if not hasattr(model, "model_fields"):
+            return ""
+    known = sorted(model.model_fields)
+    near = get_close_matches(location[-1], known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; allowed: {', '.join(known)}"

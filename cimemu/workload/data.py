@@ -1,0 +1,159 @@
+"""Images and labels from files: npz, HDF5, CIFAR-10's own two formats. Nothing in a file is ever executed."""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.errors import WorkloadError
+
+Labels = NDArray[np.int64] | None
+CIFAR_RECORD = 3073  # a label and 3 x 32 x 32 bytes
+
+
+def read_images(
+    path: Path, form: str, images_key: str, labels_key: str | None, first: int, limit: int | None, asked: int | None
+) -> tuple[NDArray[Any], Labels]:
+    """Images `first` .. of a file, at most `limit`, of those `asked` for, and their labels.
+
+    Raises WorkloadError where the file is missing, damaged, holds other things, or fewer images than are asked for.
+    """
+    if not path.is_file():
+        raise WorkloadError(f"{path}: no such file, put the data there or change the workload.yaml")
+    if asked is not None and asked < 1:
+        raise WorkloadError(f"images = {asked}, must be >= 1")
+    form = _by_suffix(path) if form == "auto" else form
+    readers = {"npz": _npz, "hdf5": _hdf5, "cifar10_python": _cifar_python, "cifar10_binary": _cifar_binary}
+    if asked is not None and limit is not None and asked > limit:
+        raise WorkloadError(f"{path}: {limit} images are to be used, {asked} asked for; ask for fewer")
+    wanted = asked if asked is not None else limit
+    stop = None if wanted is None else first + wanted
+    try:
+        images, labels, total = readers[form](path, images_key, labels_key, first, stop)
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, IndexError) as error:
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise WorkloadError(f"{path}: cannot be read as {form}: {reason}") from None
+    if total <= first:
+        raise WorkloadError(f"{path}: has {total} images, the workload begins at number {first}")
+    if asked is not None and len(images) < asked:
+        raise WorkloadError(f"{path}: has {total - first} images, {asked} asked for; ask for fewer")
+    return _checked(images, labels, path, images_key, labels_key)
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """One numeric array of a `.npy`, or of an `.npz` with one array (or one named `images`)."""
+    if not path.is_file():
+        raise WorkloadError(f"{path}: no such file, give an .npy or .npz of images")
+    try:
+        with open(path, "rb") as file:
+            data = np.load(file, allow_pickle=False)
+            if isinstance(data, np.ndarray):
+                array = data
+            else:
+                key = "images" if "images" in data.files else data.files[0]
+                if len(data.files) > 1 and key != "images":
+                    raise WorkloadError(f"{path}: has arrays {', '.join(data.files)}, name one `images`")
+                array = data[key]
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, IndexError) as error:
+        raise WorkloadError(f"{path}: cannot be read as .npy or .npz: {' '.join(str(error).split())[:160]}") from None
+    return _checked(array, None, path, "array", None)[0]
+
+
+def _by_suffix(path: Path) -> str:
+    known = {".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5", ".bin": "cifar10_binary", "": "cifar10_python", ".pkl": "cifar10_python"}
+    if path.suffix.lower() not in known:
+        raise WorkloadError(f"{path}: suffix '{path.suffix}' tells no format, set format: npz, hdf5, cifar10_python or cifar10_binary")
+    return known[path.suffix.lower()]
+
+
+def _npz(path: Path, images: str, labels: str | None, first: int, stop: int | None) -> tuple[Any, Any, int]:
+    with np.load(path, allow_pickle=False) as data:
+        for key in (images, labels):
+            if key is not None and key not in data.files:
+                raise WorkloadError(f"{path}: no array {key!r}, has {', '.join(data.files)}")
+        whole = data[images]
+        named = None if labels is None else data[labels]
+    if named is not None and len(named) != len(whole):
+        raise WorkloadError(f"{path}: {len(whole)} images and {len(named)} labels, must be as many")
+    return whole[first:stop], None if named is None else named[first:stop], len(whole)
+
+
+def _hdf5(path: Path, images: str, labels: str | None, first: int, stop: int | None) -> tuple[Any, Any, int]:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        for key in (images, labels):
+            if key is not None and (key not in file or not isinstance(file[key], h5py.Dataset)):
+                raise WorkloadError(f"{path}: no dataset {key!r}, has {', '.join(file)}")
+        total = len(file[images])
+        if labels is not None and len(file[labels]) != total:
+            raise WorkloadError(f"{path}: {total} images and {len(file[labels])} labels, must be as many")
+        return file[images][first:stop], None if labels is None else file[labels][first:stop], total
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Unpickles NumPy arrays and plain containers only; anything else is refused before it is made."""
+
+    ALLOWED = {
+        ("numpy", "ndarray"),
+        ("numpy", "dtype"),
+        ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),
+        ("_codecs", "encode"),
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Only what arrays are rebuilt with."""
+        if (module, name) not in self.ALLOWED:
+            raise pickle.UnpicklingError(f"holds {module}.{name}, only arrays and plain values are allowed")
+        if module.startswith("numpy.core"):
+            module = module.replace("numpy.core", "numpy._core")
+        return super().find_class(module, name)
+
+
+def _cifar_python(path: Path, images: str, labels: str | None, first: int, stop: int | None) -> tuple[Any, Any, int]:
+    try:
+        data = _PlainUnpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+    except (AttributeError, KeyError, TypeError, ImportError, MemoryError) as error:
+        raise ValueError(f"damaged pickle ({type(error).__name__})") from None
+    if not isinstance(data, dict) or b"data" not in data or b"labels" not in data:
+        raise ValueError("no CIFAR-10 batch: needs the keys data and labels")
+    pixels = np.asarray(data[b"data"])
+    if pixels.ndim != 2 or pixels.shape[1] != CIFAR_RECORD - 1:
+        raise ValueError(f"data of shape {pixels.shape}, must be [images, {CIFAR_RECORD - 1}]")
+    whole = pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return whole[first:stop], np.asarray(data[b"labels"])[first:stop], len(whole)
+
+
+def _cifar_binary(path: Path, images: str, labels: str | None, first: int, stop: int | None) -> tuple[Any, Any, int]:
+    data = np.fromfile(path, dtype=np.uint8)
+    if len(data) == 0 or len(data) % CIFAR_RECORD:
+        raise ValueError(f"{len(data)} bytes, must be a multiple of {CIFAR_RECORD}")
+    records = data.reshape(-1, CIFAR_RECORD)
+    whole = records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return whole[first:stop], records[first:stop, 0].astype(np.int64), len(records)
+
+
+def _checked(
+    images: Any, labels: Any, path: Path, images_key: str, labels_key: str | None
+) -> tuple[NDArray[Any], Labels]:
+    """Finite numbers with a batch axis, and integer labels >= 0."""
+    images = np.asarray(images)
+    if images.dtype.kind not in "iuf" or images.ndim < 2:
+        raise WorkloadError(f"{path}: {images_key} is {images.dtype} of shape {images.shape}, must be numbers [images, ...]")
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        where = [int(i) for i in np.argwhere(~np.isfinite(images))[0]]
+        raise WorkloadError(f"{path}: {images_key}{where} = {images[tuple(where)]}, must be finite")
+    if labels is None:
+        return images, None
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise WorkloadError(f"{path}: {labels_key} is {labels.dtype} of shape {labels.shape}, must be integers [images]")
+    if len(labels) and int(labels.min()) < 0:
+        where = int(np.argmax(labels < 0))
+        raise WorkloadError(f"{path}: {labels_key}[{where}] = {labels[where]}, must be >= 0")
+    return images, labels.astype(np.int64)

@@ -1,0 +1,197 @@
+"""`workload.yaml`: which network, which images, how to prepare and quantise them."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
+
+from cimemu.config_file import read_mapping, validated
+from cimemu.errors import WorkloadError
+from cimemu.spec import Spec
+from cimemu.workload.data import read_images
+
+
+class DataSource(Spec):
+    """Where images (and labels) come from."""
+
+    file: str = Field(description="path beside the workload.yaml; ${NAME} is taken from the environment")
+    format: Literal["auto", "npz", "hdf5", "cifar10_python", "cifar10_binary"] = Field(
+        "auto", description="by suffix (.npz, .h5, .bin; CIFAR-10's pickles have none), or named"
+    )
+    images: str = Field("images", description="key of the images (npz, hdf5)")
+    labels: str | None = Field("labels", description="key of the labels (npz, hdf5); null: there are none")
+    first: int = Field(0, ge=0, description="images left out at the beginning")
+    limit: int | None = Field(None, ge=1, description="images taken at most; null: all")
+
+
+class Preprocess(Spec):
+    """From stored images to the network's input."""
+
+    stored: Literal["nchw", "nhwc"] = Field("nchw", description="axes of the stored images")
+    network: Literal["nchw", "nhwc"] = Field("nchw", description="axes that the network takes")
+    divide: float = Field(1.0, gt=0, description="stored values are divided by this first")
+    mean: tuple[float, ...] = Field((), description="then this is subtracted, a value per channel")
+    std: tuple[float, ...] = Field((), description="then divided by this, a value per channel")
+    dtype: Literal["float32", "uint8", "int8"] = Field("float32", description="type that the network takes")
+
+
+class QuantizeSettings(Spec):
+    """Post-training quantisation of a float network."""
+
+    activations: Literal["minmax", "percentile", "mse"] = Field("minmax", description="how ranges are calibrated")
+    percentile: float = Field(99.99, gt=50, le=100, description="for percentile")
+    weights: Literal["channel", "layer"] = Field("channel", description="granularity of weight scales")
+
+
+class Expect(Spec):
+    """What was measured elsewhere."""
+
+    float_accuracy: float | None = Field(None, ge=0, le=1, description="of the float network on these images")
+    note: str = Field("", description="where the figure comes from")
+
+
+class Manifest(Spec):
+    """One workload.yaml."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="short name, as the folder's")
+    title: str = Field("", description="one line for `cimemu list`")
+    source: str = Field(description="who made network and data, and their licences")
+    network: str = Field(description="network file beside the workload.yaml; ${NAME} is taken from the environment")
+    inputs: DataSource = Field(description="images that are run")
+    calibration: DataSource | None = Field(None, description="images that ranges are calibrated on")
+    preprocess: Preprocess = Field(default_factory=Preprocess, description="from stored images to the network's input")
+    quantize: QuantizeSettings = Field(default_factory=QuantizeSettings, description="how a float network is quantised")
+    expect: Expect = Field(default_factory=Expect, description="figures to compare with")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A workload; images are read when they are asked for."""
+
+    manifest: Manifest
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Short name."""
+        return self.manifest.name
+
+    @property
+    def network(self) -> Path:
+        """The network's file. WorkloadError where the environment does not say where it is."""
+        return self._resolve(self.manifest.network)
+
+    def inputs(self, limit: int | None = None) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+        """The first `limit` images as the network takes them, and their labels (None where there are none)."""
+        images, labels = self._read(self.manifest.inputs, limit)
+        return images, labels
+
+    def calibration(self) -> NDArray[Any]:
+        """The calibration images as the network takes them. WorkloadError where the workload has none."""
+        if self.manifest.calibration is None:
+            raise WorkloadError(f"{self.path}: has no calibration images, add the key `calibration` to quantise a float network")
+        return self._read(self.manifest.calibration, None)[0]
+
+    def _read(self, source: DataSource, limit: int | None) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+        images, labels = read_images(
+            self._resolve(source.file), source.format, source.images, source.labels, source.first, source.limit, limit
+        )
+        return prepared(images, self.manifest.preprocess, str(self.path)), labels
+
+    def _resolve(self, text: str) -> Path:
+        """Environment names filled in, relative to the workload.yaml."""
+
+        def fill(match: re.Match[str]) -> str:
+            name = match.group(1)
+            if not os.environ.get(name):
+                raise WorkloadError(
+                    f"{self.path}: {text} needs the environment variable {name}; set it to the folder that has the file, "
+                    "or copy the workload and write your own path"
+                )
+            return os.environ[name]
+
+        path = Path(re.sub(r"\$\{(\w+)\}", fill, text)).expanduser()
+        return path if path.is_absolute() else self.path.parent / path
+
+
+def prepared(images: NDArray[Any], rule: Preprocess, where: str) -> NDArray[Any]:
+    """Stored `images` as the network takes them. WorkloadError where channels do not fit."""
+    if images.ndim == 4 and rule.stored != rule.network:
+        images = images.transpose(0, 3, 1, 2) if rule.stored == "nhwc" else images.transpose(0, 2, 3, 1)
+    if rule.dtype != "float32":
+        return np.ascontiguousarray(images.astype(rule.dtype))
+    values = images.astype(np.float32)
+    if rule.divide != 1:
+        values = values / np.float32(rule.divide)
+    axis = 1 if rule.network == "nchw" else values.ndim - 1
+    for name, numbers, sign in (("mean", rule.mean, -1), ("std", rule.std, 1)):
+        if not numbers:
+            continue
+        if values.ndim < 2 or len(numbers) != values.shape[axis]:
+            raise WorkloadError(f"{where}: preprocess.{name} has {len(numbers)} values, images have {values.shape[axis]} channels")
+        shape = [1] * values.ndim
+        shape[axis] = len(numbers)
+        factors = np.array(numbers, dtype=np.float32).reshape(shape)
+        values = values - factors if sign < 0 else values / factors
+    return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def preset_folder() -> Path:
+    """Folder of the workloads: inside the package, or beside it in a source checkout."""
+    packaged = Path(__file__).parent.parent / "_presets" / "workloads"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent.parent / "workloads"
+
+
+def list_workloads() -> list[tuple[str, str]]:
+    """(name, title) of every preset."""
+    found = sorted(preset_folder().glob("*/workload.yaml"))
+    return [(path.parent.name, load_workload(path).manifest.title) for path in found]
+
+
+def load_workload(source: str | Path) -> Workload:
+    """The workload `source`: a preset's name, a folder with a workload.yaml, or such a file.
+
+    Raises WorkloadError naming the file, the key, the value and the rule.
+    """
+    path = _find(source)
+    shown = f"workloads/{path.parent.name}/{path.name}" if path.parent.parent == preset_folder() else str(path)
+    tree = read_mapping(path, shown, "a workload file (name, source, network, inputs ...)", WorkloadError)
+    return Workload(validated(Manifest, tree, shown, WorkloadError), path)
+
+
+def _find(source: str | Path) -> Path:
+    path = Path(source)
+    if path.is_dir() and (path / "workload.yaml").is_file():
+        return path / "workload.yaml"
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return path
+    if path.is_file():
+        raise WorkloadError(
+            f"{path}: is no workload but a {path.suffix or 'plain'} file; write a workload.yaml that names it and its images"
+        )
+    preset = preset_folder() / str(source) / "workload.yaml"
+    if len(path.parts) == 1 and preset.is_file():
+        return preset
+    names = sorted(p.parent.name for p in preset_folder().glob("*/workload.yaml"))
+    raise WorkloadError(f"workload {str(source)!r}: no such preset, folder or workload.yaml; presets: {', '.join(names)}")
+
+
+def schema_rows(model: type[BaseModel] = Manifest, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """(key, type, default, what) of every key, sub-trees in place."""
+    for name, field in model.model_fields.items():
+        kind: Any = field.annotation
+        options = [k for k in getattr(kind, "__args__", ()) if isinstance(k, type) and issubclass(k, BaseModel)]
+        inner = options[0] if options else kind
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield f"{prefix}{name}", "mapping", "" if field.is_required() else "see below", field.description or ""
+            yield from schema_rows(inner, f"{prefix}{name}.")
+            continue
+        shown = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+        default = "" if field.is_required() else repr(field.default)
+        yield f"{prefix}{name}", shown, default, field.description or ""
