@@ -17,7 +17,6 @@ DEFAULT_ARCH, DEFAULT_WORKLOAD = "rram_128", "digits"
 app = typer.Typer(
     name="cimemu",
     help="Cycle-level, bit-exact emulator of compute-in-memory crossbar hardware.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -224,21 +223,17 @@ def list_all(as_json: JsonOption = False) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit status. A user's mistake is one line and 2, Ctrl-C is 130."""
-    import click
-
+    # Click's base error, whether Typer brings its own Click or uses the installed one.
+    usage_error = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        status = app(args=arguments, standalone_mode=False)
+        status = app(args=given or ["--help"], standalone_mode=False)
         return status if isinstance(status, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())
-        return 2
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         print("cimemu: interrupted, nothing is left under the output's name", file=sys.stderr)
         return 130
-    except click.exceptions.Exit as error:
+    except typer.Exit as error:
         return int(error.exit_code)
-    except click.ClickException as error:
-        return _complain(error.format_message())
     except CimemuError as error:
         return _complain(str(error))
     except BrokenPipeError:
@@ -246,6 +241,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     except MemoryError:
         return _complain("out of memory: ask for fewer --images or a smaller --batch")
+    except usage_error as error:
+        return _complain(error.format_message())
 
 
 def _complain(message: str) -> int:

@@ -45,21 +45,23 @@ def _each_image(template: Template, images: int, begin: int, table: Table, ledge
     """The engine itself. An image is admitted when all those `in_flight` before it are done."""
     tasks, window = template.tasks, min(template.in_flight, images) + 1
     pending = np.zeros((window, tasks), dtype=np.int32)
-    ready, cause, start = (np.zeros((window, tasks), dtype=np.int64) for _ in range(3))
+    ready, cause, began, earlier, start = (np.zeros((window, tasks), dtype=np.int64) for _ in range(5))
     left, last_end = np.zeros(window, dtype=np.int64), np.zeros(window, dtype=np.int64)
-    graph = (template.unit, template.first_edge, template.successor, template.lag, template.cause)
-    slots = (pending, ready, cause, left, last_end)
+    layer_ready = np.zeros((window, len(ledger.layer_stalls)), dtype=np.int64)
+    graph = (
+        template.unit, template.layer, template.first_edge, template.successor, template.lag, template.cause,
+    )
+    waits = (template.waits_here, template.waits_before)
+    slots = (pending, ready, cause, began, earlier, left, last_end, layer_ready)
     books = (ledger.free, ledger.busy, ledger.stalls, ledger.operations, ledger.layer_stalls)
     heap = np.zeros((tasks * window + 1, 3), dtype=np.int64)
     state = np.array([0, images], dtype=np.int64)
-    stack = np.zeros((len(template.successor) + 3, 4), dtype=np.int64)
+    stack = np.zeros((len(template.successor) + 3, 6), dtype=np.int64)
     durations = np.zeros((1, 1), dtype=np.int32) if table is None else table
 
     def ready_slot(image: int) -> None:
         if image < images:
-            slot = image % window
-            prepare(slot, image == 0, template.waits_here, template.waits_before, pending, ready, cause, start)
-            left[slot], last_end[slot] = tasks, begin
+            prepare(image % window, image == 0, graph, waits, slots, start)
 
     for image in range(window):
         ready_slot(image)
@@ -75,8 +77,7 @@ def _each_image(template: Template, images: int, begin: int, table: Table, ledge
             if state[0] > 0:
                 number = int(
                     serve(
-                        template.duration, template.dynamic, durations, template.layer, graph, slots, start, heap, state,
-                        stack, books,
+                        template.duration, template.dynamic, durations, graph, slots, start, heap, state, stack, books
                     )
                 )
             if number < 0:

@@ -20,14 +20,18 @@ from cimemu.timing.unfold import Unfold
 AFTER_ALL_ELSE = 2  # SimPy's own priorities are 0 (urgent) and 1 (normal)
 
 
+Wait = tuple[int, int, int, int]
+
+
 class _Image:
     """The waits of one image's tasks."""
 
     def __init__(self, env: simpy.Environment, template: Template, first: bool, begin: int) -> None:
         waits = template.waits_here + 1 + (0 if first else template.waits_before)
         self.pending: list[int] = waits.tolist()
-        self.ready = [0] * template.tasks
-        self.cause = [int(Cause.DATA)] * template.tasks
+        # Of the wait that ended last: when, why, since when the predecessor worked, and what that one waited for.
+        self.wait: list[Wait] = [(-1, int(Cause.DATA), 0, int(Cause.DATA))] * template.tasks
+        self.layer_ready: dict[int, int] = {}  # when the first task of a layer could begin
         self.start = np.full(template.tasks, -1, dtype=np.int64)
         self.end = np.full(template.tasks, -1, dtype=np.int64)
         self.left = template.tasks
@@ -62,39 +66,56 @@ class _Chip:
         self.prepare(image)
         self.prepare(image + 1)
         for task in range(self.template.tasks):
-            self.arrive(image, task, int(Cause.DATA))
+            self.arrive(image, task, (int(self.env.now), int(Cause.DATA), int(self.env.now), int(Cause.DATA)))
 
-    def arrive(self, image: int, task: int, why: int) -> None:
-        """One wait of a task ends now."""
-        state, now = self.live[image], int(self.env.now)
-        if now > state.ready[task]:
-            state.ready[task], state.cause[task] = now, why
-        elif now == state.ready[task]:
-            state.cause[task] = min(why, state.cause[task])
+    def arrive(self, image: int, task: int, wait: Wait) -> None:
+        """One wait of a task ends now; of those that end together the smallest is kept."""
+        state = self.live[image]
+        kept = state.wait[task]
+        if wait[0] > kept[0] or (wait[0] == kept[0] and wait[1:] < kept[1:]):
+            state.wait[task] = wait
         state.pending[task] -= 1
         if state.pending[task]:
             return
+        now = state.wait[task][0]
         unit = self.unit[task]
         if unit < 0:
-            self.finish(image, task)
+            self.finish(image, task, state.wait[task][2], state.wait[task][3])
             return
+        layer = int(self.template.layer[task])
+        state.layer_ready[layer] = min(now, state.layer_ready.get(layer, now))
         heappush(self.queues[unit], (now, image, task))
         waiting = self.wake[unit]
         if waiting is not None:
             self.wake[unit] = None
             waiting.succeed()
 
-    def finish(self, image: int, task: int) -> None:
-        """A task is over: tell its successors."""
-        state = self.live[image]
+    def finish(self, image: int, task: int, since: int, why: int) -> None:
+        """A task that worked from `since`, after waiting for `why`, is over: tell its successors."""
+        state, now = self.live[image], int(self.env.now)
         state.left -= 1
         was_last = state.left == 0  # a meeting point behind this task may count down further
-        state.last_end = max(state.last_end, int(self.env.now))
-        for successor, lag, why in self.edges[self.first_edge[task] : self.first_edge[task + 1]]:
+        state.last_end = max(state.last_end, now)
+        for successor, lag, cause in self.edges[self.first_edge[task] : self.first_edge[task + 1]]:
             if image + lag < self.images:
-                self.arrive(image + lag, successor, why)
+                self.arrive(image + lag, successor, (now, cause, since, why))
         if was_last:
             state.done.succeed()
+
+    def note_wait(self, image: int, task: int, unit: int, begin: int) -> None:
+        """Charge the cycles that a unit has waited, as `cimemu.kernels.engine.charge` says."""
+        free = int(self.ledger.free[unit])
+        layer = int(self.template.layer[task])
+        state = self.live[image]
+        _, why, since, earlier = state.wait[task]
+        for cycle_from, cycle_to, cause in (
+            (free, state.layer_ready[layer], int(Cause.DATA)),
+            (max(free, state.layer_ready[layer]), since, earlier),
+            (max(free, state.layer_ready[layer], since), begin, why),
+        ):
+            cycles = max(0, min(begin, cycle_to) - min(begin, cycle_from))
+            self.ledger.stalls[unit, cause] += cycles
+            self.ledger.layer_stalls[layer, cause] += cycles
 
     def serve(self, unit: int) -> Generator[Any, Any, None]:
         """The process of one unit."""
@@ -109,10 +130,8 @@ class _Chip:
             yield settled
             _, image, task = heappop(queue)
             state, begin = self.live[image], int(env.now)
-            gap = begin - int(books.free[unit])
-            if gap > 0:
-                books.stalls[unit, state.cause[task]] += gap
-                books.layer_stalls[template.layer[task], state.cause[task]] += gap
+            if begin > books.free[unit]:
+                self.note_wait(image, task, unit, begin)
             if self.unfold is not None and template.block[task] >= 0:
                 yield from self.unfold.operate(env, image, task, state.rows)
             elif self.table is not None and template.dynamic[task] >= 0:
@@ -124,7 +143,7 @@ class _Chip:
             books.busy[unit] += end - begin
             books.operations[unit] += 1
             state.start[task], state.end[task] = begin, end
-            self.finish(image, task)
+            self.finish(image, task, begin, state.wait[task][1])
 
 
 def run_simpy(

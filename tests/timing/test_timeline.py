@@ -109,10 +109,17 @@ def test_one_layer_runs_as_computed_by_hand(engine):
     assert found == BY_HAND
     assert timeline.cycles == 47
     macro = timeline.units.index("tile0/macro0")
-    # 21 cycles until its first input is there (charged to the buffer it loads from), 8 after its last operation.
+    # The macro: 20 cycles while its LOAD waited for the bus, one while it loaded; 8 after its last operation.
     assert timeline.busy[macro] == 18
-    assert timeline.stalls[macro, Cause.BUFFER] == 21
+    assert timeline.stalls[macro, Cause.BUS] == 20
+    assert timeline.stalls[macro, Cause.BUFFER] == 1
     assert timeline.stalls[macro, Cause.DONE] == 8
+    # The load port: 16 cycles while the MOVE of row 0 waited for the buffer's port, 4 while it moved; 3 of the second
+    # move after its own load; 22 after its last.
+    load = timeline.units.index("tile0/load")
+    assert timeline.stalls[load, Cause.BUFFER] == 16
+    assert timeline.stalls[load, Cause.BUS] == 4 + 3
+    assert timeline.stalls[load, Cause.DONE] == 22
 
 
 def test_the_second_image_of_a_layer_by_layer_chip_starts_when_the_first_has_left():
