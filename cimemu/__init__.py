@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     from cimemu.arch.macro import Macro
     from cimemu.arch.schema import Arch
     from cimemu.compute.macro import mvm
+    from cimemu.emulate import run
     from cimemu.errors import ArchError, CimemuError, MappingError, TraceError, WorkloadError
     from cimemu.exporter import save_onnx
     from cimemu.importer import load_network
+    from cimemu.mapping.cycles import op_cycles
     from cimemu.mapping.place import make_plan
     from cimemu.ptq import calibrate_converters, quantize
-    from cimemu.emulate import run
-    from cimemu.mapping.cycles import op_cycles
     from cimemu.trace.read import open_trace
     from cimemu.workload.manifest import list_workloads, load_workload
     from cimemu.workload.network import Network

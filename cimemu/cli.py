@@ -22,9 +22,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 ArchName = Annotated[str, typer.Argument(metavar="ARCH", help="architecture: a preset's name or a YAML file")]
-WorkloadName = Annotated[str, typer.Argument(metavar="WORKLOAD", help="workload: a preset's name, a folder or a workload.yaml")]
+WorkloadName = Annotated[
+    str, typer.Argument(metavar="WORKLOAD", help="workload: a preset's name, a folder or a workload.yaml")
+]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change the arch, e.g. macro.adc.bits=6; again for more")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="change the arch, e.g. macro.adc.bits=6; again for more"),
 ]
 ImagesOption = Annotated[int | None, typer.Option("--images", "-n", metavar="N", help="first N images; default: all")]
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object")]
@@ -36,7 +39,9 @@ ForceOption = Annotated[bool, typer.Option("--force", help="overwrite the output
 CalibrateOption = Annotated[
     str | None,
     typer.Option(
-        "--calibrate-adc", metavar="layer|array|column", help="fit lsb and zero of linear converters to calibration images"
+        "--calibrate-adc",
+        metavar="layer|array|column",
+        help="fit lsb and zero of linear converters to calibration images",
     ),
 ]
 
@@ -47,10 +52,13 @@ def run(
     workload: WorkloadName = DEFAULT_WORKLOAD,
     images: ImagesOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="trace to write; default: WORKLOAD_ARCH.h5, numbered")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="trace to write; default: WORKLOAD_ARCH.h5, numbered"),
     ] = None,
     no_trace: Annotated[bool, typer.Option("--no-trace", help="write no trace")] = False,
-    detail: Annotated[str, typer.Option("--detail", metavar="ops|cycles", help="events of operations, or of every step")] = "ops",
+    detail: Annotated[
+        str, typer.Option("--detail", metavar="ops|cycles", help="events of operations, or of every step")
+    ] = "ops",
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="seed, kept in the trace")] = 0,
     overrides: SetOption = None,
     calibrate_adc: CalibrateOption = None,
@@ -58,7 +66,8 @@ def run(
     path: PathOption = "auto",
     threads: ThreadsOption = None,
     events: Annotated[
-        int | None, typer.Option("--events", metavar="N", help="events of the first N images only; default: all up to 20 million")
+        int | None,
+        typer.Option("--events", metavar="N", help="events of the first N images only; default: all up to 20 million"),
     ] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -130,7 +139,8 @@ def check(
     arch: ArchName,
     workload: WorkloadName,
     against: Annotated[
-        str, typer.Option("--against", metavar="onnxruntime|FILE", help="ONNX Runtime, or an .npz with a name per tensor")
+        str,
+        typer.Option("--against", metavar="onnxruntime|FILE", help="ONNX Runtime, or an .npz with a name per tensor"),
     ] = "onnxruntime",
     images: ImagesOption = None,
     overrides: SetOption = None,
@@ -158,13 +168,24 @@ def check(
 def quantize(
     network: Annotated[str, typer.Argument(metavar="NETWORK", help="a float .onnx file, or a workload")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="QDQ ONNX file to write")],
-    arch: Annotated[str, typer.Option("--arch", "-a", metavar="ARCH", help="architecture whose widths are used")] = DEFAULT_ARCH,
+    arch: Annotated[
+        str, typer.Option("--arch", "-a", metavar="ARCH", help="architecture whose widths are used")
+    ] = DEFAULT_ARCH,
     calibration: Annotated[
-        Path | None, typer.Option("--calibration", metavar="FILE", help="images as the network takes them: .npy, or .npz with one array")
+        Path | None,
+        typer.Option(
+            "--calibration",
+            metavar="FILE",
+            help="images as the network takes them: .npy, or .npz with one array",
+        ),
     ] = None,
-    method: Annotated[str | None, typer.Option("--method", metavar="minmax|percentile|mse", help="ranges of activations")] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", metavar="minmax|percentile|mse", help="ranges of activations")
+    ] = None,
     percentile: Annotated[float | None, typer.Option("--percentile", help="for --method percentile")] = None,
-    weights: Annotated[str | None, typer.Option("--weights", metavar="channel|layer", help="granularity of weight scales")] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="channel|layer", help="granularity of weight scales")
+    ] = None,
     overrides: SetOption = None,
     force: ForceOption = False,
 ) -> None:
@@ -195,7 +216,9 @@ def quantize(
         percentile=percentile or (settings.percentile if settings else 99.99),
     )
     save_onnx(made, out)
-    _console().print(f"{out}: {sum(layer.on_macros for layer in made.layers)} layers on macros, {len(made.layers)} in all")
+    _console().print(
+        f"{out}: {sum(layer.on_macros for layer in made.layers)} layers on macros, {len(made.layers)} in all"
+    )
 
 
 @app.command(name="list")
@@ -208,7 +231,7 @@ def list_all(as_json: JsonOption = False) -> None:
     groups: dict[str, Any] = {
         "archs": dict(list_archs()),
         "workloads": dict(list_workloads()),
-        "network formats": {suffix: "" for suffix in FORMATS},
+        "network formats": dict.fromkeys(FORMATS, ""),
     }
     if as_json:
         _print_json(groups)
@@ -224,7 +247,7 @@ def list_all(as_json: JsonOption = False) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit status. A user's mistake is one line and 2, Ctrl-C is 130."""
     # Click's base error, whether Typer brings its own Click or uses the installed one.
-    usage_error = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+    usage_error: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
     given = sys.argv[1:] if arguments is None else arguments
     try:
         status = app(args=given or ["--help"], standalone_mode=False)

@@ -206,7 +206,8 @@ def _with_time(
 
     with TraceWriter(trace, overwrite=overwrite, event_images=event_images) as writer:
         result = timed(writer.events)
-        assert result.timeline is not None and result.tally is not None
+        assert result.timeline is not None
+        assert result.tally is not None
         writer.finish(
             plan=plan,
             timeline=result.timeline,
@@ -248,12 +249,16 @@ def _batches(inputs: Any, network: Network, batch: int) -> Iterator[list[Array]]
     if isinstance(inputs, np.ndarray | Mapping):
         inputs = [inputs]
     if not isinstance(inputs, Iterable):
-        raise WorkloadError(f"inputs: {type(inputs).__name__} given, give an array, a dict of arrays or batches of them")
+        raise WorkloadError(
+            f"inputs: {type(inputs).__name__} given, give an array, a dict of arrays or batches of them"
+        )
     for given in inputs:
         if isinstance(given, Mapping):
             missing = [name for name in network.inputs if name not in given]
             if missing:
-                raise WorkloadError(f"inputs: no array for input {missing[0]}, the network takes {list(network.inputs)}")
+                raise WorkloadError(
+                    f"inputs: no array for input {missing[0]}, the network takes {list(network.inputs)}"
+                )
             arrays = [np.asarray(given[name]) for name in network.inputs]
         else:
             arrays = [np.asarray(given)]
@@ -280,9 +285,7 @@ def _joined(
     """Driven steps of all batches by layer and unit."""
     if not parts:
         return None
-    return {
-        index: [np.concatenate(same) for same in zip(*(part[index] for part in parts))] for index in parts[0]
-    }
+    return {index: [np.concatenate(same) for same in zip(*(part[index] for part in parts))] for index in parts[0]}
 
 
 def _score(

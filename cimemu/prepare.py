@@ -39,4 +39,3 @@ def free_name(folder: Path, stem: str, suffix: str) -> Path:
         if not path.exists():
             return path
         number += 1
-

@@ -1,5 +1,6 @@
 """`cimemu report`: the tables of a trace; every number comes from the file."""
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -152,13 +153,25 @@ def _utilization(trace: Trace) -> Rows:
     shares = table["utilization"]
     edges = [0.0, 0.25, 0.5, 0.75, 0.9, 1.0]
     rows: Rows = []
-    for low, high in zip(edges, edges[1:]):
+    for low, high in itertools.pairwise(edges):
         inside = (shares > low) & (shares <= high)
-        rows.append({"cells used": f"{low:.0%} .. {high:.0%}", "macros": int(inside.sum()), "cells": int(table["cells"][inside].sum())})
+        rows.append(
+            {
+                "cells used": f"{low:.0%} .. {high:.0%}",
+                "macros": int(inside.sum()),
+                "cells": int(table["cells"][inside].sum()),
+            }
+        )
     return rows
 
 
-SHARES = ("energy", "area", "utilization", "busy", *(s.removeprefix("stall_").removesuffix("_cycles") for s in STALLS))
+SHARES = (
+    "energy",
+    "area",
+    "utilization",
+    "busy",
+    *(s.removeprefix("stall_").removesuffix("_cycles") for s in STALLS),
+)
 
 
 def _cell(name: str, value: Any) -> str:
@@ -177,17 +190,37 @@ def _print_summary(summary: dict[str, Any], console: Console) -> None:
     s = summary
     accuracy = "no labels" if s["accuracy"] is None else f"{100 * s['accuracy']:.2f} %"
     lines = [
-        ("run", f"{s['workload']} on {s['arch']}: {s['images']} images, {s['schedule']}, detail {s['detail']}"),
+        (
+            "run",
+            f"{s['workload']} on {s['arch']}: {s['images']} images, {s['schedule']}, detail {s['detail']}",
+        ),
         ("accuracy", accuracy),
-        ("time", f"{s['cycles']:,} cycles = {s['latency_us']:,.1f} us at {s['clock_ns']:g} ns; {s['cycles_per_image']:,} cycles an image"),
-        ("energy", f"{s['energy_uj']:,.3f} uJ, {s['energy_uj_per_image']:,.4f} uJ an image, {s['power_mw']:,.3g} mW"),
-        ("work", f"{s['macs']:,} MACs, {s['conversions']:,} conversions ({s['adc_conversions']:,} by an ADC)"),
+        (
+            "time",
+            f"{s['cycles']:,} cycles = {s['latency_us']:,.1f} us at {s['clock_ns']:g} ns; {s['cycles_per_image']:,} an image",
+        ),
+        (
+            "energy",
+            f"{s['energy_uj']:,.3f} uJ, {s['energy_uj_per_image']:,.4f} uJ an image, {s['power_mw']:,.3g} mW",
+        ),
+        (
+            "work",
+            f"{s['macs']:,} MACs, {s['conversions']:,} conversions ({s['adc_conversions']:,} by an ADC)",
+        ),
         ("rates", f"{s['images_per_s']:,.1f} images/s, {s['tops']:.3g} TOPS, {s['tops_per_w']:.3g} TOPS/W"),
-        ("chip", f"{s['macros']} macros used, {100 * s['utilization']:.1f} % of their cells; {s['area_mm2']:.3g} mm2"),
+        (
+            "chip",
+            f"{s['macros']} macros used, {100 * s['utilization']:.1f} % of their cells; {s['area_mm2']:.3g} mm2",
+        ),
     ]
     if s["programming_cycles"]:
         life = "" if s["lifetime_runs"] is None else f"; cells last {s['lifetime_runs']:,.4g} runs"
-        lines.append(("reprogramming", f"{s['programming_cycles']:,} cycles, {s['writes_per_cell']:g} writes a cell{life}"))
+        lines.append(
+            (
+                "reprogramming",
+                f"{s['programming_cycles']:,} cycles, {s['writes_per_cell']:g} writes a cell{life}",
+            )
+        )
     if not s["checks_hold"]:
         lines.append(("check", "a conservation law does not hold: see /check"))
     lines.append(("trace", s["trace"]))

@@ -39,8 +39,14 @@ def chips(draw):
                     "bits_per_cycle": draw(st.sampled_from([8, 32])),
                     "hop_cycles": draw(st.integers(0, 2)),
                 },
-                "global_buffer": {"size_kib": draw(st.sampled_from([0.02, 0.25, 4])), "ports": draw(st.integers(1, 3))},
-                "digital": {"lanes": draw(st.sampled_from([1, 8])), "startup_cycles": draw(st.integers(0, 3))},
+                "global_buffer": {
+                    "size_kib": draw(st.sampled_from([0.02, 0.25, 4])),
+                    "ports": draw(st.integers(1, 3)),
+                },
+                "digital": {
+                    "lanes": draw(st.sampled_from([1, 8])),
+                    "startup_cycles": draw(st.integers(0, 3)),
+                },
                 "offchip": {"bits_per_cycle": 16, "latency_cycles": draw(st.integers(0, 7))},
             },
             "tile": {

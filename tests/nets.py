@@ -31,24 +31,62 @@ def matrix_layer(name, source, target, positions, rows, outputs, *, weight_limit
 
 def requantize(bits=8):
     return Fp32HalfEven(
-        multiplier=np.array([0.05], dtype=np.float32), zero_point=2 ** (bits - 1), low=0, high=2**bits - 1, dtype="uint8"
+        multiplier=np.array([0.05], dtype=np.float32),
+        zero_point=2 ** (bits - 1),
+        low=0,
+        high=2**bits - 1,
+        dtype="uint8",
     )
 
 
-def conv_layer(name, source, target, height, width, channels_in, channels_out, *, kernel=3, stride=1, groups=1, bits=8,
-               weight_limit=1, seed=0):
+def conv_layer(
+    name,
+    source,
+    target,
+    height,
+    width,
+    channels_in,
+    channels_out,
+    *,
+    kernel=3,
+    stride=1,
+    groups=1,
+    bits=8,
+    weight_limit=1,
+    seed=0,
+):
     rng = np.random.default_rng(seed)
     pad = kernel // 2
-    height_out, width_out = (height + 2 * pad - kernel) // stride + 1, (width + 2 * pad - kernel) // stride + 1
+    height_out, width_out = (
+        (height + 2 * pad - kernel) // stride + 1,
+        (width + 2 * pad - kernel) // stride + 1,
+    )
     return MacroLayer(
         name=name,
         inputs=(source,),
         outputs=(target,),
         geometry=Geometry(
-            channels_in, height, width, channels_out, height_out, width_out, kernel, kernel, stride, stride, pad, pad, pad,
-            pad, 1, 1, groups,
+            channels_in,
+            height,
+            width,
+            channels_out,
+            height_out,
+            width_out,
+            kernel,
+            kernel,
+            stride,
+            stride,
+            pad,
+            pad,
+            pad,
+            pad,
+            1,
+            1,
+            groups,
         ),
-        weight=rng.integers(-weight_limit, weight_limit + 1, (channels_out, channels_in // groups, kernel, kernel)).astype(np.int16),
+        weight=rng.integers(
+            -weight_limit, weight_limit + 1, (channels_out, channels_in // groups, kernel, kernel)
+        ).astype(np.int16),
         weight_zero_point=np.zeros(channels_out, dtype=np.int64),
         input_zero_point=2 ** (bits - 1),
         input_dtype="uint8",
@@ -63,7 +101,12 @@ def network(name, layers, inputs, outputs):
     for layer in layers:
         types.update(zip(layer.outputs, layer.infer([types[n] for n in layer.inputs])))
     return Network(
-        name=name, layers=tuple(layers), constants={}, inputs=tuple(inputs), outputs=tuple(outputs), types=types
+        name=name,
+        layers=tuple(layers),
+        constants={},
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        types=types,
     )
 
 
@@ -71,15 +114,49 @@ def residual_network(height=5, width=4, channels=3, classes=3, *, kernel=3, stri
     """conv - conv - add - global average pool - matrix product."""
     s = Scale(np.float32(0.1), 2 ** (bits - 1))
     high = 2**bits - 1
-    first = conv_layer("conv1", "x", "a", height, width, channels, channels, kernel=kernel, stride=stride, bits=bits,
-                       weight_limit=weight_limit, seed=1)
+    first = conv_layer(
+        "conv1",
+        "x",
+        "a",
+        height,
+        width,
+        channels,
+        channels,
+        kernel=kernel,
+        stride=stride,
+        bits=bits,
+        weight_limit=weight_limit,
+        seed=1,
+    )
     h, w = first.geometry.height_out, first.geometry.width_out
     layers = [
         first,
-        conv_layer("conv2", "a", "b", h, w, channels, channels, kernel=kernel, groups=groups, bits=bits,
-                   weight_limit=weight_limit, seed=2),
+        conv_layer(
+            "conv2",
+            "a",
+            "b",
+            h,
+            w,
+            channels,
+            channels,
+            kernel=kernel,
+            groups=groups,
+            bits=bits,
+            weight_limit=weight_limit,
+            seed=2,
+        ),
         QAdd(name="add", inputs=("a", "b"), outputs=("c",), a=s, b=s, y=s, low=0, high=high, dtype="uint8"),
-        QGlobalAveragePool(name="pool", inputs=("c",), outputs=("d",), x=s, y=s, low=0, high=high, dtype="uint8", keep_axes=False),
+        QGlobalAveragePool(
+            name="pool",
+            inputs=("c",),
+            outputs=("d",),
+            x=s,
+            y=s,
+            low=0,
+            high=high,
+            dtype="uint8",
+            keep_axes=False,
+        ),
         matrix_layer("fc", "d", "y", 1, channels, classes, weight_limit=weight_limit, seed=3),
     ]
     layers[-1] = with_output(layers[-1], (classes,))

@@ -9,24 +9,26 @@ ROOT = Path(__file__).parent.parent / "cimemu"
 
 ROWS: list[set[str]] = [
     {"errors", "events", "spec", "kernels"},
-    {"adc", "cost", "layer", "variation"},
+    {"config_file"},
+    {"adc", "cost", "layer"},
     {"arch", "workload"},
     {"importer", "exporter", "mapping", "lower"},
-    {"compute", "timing", "quantize"},
-    {"tally", "trace", "check"},
-    {"emulate", "report", "export", "golden"},
-    {"stress"},
+    {"compute", "timing"},
+    {"ptq", "tally", "check"},
+    {"trace"},
+    {"emulate", "report", "prepare"},
     {"cli"},
 ]
 ONLY_IN = {
     "simpy": {"timing"},
     "h5py": {"trace", "workload"},
-    "yaml": {"arch", "workload"},
+    "yaml": {"config_file", "arch"},
     "torch": {"adapt"},
     "onnx": {"importer", "exporter", "check"},
     "onnxruntime": {"check"},
     "numba": {"kernels"},
-    "tflite": {"importer"},
+    "typer": {"cli"},
+    "rich": {"cli", "report"},
 }
 
 

@@ -40,7 +40,13 @@ PRICED = {
 def priced(**macro):
     tree = {**PRICED, "macro": {**PRICED["macro"], **macro}}
     return cimemu.Arch.model_validate(
-        {"name": "priced", "source": "made up", "clock_ns": 2.0, "chip": {"tiles": 1, "interconnect": {"kind": "bus"}}, **tree}
+        {
+            "name": "priced",
+            "source": "made up",
+            "clock_ns": 2.0,
+            "chip": {"tiles": 1, "interconnect": {"kind": "bus"}},
+            **tree,
+        }
     )
 
 
@@ -96,7 +102,9 @@ def test_images_layers_components_and_events_sum_to_the_same_total(data):
     arch = arch.model_copy(update={"costs": priced().costs})
     network = data.draw(chips.networks(arch.macro.input.bits))
     assume(chips.simulation_or_none(network, arch) is not None)
-    images = np.random.default_rng(7).integers(0, 2**arch.macro.input.bits, (3, *network.types["x"].shape)).astype(np.uint8)
+    images = (
+        np.random.default_rng(7).integers(0, 2**arch.macro.input.bits, (3, *network.types["x"].shape)).astype(np.uint8)
+    )
     if arch.macro.adc.model == "linear" and arch.macro.adc.circuit == "sar":
         arch = arch.model_copy(update={"costs": cimemu.load_arch("rram_128").costs})
     run = cimemu.run(arch, network, images)
@@ -114,7 +122,9 @@ def test_images_layers_components_and_events_sum_to_the_same_total(data):
 
 
 def test_a_sar_table_is_log_linear_inside_and_refuses_outside():
-    cost = AdcCost.model_validate({"sar": [{"bits": 4, "energy_pj": 1, "area_um2": 100}, {"bits": 6, "energy_pj": 4, "area_um2": 400}]})
+    cost = AdcCost.model_validate(
+        {"sar": [{"bits": 4, "energy_pj": 1, "area_um2": 100}, {"bits": 6, "energy_pj": 4, "area_um2": 400}]}
+    )
     assert conversion_pj(cost, "sar", 5) == pytest.approx(2.0)
     assert converter_um2(cost, "sar", 5) == pytest.approx(200.0)
     with pytest.raises(ArchError, match=r"macro.adc.bits = 7, costs.adc.sar has 4 .. 6"):

@@ -19,9 +19,7 @@ class NonlinearAdc(ConverterBase):
             description="2^bits - 1 ascending psums: one vector, or [row blocks][column blocks or converted columns] of vectors"
         ),
     ]
-    levels: Annotated[
-        Vector, Field(description="2^bits values, one a code; same nesting as thresholds or one vector")
-    ]
+    levels: Annotated[Vector, Field(description="2^bits values, one a code; same nesting as thresholds or one vector")]
 
     @model_validator(mode="after")
     def _counts_and_order(self) -> "NonlinearAdc":

@@ -48,9 +48,7 @@ class Input(Spec):
     bits: int = Field(ge=1, le=9, description="input width in bits")
     signed: bool = Field(False, description="two's complement inputs; needs dac_bits = 1")
     dac_bits: int = Field(1, ge=1, le=9, description="input bits driven in one slice")
-    dac: Literal["voltage", "pulse"] = Field(
-        "voltage", description="a slice is one level, or a train of pulses"
-    )
+    dac: Literal["voltage", "pulse"] = Field("voltage", description="a slice is one level, or a train of pulses")
 
 
 class Timing(Spec):
@@ -62,9 +60,7 @@ class Timing(Spec):
     overlap: bool = Field(
         False, description="ping-pong sample-and-hold: drive the next slice while this one is converted"
     )
-    skip_zero_slices: bool = Field(
-        False, description="a (group, slice) whose inputs are all zero is not converted"
-    )
+    skip_zero_slices: bool = Field(False, description="a (group, slice) whose inputs are all zero is not converted")
     skip_cycles: int = Field(1, ge=0, description="cycles of a skipped (group, slice)")
 
     @model_validator(mode="after")
@@ -172,9 +168,7 @@ class Macro(Spec):
     def conversions_per_output(self) -> int:
         """Conversions of one output in one (group, slice): its columns, less what is combined before the ADC."""
         slices = 1 if self.weight.combine == "analog" else self.weight_slices
-        return slices * (
-            2 if self.weight.encoding == "differential" and self.weight.subtract == "digital" else 1
-        )
+        return slices * (2 if self.weight.encoding == "differential" and self.weight.subtract == "digital" else 1)
 
     @property
     def outputs(self) -> int:

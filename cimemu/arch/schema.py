@@ -10,12 +10,20 @@ from cimemu.spec import Spec
 
 
 class Buffer(Spec):
-    """An on-chip memory with a finite size and bandwidth."""
+    """The global buffer: a finite size, ports of a finite bandwidth."""
 
     size_kib: float = Field(gt=0, description="capacity in KiB")
     read_bits_per_cycle: int = Field(256, ge=1, description="read bandwidth of one port")
     write_bits_per_cycle: int = Field(256, ge=1, description="write bandwidth of one port")
     ports: int = Field(1, ge=1, description="accesses served at the same time")
+
+
+class TileBuffer(Spec):
+    """The input or output memory of a tile: one port each way."""
+
+    size_kib: float = Field(gt=0, description="capacity in KiB")
+    read_bits_per_cycle: int = Field(256, ge=1, description="read bandwidth")
+    write_bits_per_cycle: int = Field(256, ge=1, description="write bandwidth")
 
 
 class Interconnect(Spec):
@@ -52,12 +60,12 @@ class Tile(Spec):
     """A group of macros around one input and one output buffer."""
 
     macros: int = Field(8, ge=1, description="macros of one tile")
-    input_buffer: Buffer = Field(
-        default_factory=lambda: Buffer(size_kib=16),
+    input_buffer: TileBuffer = Field(
+        default_factory=lambda: TileBuffer(size_kib=16),
         description="holds the rows of inputs that the macros need",
     )
-    output_buffer: Buffer = Field(
-        default_factory=lambda: Buffer(size_kib=4),
+    output_buffer: TileBuffer = Field(
+        default_factory=lambda: TileBuffer(size_kib=4),
         description="holds finished output rows until they have left",
     )
     adder_lanes: int = Field(64, ge=1, description="partial sums added per cycle by the tile accumulator")
@@ -78,12 +86,8 @@ class Chip(Spec):
 class ChipMapping(Spec):
     """How a network is placed on the chip."""
 
-    share_macros: bool = Field(
-        True, description="several small blocks may share a macro, on converter boundaries"
-    )
-    max_replicas: int = Field(
-        1, ge=1, description="copies of a busy layer where macros are left over; 1: none"
-    )
+    share_macros: bool = Field(True, description="several small blocks may share a macro, on converter boundaries")
+    max_replicas: int = Field(1, ge=1, description="copies of a busy layer where macros are left over; 1: none")
 
 
 class Arch(Spec):
@@ -102,9 +106,7 @@ class Arch(Spec):
     macro: Macro = Field(description="the crossbar macro")
     programming: Programming = Field(default_factory=Programming, description="writing of cells")
     mapping: ChipMapping = Field(default_factory=ChipMapping, description="placement on the chip")
-    costs: Costs = Field(
-        default_factory=Costs, description="energy per event, area and leakage per component"
-    )
+    costs: Costs = Field(default_factory=Costs, description="energy per event, area and leakage per component")
 
     @model_validator(mode="after")
     def _digital_cells_need_no_adc(self) -> "Arch":

@@ -53,7 +53,13 @@ def _compare(name: str, ours: Array, theirs: Array) -> TensorDiff:
         return TensorDiff(name, ours.size, 0)
     where = tuple(int(i) for i in np.argwhere(different)[0])
     return TensorDiff(
-        name, ours.size, count, where, a[where].item(), b[where].item(), float(np.nanmax(np.abs(a - b)[different]))
+        name,
+        ours.size,
+        count,
+        where,
+        a[where].item(),
+        b[where].item(),
+        float(np.nanmax(np.abs(a - b)[different])),
     )
 
 

@@ -78,7 +78,13 @@ def lossless(macro: Macro) -> Macro:
 
 
 def check_network(
-    network: Network, macro: Macro, inputs: Array, *, against: str = "onnxruntime", path: str = "packed", batch: int = 64
+    network: Network,
+    macro: Macro,
+    inputs: Array,
+    *,
+    against: str = "onnxruntime",
+    path: str = "packed",
+    batch: int = 64,
 ) -> CheckReport:
     """Compare every tensor that both have on `inputs` [images, ...]; `path` as in `cimemu.run`.
 

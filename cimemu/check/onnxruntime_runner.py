@@ -62,6 +62,7 @@ class OrtRun:
 def _integer_tensors(network: Network, qdq: Network) -> list[str]:
     """Integer tensors that both the lowered network and its QDQ graph have."""
     return [
-        name for name, tensor in network.types.items()
+        name
+        for name, tensor in network.types.items()
         if tensor.dtype in ("int8", "uint8", "int32") and name in qdq.types and name not in qdq.inputs
     ]

@@ -1,6 +1,7 @@
 """After the converters: levels, shift-add over weight slices and row blocks, and the encoding's correction."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from cimemu.compute.references import References
 from cimemu.kernels.combine import combine_integer
 
 
-def combined(sums: Sums, matrix: Matrix, held: NDArray[np.int64] | None) -> NDArray[np.generic]:
+def combined(sums: Sums, matrix: Matrix, held: NDArray[np.int64] | None) -> NDArray[Any]:
     """y before the correction [P, N]: `lsb * A + zero * Z` in ascending (row block, column) order.
 
     In int64 where all levels are integers, else in float64 with every product and sum rounded by itself (no
@@ -98,9 +99,7 @@ def levels_times_counts(
     return total
 
 
-def correction(
-    y: NDArray[np.generic], x: NDArray[np.generic], masked: NDArray[np.generic], matrix: Matrix
-) -> NDArray[np.generic]:
+def correction(y: NDArray[Any], x: NDArray[Any], masked: NDArray[Any], matrix: Matrix) -> NDArray[Any]:
     """The encoding's correction: `y - 2^(b-1) * sum_k x` (offset), `2 * y - sum_k x` (binary)."""
     encoding = matrix.macro.weight.encoding
     if encoding not in ("offset", "binary"):
@@ -111,7 +110,7 @@ def correction(
     return y - 2 ** (matrix.macro.weight.bits - 1) * total
 
 
-def _exact_sums(x: NDArray[np.generic], matrix: Matrix) -> NDArray[np.int64]:
+def _exact_sums(x: NDArray[Any], matrix: Matrix) -> NDArray[np.int64]:
     """sum_k x over the rows of each output's group: [P, 1], or [P, N] for packed grouped convolutions."""
     if matrix.row_group is None or matrix.out_group is None:
         return x.sum(axis=1, dtype=np.int64)[:, None]
@@ -120,7 +119,7 @@ def _exact_sums(x: NDArray[np.generic], matrix: Matrix) -> NDArray[np.int64]:
     return sums[:, matrix.out_group]
 
 
-def _reference_sums(masked: NDArray[np.generic], matrix: Matrix) -> NDArray[np.generic]:
+def _reference_sums(masked: NDArray[Any], matrix: Matrix) -> NDArray[Any]:
     """sum_k x from converted all-ones columns [P, N]; each macro's own, by the references of its last column."""
     macro, layout = matrix.macro, matrix.layout
     per_output, dac = macro.conversions_per_output, macro.input.dac_bits
@@ -131,7 +130,7 @@ def _reference_sums(masked: NDArray[np.generic], matrix: Matrix) -> NDArray[np.g
         last = np.array([stop * per_output - 1])
         for group in np.unique(out_group[start:stop]):
             served = np.flatnonzero(out_group[start:stop] == group) + start
-            total: NDArray[np.generic] = np.zeros(len(masked), dtype=result.dtype)
+            total: NDArray[Any] = np.zeros(len(masked), dtype=result.dtype)
             for block in range(len(layout.row_blocks)):
                 total = total + _reference_block(masked, matrix, block, last, row_group == group, dac)
             result[:, served] = total[:, None]
@@ -139,8 +138,13 @@ def _reference_sums(masked: NDArray[np.generic], matrix: Matrix) -> NDArray[np.g
 
 
 def _reference_block(
-    masked: NDArray[np.generic], matrix: Matrix, block: int, last: NDArray[np.int64], rows: NDArray[np.bool_], dac: int
-) -> NDArray[np.generic]:
+    masked: NDArray[Any],
+    matrix: Matrix,
+    block: int,
+    last: NDArray[np.int64],
+    rows: NDArray[np.bool_],
+    dac: int,
+) -> NDArray[Any]:
     """One macro's reference column over its groups and slices: `lsb * A + zero * Z` [P]."""
     skipping = matrix.macro.timing.skip_zero_slices
     points = len(masked)
@@ -160,7 +164,9 @@ def _reference_block(
             codes = codes_of(psum[:, None], matrix, block, last)[:, 0]
             total += weight * codes * on
             if matrix.references[block].lsb is None:
-                by_code = np.zeros((points, 1, 2 ** matrix.references[block].bits), np.int64) if by_code is None else by_code
+                by_code = (
+                    np.zeros((points, 1, 2 ** matrix.references[block].bits), np.int64) if by_code is None else by_code
+                )
                 by_code[np.arange(points), 0, codes] += weight * on
     if matrix.references is None:
         return total if matrix.cells is None else total / matrix.unit

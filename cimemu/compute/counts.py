@@ -1,5 +1,7 @@
 """What is counted when inputs meet a programmed matrix: exact, and the same whatever path made the values."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +22,7 @@ def slice_tables(macro: Macro) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def count_activity(
-    x: NDArray[np.generic],
+    x: NDArray[Any],
     images: int,
     macro: Macro,
     layout: Layout,

@@ -1,6 +1,7 @@
 """Weights into cell levels, and cell levels into what each conversion sees (spec section 1, weight slices)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ def input_range(macro: Macro) -> tuple[int, int]:
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if macro.input.signed else (0, 2**bits - 1)
 
 
-def checked_weights(w: NDArray[np.generic], macro: Macro, inside: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+def checked_weights(w: NDArray[Any], macro: Macro, inside: NDArray[np.bool_] | None) -> NDArray[np.int64]:
     """`w` [K, N] as int64; WorkloadError naming the first value outside the encoding's range.
 
     `inside` [K, N] marks the entries that are weights (off-block entries of a packed grouped convolution are not).
@@ -62,7 +63,7 @@ def checked_weights(w: NDArray[np.generic], macro: Macro, inside: NDArray[np.boo
     return wide
 
 
-def checked_inputs(x: NDArray[np.generic], macro: Macro, rows: int) -> NDArray[np.generic]:
+def checked_inputs(x: NDArray[Any], macro: Macro, rows: int) -> NDArray[Any]:
     """`x` [P, K] as uint8 (unsigned, <= 8 bits) or int16; WorkloadError naming the first value out of range."""
     x = np.asarray(x)
     if x.ndim != 2 or x.dtype.kind not in "iub":

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,10 @@ class Emulator:
         chosen = network.converters if adcs is None else adcs
         self.matrices = {
             layer.name: LayerMatrix(
-                layer, macro, adc=chosen.get(layer.name), cells=None if cells is None else cells.get(layer.name)
+                layer,
+                macro,
+                adc=chosen.get(layer.name),
+                cells=None if cells is None else cells.get(layer.name),
             )
             for layer in network.layers
             if isinstance(layer, MacroLayer)
@@ -99,7 +103,7 @@ class Emulator:
         return Batch(tensors=tensors, counts=counts, nonzero=nonzero, paths=paths)
 
 
-def _finish(layer: MacroLayer, accumulators: NDArray[np.generic]) -> Array:
+def _finish(layer: MacroLayer, accumulators: NDArray[Any]) -> Array:
     """Output stage and the tensor's own layout."""
     geometry = layer.geometry
     finished = layer.stage.apply(accumulators)
@@ -112,9 +116,7 @@ def _finish(layer: MacroLayer, accumulators: NDArray[np.generic]) -> Array:
 
 def _last_uses(network: Network) -> dict[str, int]:
     """Index of the last layer that reads a runtime tensor."""
-    return {
-        name: index for index, layer in enumerate(network.layers) for name in layer.inputs if name in network.types
-    }
+    return {name: index for index, layer in enumerate(network.layers) for name in layer.inputs if name in network.types}
 
 
 def _checked_images(network: Network, inputs: Sequence[Array]) -> int:

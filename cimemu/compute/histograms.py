@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ def psum_histograms(
         yield _of_layer(layer, list(matrix.sampled_inputs(tensors[layer.inputs[0]], vectors, rng)), matrix.programmed)
 
 
-def _of_layer(layer: MacroLayer, inputs: Sequence[NDArray[np.generic]], programmed: Sequence[Programmed]) -> LayerHistogram:
+def _of_layer(layer: MacroLayer, inputs: Sequence[NDArray[Any]], programmed: Sequence[Programmed]) -> LayerHistogram:
     low = min(p.matrix.psum_range[0] for p in programmed)
     high = max(p.matrix.psum_range[1] for p in programmed)
     parts, arrays, significance = [], [], []

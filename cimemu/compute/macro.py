@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,7 @@ class MvmResult:
     the kernels that ran.
     """
 
-    y: NDArray[np.generic]
+    y: NDArray[Any]
     conversions: int
     codes: NDArray[np.uint16] | None
     counts: NDArray[np.int64]
@@ -58,7 +59,7 @@ class Programmed:
 
     def run(
         self,
-        x: NDArray[np.generic],
+        x: NDArray[Any],
         *,
         codes: bool = False,
         images: int = 1,
@@ -126,17 +127,19 @@ class Programmed:
         if path == "packed" and self.matrix.packed is None:
             return "fixed"  # bit-serial as well: cells that no plane of words can hold
         if path == "exact" and (codes or not self.proven):
-            raise CimemuError("path = exact: not proven equal for this macro (a psum may clip), or codes asked for; use auto")
+            raise CimemuError(
+                "path = exact: not proven equal for this macro (a psum may clip), or codes asked for; use auto"
+            )
         return path
 
     def _in_chunks(
         self,
-        x: NDArray[np.generic],
-        masked: NDArray[np.generic],
+        x: NDArray[Any],
+        masked: NDArray[Any],
         path: str,
         out: NDArray[np.uint16] | None,
         threads: int | None,
-    ) -> NDArray[np.generic]:
+    ) -> NDArray[Any]:
         """All inputs, a cache-sized chunk at a time, on `threads` threads; every chunk is independent."""
         matrix = self.matrix
         kind = np.int64 if matrix.integer_result else np.float64
@@ -175,7 +178,7 @@ class Programmed:
 
 
 def program(
-    w: NDArray[np.generic],
+    w: NDArray[Any],
     macro: Macro,
     *,
     layout: Layout | None = None,
@@ -191,8 +194,8 @@ def program(
 
 
 def mvm(
-    x: NDArray[np.generic],
-    w: NDArray[np.generic],
+    x: NDArray[Any],
+    w: NDArray[Any],
     macro: Macro,
     codes: bool = False,
     *,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,9 @@ CellSource = Sequence[NDArray[np.float64]] | None
 class MatrixResult:
     """Accumulators of a batch and what happened on the way."""
 
-    accumulators: NDArray[np.generic]  # [images, positions, channels_out], int64, or float64 where levels are no integers
+    accumulators: NDArray[
+        np.generic
+    ]  # [images, positions, channels_out], int64, or float64 where levels are no integers
     counts: NDArray[np.int64]  # [images, len(Counter)]
     nonzero: tuple[NDArray[np.bool_], ...]  # per unit [images * positions, groups, I]; empty unless slices are skipped
     paths: frozenset[str]  # which kernels ran
@@ -49,7 +52,10 @@ class LayerMatrix:
         for number, unit in enumerate(self.units):
             try:
                 layout = make_layout(
-                    unit.row_stop - unit.row_start, unit.out_stop - unit.out_start, macro, geometry.kernel_area
+                    unit.row_stop - unit.row_start,
+                    unit.out_stop - unit.out_start,
+                    macro,
+                    geometry.kernel_area,
                 )
                 self.programmed.append(
                     program(
@@ -94,9 +100,7 @@ class LayerMatrix:
             matrix[rows, outs.start - unit.out_start : outs.stop - unit.out_start] = self.stored[outs].T
         return matrix
 
-    def run(
-        self, quantized: NDArray[np.generic], *, path: str, threads: int | None, budget_bytes: int
-    ) -> MatrixResult:
+    def run(self, quantized: NDArray[Any], *, path: str, threads: int | None, budget_bytes: int) -> MatrixResult:
         """Accumulators of a batch `quantized` [images, *input shape] of the layer's input dtype."""
         geometry = self.layer.geometry
         images = quantized.shape[0]
@@ -114,9 +118,7 @@ class LayerMatrix:
             paths=frozenset().union(*(part.paths for part in parts)),
         )
 
-    def sampled_inputs(
-        self, quantized: NDArray[np.generic], vectors: int, rng: np.random.Generator
-    ) -> Iterator[NDArray[np.generic]]:
+    def sampled_inputs(self, quantized: NDArray[Any], vectors: int, rng: np.random.Generator) -> Iterator[NDArray[Any]]:
         """Inputs [at most `vectors`, rows] of every unit: output positions of `quantized` [images, ...] drawn by `rng`."""
         geometry = self.layer.geometry
         step = max(1, (1 << 26) // max(1, geometry.positions * geometry.groups * geometry.rows_per_group))
@@ -130,11 +132,12 @@ class LayerMatrix:
         for x, _, _ in self._units(np.concatenate(parts)):
             yield x
 
-    def _windows(self, driven: NDArray[np.generic]) -> NDArray[np.generic]:
+    def _windows(self, driven: NDArray[Any]) -> NDArray[Any]:
         """Input vectors [images * positions, groups * rows] of driven images."""
         geometry = self.layer.geometry
         rows = np.empty(
-            (driven.shape[0] * geometry.positions, geometry.groups * geometry.rows_per_group), dtype=driven.dtype
+            (driven.shape[0] * geometry.positions, geometry.groups * geometry.rows_per_group),
+            dtype=driven.dtype,
         )
         im2col(
             driven,
@@ -147,7 +150,7 @@ class LayerMatrix:
         )
         return rows
 
-    def _drive(self, quantized: NDArray[np.generic]) -> NDArray[np.generic]:
+    def _drive(self, quantized: NDArray[Any]) -> NDArray[Any]:
         """What the wordlines are given: `u = q + offset`, [images, channels, height, width], padding included."""
         geometry, layer = self.layer.geometry, self.layer
         shape = (quantized.shape[0], geometry.channels_in, geometry.height_in, geometry.width_in)
@@ -171,12 +174,12 @@ class LayerMatrix:
             narrow = False  # let the macro name the value that is out of range
         return np.ascontiguousarray(driven, dtype=np.uint8 if narrow else np.int16)
 
-    def _run_images(self, driven: NDArray[np.generic], path: str, threads: int | None) -> MatrixResult:
+    def _run_images(self, driven: NDArray[Any], path: str, threads: int | None) -> MatrixResult:
         geometry = self.layer.geometry
         images, positions = driven.shape[0], geometry.positions
         rows = self._windows(driven)
         counts = np.zeros((images, len(Counter)), dtype=np.int64)
-        blocks: list[NDArray[np.generic]] = []
+        blocks: list[NDArray[Any]] = []
         nonzero: list[NDArray[np.bool_]] = []
         paths: set[str] = set()
         for x, unit, programmed in self._units(rows):
@@ -194,14 +197,16 @@ class LayerMatrix:
             paths=frozenset(paths),
         )
 
-    def _units(self, rows: NDArray[np.generic]) -> Iterator[tuple[NDArray[np.generic], Unit, Programmed]]:
+    def _units(self, rows: NDArray[Any]) -> Iterator[tuple[NDArray[Any], Unit, Programmed]]:
         for unit, programmed in zip(self.units, self.programmed):
             whole = unit.row_start == 0 and unit.row_stop == rows.shape[1]
-            yield rows if whole else np.ascontiguousarray(rows[:, unit.row_start : unit.row_stop]), unit, programmed
+            yield (
+                rows if whole else np.ascontiguousarray(rows[:, unit.row_start : unit.row_stop]),
+                unit,
+                programmed,
+            )
 
-    def _take_off_zero_points(
-        self, y: NDArray[np.generic], x: NDArray[np.generic], unit: Unit
-    ) -> NDArray[np.generic]:
+    def _take_off_zero_points(self, y: NDArray[Any], x: NDArray[Any], unit: Unit) -> NDArray[Any]:
         """`sum (u - zx)(w - zw) + bias` from `y = sum u * w`: the digital unit's corrections, exact in int64."""
         layer = self.layer
         outs = slice(unit.out_start, unit.out_stop)

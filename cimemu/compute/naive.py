@@ -5,6 +5,7 @@ It shares nothing with the fast code but the pydantic models and the layout's ge
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +20,16 @@ from cimemu.mapping.layout import Layout
 class NaiveResult:
     """What the definition gives."""
 
-    y: NDArray[np.generic]
+    y: NDArray[Any]
     conversions: int
     codes: NDArray[np.uint16]
     steps: int  # (group, slice) driven, once per column block
     skipped: int
     raised: int  # wordlines raised, once per column block
     pulses: int  # sum of slice values on them
-    level_pulses: int  # sum of slice value x level over the used cells, in units of 2^-fraction_bits when cells are given
+    level_pulses: (
+        int  # sum of slice value x level over the used cells, in units of 2^-fraction_bits when cells are given
+    )
 
 
 def mvm_naive(
@@ -75,7 +78,9 @@ def mvm_naive(
             place = s % per_polarity
         return (stored // 2 ** (place * cell_bits)) % 2**cell_bits
 
-    columns = [[[level(k, n, s) for s in range(macro.columns_per_output)] for n in range(outputs)] for k in range(layout.rows)]
+    columns = [
+        [[level(k, n, s) for s in range(macro.columns_per_output)] for n in range(outputs)] for k in range(layout.rows)
+    ]
     place_value = [2 ** (s * cell_bits) for s in range(macro.weight_slices)]
     if encoding == "twos_complement":
         place_value[-1] *= -1
@@ -143,7 +148,11 @@ def mvm_naive(
                             served = [n for n in range(start, stop) if out_group is None or out_group[n] == group]
                             if not served:
                                 continue
-                            ones = [v for k, v in zip(range(first, last), piece) if row_group is None or row_group[k] == group]
+                            ones = [
+                                v
+                                for k, v in zip(range(first, last), piece)
+                                if row_group is None or row_group[k] == group
+                            ]
                             psum = sum(ones) * unit
                             result.level_pulses += psum
                             column = stop * conversions_per_output - 1
@@ -162,14 +171,32 @@ def mvm_naive(
                 for block in range(len(layout.row_blocks)):
                     for v in range(conversions_per_output):
                         column = n * conversions_per_output + v
-                        total = total + _value(adc, sums.get((block, column), {}), unit, block, column, n, layout, conversions_per_output)
+                        total = total + _value(
+                            adc,
+                            sums.get((block, column), {}),
+                            unit,
+                            block,
+                            column,
+                            n,
+                            layout,
+                            conversions_per_output,
+                        )
             if correction_factor:
                 if use_reference:
                     extra: float | int = 0 if exact else 0.0
                     last_column = next(stop for start, stop in layout.col_blocks if start <= n < stop) - 1
                     for block in range(len(layout.row_blocks)):
                         column = (last_column + 1) * conversions_per_output - 1
-                        extra = extra + _value(adc, reference_sums.get((block, n), {}), unit, block, column, last_column, layout, conversions_per_output)
+                        extra = extra + _value(
+                            adc,
+                            reference_sums.get((block, n), {}),
+                            unit,
+                            block,
+                            column,
+                            last_column,
+                            layout,
+                            conversions_per_output,
+                        )
                 else:
                     extra = sum(int(x[p, k]) for k in range(layout.rows) if belongs(k, n))
                 total = sum_factor * total + correction_factor * extra
@@ -183,15 +210,15 @@ def _all_levels_are_integers(adc: Adc) -> bool:
     if adc.model == "ideal":
         return True
     if adc.model == "linear":
-        parts = [adc.lsb, adc.zero]
+        parts: list[Any] = [adc.lsb, adc.zero]
     else:
         parts = [adc.levels]
     return bool(all((np.asarray(part, dtype=np.float64) % 1 == 0).all() for part in parts))
 
 
-def _pick(grid: object, block: int, column: int, output: int, layout: Layout, conversions: int) -> object:
+def _pick(grid: Any, block: int, column: int, output: int, layout: Layout, conversions: int) -> Any:
     """The entry of one value, of [row blocks][column blocks] or of [row blocks][converted columns]."""
-    row = grid[block]  # type: ignore[index]
+    row = grid[block]
     if len(row) == layout.outputs * conversions:
         return row[column]
     return row[next(b for b, (start, stop) in enumerate(layout.col_blocks) if start <= output < stop)]
@@ -207,16 +234,23 @@ def _convert(
     if adc.model == "linear":
         lsb = _pick(adc.lsb, *where) if isinstance(adc.lsb, list) else adc.lsb
         zero = _pick(adc.zero, *where) if isinstance(adc.zero, list) else adc.zero
-        code = sum(1 for k in range(1, 2**adc.bits) if zero + (k - 0.5) * lsb <= psum / unit)  # type: ignore[operator]
-        return code, zero + code * lsb  # type: ignore[operator]
+        code = sum(1 for k in range(1, 2**adc.bits) if zero + (k - 0.5) * lsb <= psum / unit)
+        return code, zero + code * lsb
     thresholds = _pick(adc.thresholds, *where) if isinstance(adc.thresholds[0], list) else adc.thresholds
     levels = _pick(adc.levels, *where) if isinstance(adc.levels[0], list) else adc.levels
-    code = sum(1 for t in thresholds if t <= psum / unit)  # type: ignore[union-attr]
-    return code, levels[code]  # type: ignore[index]
+    code = sum(1 for t in thresholds if t <= psum / unit)
+    return code, levels[code]
 
 
 def _value(
-    adc: Adc, tally: dict[int, int], unit: int, block: int, column: int, output: int, layout: Layout, conversions: int
+    adc: Adc,
+    tally: dict[int, int],
+    unit: int,
+    block: int,
+    column: int,
+    output: int,
+    layout: Layout,
+    conversions: int,
 ) -> float | int:
     """`lsb * A + zero * Z` (linear), one A per distinct level (nonlinear), the exact sum (ideal)."""
     where = (block, column, output, layout, conversions)
@@ -227,11 +261,11 @@ def _value(
         lsb = _pick(adc.lsb, *where) if isinstance(adc.lsb, list) else adc.lsb
         zero = _pick(adc.zero, *where) if isinstance(adc.zero, list) else adc.zero
         a, z = sum(code * count for code, count in tally.items()), sum(tally.values())
-        return lsb * a + zero * z  # type: ignore[operator]
+        return lsb * a + zero * z
     levels = _pick(adc.levels, *where) if isinstance(adc.levels[0], list) else adc.levels
     by_level: dict[float, int] = {}
     for code, count in tally.items():
-        by_level[levels[code]] = by_level.get(levels[code], 0) + count  # type: ignore[index]
+        by_level[levels[code]] = by_level.get(levels[code], 0) + count
     total = 0.0
     for value in sorted(by_level):
         total = total + value * by_level[value]

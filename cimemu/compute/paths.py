@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class Sums:
     by_code: NDArray[np.int64] | None = None
 
 
-def masked_inputs(x: NDArray[np.generic], matrix: Matrix) -> NDArray[np.generic]:
+def masked_inputs(x: NDArray[Any], matrix: Matrix) -> NDArray[Any]:
     """Inputs as the unsigned bit patterns that the slices are cut from."""
     if not matrix.macro.input.signed:
         return x
@@ -39,7 +40,7 @@ def masked_inputs(x: NDArray[np.generic], matrix: Matrix) -> NDArray[np.generic]
     return masked.astype(np.uint8 if matrix.macro.input.bits <= 8 else np.int16)
 
 
-def pack(x: NDArray[np.generic], matrix: Matrix) -> Words:
+def pack(x: NDArray[Any], matrix: Matrix) -> Words:
     """words [P, groups, slices * dac_bits, words] of inputs [P, K]; bits beyond the input's width are 0."""
     macro = matrix.macro
     bits = macro.input_slices * macro.input.dac_bits
@@ -56,12 +57,15 @@ def pack(x: NDArray[np.generic], matrix: Matrix) -> Words:
     return words
 
 
-def driven_steps(x: NDArray[np.generic], matrix: Matrix) -> NDArray[np.bool_]:
+def driven_steps(x: NDArray[Any], matrix: Matrix) -> NDArray[np.bool_]:
     """nonzero[p, g, i]: whether any input of group g is not zero in slice i."""
     dac = matrix.macro.input.dac_bits
     return np.stack(
         [
-            np.stack([((x[:, a:b] >> (i * dac)) & (2**dac - 1)).any(axis=1) for i in range(matrix.macro.input_slices)], axis=1)
+            np.stack(
+                [((x[:, a:b] >> (i * dac)) & (2**dac - 1)).any(axis=1) for i in range(matrix.macro.input_slices)],
+                axis=1,
+            )
             for a, b in zip(matrix.starts, matrix.stops)
         ],
         axis=1,
@@ -82,7 +86,7 @@ def clip_rule(matrix: Matrix) -> tuple[int, int] | None:
     return rules.pop() if len(rules) == 1 else None
 
 
-def sum_packed(x: NDArray[np.generic], matrix: Matrix, rule: tuple[int, int]) -> Sums:
+def sum_packed(x: NDArray[Any], matrix: Matrix, rule: tuple[int, int]) -> Sums:
     """Fused AND, count, clamp and shift-add over packed words."""
     macro, layout = matrix.macro, matrix.layout
     assert matrix.packed is not None
@@ -113,7 +117,14 @@ def _sum_tiles(words: Words, matrix: Matrix, offset: int, top: int) -> NDArray[n
     add(half, matrix.tiles, matrix.block_of, np.int32(offset), np.int32(top), sums)
     if matrix.macro.input.signed:  # the last slice counts negative: take its code off twice
         last = np.zeros_like(sums)
-        add(np.ascontiguousarray(half[:, :, -1:]), matrix.tiles, matrix.block_of, np.int32(offset), np.int32(top), last)
+        add(
+            np.ascontiguousarray(half[:, :, -1:]),
+            matrix.tiles,
+            matrix.block_of,
+            np.int32(offset),
+            np.int32(top),
+            last,
+        )
         sums -= last << matrix.macro.input_slices
     return sums
 
@@ -128,7 +139,7 @@ def _converted_weights(matrix: Matrix, points: int, active: NDArray[np.bool_] | 
     return np.stack([per_group[:, matrix.block_of == block].sum(axis=1) for block in range(blocks)], axis=1)
 
 
-def step_psums(x: NDArray[np.generic], matrix: Matrix, packed: bool) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+def step_psums(x: NDArray[Any], matrix: Matrix, packed: bool) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
     """(group, slice, psums int64 [P, converted columns]) in converting order; the array is used again."""
     macro = matrix.macro
     dac = macro.input.dac_bits
@@ -152,21 +163,32 @@ def step_psums(x: NDArray[np.generic], matrix: Matrix, packed: bool) -> Iterator
             yield g, i, psums
 
 
-def codes_of(psums: NDArray[np.int64], matrix: Matrix, block: int, columns: slice | NDArray[np.int64]) -> NDArray[np.int32]:
+def codes_of(
+    psums: NDArray[np.int64], matrix: Matrix, block: int, columns: slice | NDArray[np.int64]
+) -> NDArray[np.int32]:
     """Codes of `psums` [P, c] by the references of `columns` of row block `block`."""
     assert matrix.references is not None
     references, affine = matrix.references[block], matrix.affine[block]
     codes = np.empty(psums.shape, dtype=np.int32)
     if affine is not None:
         gain, bias = (np.broadcast_to(v, matrix.seen.shape[1])[columns] for v in (affine.gain, affine.bias))
-        affine_codes(psums, np.ascontiguousarray(gain), np.ascontiguousarray(bias), affine.shift, 2**references.bits - 1, codes)
+        affine_codes(
+            psums,
+            np.ascontiguousarray(gain),
+            np.ascontiguousarray(bias),
+            affine.shift,
+            2**references.bits - 1,
+            codes,
+        )
     else:
         thresholds = references.thresholds if references.uniform else references.thresholds[columns]
         search_codes(psums, np.ascontiguousarray(thresholds), codes)
     return codes
 
 
-def integer_values(codes: NDArray[np.int32], references: References, columns: slice | NDArray[np.int64]) -> NDArray[np.int64]:
+def integer_values(
+    codes: NDArray[np.int32], references: References, columns: slice | NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Integer levels of codes."""
     table = references.levels.astype(np.int64)
     if references.uniform:
@@ -175,7 +197,12 @@ def integer_values(codes: NDArray[np.int32], references: References, columns: sl
 
 
 def sum_steps(
-    x: NDArray[np.generic], matrix: Matrix, *, packed: bool, codes_out: NDArray[np.uint16] | None, first_point: int
+    x: NDArray[Any],
+    matrix: Matrix,
+    *,
+    packed: bool,
+    codes_out: NDArray[np.uint16] | None,
+    first_point: int,
 ) -> tuple[Sums, NDArray[np.int64] | None]:
     """Step by step: any cells, any converter, codes and accumulator checks. Second: held accumulators [P, N]."""
     macro, layout = matrix.macro, matrix.layout
@@ -213,10 +240,13 @@ def sum_steps(
             value = counted
             if matrix.references is not None and linear and matrix.integer_result:
                 references = matrix.references[block]
-                assert references.lsb is not None and references.zero is not None
+                assert references.lsb is not None
+                assert references.zero is not None
                 value = counted * references.lsb.astype(np.int64) + references.zero.astype(np.int64)
             step = value.reshape(points, layout.outputs, -1) @ matrix.columns.weight * weight
-            running = _held(running + step * on[:, None], macro.accumulator_bits, macro.accumulator_overflow, first_point)
+            running = _held(
+                running + step * on[:, None], macro.accumulator_bits, macro.accumulator_overflow, first_point
+            )
     return Sums(by_column=sums, weights=_converted_weights(matrix, points, active), by_code=by_code), running
 
 
@@ -260,7 +290,7 @@ def exact_is_proven(matrix: Matrix) -> bool:
     return matrix.integer_result
 
 
-def exact_product(x: NDArray[np.generic], matrix: Matrix) -> NDArray[np.int64]:
+def exact_product(x: NDArray[Any], matrix: Matrix) -> NDArray[np.int64]:
     """`x @ w` in integers, by BLAS where its floats are exact."""
     low, high = input_range(matrix.macro)
     bound = int(np.abs(matrix.weights).sum(axis=0).max()) * max(-low, high)

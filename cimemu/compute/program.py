@@ -1,6 +1,7 @@
 """Weights written into cells: everything about a matrix that does not depend on the inputs."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +86,7 @@ class Matrix:
 
 
 def write_matrix(
-    w: NDArray[np.generic],
+    w: NDArray[Any],
     macro: Macro,
     *,
     layout: Layout | None = None,
@@ -119,9 +120,9 @@ def write_matrix(
     )
     _check_accumulator(macro, references, fixed is None, adc)
     low, high = _psum_range(seen, layout, 2**macro.input.dac_bits - 1)
-    affine = tuple(
-        prove_affine(r, low, high) if fixed is None else None for r in (references or ())
-    ) or tuple(None for _ in layout.row_blocks)
+    affine = tuple(prove_affine(r, low, high) if fixed is None else None for r in (references or ())) or tuple(
+        None for _ in layout.row_blocks
+    )
     spans = layout.group_spans
     starts = np.array([first for _, first, _ in spans], dtype=np.int64)
     stops = np.array([last for _, _, last in spans], dtype=np.int64)

@@ -87,8 +87,13 @@ def make_references(
         with np.errstate(over="ignore"):
             integer = np.clip(np.ceil(thresholds * scale), -(2.0**62), 2.0**62).astype(np.int64)
         made.append(
-            References(thresholds=np.ascontiguousarray(integer), levels=np.ascontiguousarray(levels), lsb=lsb,
-                       zero=zero, bits=adc.bits)
+            References(
+                thresholds=np.ascontiguousarray(integer),
+                levels=np.ascontiguousarray(levels),
+                lsb=lsb,
+                zero=zero,
+                bits=adc.bits,
+            )
         )
     return tuple(made)
 
@@ -142,7 +147,9 @@ def prove_affine(references: References, low: int, high: int) -> Affine | None:
     psums = np.arange(low, high + 1, dtype=np.int64)
     exact = (references.lsb == 1).all()
     shift = 0 if exact else 20
-    gain = np.ones(len(references.lsb), dtype=np.int64) if exact else np.rint(2.0**shift / references.lsb).astype(np.int64)
+    gain = (
+        np.ones(len(references.lsb), dtype=np.int64) if exact else np.rint(2.0**shift / references.lsb).astype(np.int64)
+    )
     bias = np.floor((0.5 - references.zero / references.lsb) * 2.0**shift).astype(np.int64)
     if (np.abs(gain) >= 1 << 31).any() or (np.abs(bias) >= 1 << 46).any():
         return None

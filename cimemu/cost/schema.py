@@ -48,18 +48,14 @@ class Costs(Spec):
 
     adc: AdcCost = Field(default_factory=AdcCost, description="one conversion; instance: converter")
     sample_hold: Component = Field(default_factory=_zero, description="one sampled column; instance: column")
-    reference_switch: Component = Field(
-        default_factory=_zero, description="references switched between columns"
-    )
+    reference_switch: Component = Field(default_factory=_zero, description="references switched between columns")
     wordline: Component = Field(
         default_factory=_zero, description="one pulse on one wordline (DAC and driver); instance: wordline"
     )
     cell: Component = Field(
         default_factory=_zero, description="one raised cell per pulse, level 0 included; instance: cell"
     )
-    cell_level: Component = Field(
-        default_factory=_zero, description="more per pulse and level of a raised cell"
-    )
+    cell_level: Component = Field(default_factory=_zero, description="more per pulse and level of a raised cell")
     shift_add: Component = Field(default_factory=_zero, description="one shift-add; instance: converter")
     correction_adder: Component = Field(
         default_factory=_zero, description="one input added for sum_k x; instance: macro"
@@ -73,20 +69,10 @@ class Costs(Spec):
     output_register: Component = Field(
         default_factory=_zero, description="one bit out of the accumulators; instance: bit"
     )
-    tile_buffer: Component = Field(
-        default_factory=_zero, description="one bit read or written; instance: KiB"
-    )
-    global_buffer: Component = Field(
-        default_factory=_zero, description="one bit read or written; instance: KiB"
-    )
-    interconnect: Component = Field(
-        default_factory=_zero, description="one bit over one hop; instance: router"
-    )
+    tile_buffer: Component = Field(default_factory=_zero, description="one bit read or written; instance: KiB")
+    global_buffer: Component = Field(default_factory=_zero, description="one bit read or written; instance: KiB")
+    interconnect: Component = Field(default_factory=_zero, description="one bit over one hop; instance: router")
     digital: Component = Field(default_factory=_zero, description="one elementary operation; instance: lane")
-    scale_multiplier: Component = Field(
-        default_factory=_zero, description="one multiplication by a converter scale"
-    )
-    offchip: Component = Field(
-        default_factory=_zero, description="one bit over the chip's edge; instance: interface"
-    )
+    scale_multiplier: Component = Field(default_factory=_zero, description="one multiplication by a converter scale")
+    offchip: Component = Field(default_factory=_zero, description="one bit over the chip's edge; instance: interface")
     programming: Component = Field(default_factory=_zero, description="one cell written")

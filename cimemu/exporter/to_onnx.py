@@ -56,8 +56,10 @@ def _clip(writer: _Writer, layer: Any) -> None:
 
 
 def _slice(writer: _Writer, layer: Any) -> None:
-    ends = [np.iinfo(np.int64).max if end is None and step > 0 else np.iinfo(np.int64).min if end is None else end
-            for end, step in zip(layer.ends, layer.steps)]
+    ends = [
+        np.iinfo(np.int64).max if end is None and step > 0 else np.iinfo(np.int64).min if end is None else end
+        for end, step in zip(layer.ends, layer.steps)
+    ]
     parts = {"starts": layer.starts, "ends": ends, "axes": layer.axes, "steps": layer.steps}
     names = [writer.constant(f"{layer.name}_{key}", np.array(value, dtype=np.int64)) for key, value in parts.items()]
     writer.node(layer, [layer.inputs[0], *names])
@@ -184,8 +186,42 @@ NODES: dict[str, Callable[[_Writer, Any], None]] = {
     "BatchNormalization": _attributes("epsilon"),
 }
 PLAIN = frozenset(
-    "MatMul Add Sub Mul Div Pow Min Max Sum Neg Abs Sqrt Reciprocal Floor Ceil Round Equal Less Greater Not And Or "
-    "Where Relu PRelu Sigmoid Tanh Exp Erf Softplus HardSwish GlobalAveragePool GlobalMaxPool Identity".split()
+    [
+        "MatMul",
+        "Add",
+        "Sub",
+        "Mul",
+        "Div",
+        "Pow",
+        "Min",
+        "Max",
+        "Sum",
+        "Neg",
+        "Abs",
+        "Sqrt",
+        "Reciprocal",
+        "Floor",
+        "Ceil",
+        "Round",
+        "Equal",
+        "Less",
+        "Greater",
+        "Not",
+        "And",
+        "Or",
+        "Where",
+        "Relu",
+        "PRelu",
+        "Sigmoid",
+        "Tanh",
+        "Exp",
+        "Erf",
+        "Softplus",
+        "HardSwish",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "Identity",
+    ]
 )
 
 
@@ -193,7 +229,9 @@ def onnx_model(network: Network, extra_outputs: Sequence[str] = ()) -> Any:
     """The ONNX ModelProto of a float or QDQ network; `extra_outputs` are given out too. Raises WorkloadError."""
     if network.is_integer:
         if network.qdq is None:
-            raise WorkloadError(f"network {network.name}: has integer layers and no QDQ graph behind it, cannot be written as ONNX")
+            raise WorkloadError(
+                f"network {network.name}: has integer layers and no QDQ graph behind it, cannot be written as ONNX"
+            )
         network = network.qdq
     writer = _Writer(network)
     for layer in network.layers:
@@ -238,5 +276,3 @@ def save_onnx(network: Network, path: str | Path, *, overwrite: bool = False) ->
         temporary.unlink(missing_ok=True)
         raise WorkloadError(f"{path}: cannot be written: {error.strerror}") from None
     return path
-
-

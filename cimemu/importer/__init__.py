@@ -16,9 +16,7 @@ def load_network(path: str | Path) -> Network:
     """The network in a file, by its suffix. Raises WorkloadError in one line for a wrong or unknown file."""
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
-        raise WorkloadError(
-            f"{path}: suffix '{suffix}' is not a network format, known are {', '.join(FORMATS)}"
-        )
+        raise WorkloadError(f"{path}: suffix '{suffix}' is not a network format, known are {', '.join(FORMATS)}")
     module, function = FORMATS[suffix]
     network: Network = getattr(import_module(module), function)(path)
     return network

@@ -13,9 +13,7 @@ from cimemu.layer.norm import BatchNormalization, affine
 from cimemu.layer.shape import Cast, Identity, Slice
 
 
-def fold_batch_norm(
-    layers: Sequence[Layer], constants: dict[str, Array], outputs: Sequence[str]
-) -> list[Layer]:
+def fold_batch_norm(layers: Sequence[Layer], constants: dict[str, Array], outputs: Sequence[str]) -> list[Layer]:
     """Layers with every BatchNormalization that alone follows a Conv or Gemm folded into its weights.
 
     Computed in float64 and rounded once. The folded layer keeps its name and takes the normalisation's
@@ -44,9 +42,7 @@ def fold_batch_norm(
     ]
 
 
-def _folded(
-    source: Conv | Gemm, norm: BatchNormalization, constants: dict[str, Array], readers: Counter[str]
-) -> Layer:
+def _folded(source: Conv | Gemm, norm: BatchNormalization, constants: dict[str, Array], readers: Counter[str]) -> Layer:
     factor, offset = affine([constants[name] for name in norm.inputs[1:]], norm.epsilon)
     weight = constants[source.inputs[1]].astype(np.float64)
     bias = constants[source.inputs[2]].astype(np.float64) if len(source.inputs) > 2 else np.zeros(1)

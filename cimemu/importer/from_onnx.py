@@ -91,25 +91,17 @@ class _Import:
                 )
             sizes.append(int(dim.dim_value))
         if np.prod(sizes, dtype=np.float64) > MAX_ELEMENTS:
-            raise WorkloadError(
-                f"input '{value.name}' has images of {sizes}, at most {MAX_ELEMENTS} elements"
-            )
+            raise WorkloadError(f"input '{value.name}' has images of {sizes}, at most {MAX_ELEMENTS} elements")
         self.batches.add(max(0, int(first.dim_value)))
         if len(self.batches) > 1:
-            raise WorkloadError(
-                f"input '{value.name}' and another differ on axis 0, the batch: export them alike"
-            )
+            raise WorkloadError(f"input '{value.name}' and another differ on axis 0, the batch: export them alike")
         self.types[value.name] = TensorType(tuple(sizes), dtype)
 
     def _read_node(self, index: int, proto: onnx.NodeProto) -> None:
-        node = Node(
-            proto, self._unique(proto, index), self.constants, self.types, self.opset, max(self.batches)
-        )
+        node = Node(proto, self._unique(proto, index), self.constants, self.types, self.opset, max(self.batches))
         for name in node.inputs:
             if name not in self.types and name not in self.constants:
-                raise node.error(
-                    f"input '{name}' is not made by any node before it, export the network again"
-                )
+                raise node.error(f"input '{name}' is not made by any node before it, export the network again")
         fixed = bool(node.inputs) and all(name in self.constants for name in node.inputs)
         if node.key == "Constant":
             self._read_constant(node, proto)
@@ -195,9 +187,7 @@ class _Import:
             if faulty.any():
                 where = np.argwhere(np.atleast_1d(faulty))[0].tolist()
                 value = np.atleast_1d(array)[tuple(where)]
-                raise layer.error(
-                    f"constant '{name}' holds {value} at {where}, must be finite: train it again"
-                )
+                raise layer.error(f"constant '{name}' holds {value} at {where}, must be finite: train it again")
 
     def _finish(self, name: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Network:
         constants = dict(self.constants.values)

@@ -143,9 +143,7 @@ class Constants:
             if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
                 sizes = [dim.dim_value for dim in dims]
                 if np.prod(sizes, dtype=np.float64) > MAX_FOLDED:
-                    raise WorkloadError(
-                        f"a constant of shape {sizes}, at most {MAX_FOLDED} elements are folded"
-                    )
+                    raise WorkloadError(f"a constant of shape {sizes}, at most {MAX_FOLDED} elements are folded")
                 wanted.discard(value.name)
         if wanted and model.graph.node[0].op_type not in SHRINKING:
             raise WorkloadError("the size of its constant output cannot be told: simplify the network first")

@@ -40,9 +40,7 @@ def squeeze(node: Node) -> Layer:
     image, axes = node.shape(), node.sizes_or_attribute(1, "axes")
     rank = len(image) + 1
     drop = (
-        [a for a in range(1, rank) if image[a - 1] == 1]
-        if axes is None
-        else [node.normal_axis(a, rank) for a in axes]
+        [a for a in range(1, rank) if image[a - 1] == 1] if axes is None else [node.normal_axis(a, rank) for a in axes]
     )
     if any(a == 0 or image[a - 1] != 1 for a in drop):
         raise node.error(f"axes = {axes} of an image of shape {image}, must have size 1 (not the batch axis)")
@@ -84,9 +82,7 @@ def slice_(node: Node) -> Layer:
         axis = node.normal_axis(given, rank)
         if axis == 0:
             if start != 0 or step != 1 or (end != BATCH and end < 1 << 30):
-                raise node.error(
-                    f"images {start}:{end}:{step} are picked from the batch: images must stay apart"
-                )
+                raise node.error(f"images {start}:{end}:{step} are picked from the batch: images must stay apart")
             continue
         if BATCH in (start, end):
             raise node.error("a slice ends at the number of images: images must stay apart")
@@ -177,14 +173,10 @@ def identity(node: Node) -> Layer:
 def _axis(node: Node, axis: int) -> int:
     rank = max(len(node.shape(i)) for i in range(len(node.inputs)) if node.has(i)) + 1
     if not -rank <= axis < rank or axis % rank == 0:
-        raise node.error(
-            f"axis = {axis}, must be an axis of the image (1..{rank - 1}): images must stay apart"
-        )
+        raise node.error(f"axis = {axis}, must be an axis of the image (1..{rank - 1}): images must stay apart")
     return axis % rank
 
 
 def _mixed(node: Node, target: list[int]) -> Exception:
     shown = ["images" if size == BATCH else size for size in target]
-    return node.error(
-        f"target shape {shown} for images of shape {node.shape()}, the first axis must be the images"
-    )
+    return node.error(f"target shape {shown} for images of shape {node.shape()}, the first axis must be the images")

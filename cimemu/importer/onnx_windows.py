@@ -55,9 +55,7 @@ def _window(node: Node) -> tuple[Pair, Pair, Pads, Pair, bool]:
 def _image_rank(node: Node) -> int:
     rank = len(node.shape()) - 1
     if rank not in (1, 2):
-        raise node.error(
-            f"an image of shape {node.shape()}, must be [channels, width] or [channels, height, width]"
-        )
+        raise node.error(f"an image of shape {node.shape()}, must be [channels, width] or [channels, height, width]")
     return rank
 
 

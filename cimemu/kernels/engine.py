@@ -148,7 +148,7 @@ def charge(gap, free, layer_ready, began, why, earlier_why, stalls):
 def serve(duration, dynamic, table, graph, slots, start, heap, state, stack, books):
     """Serve tasks until an image is done (its number) or none is left (-1)."""
     unit, layer, first_edge, successor, lag, edge_cause = graph
-    pending, ready_at, cause, began, earlier, left, last_end, layer_ready = slots
+    _pending, _ready_at, cause, began, earlier, left, last_end, layer_ready = slots
     free, busy, stalls, operations, layer_stalls = books
     window = left.shape[0]
     entry = stack[stack.shape[0] - 1]
@@ -162,7 +162,12 @@ def serve(duration, dynamic, table, graph, slots, start, heap, state, stack, boo
         if begin > free[u]:
             for books_of in (stalls[u], layer_stalls[layer[task]]):
                 charge(
-                    begin - free[u], free[u], layer_ready[slot, layer[task]], began[slot, task], why, earlier[slot, task],
+                    begin - free[u],
+                    free[u],
+                    layer_ready[slot, layer[task]],
+                    began[slot, task],
+                    why,
+                    earlier[slot, task],
                     books_of,
                 )
         end = begin + cycles
@@ -175,7 +180,17 @@ def serve(duration, dynamic, table, graph, slots, start, heap, state, stack, boo
         for e in range(first_edge[task], first_edge[task + 1]):
             if image + lag[e] < state[1]:
                 arrive(
-                    image + lag[e], successor[e], end, edge_cause[e], begin, why, graph, slots, heap, state, stack
+                    image + lag[e],
+                    successor[e],
+                    end,
+                    edge_cause[e],
+                    begin,
+                    why,
+                    graph,
+                    slots,
+                    heap,
+                    state,
+                    stack,
                 )
         if left[slot] == 0:
             return image

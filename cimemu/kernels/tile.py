@@ -29,7 +29,11 @@ def _address(context, builder, array_type, array, indices):
     """Pointer to an element of a C-contiguous array."""
     made = context.make_array(array_type)(context, builder, array)
     return cgutils.get_item_pointer(
-        context, builder, array_type, made, [context.cast(builder, i, types.intp, types.intp) for i in indices]
+        context,
+        builder,
+        array_type,
+        made,
+        [context.cast(builder, i, types.intp, types.intp) for i in indices],
     )
 
 
@@ -58,11 +62,7 @@ def make_tile(words, with_offset):
                 return loaded, wide
 
             columns = [
-                load(
-                    _address(
-                        context, builder, sig.args[1], cells_, [g_, ir.Constant(types_intp, w), column_]
-                    )
-                )[0]
+                load(_address(context, builder, sig.args[1], cells_, [g_, ir.Constant(types_intp, w), column_]))[0]
                 for w in range(words)
             ]
             total, sums_pointer = load(_address(context, builder, sig.args[2], sums_, [p_, row_, column_]))

@@ -40,17 +40,13 @@ class Conv(Layer):
         # A constant is the usual weight; a runtime weight would have a batch axis and cannot be one.
         weight = types[1].shape
         if len(x.shape) not in (2, 3) or len(weight) != len(x.shape) + 1:
-            raise self.error(
-                f"per-image input {x.shape} with weight {tuple(weight)}: must be a 1-D or 2-D convolution"
-            )
+            raise self.error(f"per-image input {x.shape} with weight {tuple(weight)}: must be a 1-D or 2-D convolution")
         if isinstance(types[1], TensorType):
             raise self.error("the weight is computed at run time, must be a constant")
         channels, *image = x.shape
         height, width = image if len(image) == 2 else (1, image[0])
         if channels != weight[1] * self.groups or weight[0] % self.groups:
-            raise self.error(
-                f"{channels} input channels, weight {tuple(weight)} and group = {self.groups} do not fit"
-            )
+            raise self.error(f"{channels} input channels, weight {tuple(weight)} and group = {self.groups} do not fit")
         if tuple(weight[2:]) != self.kernel_shape[4 - len(weight) :]:
             raise self.error(f"kernel_shape = {self.kernel_shape}, the weight has {tuple(weight[2:])}")
         if len(types) > 2 and tuple(types[2].shape) != (weight[0],):
@@ -98,9 +94,7 @@ class Conv(Layer):
         """What kernel element (i, j) sees from output row `first` on, for `shape` (rows, columns) outputs."""
         (sh, sw), (dh, dw) = self.strides, self.dilations
         top, left = first * sh + i * dh, j * dw
-        return padded[
-            :, :, top : top + (shape[0] - 1) * sh + 1 : sh, left : left + (shape[1] - 1) * sw + 1 : sw
-        ]
+        return padded[:, :, top : top + (shape[0] - 1) * sh + 1 : sh, left : left + (shape[1] - 1) * sw + 1 : sw]
 
     def _product(self, padded: Array, weight: Array, first: int, out: Array) -> None:
         images, outputs, *shape = out.shape

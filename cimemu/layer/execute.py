@@ -36,9 +36,7 @@ class Graph(Protocol):
         """Of all runtime tensors."""
 
 
-def infer_layer(
-    layer: Layer, constants: Mapping[str, Array], types: Mapping[str, TensorType]
-) -> dict[str, TensorType]:
+def infer_layer(layer: Layer, constants: Mapping[str, Array], types: Mapping[str, TensorType]) -> dict[str, TensorType]:
     """Types of a layer's outputs, from constants and types by name; WorkloadError if they do not fit."""
     operands = [constants[name] if name in constants else types[name] for name in layer.inputs]
     inferred = dict(zip(layer.outputs, layer.infer(operands)))
@@ -95,8 +93,7 @@ def run_float(
         for name, array in _run_batch(network, part, wanted).items():
             pieces[name].append(array)
     return {
-        name: network.constants[name] if name in network.constants else np.concatenate(pieces[name])
-        for name in wanted
+        name: network.constants[name] if name in network.constants else np.concatenate(pieces[name]) for name in wanted
     }
 
 
@@ -113,9 +110,7 @@ def check_inputs(network: Graph, inputs: Array | Mapping[str, Array] | Sequence[
             raise WorkloadError(f"input '{name}' is missing, the network takes {', '.join(network.inputs)}")
         expected, array = network.types[name], feeds[name]
         if array.shape[1:] != expected.shape or array.ndim == 0:
-            raise WorkloadError(
-                f"input '{name}' has shape {array.shape}, must be [images, *{expected.shape}]"
-            )
+            raise WorkloadError(f"input '{name}' has shape {array.shape}, must be [images, *{expected.shape}]")
         if array.dtype != expected.dtype:
             raise WorkloadError(f"input '{name}' is {array.dtype}, must be {expected.dtype}: convert it")
     counts = {name: len(array) for name, array in feeds.items()}

@@ -73,8 +73,6 @@ class QMul(QArithmetic):
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Integers of `dtype`."""
         multiplier = np.float32(np.float32(self.a.scale * self.b.scale) / self.y.scale)
-        product = (arrays[0].astype(np.int32) - self.a.zero_point) * (
-            arrays[1].astype(np.int32) - self.b.zero_point
-        )
+        product = (arrays[0].astype(np.int32) - self.a.zero_point) * (arrays[1].astype(np.int32) - self.b.zero_point)
         rounded = np.rint(product.astype(np.float32) * multiplier) + np.float32(self.y.zero_point)
         return (np.clip(rounded, self.low, self.high).astype(self.dtype),)

@@ -23,8 +23,19 @@ class QTable(Layer):
 
     @classmethod
     def of(
-        cls, layer: Layer, *, inputs: tuple[str, ...], outputs: tuple[str, ...], name: str, x: Scale, y: Scale,
-        source_dtype: str, low: int, high: int, dtype: str, **_: Any
+        cls,
+        layer: Layer,
+        *,
+        inputs: tuple[str, ...],
+        outputs: tuple[str, ...],
+        name: str,
+        x: Scale,
+        y: Scale,
+        source_dtype: str,
+        low: int,
+        high: int,
+        dtype: str,
+        **_: Any,
     ) -> "QTable":
         """The table of float `layer` from quantised `x` to quantised `y`: every input value is tried once."""
         limits = np.iinfo(source_dtype)
@@ -33,7 +44,11 @@ class QTable(Layer):
         value = np.asarray(layer.forward([real])[0], dtype=np.float32)[0]
         quantised = np.clip(np.rint(value / y.scale) + np.float32(y.zero_point), low, high)
         return cls(
-            name=name, inputs=inputs, outputs=outputs, table=quantised.astype(dtype), lowest=int(limits.min),
+            name=name,
+            inputs=inputs,
+            outputs=outputs,
+            table=quantised.astype(dtype),
+            lowest=int(limits.min),
             function=layer.op,
         )
 

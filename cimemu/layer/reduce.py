@@ -22,9 +22,7 @@ class Reduce(Layer):
         x = runtime(self, types[0])
         axes = {inner_axis(self, axis, len(x.shape) + 1) for axis in self.axes}
         kept = [
-            1 if axis in axes else size
-            for axis, size in enumerate(x.shape, 1)
-            if self.keepdims or axis not in axes
+            1 if axis in axes else size for axis, size in enumerate(x.shape, 1) if self.keepdims or axis not in axes
         ]
         return (TensorType(tuple(kept), x.dtype),)
 

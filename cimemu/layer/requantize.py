@@ -1,6 +1,7 @@
 """Output stages: an exact accumulator becomes the layer's output tensor, by a named rounding rule."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 class OutputStage:
     """Base of the stages; `apply` takes int64 (or float64) accumulators `[..., channels_out]`."""
 
-    def apply(self, accumulators: NDArray[np.generic]) -> NDArray[np.generic]:
+    def apply(self, accumulators: NDArray[Any]) -> NDArray[Any]:
         """The output values, same shape."""
         raise TypeError(f"{type(self).__name__} has no rule")
 
@@ -28,7 +29,7 @@ class Fp32HalfEven(OutputStage):
     high: int
     dtype: str
 
-    def apply(self, accumulators: NDArray[np.generic]) -> NDArray[np.generic]:
+    def apply(self, accumulators: NDArray[Any]) -> NDArray[Any]:
         """Requantised integers of `dtype`."""
         scaled = np.rint(accumulators.astype(np.float32) * self.multiplier)
         return np.clip(scaled + np.float32(self.zero_point), self.low, self.high).astype(self.dtype)
@@ -40,7 +41,7 @@ class ToFloat(OutputStage):
 
     scale: NDArray[np.float32]
 
-    def apply(self, accumulators: NDArray[np.generic]) -> NDArray[np.generic]:
+    def apply(self, accumulators: NDArray[Any]) -> NDArray[Any]:
         """float32 values."""
         return accumulators.astype(np.float32) * self.scale
 
@@ -49,6 +50,6 @@ class ToFloat(OutputStage):
 class Accumulator(OutputStage):
     """The accumulator itself (ConvInteger, MatMulInteger): int32."""
 
-    def apply(self, accumulators: NDArray[np.generic]) -> NDArray[np.generic]:
+    def apply(self, accumulators: NDArray[Any]) -> NDArray[Any]:
         """int32 values."""
         return accumulators.astype(np.int32)

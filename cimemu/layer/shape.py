@@ -26,9 +26,7 @@ class Reshape(Layer):
         x = runtime(self, types[0])
         out = TensorType(self.shape, x.dtype)
         if min(self.shape, default=1) < 0 or out.elements != x.elements:
-            raise self.error(
-                f"an image of shape {x.shape} cannot become {self.shape}, images must stay apart"
-            )
+            raise self.error(f"an image of shape {x.shape} cannot become {self.shape}, images must stay apart")
         return (out,)
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
@@ -144,8 +142,7 @@ class Pad(Layer):
         """Exact."""
         x = arrays[0]
         crop = tuple(
-            slice(max(0, -before), size - max(0, -after))
-            for size, (before, after) in zip(x.shape[1:], self.pads)
+            slice(max(0, -before), size - max(0, -after)) for size, (before, after) in zip(x.shape[1:], self.pads)
         )
         grow = [(0, 0), *((max(0, before), max(0, after)) for before, after in self.pads)]
         x = x[(slice(None), *crop)]

@@ -52,9 +52,7 @@ def broadcast(layer: Layer, operands: Sequence[Operand]) -> tuple[int, ...]:
         else:
             whole = (1,) * (rank - operand.ndim) + operand.shape
             if whole[0] != 1:
-                raise layer.error(
-                    f"a constant of shape {operand.shape} mixes the images, its first axis must be 1"
-                )
+                raise layer.error(f"a constant of shape {operand.shape} mixes the images, its first axis must be 1")
             rows.append(whole[1:])
     try:
         return np.broadcast_shapes(*rows)

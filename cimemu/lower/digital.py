@@ -1,6 +1,7 @@
 """Operators of the digital unit between DequantizeLinear and QuantizeLinear become integer layers."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,13 @@ def lower_digital(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> Layer
         return None
     target = Scale(np.float32(scale[0]), int(zero[0]))
     low, high = quantize.limits
-    common = {"name": layer.name, "outputs": (quantize.outputs[0],), "low": low, "high": high, "dtype": quantize.storage}
+    common: dict[str, Any] = {
+        "name": layer.name,
+        "outputs": (quantize.outputs[0],),
+        "low": low,
+        "high": high,
+        "dtype": quantize.storage,
+    }
     if isinstance(layer, Add | Mul) and len(sources) == 2:
         second = sources[1]
         if second is None or not second.per_tensor or first.value is not None or second.value is not None:
@@ -61,5 +68,3 @@ def lower_digital(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> Layer
 def _mixes(layer: Layer) -> bool:
     """Whether an activation looks at more than one element (Softmax)."""
     return layer.op == "Softmax"
-
-

@@ -48,7 +48,9 @@ def lower(network: Network) -> Network:
                 made[id(layer)] = product
                 absorbed.add(id(layer))
             elif any(name in network.constants for name in layer.inputs[1:2]):
-                raise layer.error("its input or weight is not quantised, so it cannot run on macros: quantise the network")
+                raise layer.error(
+                    "its input or weight is not quantised, so it cannot run on macros: quantise the network"
+                )
     layers: list[Layer] = []
     for layer in network.layers:
         if id(layer) in made:
@@ -71,9 +73,7 @@ def lower(network: Network) -> Network:
     )
 
 
-def _behind(
-    graph: Graph, quantize: QuantizeLinear
-) -> tuple[Layer, list[Layer], tuple[float, float] | None] | None:
+def _behind(graph: Graph, quantize: QuantizeLinear) -> tuple[Layer, list[Layer], tuple[float, float] | None] | None:
     """(core operator, activations between, their bounds) in front of a QuantizeLinear, where nobody else reads them."""
     name = quantize.inputs[0]
     between: list[Layer] = []
@@ -84,8 +84,14 @@ def _behind(
             return None
         front = graph.maker.get(maker.inputs[0]) if maker.inputs else None
         if isinstance(maker, Relu | Clip) and isinstance(front, PRODUCTS):
-            low, high = (0.0, np.inf) if isinstance(maker, Relu) else (
-                -np.inf if maker.low is None else maker.low, np.inf if maker.high is None else maker.high)
+            low, high = (
+                (0.0, np.inf)
+                if isinstance(maker, Relu)
+                else (
+                    -np.inf if maker.low is None else maker.low,
+                    np.inf if maker.high is None else maker.high,
+                )
+            )
             bounds = (low, high) if bounds is None else (max(low, bounds[0]), min(high, bounds[1]))
             between.append(maker)
             name = maker.inputs[0]

@@ -122,9 +122,7 @@ def _shaped(graph: Graph, layer: Layer, w: Quantized) -> tuple[np.ndarray, Geome
     return np.ascontiguousarray(matrix)[:, :, None, None], geometry, "rows", 0 if transposed else 1
 
 
-def _bias(
-    graph: Graph, layer: Layer, x: Quantized, weight_scale: np.ndarray, outputs: int
-) -> np.ndarray | None:
+def _bias(graph: Graph, layer: Layer, x: Quantized, weight_scale: np.ndarray, outputs: int) -> np.ndarray | None:
     """int64 [outputs]; an int32 bias behind a DequantizeLinear as it is, a float one rounded to the product's scale."""
     if len(layer.inputs) < 3 or not layer.inputs[2]:
         return np.zeros(outputs, np.int64)
@@ -138,9 +136,7 @@ def _bias(
     return np.rint(real / (float(x.scale[0]) * weight_scale.astype(np.float64))).astype(np.int64)
 
 
-def _bounds(
-    quantize: QuantizeLinear, scale: float, zero: int, low_high: tuple[float, float] | None
-) -> tuple[int, int]:
+def _bounds(quantize: QuantizeLinear, scale: float, zero: int, low_high: tuple[float, float] | None) -> tuple[int, int]:
     """Integer bounds of the output: the type's, and those of a Relu or Clip in between."""
     low, high = quantize.limits
     if low_high is not None:

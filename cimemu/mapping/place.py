@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from cimemu.errors import MappingError, WorkloadError
 from cimemu.layer.base import TensorType
 from cimemu.layer.macro_layer import Geometry, MacroLayer
 from cimemu.mapping.cycles import op_cycles
-from cimemu.mapping.layout import make_layout, make_units
+from cimemu.mapping.layout import Layout, make_layout, make_units
 from cimemu.mapping.plan import Block, LayerPlan, Placed, Plan
 from cimemu.workload.network import Network
 
@@ -36,7 +37,13 @@ def make_plan(network: Network, arch: Arch) -> Plan:
     phase_of = {index: number for number, members in enumerate(phases) for index in members}
     current = 0
     for index, layer in enumerate(final):  # a digital layer runs in the phase of what comes before it
-        current = max([phase_of.get(index, 0), *(final[i].phase for i in layer.inputs if i >= 0), 0 if layer.on_macros else current])
+        current = max(
+            [
+                phase_of.get(index, 0),
+                *(final[i].phase for i in layer.inputs if i >= 0),
+                0 if layer.on_macros else current,
+            ]
+        )
         final[index] = replace(layer, phase=current)
     used = len({(p.phase, p.macro) for p in placed})
     cells = np.zeros((len(phases), arch.macros), dtype=np.int64)
@@ -90,9 +97,10 @@ def _layer_plans(network: Network, macro: Macro) -> list[LayerPlan]:
     return plans
 
 
-def _macro_layer(geometry: Geometry, layout_name: str, macro: Macro, common: dict[str, object]) -> LayerPlan:
+def _macro_layer(geometry: Geometry, layout_name: str, macro: Macro, common: dict[str, Any]) -> LayerPlan:
     units = make_units(geometry.groups, geometry.rows_per_group, geometry.outputs_per_group, macro)
-    layouts, blocks = [], []
+    layouts: list[Layout] = []
+    blocks: list[Block] = []
     for number, unit in enumerate(units):
         layout = make_layout(
             unit.row_stop - unit.row_start, unit.out_stop - unit.out_start, macro, geometry.kernel_area
@@ -116,7 +124,12 @@ def _macro_layer(geometry: Geometry, layout_name: str, macro: Macro, common: dic
                     )
                 )
     return LayerPlan(  # type: ignore[arg-type]
-        geometry=geometry, units=units, layouts=tuple(layouts), blocks=tuple(blocks), layout=layout_name, **common
+        geometry=geometry,
+        units=units,
+        layouts=tuple(layouts),
+        blocks=tuple(blocks),
+        layout=layout_name,
+        **common,
     )
 
 

@@ -19,7 +19,12 @@ TRIED = 48  # clipping points tried between the whole range and an eighth of it
 
 
 def calibrate_converters(
-    network: Network, arch: Arch | Macro, calibration: Array, *, granularity: str = "layer", vectors: int = 2048
+    network: Network,
+    arch: Arch | Macro,
+    calibration: Array,
+    *,
+    granularity: str = "layer",
+    vectors: int = 2048,
 ) -> Network:
     """`network` with a linear converter per macro layer, of the arch's bits, fitted to calibration images.
 
@@ -40,7 +45,12 @@ def calibrate_converters(
     converters = {}
     for histogram in psum_histograms(network, macro, np.asarray(calibration), vectors=vectors):
         lsb, zero = fit_linear(
-            histogram.counts, histogram.low, histogram.significance, histogram.columns_of_array, macro.adc.bits, granularity
+            histogram.counts,
+            histogram.low,
+            histogram.significance,
+            histogram.columns_of_array,
+            macro.adc.bits,
+            granularity,
         )
         converters[histogram.layer] = macro.adc.model_copy(update={"lsb": lsb, "zero": zero})
     return replace(network, converters=converters)

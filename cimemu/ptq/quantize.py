@@ -23,7 +23,18 @@ from cimemu.ptq.weights import quantized_weight
 from cimemu.workload.network import Network
 
 PRODUCTS = (Conv, Gemm, MatMul)
-MOVES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Pad", "MaxPool", "Split", "Expand")
+MOVES = (
+    "Reshape",
+    "Flatten",
+    "Squeeze",
+    "Unsqueeze",
+    "Transpose",
+    "Slice",
+    "Pad",
+    "MaxPool",
+    "Split",
+    "Expand",
+)
 
 
 def quantize(
@@ -65,7 +76,9 @@ def _run_calibration(network: Network, calibration: Any, names: list[str]) -> It
     if isinstance(calibration, np.ndarray | Mapping):
         calibration = [calibration]
     if not isinstance(calibration, Iterable):
-        raise WorkloadError(f"calibration: {type(calibration).__name__} given, give an array of images or batches of them")
+        raise WorkloadError(
+            f"calibration: {type(calibration).__name__} given, give an array of images or batches of them"
+        )
     step = images_at_once(network)
     for batch in calibration:
         arrays = dict(batch) if isinstance(batch, Mapping) else {network.inputs[0]: np.asarray(batch)}
@@ -83,7 +96,12 @@ class _QdqBuilder:
     """Rewrites a float network with QuantizeLinear / DequantizeLinear around every operator."""
 
     def __init__(
-        self, network: Network, macro: Macro, observers: Mapping[str, Observer], granularity: str, method: str,
+        self,
+        network: Network,
+        macro: Macro,
+        observers: Mapping[str, Observer],
+        granularity: str,
+        method: str,
         percentile: float,
     ) -> None:
         self.network, self.macro, self.observers = network, macro, observers
@@ -114,7 +132,8 @@ class _QdqBuilder:
         inputs = {name: network.types[name] for name in network.inputs}
         used = {name for layer in layers for name in layer.inputs}
         constants = {
-            name: value for name, value in self.constants.items()
+            name: value
+            for name, value in self.constants.items()
             if name in used or any(name in layer.outputs for layer in layers)
         }
         return Network(
@@ -211,7 +230,9 @@ class _QdqBuilder:
         if isinstance(layer, Relu):
             return real_low >= 0
         assert isinstance(layer, Clip)
-        return (layer.low is None or real_low >= layer.low) and (layer.high is None or real_high <= layer.high * (1 + 1e-6))
+        return (layer.low is None or real_low >= layer.low) and (
+            layer.high is None or real_high <= layer.high * (1 + 1e-6)
+        )
 
     def _limits(self) -> tuple[int, int]:
         bits = min(self.macro.input.bits, 8)
@@ -231,7 +252,10 @@ class _QdqBuilder:
             self._quantize(name, shared)
 
     def _quantize(
-        self, name: str, shared: tuple[np.float32, int] | None = None, range_of: str | None = None,
+        self,
+        name: str,
+        shared: tuple[np.float32, int] | None = None,
+        range_of: str | None = None,
         bounds: Layer | None = None,
     ) -> None:
         """QuantizeLinear, an integer Clip for fewer than 8 bits, DequantizeLinear behind float tensor `name`."""
@@ -281,6 +305,3 @@ def _renamed(layer: Layer, names: Mapping[str, str]) -> Layer:
         inputs=tuple(names.get(name, name) for name in layer.inputs),
         outputs=tuple(names.get(name, name) for name in layer.outputs),
     )
-
-
-

@@ -51,7 +51,7 @@ class Observer:
 
     def centres(self) -> NDArray[np.float64]:
         """Middle of every bin."""
-        return self.edge_low + (np.arange(BINS) + 0.5) * self.width
+        return np.asarray(self.edge_low + (np.arange(BINS) + 0.5) * self.width, dtype=np.float64)
 
     def range(self, method: str, percentile: float, levels: int, symmetric: bool) -> tuple[float, float]:
         """(low, high), zero included, by `method` for a quantiser of `levels` levels."""

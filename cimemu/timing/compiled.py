@@ -49,7 +49,12 @@ def _each_image(template: Template, images: int, begin: int, table: Table, ledge
     left, last_end = np.zeros(window, dtype=np.int64), np.zeros(window, dtype=np.int64)
     layer_ready = np.zeros((window, len(ledger.layer_stalls)), dtype=np.int64)
     graph = (
-        template.unit, template.layer, template.first_edge, template.successor, template.lag, template.cause,
+        template.unit,
+        template.layer,
+        template.first_edge,
+        template.successor,
+        template.lag,
+        template.cause,
     )
     waits = (template.waits_here, template.waits_before)
     slots = (pending, ready, cause, began, earlier, left, last_end, layer_ready)
@@ -77,7 +82,16 @@ def _each_image(template: Template, images: int, begin: int, table: Table, ledge
             if state[0] > 0:
                 number = int(
                     serve(
-                        template.duration, template.dynamic, durations, graph, slots, start, heap, state, stack, books
+                        template.duration,
+                        template.dynamic,
+                        durations,
+                        graph,
+                        slots,
+                        start,
+                        heap,
+                        state,
+                        stack,
+                        books,
                     )
                 )
             if number < 0:

@@ -12,7 +12,8 @@ from cimemu.timing.storage import tensor_rows
 def digital_row_cycles(feeds: Feeds, operations: int, rows: int) -> int:
     """Cycles of one row's share of `operations`."""
     unit = feeds.arch.chip.digital
-    return unit.startup_cycles + -(-(-(-operations // rows)) // unit.lanes)
+    each = -(-operations // rows)
+    return unit.startup_cycles - (-each // unit.lanes)
 
 
 def digital_layer(feeds: Feeds, layer: LayerPlan, is_output: bool) -> Ids:
@@ -21,7 +22,11 @@ def digital_layer(feeds: Feeds, layer: LayerPlan, is_output: bool) -> Ids:
     heights = {tensor_rows(kind) for kind in layer.output_types}
     rows = heights.pop() if len(heights) == 1 else 1
     work = graph.add(
-        Kind.DIGITAL, graph.unit("digital"), digital_row_cycles(feeds, layer.digital_ops, rows), layer.index, rows
+        Kind.DIGITAL,
+        graph.unit("digital"),
+        digital_row_cycles(feeds, layer.digital_ops, rows),
+        layer.index,
+        rows,
     )
     graph.count(layer.index, Counter.DIGITAL_OPS, layer.digital_ops)
     if not layer.inputs and feeds.barrier is not None:

@@ -28,5 +28,5 @@ def duration_table(plan: Plan, template: Template, nonzero: Nonzero, images: int
     for layer, block, positions, where in macro_op_columns(plan, template):
         steps = block_steps(plan, nonzero, layer, block)
         cycles = skipped_op_cycles(plan.arch.macro, plan.layers[layer].blocks[block].columns_used, steps)
-        table[:, where] = cycles.reshape(images, -1)[:, positions]
+        table[:, where] = np.maximum(cycles, 1).reshape(images, -1)[:, positions]  # an empty operation takes a cycle
     return table

@@ -38,7 +38,7 @@ class Feeds:
             tasks = self._port(layer.index, bits, rows, read=True)
         if self.barrier is not None:
             self.graph.wait(tasks, self.barrier, Cause.DATA)
-        if producer != INPUT and producer not in self.crossing_in or producer in self.written:
+        if (producer != INPUT and producer not in self.crossing_in) or producer in self.written:
             made = self.written[producer]
             if len(made) == total:
                 self.graph.wait(tasks, made[rows], Cause.DATA)

@@ -32,7 +32,12 @@ class _Tile:
 
 
 def macro_layer(
-    feeds: Feeds, routes: Routes, layer: LayerPlan, placed: Sequence[Placed], sharers: dict[int, int], is_output: bool
+    feeds: Feeds,
+    routes: Routes,
+    layer: LayerPlan,
+    placed: Sequence[Placed],
+    sharers: dict[int, int],
+    is_output: bool,
 ) -> Ids:
     """Emit `layer` placed as `placed`; the tasks that write its output rows.
 
@@ -51,7 +56,10 @@ def macro_layer(
     for number in sorted(tiles):
         tile = tiles[number]
         windows, release = _bring_rows(feeds, routes, layer, tile, spans, fetched, sharers[number])
-        loads = [_operate(feeds, routes, layer, tile, replica, windows, arrivals, sharers[number]) for replica in sorted(tile.blocks)]
+        loads = [
+            _operate(feeds, routes, layer, tile, replica, windows, arrivals, sharers[number])
+            for replica in sorted(tile.blocks)
+        ]
         release([pair for replica in loads for pair in replica])
     crossing = sum(b.outputs for t in tiles.values() for b in _summed(t.distinct)) - geometry.channels_out
     operations = layer.digital_ops + max(0, crossing) * geometry.positions
@@ -133,15 +141,19 @@ def _operate(feeds, routes, layer, tile, replica, windows, arrivals, sharers):  
     load_bits = sum(b.rows_used for b in {(b.unit, b.row_block): b for b in blocks}.values()) * arch.macro.input.bits
     name = f"tile{tile.number}"
     loads = graph.add(
-        Kind.LOAD, graph.unit(f"{name}/load"), -(-load_bits // arch.tile.input_buffer.read_bits_per_cycle), layer.index,
-        count, positions,
+        Kind.LOAD,
+        graph.unit(f"{name}/load"),
+        -(-load_bits // arch.tile.input_buffer.read_bits_per_cycle),
+        layer.index,
+        count,
+        positions,
     )
     graph.count(layer.index, Counter.BUFFER_READ_BITS, load_bits * count)
     graph.wait(loads, windows[rows], routes.cause)
     added = sum(block.outputs for block in blocks)
-    adds = graph.add(
-        Kind.PSUM, graph.unit(f"{name}/adder"), -(-added // arch.tile.adder_lanes), layer.index, count, positions
-    )
+    out_bits = _output_bits(layer, blocks, arch.macro)
+    add_cycles = max(-(-added // arch.tile.adder_lanes), -(-out_bits // arch.tile.output_buffer.write_bits_per_cycle))
+    adds = graph.add(Kind.PSUM, graph.unit(f"{name}/adder"), add_cycles, layer.index, count, positions)
     for block, macro in pairs:
         unit = graph.unit(f"{name}/macro{macro % arch.tile.macros}")
         work = graph.add(Kind.MACRO, unit, block.op_cycles, layer.index, count, positions, block.index)
@@ -149,7 +161,6 @@ def _operate(feeds, routes, layer, tile, replica, windows, arrivals, sharers):  
         graph.wait(adds, work, Cause.ADC)
         _two_deep(graph, loads, work, Cause.ADC)  # input registers hold two vectors
         _two_deep(graph, work, adds, Cause.BUFFER)  # output registers hold two results
-    out_bits = _output_bits(layer, blocks, arch.macro)
     half = buffer_rows(layer, "output_buffer", out_bits, arch.tile.output_buffer.size_kib, 2 * sharers, 1)
     in_row = np.arange(count) - np.searchsorted(rows, rows)  # how many positions of this replica before it in its row
     width = int(in_row.max()) + 1
@@ -162,7 +173,12 @@ def _operate(feeds, routes, layer, tile, replica, windows, arrivals, sharers):  
     late = segment >= 2
     graph.wait(adds[late], first_hop[segment[late] - 2], Cause.BUFFER)
     total = len(sizes)
-    graph.wait(adds[~late], first_hop[(segment[~late] - 2) % total if total > 1 else segment[~late]], Cause.BUFFER, lag=1)
+    graph.wait(
+        adds[~late],
+        first_hop[(segment[~late] - 2) % total if total > 1 else segment[~late]],
+        Cause.BUFFER,
+        lag=1,
+    )
     segment_row = rows[np.unique(segment, return_index=True)[1]]
     for row in np.unique(segment_row):
         arrivals[row].append(arrived[segment_row == row])
@@ -172,7 +188,8 @@ def _operate(feeds, routes, layer, tile, replica, windows, arrivals, sharers):  
 def _output_bits(layer: LayerPlan, blocks, macro) -> int:  # type: ignore[no-untyped-def]
     """Bits of one position's sums that leave the tile."""
     return sum(
-        b.outputs * max(accumulator_width(macro, layer.layouts[b.unit], i) for i in range(len(layer.layouts[b.unit].row_blocks)))
+        b.outputs
+        * max(accumulator_width(macro, layer.layouts[b.unit], i) for i in range(len(layer.layouts[b.unit].row_blocks)))
         for b in _summed(blocks)
     )
 

@@ -1,5 +1,6 @@
 """The interconnect: which links a packet crosses between a tile and the hub (global buffer, digital unit)."""
 
+import itertools
 from math import ceil, sqrt
 
 import numpy as np
@@ -14,7 +15,7 @@ class Routes:
 
     def __init__(self, arch: Arch) -> None:
         """The interconnect of `arch`."""
-        self.net = arch.chip.interconnect
+        self.net, self.tile = arch.chip.interconnect, arch.tile
         self.side = ceil(sqrt(arch.chip.tiles))
         self.cause = Cause.BUS if self.net.kind == "bus" else Cause.NOC
 
@@ -27,7 +28,7 @@ class Routes:
             nodes = [(i, y) for i in range(x, -1, -1)] + [(0, j) for j in range(y - 1, -1, -1)]
         else:
             nodes = [(i, 0) for i in range(x + 1)] + [(x, j) for j in range(1, y + 1)]
-        names = [f"link/{a[0]}.{a[1]}>{b[0]}.{b[1]}" for a, b in zip(nodes, nodes[1:])]
+        names = [f"link/{a[0]}.{a[1]}>{b[0]}.{b[1]}" for a, b in itertools.pairwise(nodes)]
         return [*names, "link/0.0>hub"] if inward else ["link/hub>0.0", *names]
 
     def packet_cycles(self, bits: int | Ids) -> Ids:
@@ -35,11 +36,19 @@ class Routes:
         return np.asarray(self.net.hop_cycles + -(-np.asarray(bits) // self.net.bits_per_cycle))
 
     def send(self, graph: GraphBuilder, tile: int, inward: bool, layer: int, bits: Ids) -> tuple[Ids, Ids]:
-        """A packet for every entry of `bits`, stored and forwarded link by link; first and last task of each."""
+        """A packet for every entry of `bits`, stored and forwarded link by link; first and last task of each.
+
+        The link at the tile is held as long as the slower of link and tile buffer takes.
+        """
         path = self.path(tile, inward)
         first = last = np.zeros(0, dtype=np.int64)
+        width = self.tile.output_buffer.read_bits_per_cycle if inward else self.tile.input_buffer.write_bits_per_cycle
+        at_tile = 0 if inward else len(path) - 1
         for hop, name in enumerate(path):
-            tasks = graph.add(Kind.MOVE, graph.unit(name), self.packet_cycles(bits), layer, len(bits))
+            cycles = self.packet_cycles(bits)
+            if hop == at_tile:
+                cycles = np.maximum(cycles, -(-bits // width))
+            tasks = graph.add(Kind.MOVE, graph.unit(name), cycles, layer, len(bits))
             if hop == 0:
                 first = tasks
             else:

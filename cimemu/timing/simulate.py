@@ -77,9 +77,9 @@ class Simulation:
                     record.take(writes, times, PROGRAMMING_IMAGE)
                     programming += times.done - now
                     now = times.done
-            table = None
+            table: NDArray[np.int32] | None = None
             if nonzero is not None and self.plan.arch.macro.timing.skip_zero_slices:
-                table = np.maximum(duration_table(self.plan, template, nonzero, images), 1)
+                table = duration_table(self.plan, template, nonzero, images)
             runs: Iterator[Times]
             if detail == "cycles":
                 unfold = Unfold(self.plan, template, adc_of, nonzero if table is not None else None)

@@ -44,7 +44,8 @@ def place_tensors(plan: Plan, phase: int) -> Storage:
     capacity = int(plan.arch.chip.global_buffer.size_kib * 8192)
     bits = {layer.index: sum(t.bits for t in layer.output_types) for layer in plan.layers}
     bits[INPUT] = max(
-        (t.bits for layer in plan.layers for t, p in zip(layer.input_types, layer.inputs) if p == INPUT), default=0
+        (t.bits for layer in plan.layers for t, p in zip(layer.input_types, layer.inputs) if p == INPUT),
+        default=0,
     )
     peak = 0
     for layer in members:

@@ -10,6 +10,7 @@ from cimemu.events import Cause
 
 Events = dict[str, NDArray[np.int64]]  # unit, op, kind, layer, image, start, end: columns of a piece of the trace
 
+
 @dataclass(frozen=True, eq=False)
 class Times:
     """One image: start and end cycle of every task (-1: a meeting point), its last cycle, and steps of operations."""

@@ -54,7 +54,13 @@ ATTRIBUTES = (
     Item("macros", "int", "", "", "macros used at the same time"),
     Item("utilization", "float", "", "", "cells that hold weights / cells of the macros used"),
     Item("writes_per_cell", "float", "", "", "of the run's reprogramming"),
-    Item("lifetime_runs", "float", "", "", "runs until a cell's endurance is used up; absent without reprogramming"),
+    Item(
+        "lifetime_runs",
+        "float",
+        "",
+        "",
+        "runs until a cell's endurance is used up; absent without reprogramming",
+    ),
     Item("provenance_json", "str", "", "", "where network and inputs came from, hashes, overrides"),
 )
 
@@ -72,21 +78,45 @@ _LAYER = (
     Item("layers/macros", "int32", "layer", "", "macros it lies on"),
     Item("layers/utilization", "float64", "layer", "", "its cells / cells of those macros; nan off macros"),
     Item("layers/energy_pj", "float64", "layer", "pJ", "energy, all images"),
-    Item("layers/path", "str", "layer", "", "how its values were computed: exact, packed, fixed, naive; empty off macros"),
+    Item(
+        "layers/path",
+        "str",
+        "layer",
+        "",
+        "how its values were computed: exact, packed, fixed, naive; empty off macros",
+    ),
     *(
-        Item(f"layers/{name}", "int64", "layer", "cycles", f"units waited {_WHY[cause]} before a task of the layer")
+        Item(
+            f"layers/{name}",
+            "int64",
+            "layer",
+            "cycles",
+            f"units waited {_WHY[cause]} before a task of the layer",
+        )
         for name, cause in zip(STALLS, Cause)
     ),
 )
 _UNIT = (
-    Item("units/name", "str", "unit", "", "offchip, global_buffer/port#, digital, bus or link/x.y>x.y, tile#/..."),
+    Item(
+        "units/name",
+        "str",
+        "unit",
+        "",
+        "offchip, global_buffer/port#, digital, bus or link/x.y>x.y, tile#/...",
+    ),
     Item("units/operations", "int64", "unit", "", "tasks served"),
     Item("units/busy_cycles", "int64", "unit", "cycles", "at work; busy + stalls = cycles of the run"),
     *(Item(f"units/{name}", "int64", "unit", "cycles", f"waited {_WHY[cause]}") for name, cause in zip(STALLS, Cause)),
 )
 _EVENT = (
     Item("events/unit", "int32", "event", "", "index into /units"),
-    Item("events/op", "int64", "event", "", "task number, the same for every image; joins steps to their operation"),
+    Item(
+        "events/op",
+        "int64",
+        "event",
+        "",
+        "task number, the same for every image; joins steps to their operation",
+    ),
     Item("events/kind", "int8", "event", "", "index into the attribute `kinds` of /events"),
     Item("events/layer", "int32", "event", "", "index into /layers"),
     Item("events/image", "int32", "event", "", "image number; -1: programming"),
@@ -97,7 +127,13 @@ _ENERGY = (
     Item("energy/row", "str", "row", "", "layer names, then (leakage)"),
     Item("energy/component", "str", "component", "", "names of components"),
     Item("energy/pj", "float64", "row, component", "pJ", "energy, all images"),
-    Item("energy/image_pj", "float64", "image, row", "pJ", "energy of every image; leakage and programming in equal shares"),
+    Item(
+        "energy/image_pj",
+        "float64",
+        "image, row",
+        "pJ",
+        "energy of every image; leakage and programming in equal shares",
+    ),
     Item("energy/price_pj", "float64", "component", "pJ", "energy of one event"),
     Item("energy/area_um2", "float64", "component", "um2", "area on the chip"),
     Item("energy/leakage_uw", "float64", "component", "uW", "leakage on the chip"),

@@ -44,7 +44,9 @@ class TraceWriter:
         try:
             self.file = h5py.File(self.partial, "w")
         except OSError as error:
-            raise TraceError(f"{self.path}: cannot be written ({_reason(error)}), name a file in a writable folder") from error
+            raise TraceError(
+                f"{self.path}: cannot be written ({_reason(error)}), name a file in a writable folder"
+            ) from error
         return self
 
     def __exit__(
@@ -87,7 +89,7 @@ class TraceWriter:
             return
         for item in _EVENT:
             name = item.path.split("/")[1]
-            values = np.concatenate([e[name] for e in self.pending] or [np.zeros(0)]).astype(item.dtype)
+            values = np.concatenate([e[name] for e in self.pending] or [np.zeros(0, dtype=np.int64)]).astype(item.dtype)
             if item.path not in self.file:
                 self.file.create_dataset(
                     item.path, shape=(0,), maxshape=(None,), dtype=item.dtype, chunks=(CHUNK,), **_FILTERS
@@ -155,7 +157,8 @@ class TraceWriter:
         whole = timeline.busy + timeline.stalls.sum(axis=1)
         laws = {
             "every unit: busy + stalls = cycles": bool((whole == timeline.cycles).all()),
-            "energy: images and components give the same total": int(tally.image_aj.astype(object).sum()) == tally.total_aj,
+            "energy: images and components give the same total": int(tally.image_aj.astype(object).sum())
+            == tally.total_aj,
         }
         self._put("check/name", list(laws))
         self._put("check/holds", np.array(list(laws.values())))
@@ -172,7 +175,12 @@ class TraceWriter:
             self.file.create_dataset(path, data=array)
 
     def _layers(
-        self, plan: Plan, timeline: Timeline, tally: Tally, activity: NDArray[np.int64], paths: Mapping[str, frozenset[str]]
+        self,
+        plan: Plan,
+        timeline: Timeline,
+        tally: Tally,
+        activity: NDArray[np.int64],
+        paths: Mapping[str, frozenset[str]],
     ) -> None:
         layers, images = plan.layers, len(activity)
         totals = activity.sum(axis=0)

@@ -4,7 +4,7 @@ import io
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,13 @@ CIFAR_RECORD = 3073  # a label and 3 x 32 x 32 bytes
 
 
 def read_images(
-    path: Path, form: str, images_key: str, labels_key: str | None, first: int, limit: int | None, asked: int | None
+    path: Path,
+    form: str,
+    images_key: str,
+    labels_key: str | None,
+    first: int,
+    limit: int | None,
+    asked: int | None,
 ) -> tuple[NDArray[Any], Labels]:
     """Images `first` .. of a file, at most `limit`, of those `asked` for, and their labels.
 
@@ -34,7 +40,15 @@ def read_images(
     stop = None if wanted is None else first + wanted
     try:
         images, labels, total = readers[form](path, images_key, labels_key, first, stop)
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError, RuntimeError, IndexError) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        zipfile.BadZipFile,
+        pickle.UnpicklingError,
+        RuntimeError,
+        IndexError,
+    ) as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise WorkloadError(f"{path}: cannot be read as {form}: {reason}") from None
     if total <= first:
@@ -64,9 +78,18 @@ def read_array(path: Path) -> NDArray[Any]:
 
 
 def _by_suffix(path: Path) -> str:
-    known = {".npz": "npz", ".h5": "hdf5", ".hdf5": "hdf5", ".bin": "cifar10_binary", "": "cifar10_python", ".pkl": "cifar10_python"}
+    known = {
+        ".npz": "npz",
+        ".h5": "hdf5",
+        ".hdf5": "hdf5",
+        ".bin": "cifar10_binary",
+        "": "cifar10_python",
+        ".pkl": "cifar10_python",
+    }
     if path.suffix.lower() not in known:
-        raise WorkloadError(f"{path}: suffix '{path.suffix}' tells no format, set format: npz, hdf5, cifar10_python or cifar10_binary")
+        raise WorkloadError(
+            f"{path}: suffix '{path.suffix}' tells no format, set format: npz, hdf5, cifar10_python or cifar10_binary"
+        )
     return known[path.suffix.lower()]
 
 
@@ -98,7 +121,7 @@ def _hdf5(path: Path, images: str, labels: str | None, first: int, stop: int | N
 class _PlainUnpickler(pickle.Unpickler):
     """Unpickles NumPy arrays and plain containers only; anything else is refused before it is made."""
 
-    ALLOWED = {
+    ALLOWED: ClassVar = {
         ("numpy", "ndarray"),
         ("numpy", "dtype"),
         ("numpy.core.multiarray", "_reconstruct"),
@@ -144,7 +167,9 @@ def _checked(
     """Finite numbers with a batch axis, and integer labels >= 0."""
     images = np.asarray(images)
     if images.dtype.kind not in "iuf" or images.ndim < 2:
-        raise WorkloadError(f"{path}: {images_key} is {images.dtype} of shape {images.shape}, must be numbers [images, ...]")
+        raise WorkloadError(
+            f"{path}: {images_key} is {images.dtype} of shape {images.shape}, must be numbers [images, ...]"
+        )
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         where = [int(i) for i in np.argwhere(~np.isfinite(images))[0]]
         raise WorkloadError(f"{path}: {images_key}{where} = {images[tuple(where)]}, must be finite")
@@ -152,8 +177,10 @@ def _checked(
         return images, None
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
-        raise WorkloadError(f"{path}: {labels_key} is {labels.dtype} of shape {labels.shape}, must be integers [images]")
+        raise WorkloadError(
+            f"{path}: {labels_key} is {labels.dtype} of shape {labels.shape}, must be integers [images]"
+        )
     if len(labels) and int(labels.min()) < 0:
-        where = int(np.argmax(labels < 0))
-        raise WorkloadError(f"{path}: {labels_key}[{where}] = {labels[where]}, must be >= 0")
+        first = int(np.argmax(labels < 0))
+        raise WorkloadError(f"{path}: {labels_key}[{first}] = {labels[first]}, must be >= 0")
     return images, labels.astype(np.int64)

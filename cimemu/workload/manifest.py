@@ -2,14 +2,13 @@
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from cimemu.config_file import read_mapping, validated
 from cimemu.errors import WorkloadError
@@ -95,12 +94,20 @@ class Workload:
     def calibration(self) -> NDArray[Any]:
         """The calibration images as the network takes them. WorkloadError where the workload has none."""
         if self.manifest.calibration is None:
-            raise WorkloadError(f"{self.path}: has no calibration images, add the key `calibration` to quantise a float network")
+            raise WorkloadError(
+                f"{self.path}: has no calibration images, add the key `calibration` to quantise a float network"
+            )
         return self._read(self.manifest.calibration, None)[0]
 
     def _read(self, source: DataSource, limit: int | None) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
         images, labels = read_images(
-            self._resolve(source.file), source.format, source.images, source.labels, source.first, source.limit, limit
+            self._resolve(source.file),
+            source.format,
+            source.images,
+            source.labels,
+            source.first,
+            source.limit,
+            limit,
         )
         return prepared(images, self.manifest.preprocess, str(self.path)), labels
 
@@ -134,7 +141,9 @@ def prepared(images: NDArray[Any], rule: Preprocess, where: str) -> NDArray[Any]
         if not numbers:
             continue
         if values.ndim < 2 or len(numbers) != values.shape[axis]:
-            raise WorkloadError(f"{where}: preprocess.{name} has {len(numbers)} values, images have {values.shape[axis]} channels")
+            raise WorkloadError(
+                f"{where}: preprocess.{name} has {len(numbers)} values, images have {values.shape[axis]} channels"
+            )
         shape = [1] * values.ndim
         shape[axis] = len(numbers)
         factors = np.array(numbers, dtype=np.float32).reshape(shape)
@@ -179,19 +188,6 @@ def _find(source: str | Path) -> Path:
     if len(path.parts) == 1 and preset.is_file():
         return preset
     names = sorted(p.parent.name for p in preset_folder().glob("*/workload.yaml"))
-    raise WorkloadError(f"workload {str(source)!r}: no such preset, folder or workload.yaml; presets: {', '.join(names)}")
-
-
-def schema_rows(model: type[BaseModel] = Manifest, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """(key, type, default, what) of every key, sub-trees in place."""
-    for name, field in model.model_fields.items():
-        kind: Any = field.annotation
-        options = [k for k in getattr(kind, "__args__", ()) if isinstance(k, type) and issubclass(k, BaseModel)]
-        inner = options[0] if options else kind
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield f"{prefix}{name}", "mapping", "" if field.is_required() else "see below", field.description or ""
-            yield from schema_rows(inner, f"{prefix}{name}.")
-            continue
-        shown = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
-        default = "" if field.is_required() else repr(field.default)
-        yield f"{prefix}{name}", shown, default, field.description or ""
+    raise WorkloadError(
+        f"workload {str(source)!r}: no such preset, folder or workload.yaml; presets: {', '.join(names)}"
+    )

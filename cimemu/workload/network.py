@@ -35,6 +35,4 @@ class Network:
     @property
     def is_quantized(self) -> bool:
         """Whether the graph holds quantised tensors (QDQ, or lowered already)."""
-        return self.is_integer or any(
-            layer.op in ("QuantizeLinear", "DequantizeLinear") for layer in self.layers
-        )
+        return self.is_integer or any(layer.op in ("QuantizeLinear", "DequantizeLinear") for layer in self.layers)

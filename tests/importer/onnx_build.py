@@ -24,9 +24,7 @@ def model(nodes, inputs, outputs, constants: Mapping[str, np.ndarray] | None = N
     for name, given in inputs.items():
         dtype, shape = given if given and isinstance(given[0], str) else ("float32", given)
         values.append(
-            helper.make_tensor_value_info(
-                name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), [batch, *shape]
-            )
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), [batch, *shape])
         )
     graph = helper.make_graph(
         list(nodes),

@@ -66,18 +66,14 @@ def test_a_weight_that_two_convolutions_share_is_folded_apart(tmp_path):
         node("Conv", "x w", "z"),
         node("Add", "u z", "y"),
     ]
-    network = compare(
-        save(tmp_path, model(nodes, {"x": (3, 6, 6)}, ["y"], {"w": f32(5, 3, 1, 1), **norm(5)}))
-    )
+    network = compare(save(tmp_path, model(nodes, {"x": (3, 6, 6)}, ["y"], {"w": f32(5, 3, 1, 1), **norm(5)})))
     assert [layer.op for layer in network.layers] == ["Conv", "Conv", "Add"]
 
 
 def test_batch_norm_stays_where_the_convolution_has_another_reader(tmp_path):
     needs_onnxruntime()
     nodes = [node("Conv", "x w", "t"), node("BatchNormalization", "t s b m v", "u"), node("Add", "u t", "y")]
-    network = compare(
-        save(tmp_path, model(nodes, {"x": (3, 6, 6)}, ["y"], {"w": f32(5, 3, 1, 1), **norm(5)}))
-    )
+    network = compare(save(tmp_path, model(nodes, {"x": (3, 6, 6)}, ["y"], {"w": f32(5, 3, 1, 1), **norm(5)})))
     assert [layer.op for layer in network.layers] == ["Conv", "BatchNormalization", "Add"]
 
 
@@ -106,9 +102,7 @@ def test_half_precision_weights_behind_a_cast_become_float32_constants(tmp_path)
 
 def test_layers_that_no_output_needs_are_left_out(tmp_path):
     nodes = [node("Relu", "x", "y"), node("Exp", "x", "unused")]
-    assert [layer.op for layer in load_onnx(save(tmp_path, model(nodes, {"x": (3,)}, ["y"]))).layers] == [
-        "Relu"
-    ]
+    assert [layer.op for layer in load_onnx(save(tmp_path, model(nodes, {"x": (3,)}, ["y"]))).layers] == ["Relu"]
 
 
 def test_names_are_unique_even_where_the_file_has_none(tmp_path):
@@ -315,9 +309,7 @@ def test_a_loop_over_constants_is_not_run(tmp_path):
         [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("again", "next")],
     )
     loop = helper.make_node("Loop", ["many", "yes", "yes"], ["end"], name="spin", body=body)
-    made = model(
-        [node("Relu", "x", "y")], {"x": (3,)}, ["y"], {"many": np.array(2**62), "yes": np.array(True)}
-    )
+    made = model([node("Relu", "x", "y")], {"x": (3,)}, ["y"], {"many": np.array(2**62), "yes": np.array(True)})
     made.graph.node.insert(0, loop)
     assert "'spin' (Loop): operator Loop is not supported" in one_line(save(tmp_path, made))
 
@@ -328,9 +320,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, faulty, op):
     weight = f32(5, 3, 1, 1) if op == "Conv" else f32(3, 5)
     weight.reshape(-1)[4] = faulty
     shape = (3, 4, 4) if op == "Conv" else (3,)
-    text = one_line(
-        save(tmp_path, model([node(op, "x w", "y", name="n")], {"x": shape}, ["y"], {"w": weight}))
-    )
+    text = one_line(save(tmp_path, model([node(op, "x w", "y", name="n")], {"x": shape}, ["y"], {"w": weight})))
     assert f"node 'n' ({op}): constant 'w' holds {faulty} at [" in text
 
 
@@ -404,16 +394,12 @@ def test_sizes_meant_to_exhaust_memory_are_refused(tmp_path):
     made.graph.initializer[0].dims[:] = [1 << 40, 1 << 40]
     assert "at most" in one_line(save(tmp_path, made))
     fill = [node("ConstantOfShape", "s", "c"), node("Add", "x c", "y")]
-    assert "constant" in one_line(
-        save(tmp_path, model(fill, {"x": (4,)}, ["y"], {"s": i64(1 << 20, 1 << 20)}))
-    )
+    assert "constant" in one_line(save(tmp_path, model(fill, {"x": (4,)}, ["y"], {"s": i64(1 << 20, 1 << 20)})))
     outer = [node("MatMul", "u v", "c"), node("Add", "x c", "y")]
     vectors = {"u": np.zeros((1 << 16, 1), np.float32), "v": np.zeros((1, 1 << 16), np.float32)}
     assert "folded" in one_line(save(tmp_path, model(outer, {"x": (4,)}, ["y"], vectors)))
     pad = [node("Pad", "x p", "y")]
-    assert "must be <=" in one_line(
-        save(tmp_path, model(pad, {"x": (4,)}, ["y"], {"p": i64(0, 0, 0, 1 << 40)}))
-    )
+    assert "must be <=" in one_line(save(tmp_path, model(pad, {"x": (4,)}, ["y"], {"p": i64(0, 0, 0, 1 << 40)})))
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,7 @@ def sample(network, images):
         if network.types[name].dtype == "int64":
             feeds[name] = rng.integers(0, 1000, shape)
         elif "mask" in name:
-            feeds[name] = (np.arange(shape[1]) < rng.integers(3, shape[1] + 1, (images, 1))).astype(
-                np.float32
-            )
+            feeds[name] = (np.arange(shape[1]) < rng.integers(3, shape[1] + 1, (images, 1))).astype(np.float32)
         else:
             feeds[name] = rng.standard_normal(shape).astype(np.float32)
     return feeds
@@ -99,9 +97,7 @@ def test_a_network_with_batch_norm_becomes_the_layers_of_the_folded_one(depth):
         assert [plain.types[n] for n in a.outputs] == [with_norm.types[n] for n in b.outputs]
         if a.op in ("Conv", "Gemm"):
             for one, two in zip(a.inputs[1:], b.inputs[1:]):
-                np.testing.assert_allclose(
-                    plain.constants[one], with_norm.constants[two], atol=1e-5, rtol=1e-5
-                )
+                np.testing.assert_allclose(plain.constants[one], with_norm.constants[two], atol=1e-5, rtol=1e-5)
     x = sample(plain, 4)
     logits = [run_float(network, x)[network.outputs[0]] for network in (plain, with_norm)]
     assert np.abs(logits[0] - logits[1]).max() < 1e-4

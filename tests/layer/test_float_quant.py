@@ -65,9 +65,7 @@ def test_quantise_and_dequantise_equal_onnx_runtime(tmp_path_factory, seed, dtyp
     shape = () if not per_axis else (count,)
     constants = {"s": scale.reshape(shape), "z": zero.reshape(shape)}
     nodes = [node("QuantizeLinear", "x s z", "q", axis=2), node("DequantizeLinear", "q s z", "y", axis=-2)]
-    path = save(
-        tmp_path_factory.mktemp("q"), model(nodes, {"x": (3, 5, 40)}, ["q", "y"], constants, opset=21)
-    )
+    path = save(tmp_path_factory.mktemp("q"), model(nodes, {"x": (3, 5, 40)}, ["q", "y"], constants, opset=21))
     network = load_network(path)
     steps = rng.integers(-300, 300, (3, 3, 5, 40)) / 2  # halves: with scales of powers of two these are ties
     x = (steps * scale.reshape(-1, 1)).astype(np.float32)

@@ -89,7 +89,9 @@ def test_repeated_images_are_those_that_would_have_been_simulated():
         arch = arch.model_copy(
             update={
                 "schedule": "layer_by_layer",
-                "macro": arch.macro.model_copy(update={"timing": arch.macro.timing.model_copy(update={"skip_zero_slices": False})}),
+                "macro": arch.macro.model_copy(
+                    update={"timing": arch.macro.timing.model_copy(update={"skip_zero_slices": False})}
+                ),
             }
         )
         simulation = chips.simulation_or_none(data.draw(chips.networks(arch.macro.input.bits)), arch)

@@ -1,5 +1,7 @@
 """Timelines computed by hand: who works when, cycle for cycle."""
 
+import itertools
+
 import nets
 import numpy as np
 import pytest
@@ -66,7 +68,15 @@ def rows(simulation, images=1, **options):
         for i in range(len(events["op"])):
             unit = int(events["unit"][i])
             name = names[unit] if unit < len(names) else "adc"
-            found.append((name, Kind(int(events["kind"][i])).name, int(events["image"][i]), int(events["start"][i]), int(events["end"][i])))
+            found.append(
+                (
+                    name,
+                    Kind(int(events["kind"][i])).name,
+                    int(events["image"][i]),
+                    int(events["start"][i]),
+                    int(events["end"][i]),
+                )
+            )
 
     timeline = simulation.run(images, sink=sink, **options)
     return sorted(found, key=lambda row: (row[3], row[0])), timeline
@@ -79,7 +89,13 @@ BY_HAND = [
     ("offchip", "OFFCHIP", 0, 0, 4),  # row 0 of the image comes in: 32 bits
     ("global_buffer/port0", "BUFFER", 0, 4, 8),  # and is written
     ("offchip", "OFFCHIP", 0, 4, 8),  # row 1
-    ("global_buffer/port0", "BUFFER", 0, 8, 12),  # row 1 written: asked for at 8, as the read of row 0, but before it
+    (
+        "global_buffer/port0",
+        "BUFFER",
+        0,
+        8,
+        12,
+    ),  # row 1 written: asked for at 8, as the read of row 0, but before it
     ("global_buffer/port0", "BUFFER", 0, 12, 16),  # row 0 read
     ("bus", "MOVE", 0, 16, 20),  # row 0 to the tile
     ("global_buffer/port0", "BUFFER", 0, 16, 20),  # row 1 read
@@ -199,7 +215,9 @@ def test_a_buffer_too_small_for_a_window_names_the_remedy():
 def test_a_mesh_packet_crosses_every_link_by_itself():
     # Tile 3 of a 2 x 2 mesh lies at (1, 1): hub > 0.0 > 1.0 > 1.1 inward, 1.1 > 0.1 > 0.0 > hub outward (X first).
     arch = small(
-        chip__tiles=4, chip__interconnect={"kind": "mesh", "bits_per_cycle": 8, "hop_cycles": 1}, mapping={"share_macros": False}
+        chip__tiles=4,
+        chip__interconnect={"kind": "mesh", "bits_per_cycle": 8, "hop_cycles": 1},
+        mapping={"share_macros": False},
     )
     layers = [
         nets.matrix_layer(f"fc{i}", "x" if i == 0 else f"t{i}", f"t{i + 1}", 1, 4, 4, stage=nets.requantize(2), seed=i)
@@ -213,7 +231,7 @@ def test_a_mesh_packet_crosses_every_link_by_itself():
     last = [row for row in found if row[0] in ("link/hub>0.0", "link/0.0>1.0", "link/1.0>1.1")][-3:]
     # 32 bits at 8 a cycle and one cycle of router latency: 5 cycles a link, stored and forwarded.
     assert [end - start for _, _, _, start, end in last] == [5, 5, 5]
-    assert [b[3] - a[3] for a, b in zip(last, last[1:])] == [5, 5]
+    assert [b[3] - a[3] for a, b in itertools.pairwise(last)] == [5, 5]
 
 
 def test_reprogramming_writes_row_by_row_and_is_charged():

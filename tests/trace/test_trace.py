@@ -16,11 +16,13 @@ from cimemu.trace.schema import ATTRIBUTES, DATASETS
 from cimemu.trace.write import TraceWriter
 
 
-@pytest.fixture()
+@pytest.fixture
 def written(tmp_path):
     path = tmp_path / "run.h5"
     images = np.random.default_rng(0).integers(0, 256, (4, 3, 5, 4)).astype(np.uint8)
-    result = cimemu.run(cimemu.load_arch("rram_128"), nets.residual_network(), images, labels=[0, 1, 2, 0], trace=path, seed=5)
+    result = cimemu.run(
+        cimemu.load_arch("rram_128"), nets.residual_network(), images, labels=[0, 1, 2, 0], trace=path, seed=5
+    )
     return path, result
 
 
@@ -86,13 +88,22 @@ def test_pandas_and_xarray_read_it(written):
 
 
 def test_an_existing_file_is_kept_unless_overwriting_is_asked_for(written):
-    path, result = written
+    path, _result = written
     before = path.read_bytes()
     with pytest.raises(TraceError, match="exists already"):
-        cimemu.run(cimemu.load_arch("rram_128"), nets.residual_network(), np.zeros((1, 3, 5, 4), np.uint8), trace=path)
+        cimemu.run(
+            cimemu.load_arch("rram_128"),
+            nets.residual_network(),
+            np.zeros((1, 3, 5, 4), np.uint8),
+            trace=path,
+        )
     assert path.read_bytes() == before
     cimemu.run(
-        cimemu.load_arch("rram_128"), nets.residual_network(), np.zeros((1, 3, 5, 4), np.uint8), trace=path, overwrite=True
+        cimemu.load_arch("rram_128"),
+        nets.residual_network(),
+        np.zeros((1, 3, 5, 4), np.uint8),
+        trace=path,
+        overwrite=True,
     )
     assert open_trace(path).attributes["images"] == 1
 
@@ -102,7 +113,9 @@ def test_an_interrupted_run_leaves_no_file(tmp_path):
 
     def interrupted():
         with TraceWriter(path) as writer:
-            writer.events({name: np.zeros(1, dtype=np.int64) for name in ("unit", "op", "kind", "layer", "image", "start", "end")})
+            writer.events(
+                {name: np.zeros(1, dtype=np.int64) for name in ("unit", "op", "kind", "layer", "image", "start", "end")}
+            )
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -128,7 +141,8 @@ def test_events_can_be_limited_to_the_first_images(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"not hdf5", "is no HDF5 file"), (b"", "is no HDF5 file"), (None, "no such file")]
+    ("content", "message"),
+    [(b"not hdf5", "is no HDF5 file"), (b"", "is no HDF5 file"), (None, "no such file")],
 )
 def test_a_file_that_is_no_trace_is_refused_in_one_line(tmp_path, content, message):
     path = tmp_path / "x.h5"
@@ -150,7 +164,11 @@ def test_the_same_run_writes_the_same_numbers_for_any_number_of_threads(tmp_path
     images = np.random.default_rng(3).integers(0, 256, (5, 3, 5, 4)).astype(np.uint8)
     for threads in (1, 2):
         cimemu.run(
-            cimemu.load_arch("rram_128"), nets.residual_network(), images, trace=tmp_path / f"{threads}.h5", threads=threads,
+            cimemu.load_arch("rram_128"),
+            nets.residual_network(),
+            images,
+            trace=tmp_path / f"{threads}.h5",
+            threads=threads,
             batch=2 * threads,
         )
     with h5py.File(tmp_path / "1.h5") as a, h5py.File(tmp_path / "2.h5") as b:

@@ -123,7 +123,9 @@ def main() -> None:
         model.train()
         order = torch.randperm(len(x), generator=generator)
         for part in order.split(BATCH):
-            loss = nn.functional.cross_entropy(model(augmented(x_train[part], generator)), y_train[part], label_smoothing=0.05)
+            loss = nn.functional.cross_entropy(
+                model(augmented(x_train[part], generator)), y_train[part], label_smoothing=0.05
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
