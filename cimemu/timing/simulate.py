@@ -116,8 +116,8 @@ class _Record:
         if id(template) not in self.plans:
             real = np.flatnonzero(template.unit >= 0)
             order = real[np.argsort(template.layer[real], kind="stable")]
-            layers, first = np.unique(template.layer[order], return_index=True)
-            self.plans[id(template)] = (order, layers.astype(np.int64), first)
+            layers, first = np.unique(template.layer[order].astype(np.int64), return_index=True)
+            self.plans[id(template)] = (order, layers, first)
         order, layers, first = self.plans[id(template)]
         if image >= 0:
             start, end = times.start[order], times.end[order]
