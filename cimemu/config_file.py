@@ -2,7 +2,7 @@
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -98,12 +98,20 @@ def _rule(error: Any) -> str:
 
 def _suggest(location: list[str], root: type[BaseModel]) -> str:
     """Near or allowed keys beside a wrong one."""
-    model: Any = root
+    models: list[Any] = [root]
     for part in location[:-1]:
-        field = getattr(model, "model_fields", {}).get(part)
-        model = None if field is None else field.annotation
-        if not hasattr(model, "model_fields"):
-            return ""
-    known = sorted(model.model_fields)
+        tagged = [m for m in models if getattr(m.model_fields.get("model"), "default", None) == part]
+        below = [m.model_fields[part].annotation for m in models if part in m.model_fields]
+        models = tagged or [m for kind in below for m in _models(kind)]
+    known = sorted({name for m in models for name in m.model_fields})
     near = get_close_matches(location[-1], known, n=1)
+    if not known:
+        return ""
     return f"; did you mean {near[0]}?" if near else f"; allowed: {', '.join(known)}"
+
+
+def _models(kind: Any) -> list[type[BaseModel]]:
+    """The models in an annotation, unions opened."""
+    if isinstance(kind, type):
+        return [kind] if issubclass(kind, BaseModel) else []
+    return [model for part in get_args(kind) for model in _models(part)]

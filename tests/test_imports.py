@@ -16,7 +16,7 @@ ROWS: list[set[str]] = [
     {"compute", "timing"},
     {"ptq", "tally", "check"},
     {"trace"},
-    {"emulate", "report", "prepare"},
+    {"emulate", "report", "prepare", "docs"},
     {"cli"},
 ]
 ONLY_IN = {

@@ -1,0 +1,251 @@
+"""Every kernel equals its naive twin on random arrays."""
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import cimemu.kernels
+from cimemu.kernels import activity, combine, convert, im2col, mvm_packed, pack, popcount, steps, tile
+from cimemu.kernels.jit import JIT_DISABLED, kernel
+
+SEEDS = st.integers(0, 2**32 - 1)
+common = settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=list(HealthCheck))
+# The event engine's slow twin is the SimPy model: tests/timing/test_engines.py compares them.
+ENGINE = {"before", "push", "pop", "prepare", "arrive", "admit", "charge", "serve"}
+
+
+def kernels():
+    """(module name, kernel name) of every kernel in the package."""
+    for info in pkgutil.iter_modules(cimemu.kernels.__path__):
+        source = Path(info.module_finder.path, f"{info.name}.py").read_text().splitlines()
+        for line, after in zip(source, source[1:]):
+            if line.strip() == "@kernel":
+                yield info.name, after.split("(")[0].removeprefix("def ")
+
+
+@pytest.mark.parametrize(("module", "name"), list(kernels()))
+def test_a_kernel_has_a_twin_and_a_test_that_names_both(module, name):
+    if name in ENGINE and module == "engine":
+        return
+    assert hasattr(importlib.import_module(f"cimemu.kernels.{module}"), f"{name}_naive")
+    assert f"{module}.{name}_naive" in Path(__file__).read_text()
+    assert f"{module}.{name}(" in Path(__file__).read_text()
+
+
+def both(kernel_call, naive_call, *outputs):
+    """Run both on their own copies of `outputs`; they must leave the same."""
+    fast, slow = [o.copy() for o in outputs], [o.copy() for o in outputs]
+    kernel_call(*fast)
+    naive_call(*slow)
+    for a, b in zip(fast, slow):
+        assert np.array_equal(a, b)
+
+
+@kernel
+def popcount_of(word):
+    return popcount.popcount(word)
+
+
+@given(st.integers(0, 2**64 - 1))
+@common
+def test_popcount(word):
+    assert popcount_of(np.uint64(word)) == popcount.popcount_naive(word)
+
+
+def spans(rng, rows):
+    cuts = np.unique(rng.integers(0, rows, rng.integers(0, 4)))
+    edges = [0, *[c for c in cuts if c > 0], rows]
+    return np.array(edges[:-1], dtype=np.int64), np.array(edges[1:], dtype=np.int64)
+
+
+@given(SEEDS)
+@common
+def test_pack_inputs(seed):
+    rng = np.random.default_rng(seed)
+    rows = int(rng.integers(1, 150))
+    x = rng.integers(0, 256, (3, rows)).astype(np.uint8)
+    starts, stops = spans(rng, rows)
+    words = np.ones((3, len(starts), int(rng.integers(1, 9)), -(-int((stops - starts).max()) // 64)), dtype=np.uint64)
+    both(lambda o: pack.pack_inputs(x, starts, stops, o), lambda o: pack.pack_inputs_naive(x, starts, stops, o), words)
+
+
+@given(SEEDS)
+@common
+def test_pack_cells_sets_one_bit_a_row(seed):
+    rng = np.random.default_rng(seed)
+    rows, columns, planes = int(rng.integers(1, 150)), int(rng.integers(1, 6)), int(rng.integers(1, 5))
+    levels = rng.integers(0, 2**planes, (rows, columns)).astype(np.uint8)
+    starts, stops = spans(rng, rows)
+    packed = pack.pack_cells(levels, starts, stops, planes, -(-int((stops - starts).max()) // 64))
+    for g, a, w, c in np.ndindex(*packed.shape):
+        inside = [starts[g] + 64 * w + j for j in range(64)]
+        expected = sum(((int(levels[r, c]) >> a) & 1) << j for j, r in enumerate(inside) if r < stops[g])
+        assert int(packed[g, a, w, c]) == expected
+
+
+@given(SEEDS)
+@common
+def test_converters(seed):
+    rng = np.random.default_rng(seed)
+    points, columns = 4, int(rng.integers(1, 9))
+    psums = rng.integers(-40, 300, (points, columns))
+    rows = int(rng.choice([1, columns]))
+    thresholds = np.sort(rng.integers(-50, 310, (rows, int(rng.integers(1, 63)))), axis=1)
+    codes = np.zeros((points, columns), dtype=np.int32)
+    both(
+        lambda o: convert.search_codes(psums, thresholds, o),
+        lambda o: convert.search_codes_naive(psums, thresholds, o),
+        codes,
+    )
+    gain, bias = rng.integers(1, 2**20, columns), rng.integers(-(2**24), 2**24, columns)
+    both(
+        lambda o: convert.affine_codes(psums, gain, bias, 16, 63, o),
+        lambda o: convert.affine_codes_naive(psums, gain, bias, 16, 63, o),
+        codes,
+    )
+    codes = rng.integers(0, 8, (points, columns)).astype(np.int32)
+    active = rng.integers(0, 2, points).astype(bool)
+    sums = rng.integers(-100, 100, (points, columns))
+    both(
+        lambda o: convert.add_weighted(codes, -128, active, o),
+        lambda o: convert.add_weighted_naive(codes, -128, active, o),
+        sums,
+    )
+    by_code = rng.integers(-100, 100, (points, columns, 8))
+    both(
+        lambda o: convert.add_by_code(codes, 64, active, o),
+        lambda o: convert.add_by_code_naive(codes, 64, active, o),
+        by_code,
+    )
+
+
+@given(SEEDS)
+@common
+def test_combine(seed):
+    rng = np.random.default_rng(seed)
+    outputs, conversions, blocks = int(rng.integers(1, 6)), int(rng.integers(1, 9)), int(rng.integers(1, 4))
+    padding = int(rng.integers(0, 16))
+    dtype = rng.choice([np.int32, np.int64])
+    sums = rng.integers(-(2**20), 2**20, (3, blocks, outputs * conversions + padding)).astype(dtype)
+    weight, slice_sums = rng.integers(-128, 129, conversions), rng.integers(0, 256, blocks)
+    both(
+        lambda o: combine.combine_integer(sums, weight, 3, -2, slice_sums, o),
+        lambda o: combine.combine_integer_naive(sums, weight, 3, -2, slice_sums, o),
+        np.zeros((3, outputs), dtype=np.int64),
+    )
+
+
+@given(SEEDS)
+@common
+def test_activity(seed):
+    rng = np.random.default_rng(seed)
+    images, positions, rows = int(rng.integers(1, 4)), int(rng.integers(1, 5)), int(rng.integers(1, 20))
+    x = rng.integers(-128, 128, (images * positions, rows)).astype(np.int16)
+    tables = rng.integers(0, 9, (2, 256))
+    both(
+        lambda p, r: activity.count_inputs(x, -128, tables[0], tables[1], p, r),
+        lambda p, r: activity.count_inputs_naive(x, -128, tables[0], tables[1], p, r),
+        np.zeros((images, rows), dtype=np.int64),
+        np.zeros(images, dtype=np.int64),
+    )
+
+
+@given(SEEDS)
+@common
+def test_im2col(seed):
+    rng = np.random.default_rng(seed)
+    stride, dilation, shape = ((int(a), int(b)) for a, b in rng.integers(1, 4, (3, 2)))
+    height, width = ((s - 1) * d + 1 + int(rng.integers(0, 5)) for s, d in zip(shape, dilation))
+    out = tuple((n - ((s - 1) * d + 1)) // t + 1 for n, s, d, t in zip((height, width), shape, dilation, stride))
+    padded = rng.integers(0, 256, (2, 3, height, width)).astype(np.uint8)
+    total = 2 * out[0] * out[1]
+    first = int(rng.integers(0, total))
+    rows = np.zeros((total - first, 3 * shape[0] * shape[1]), dtype=np.uint8)
+    both(
+        lambda o: im2col.im2col(padded, stride, dilation, shape, out, first, o),
+        lambda o: im2col.im2col_naive(padded, stride, dilation, shape, out, first, o),
+        rows,
+    )
+
+
+@given(SEEDS)
+@common
+def test_skipped_steps(seed):
+    rng = np.random.default_rng(seed)
+    nonzero = rng.integers(0, 2, (5, int(rng.integers(1, 12)))).astype(bool)
+    drive, convert_, skip, shift_add = (int(v) for v in rng.integers(0, 9, 4))
+    for overlap in (False, True):
+        both(
+            lambda o, v=overlap: steps.step_cycles(nonzero, drive, convert_, skip, v, shift_add, o),
+            lambda o, v=overlap: steps.step_cycles_naive(nonzero, drive, convert_, skip, v, shift_add, o),
+            np.zeros(5, dtype=np.int64),
+        )
+
+
+@given(SEEDS)
+@common
+def test_packed_sums(seed):
+    rng = np.random.default_rng(seed)
+    points, groups, slices, words, columns = (
+        2,
+        int(rng.integers(1, 4)),
+        int(rng.integers(1, 5)),
+        int(rng.integers(1, 6)),
+        5,
+    )
+    dac, planes = int(rng.integers(1, 4)), int(rng.integers(1, 5))
+    high = np.uint64(2**64 - 1)
+    inputs = rng.integers(0, high, (points, groups, slices, words), dtype=np.uint64, endpoint=True)
+    inputs[rng.random(inputs.shape) < 0.4] = 0
+    cells = rng.integers(0, high, (groups, 1, words, columns), dtype=np.uint64, endpoint=True)
+    block_of = np.sort(rng.integers(0, 2, groups))
+    weight = rng.integers(-8, 9, slices)
+    sums = np.zeros((points, 2, columns), dtype=np.int64)
+    offset, top = int(rng.integers(-10, 10)), int(rng.integers(1, 200))
+    for skip in (False, True):
+        both(
+            lambda o, s=skip: mvm_packed.sum_codes_clip(inputs, cells, block_of, weight, s, offset, top, o),
+            lambda o, s=skip: mvm_packed.sum_codes_clip_naive(inputs, cells, block_of, weight, s, offset, top, o),
+            sums,
+        )
+    wide = rng.integers(0, high, (points, groups, slices * dac, words), dtype=np.uint64, endpoint=True)
+    deep = rng.integers(0, high, (groups, planes, words, columns), dtype=np.uint64, endpoint=True)
+    both(
+        lambda o: mvm_packed.packed_psums(wide, deep, dac, groups - 1, slices - 1, o),
+        lambda o: mvm_packed.packed_psums_naive(wide, deep, dac, groups - 1, slices - 1, o),
+        np.zeros((points, columns), dtype=np.int64),
+    )
+
+
+@pytest.mark.parametrize("words", tile.TILE_WORDS)
+@given(SEEDS)
+@common
+def test_tiles(words, seed):
+    rng = np.random.default_rng(seed)
+    points, groups, slices = 2, int(rng.integers(1, 3)), int(rng.integers(1, 9))
+    high = 2**32 - 1
+    inputs = rng.integers(0, high, (points, groups, slices, words), dtype=np.uint32, endpoint=True)
+    cells = rng.integers(0, high, (groups, words, 32), dtype=np.uint32, endpoint=True)
+    block_of = np.sort(rng.integers(0, 2, groups))
+    sums = rng.integers(-100, 100, (points, 2, 32)).astype(np.int32)
+    top = np.int32(rng.integers(1, 300))
+    none, some = np.int32(0), np.int32(rng.integers(-20, 20))
+    both(
+        lambda o: mvm_packed.sum_codes_tiled(inputs, cells, block_of, none, top, o),
+        lambda o: mvm_packed.sum_codes_tiled_naive(inputs, cells, block_of, none, top, o),
+        sums,
+    )
+    both(
+        lambda o: mvm_packed.sum_codes_tiled_offset(inputs, cells, block_of, some, top, o),
+        lambda o: mvm_packed.sum_codes_tiled_offset_naive(inputs, cells, block_of, some, top, o),
+        sums,
+    )
+
+
+def test_the_suite_says_whether_kernels_are_compiled():
+    assert hasattr(pack.pack_inputs, "py_func") is not JIT_DISABLED

@@ -1,0 +1,92 @@
+"""Blocks on macros: cut, shared, replicated, in phases."""
+
+import nets
+import numpy as np
+import pytest
+
+import cimemu
+from cimemu.layer.base import TensorType
+from cimemu.mapping.layout import make_layout, make_units
+from cimemu.mapping.place import make_plan
+from cimemu.tally import COMPONENTS
+
+
+def arch(**overrides):
+    return cimemu.load_arch("rram_128", overrides)
+
+
+def two_layers(rows=100, outputs=5):
+    layers = [
+        nets.matrix_layer("a", "x", "t", 4, rows, outputs, stage=nets.requantize()),
+        nets.matrix_layer("b", "t", "y", 4, outputs, 3, stage=nets.requantize()),
+    ]
+    return nets.network("two", layers, {"x": TensorType((4, rows), "uint8")}, ["y"])
+
+
+def test_dense_blocks_fill_the_rows_and_whole_kernels_keep_channels_together():
+    macro = cimemu.load_arch("rram_128").macro
+    assert make_layout(300, 20, macro).row_blocks == ((0, 128), (128, 256), (256, 300))
+    assert make_layout(300, 20, macro).col_blocks == ((0, 16), (16, 20))
+    whole = cimemu.load_arch("rram_128", {"macro.mapping.rows": "whole_kernels"}).macro
+    # 128 // 9 = 14 channels of 9 rows = 126 rows
+    assert make_layout(270, 20, whole, 9).row_blocks == ((0, 126), (126, 252), (252, 270))
+    with pytest.raises(cimemu.MappingError, match="whole_kernels"):
+        make_layout(500, 1, whole, 129)
+
+
+def test_groups_share_a_macro_on_its_diagonal():
+    macro = cimemu.load_arch("rram_128").macro
+    # depthwise 3x3: min(128 // 9, 16 // 1) = 14 groups together
+    units = make_units(32, 9, 1, macro)
+    assert [unit.groups for unit in units] == [14, 14, 4]
+    assert units[0].row_group.tolist() == [g for g in range(14) for _ in range(9)]
+    separate = cimemu.load_arch("rram_128", {"macro.mapping.groups": "separate"}).macro
+    assert [unit.groups for unit in make_units(32, 9, 1, separate)] == [1] * 32
+
+
+def test_small_blocks_share_a_macro_on_a_converter_boundary():
+    plan = make_plan(two_layers(), arch())
+    # a: 5 outputs x 8 columns = 40, b starts at the next converter: column 40.
+    assert [(p.macro, p.first_column) for p in plan.placed] == [(0, 0), (0, 40)]
+    apart = make_plan(two_layers(), arch(**{"mapping.share_macros": False}))
+    assert [(p.macro, p.first_column) for p in apart.placed] == [(0, 0), (1, 0)]
+    assert plan.macros_used == 1
+    # 100 x 40 + 5 x 24 of 128 x 128 cells
+    assert plan.utilization == pytest.approx((100 * 40 + 5 * 24) / 128**2)
+
+
+def test_busy_layers_are_replicated_where_macros_are_left():
+    plan = make_plan(two_layers(), arch(**{"mapping.max_replicas": 3}))
+    assert [layer.replicas for layer in plan.layers] == [3, 3]
+    few = make_plan(two_layers(), arch(**{"mapping.max_replicas": 3, "chip.tiles": 1, "tile.macros": 2}))
+    assert sum(layer.replicas for layer in few.layers) == 3
+
+
+def test_replicas_change_no_value_and_make_a_pipeline_faster():
+    network = nets.residual_network()
+    images = np.random.default_rng(1).integers(0, 256, (2, 3, 5, 4)).astype(np.uint8)
+    one = cimemu.run(arch(schedule="pipelined"), network, images)
+    many = cimemu.run(arch(**{"schedule": "pipelined", "mapping.max_replicas": 4}), network, images)
+    assert np.array_equal(one.outputs, many.outputs)
+    assert many.cycles < one.cycles
+
+
+def test_a_network_that_does_not_fit_names_the_remedies():
+    small = {"chip.tiles": 1, "tile.macros": 1, "mapping.share_macros": False}
+    with pytest.raises(cimemu.MappingError, match=r"needs 2 macros .* has 1 .*allow_reprogram=true"):
+        make_plan(two_layers(), arch(**small))
+    with pytest.raises(cimemu.MappingError, match="alone needs 3 macros"):
+        make_plan(two_layers(rows=300), arch(**{**small, "allow_reprogram": True}))
+
+
+def test_reprogramming_gives_the_same_values_and_reports_wear():
+    network = nets.residual_network()
+    images = np.random.default_rng(1).integers(0, 256, (2, 3, 5, 4)).astype(np.uint8)
+    whole = cimemu.run(arch(), network, images)
+    small = arch(**{"chip.tiles": 1, "tile.macros": 1, "mapping.share_macros": False, "allow_reprogram": True})
+    parts = cimemu.run(small, network, images)
+    assert np.array_equal(whole.outputs, parts.outputs)
+    assert parts.plan.phases == 3
+    assert parts.plan.writes_per_cell == 3
+    assert parts.cycles > whole.cycles
+    assert parts.tally.energy_pj[:, COMPONENTS.index("programming")].sum() > 0
