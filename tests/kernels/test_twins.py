@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ def kernels():
     """(module name, kernel name) of every kernel in the package."""
     for info in pkgutil.iter_modules(cimemu.kernels.__path__):
         source = Path(info.module_finder.path, f"{info.name}.py").read_text().splitlines()
-        for line, after in zip(source, source[1:]):
+        for line, after in pairwise(source):
             if line.strip() == "@kernel":
                 yield info.name, after.split("(")[0].removeprefix("def ")
 

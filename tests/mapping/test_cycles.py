@@ -50,13 +50,8 @@ def test_an_operation_takes_what_the_formula_says(changes, rows, columns, cycles
 @given(st.integers(0, 2**32 - 1), st.data())
 def test_the_formula_equals_its_unfolded_twin(seed, data):
     _, _, chip = macros.draw(seed)
-    chip = chip.model_copy(
-        update={
-            "timing": chip.timing.model_copy(
-                update={"overlap": data.draw(st.booleans()), "sample_cycles": data.draw(st.integers(1, 30))}
-            )
-        }
-    )
+    changed = {"overlap": data.draw(st.booleans()), "sample_cycles": data.draw(st.integers(1, 30))}
+    chip = chip.model_copy(update={"timing": chip.timing.model_copy(update=changed)})
     rows, columns = data.draw(st.integers(1, chip.rows)), data.draw(st.integers(1, chip.columns))
     assert op_cycles(chip, rows, columns) == op_cycles_unfolded(chip, rows, columns)
     steps = (-(-rows // chip.raised_rows), chip.input_slices)
