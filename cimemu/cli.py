@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cimemu.workload.manifest import Workload
 
 DEFAULT_ARCH, DEFAULT_WORKLOAD = "rram_128", "digits"
+INTERRUPTED = 130
 app = typer.Typer(
     name="cimemu",
     help="Cycle-level, bit-exact emulator of compute-in-memory crossbar hardware.",
@@ -251,10 +252,12 @@ def main(arguments: list[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         status = app(args=given or ["--help"], standalone_mode=False)
+        if status == INTERRUPTED:  # newer Typers catch Ctrl-C themselves
+            raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
     except (typer.Abort, KeyboardInterrupt):
         print("cimemu: interrupted, nothing is left under the output's name", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except typer.Exit as error:
         return int(error.exit_code)
     except CimemuError as error:

@@ -28,42 +28,46 @@ class TraceWriter:
 
     def __init__(self, path: Path, *, overwrite: bool = False, event_images: int | None = None) -> None:
         """`event_images`: events of the first images only (None: as many as fit 20 million events)."""
-        self.path, self.partial = path, path.with_name(path.name + ".partial")
-        self.overwrite, self.event_images = overwrite, event_images
+        self.path, self.overwrite, self.event_images = path, overwrite, event_images
         self.written = 0
         self.pending: list[Events] = []
         self.pending_rows = 0
         self.images_seen: set[int] = set()
 
     def __enter__(self) -> "TraceWriter":
-        """Open the partial file. TraceError where the name is taken or cannot be written."""
+        """Claim the partial file. TraceError where the name is taken or cannot be written."""
         if self.path.is_dir():
             raise TraceError(f"{self.path}: is a folder, name a file")
         if self.path.exists() and not self.overwrite:
             raise TraceError(f"{self.path}: exists already, name another file or ask for overwriting")
+        self.partial = self.path.with_name(self.path.name + ".partial")
         try:
-            self.file = h5py.File(self.partial, "w")
+            self.partial.touch()
         except OSError as error:
             raise TraceError(
-                f"{self.path}: cannot be written ({_reason(error)}), name a file in a writable folder"
+                f"{self.path}: cannot be written ({error.strerror}), name a file in a writable folder"
             ) from error
+        # Built in memory and written at once: the HDF5 library does not survive a disk that fills under it.
+        self.file = h5py.File(self.path.name, "w", driver="core", backing_store=False, block_size=1 << 22)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Rename the whole file, or remove what there is of it."""
+        """Write and rename the whole file, or remove what there is of it."""
         try:
-            self.file.close()
             if kind is None:
+                self.file.flush()
+                with open(self.partial, "wb") as out:
+                    out.write(self.file.id.get_file_image())
+                    out.flush()
+                    os.fsync(out.fileno())
                 os.replace(self.partial, self.path)
-                return
-        except (OSError, RuntimeError) as failure:
+        except OSError as failure:
+            raise TraceError(f"{self.path}: cannot be written ({failure.strerror}), free some space") from failure
+        finally:
+            self.file.close()
             self.partial.unlink(missing_ok=True)
-            raise TraceError(f"{self.path}: cannot be written ({_reason(failure)}), free some space") from failure
-        self.partial.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise TraceError(f"{self.path}: cannot be written ({_reason(error)}), free some space") from error
 
     def events(self, events: Events) -> None:
         """Take the events of one image."""
@@ -236,10 +240,3 @@ class TraceWriter:
         self._put("macros/cells", cells)
         self._put("macros/utilization", cells / (plan.arch.macro.rows * plan.arch.macro.columns))
 
-
-def _reason(error: BaseException) -> str:
-    """The system's words, short."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    text = str(error).split("error message = '")[-1].split("'")[0]
-    return text.splitlines()[0][:120] if text else type(error).__name__
