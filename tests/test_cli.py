@@ -111,7 +111,9 @@ def test_list_shows_presets_and_workloads(capsys):
 
 def test_check_finds_no_difference_on_the_bit_serial_path(capsys):
     pytest.importorskip("onnxruntime")
-    status, out, _ = command(capsys, "check", "rram_128", "digits", "--images", "40", "--json", "--set", "macro.adc.bits=5")
+    status, out, _ = command(
+        capsys, "check", "rram_128", "digits", "--images", "40", "--json", "--set", "macro.adc.bits=5"
+    )
     found = json.loads(out)
     assert status == 0
     assert found["differing"] == 0
@@ -193,7 +195,7 @@ def test_quantize_writes_a_network_that_runs_elsewhere_and_here(capsys):
     ],
 )
 def test_a_mistake_is_one_line_status_2_and_leaves_nothing(capsys, tmp_path, arguments, message):
-    status, out, err = command(capsys, *arguments)
+    status, _, err = command(capsys, *arguments)
     assert status == 2
     assert message in err
     assert err.count("\n") == 1
@@ -212,7 +214,11 @@ def test_a_full_disk_leaves_no_half_trace(tmp_path):
         pytest.skip("needs /dev/full")
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); "
     ignore = "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-    code = limit + ignore + "import sys; from cimemu.cli import main; sys.exit(main(['run', '--images', '20', '--out', 'x.h5']))"
+    code = (
+        limit
+        + ignore
+        + "import sys; from cimemu.cli import main; sys.exit(main(['run', '--images', '20', '--out', 'x.h5']))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2, done.stderr
     assert "cannot be written" in done.stderr

@@ -40,6 +40,11 @@ class Weight(Spec):
         "digital",
         description="sum of inputs for offset and binary: an exact adder, or one more converted all-ones column",
     )
+    column_flipping: bool = Field(
+        False,
+        description="offset: a column whose levels sum to more than half of what they could is stored inverted, "
+        "and put right with the sum of inputs (ISAAC, section V)",
+    )
 
 
 class Input(Spec):
@@ -135,6 +140,8 @@ class Macro(Spec):
             raise ValueError(
                 f"correction reference_column with encoding {weight.encoding}, only offset and binary need one"
             )
+        if weight.column_flipping:
+            self._flipping_rules()
         if self.input.signed and self.input.dac_bits != 1:
             raise ValueError(f"signed inputs with dac_bits = {self.input.dac_bits}, need dac_bits = 1")
         if self.columns_per_output > self.columns:
@@ -142,6 +149,17 @@ class Macro(Spec):
                 f"columns = {self.columns}, one output needs {self.columns_per_output} (weight.bits, cell.bits, encoding)"
             )
         return self
+
+    def _flipping_rules(self) -> None:
+        weight = self.weight
+        plain = (weight.encoding, weight.combine, weight.correction) == ("offset", "digital", "digital")
+        if not plain or self.accumulator_bits is not None:
+            raise ValueError(
+                f"column_flipping with encoding {weight.encoding}, combine {weight.combine}, correction "
+                f"{weight.correction}, accumulator_bits {self.accumulator_bits}; needs offset, digital, digital, none"
+            )
+        if self.adc.model == "nonlinear":
+            raise ValueError("column_flipping with adc.model nonlinear, needs ideal or linear")
 
     @property
     def raised_rows(self) -> int:

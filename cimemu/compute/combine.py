@@ -35,14 +35,8 @@ def combined(sums: Sums, matrix: Matrix, held: NDArray[np.int64] | None) -> NDAr
     columns = outputs * len(weight)
     sums = replace(sums, by_column=sums.by_column[:, :, :columns])
     if matrix.integer_result:
-        whole = np.zeros((points, outputs), dtype=np.int64)
-        for block, references in enumerate(matrix.references):
-            values = sums.by_column[:, block]
-            if references.lsb is not None and references.zero is not None:
-                values = values * references.lsb.astype(np.int64)
-                values = values + sums.weights[:, block, None] * references.zero.astype(np.int64)
-            whole += (values.reshape(points, outputs, -1) * weight).sum(axis=2)
-        return whole
+        values = column_values(sums, matrix).reshape(points, len(matrix.references), outputs, -1)
+        return np.asarray((values * weight).sum(axis=(1, 3)))
     result = np.zeros((points, outputs), dtype=np.float64)
     per_output = len(weight)
     for block, references in enumerate(matrix.references):
@@ -50,6 +44,17 @@ def combined(sums: Sums, matrix: Matrix, held: NDArray[np.int64] | None) -> NDAr
             chosen = np.arange(v, columns, per_output)
             result = result + _level_sum(sums, block, chosen, int(weight[v]), references)
     return result
+
+
+def column_values(sums: Sums, matrix: Matrix) -> NDArray[np.int64]:
+    """`lsb * A + zero * Z` [P, row blocks, converted columns] where all levels are integers."""
+    columns = matrix.layout.outputs * len(matrix.columns.weight)
+    values = np.array(sums.by_column[:, :, :columns], dtype=np.int64)
+    for block, references in enumerate(matrix.references or ()):
+        if references.lsb is not None and references.zero is not None:
+            values[:, block] *= references.lsb.astype(np.int64)
+            values[:, block] += sums.weights[:, block, None] * references.zero.astype(np.int64)
+    return values
 
 
 def _one_integer_rule(references: tuple[References, ...], sums: Sums) -> bool:

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from cimemu.adc import Adc
 from cimemu.arch.macro import Macro
-from cimemu.compute.combine import combined, correction
+from cimemu.compute.combine import column_values, combined, correction
 from cimemu.compute.counts import count_activity
 from cimemu.compute.encode import checked_inputs
+from cimemu.compute.flipping import unflipped
 from cimemu.compute.naive import mvm_naive
 from cimemu.compute.paths import (
     clip_rule,
@@ -165,7 +166,22 @@ class Programmed:
                     first_point=first,
                 )
             held = running if matrix.integer_result else None
-            y[part] = correction(combined(sums, matrix, held), x[part], masked[part], matrix)
+            total = combined(sums, matrix, held)
+            if matrix.flipped is not None:
+                groups = None
+                if matrix.row_group is not None and matrix.out_group is not None:
+                    groups = (matrix.row_group, matrix.out_group)
+                total = unflipped(
+                    total,
+                    column_values(sums, matrix),
+                    x[part],
+                    matrix.flipped,
+                    matrix.columns.weight,
+                    matrix.macro,
+                    matrix.layout,
+                    groups,
+                )
+            y[part] = correction(total, x[part], masked[part], matrix)
 
         firsts = range(0, len(x), step)
         if threads is None or threads == 1 or len(firsts) < 2:

@@ -81,6 +81,17 @@ def mvm_naive(
     columns = [
         [[level(k, n, s) for s in range(macro.columns_per_output)] for n in range(outputs)] for k in range(layout.rows)
     ]
+    top = 2**cell_bits - 1
+    inverted: set[tuple[int, int, int]] = set()  # (row block, output, slice)
+    if macro.weight.column_flipping:
+        for block, (start, stop) in enumerate(layout.row_blocks):
+            for n in range(outputs):
+                mine = [k for k in range(start, stop) if belongs(k, n)]
+                for s in range(macro.columns_per_output):
+                    if 2 * sum(columns[k][n][s] for k in mine) > top * len(mine):
+                        inverted.add((block, n, s))
+                        for k in mine:
+                            columns[k][n][s] = top - columns[k][n][s]
     place_value = [2 ** (s * cell_bits) for s in range(macro.weight_slices)]
     if encoding == "twos_complement":
         place_value[-1] *= -1
@@ -171,7 +182,7 @@ def mvm_naive(
                 for block in range(len(layout.row_blocks)):
                     for v in range(conversions_per_output):
                         column = n * conversions_per_output + v
-                        total = total + _value(
+                        value = _value(
                             adc,
                             sums.get((block, column), {}),
                             unit,
@@ -181,6 +192,11 @@ def mvm_naive(
                             layout,
                             conversions_per_output,
                         )
+                        if (block, n, v) in inverted:
+                            start, stop = layout.row_blocks[block]
+                            whole = sum(int(x[p, k]) for k in range(start, stop) if belongs(k, n))
+                            value = top * whole * place_value[v] - value
+                        total = total + value
             if correction_factor:
                 if use_reference:
                     extra: float | int = 0 if exact else 0.0

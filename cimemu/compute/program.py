@@ -16,6 +16,7 @@ from cimemu.compute.encode import (
     fixed_point_levels,
     input_slice_weights,
 )
+from cimemu.compute.flipping import flip_columns
 from cimemu.compute.references import Affine, References, make_references, prove_affine
 from cimemu.errors import ArchError
 from cimemu.kernels.pack import pack_cells
@@ -46,6 +47,7 @@ class Matrix:
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
     block_of: NDArray[np.int64]
+    flipped: NDArray[np.bool_] | None  # [row blocks, columns] stored inverted; None: column flipping is off
 
     @property
     def unit(self) -> int:
@@ -112,6 +114,11 @@ def write_matrix(
     levels = cell_levels(weights, macro, inside)
     fixed = None if cells is None else fixed_point_levels(cells, macro, levels.shape)
     columns = columns_of(macro)
+    flipped = None
+    if macro.weight.column_flipping:
+        if fixed is not None:
+            raise ArchError("weight.column_flipping with given cell levels: not defined, turn one of them off")
+        levels, flipped = flip_columns(levels, macro, layout, inside)
     stored = levels.astype(np.int64) if fixed is None else fixed
     split = stored.reshape(layout.rows, layout.outputs, macro.columns_per_output)
     seen = np.einsum("kns,vs->knv", split, columns.mix).reshape(layout.rows, -1)
@@ -119,6 +126,8 @@ def write_matrix(
         adc, layout, macro.conversions_per_output, 0 if fixed is None else macro.cell.fraction_bits
     )
     _check_accumulator(macro, references, fixed is None, adc)
+    if flipped is not None and references is not None and not all(r.integer for r in references):
+        raise ArchError("weight.column_flipping with converter levels that are no integers: not defined, use lsb 1")
     low, high = _psum_range(seen, layout, 2**macro.input.dac_bits - 1)
     affine = tuple(prove_affine(r, low, high) if fixed is None else None for r in (references or ())) or tuple(
         None for _ in layout.row_blocks
@@ -152,6 +161,7 @@ def write_matrix(
         starts=starts,
         stops=stops,
         block_of=np.array([block for block, _, _ in spans], dtype=np.int64),
+        flipped=flipped,
     )
     if matrix.has_reference_column:
         matrix.row_levels[:] += _reference_cells_per_row(matrix)

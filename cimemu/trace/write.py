@@ -239,4 +239,3 @@ class TraceWriter:
         self._put("macros/tile", macros // plan.arch.tile.macros)
         self._put("macros/cells", cells)
         self._put("macros/utilization", cells / (plan.arch.macro.rows * plan.arch.macro.columns))
-
