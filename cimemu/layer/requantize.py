@@ -16,6 +16,12 @@ class OutputStage:
         raise TypeError(f"{type(self).__name__} has no rule")
 
 
+def in_32_bits(accumulators: NDArray[Any]) -> NDArray[Any]:
+    """Integer accumulators as the 32-bit ones of integer runtimes, which wrap; float ones (converter levels that are
+    no integers) as they are."""
+    return accumulators.astype(np.int32) if accumulators.dtype.kind == "i" else accumulators
+
+
 @dataclass(frozen=True, eq=False)
 class Fp32HalfEven(OutputStage):
     """ONNX Runtime's rule: `clip(rint(float32(acc) * multiplier) + zero_point, low, high)`.
@@ -31,7 +37,7 @@ class Fp32HalfEven(OutputStage):
 
     def apply(self, accumulators: NDArray[Any]) -> NDArray[Any]:
         """Requantised integers of `dtype`."""
-        scaled = np.rint(accumulators.astype(np.float32) * self.multiplier)
+        scaled = np.rint(in_32_bits(accumulators).astype(np.float32) * self.multiplier)
         return np.clip(scaled + np.float32(self.zero_point), self.low, self.high).astype(self.dtype)
 
 
@@ -43,7 +49,7 @@ class ToFloat(OutputStage):
 
     def apply(self, accumulators: NDArray[Any]) -> NDArray[Any]:
         """float32 values."""
-        return accumulators.astype(np.float32) * self.scale
+        return in_32_bits(accumulators).astype(np.float32) * self.scale
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from cimemu.ptq.weights import quantized_weight
 from cimemu.workload.network import Network
 
 PRODUCTS = (Conv, Gemm, MatMul)
+BIAS_LIMIT = 2.0**30
 MOVES = (
     "Reshape",
     "Flatten",
@@ -182,7 +183,12 @@ class _QdqBuilder:
         if weight.ndim not in (2, 3, 4) or not np.isfinite(weight).all():
             raise layer.error(f"weight of shape {weight.shape}, must be finite with 2 to 4 axes")
         bits = min(self.macro.weight.bits, 8)
-        values, scales = quantized_weight(weight, bits, axis, per_channel=self.granularity == "channel")
+        least = None
+        if len(layer.inputs) > 2 and layer.inputs[2]:
+            # A channel of tiny weights must not push its bias out of the 32-bit accumulator.
+            bias = np.asarray(self.network.constants[layer.inputs[2]], dtype=np.float64).reshape(-1)
+            least = np.abs(np.broadcast_to(bias, (weight.shape[axis],))) / (float(self.parameters[x][0]) * BIAS_LIMIT)
+        values, scales = quantized_weight(weight, bits, axis, per_channel=self.granularity == "channel", least=least)
         name = layer.inputs[1]
         inputs = [self.renamed[x], self._constant_dq(name, values, scales, axis, weight)]
         if len(layer.inputs) > 2 and layer.inputs[2]:
