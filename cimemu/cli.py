@@ -297,7 +297,7 @@ def _sha256(path: Path) -> str:
 def _console() -> Any:
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 140
+    width = None if sys.stdout.isatty() else 160
     return Console(width=width, soft_wrap=False, highlight=False)
 
 

@@ -44,7 +44,8 @@ def print_report(trace: Trace, console: Console, sections: Iterable[str] = SECTI
         table = Table(title=titles[section], title_justify="left", box=None, pad_edge=False, header_style="bold")
         for name in rows[0] if rows else ():
             text = isinstance(rows[0][name], str)
-            table.add_column(name, justify="left" if text else "right", overflow="fold")
+            first = name == next(iter(rows[0]))
+            table.add_column(name, justify="left" if text else "right", overflow="fold", no_wrap=first)
         for row in rows:
             table.add_row(*(_cell(name, value) for name, value in row.items()))
         console.print(table)

@@ -239,3 +239,82 @@ def test_ctrl_c_is_130_and_leaves_no_half_trace(tmp_path):
     assert "interrupted" in err
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A copy of the digits workload in a folder of its own."""
+    import shutil
+
+    source = cimemu.load_workload("digits").path.parent
+    shutil.copytree(source, tmp_path / "mine")
+    return tmp_path / "mine"
+
+
+def changed_network(path, change):
+    import onnx
+
+    model = onnx.load(path)
+    change(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def nan_weight(model):
+    from onnx import numpy_helper
+
+    values = numpy_helper.to_array(model.graph.initializer[0]).copy()
+    values.flat[0] = np.nan
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(values, model.graph.initializer[0].name))
+
+
+def strange_operator(model):
+    model.graph.node[1].op_type = "Hardmax"
+
+
+def changed_data(folder, **arrays):
+    with np.load(folder / "digits.npz") as data:
+        np.savez(folder / "digits.npz", **{**data, **arrays})
+
+
+HOSTILE = {
+    "truncated network": (
+        lambda f: (f / "digits.onnx").write_bytes((f / "digits.onnx").read_bytes()[:20000]),
+        "digits.onnx",
+    ),
+    "empty network": (lambda f: (f / "digits.onnx").write_bytes(b""), "digits.onnx"),
+    "garbage network": (lambda f: (f / "digits.onnx").write_bytes(bytes(range(256)) * 40), "digits.onnx"),
+    "missing network": (lambda f: (f / "digits.onnx").unlink(), "digits.onnx"),
+    "NaN weight": (lambda f: changed_network(f / "digits.onnx", nan_weight), "must be finite"),
+    "unknown operator": (lambda f: changed_network(f / "digits.onnx", strange_operator), "Hardmax"),
+    "labels out of range": (lambda f: changed_data(f, labels=np.full(360, 10)), "labels[0] = 10, must be 0 .. 9"),
+    "images of another size": (
+        lambda f: changed_data(f, images=np.zeros((360, 1, 9, 8), np.float32)),
+        "[images, 1, 8, 8]",
+    ),
+    "images without batch": (
+        lambda f: changed_data(f, images=np.zeros(360, np.float32)),
+        "must be numbers [images, ...]",
+    ),
+    "truncated data": (
+        lambda f: (f / "digits.npz").write_bytes((f / "digits.npz").read_bytes()[:9000]),
+        "cannot be read",
+    ),
+    "YAML bomb": (lambda f: (f / "workload.yaml").write_text("a: &a [x]\nb: [*a, *a]\n"), "aliases are not allowed"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_broken_or_hostile_workload_is_one_line_and_leaves_no_trace(capsys, tmp_path, copied, name):
+    spoil, message = HOSTILE[name]
+    spoil(copied)
+    status, _, err = command(capsys, "run", "rram_128", str(copied), "--out", "x.h5", "--images", "3")
+    assert status == 2
+    assert message in err
+    assert err.count("\n") == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_workload_of_ones_own_runs_and_keeps_its_name(capsys, copied):
+    status, out, _ = command(capsys, "run", "rram_128", str(copied), "--images", "3", "--json")
+    assert status == 0
+    assert json.loads(out)["images"] == 3

@@ -25,6 +25,7 @@ from cimemu.compute.paths import (
 )
 from cimemu.compute.program import Matrix, write_matrix
 from cimemu.errors import CimemuError
+from cimemu.events import Counter
 from cimemu.mapping.layout import Layout
 
 PATHS = ("auto", "packed", "fixed", "exact", "naive")
@@ -105,9 +106,8 @@ class Programmed:
             reference_columns=matrix.reference_columns,
             switches=matrix.switches,
             nonzero=nonzero,
+            scaled=matrix.references is not None and matrix.references[0].lsb is not None and not matrix.integer_result,
         )
-        from cimemu.events import Counter
-
         return MvmResult(
             y=y,
             conversions=int(counts[:, Counter.CONVERSIONS].sum()),

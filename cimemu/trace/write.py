@@ -41,14 +41,18 @@ class TraceWriter:
         if self.path.exists() and not self.overwrite:
             raise TraceError(f"{self.path}: exists already, name another file or ask for overwriting")
         self.partial = self.path.with_name(self.path.name + ".partial")
+        # Built in memory and written at once: the HDF5 library does not survive a disk that fills under it.
+        self.file = h5py.File(self.path.name, "w", driver="core", backing_store=False, block_size=1 << 22)
         try:
             self.partial.touch()
         except OSError as error:
+            self.file.close()
             raise TraceError(
                 f"{self.path}: cannot be written ({error.strerror}), name a file in a writable folder"
             ) from error
-        # Built in memory and written at once: the HDF5 library does not survive a disk that fills under it.
-        self.file = h5py.File(self.path.name, "w", driver="core", backing_store=False, block_size=1 << 22)
+        except BaseException:  # Ctrl-C here, before the caller's `with` takes over
+            self.partial.unlink(missing_ok=True)
+            raise
         return self
 
     def __exit__(
