@@ -1,0 +1,97 @@
+"""Rates with goals, one thread: `pytest tests/bench -m bench --benchmark-enable -s`. Nothing here fails on time."""
+
+import os
+
+import numpy as np
+import pytest
+
+import cimemu
+from cimemu.compute.forward import Emulator
+from cimemu.compute.macro import program
+from cimemu.timing.simulate import Simulation
+
+pytestmark = pytest.mark.bench
+needs_data = pytest.mark.skipif("CIMEMU_DATA" not in os.environ, reason="CIMEMU_DATA names no folder of networks")
+
+
+def report(benchmark, what, amount, goal):
+    """Print a rate beside its goal; both go into the benchmark's record."""
+    if benchmark.stats is None:  # --benchmark-disable: the body ran once
+        return
+    rate = amount / benchmark.stats.stats.median
+    benchmark.extra_info.update({"rate": rate, "goal": goal, "unit": what})
+    print(f"\n{benchmark.name}: {rate:,.4g} {what} (goal {goal:,.4g})")
+
+
+MACROS = {
+    "clipping, lsb 1": ({}, 2e9),
+    "step 2.5": ({"macro.adc.lsb": 2.5}, 3e8),
+    "2-bit cells": ({"macro.cell.bits": 2, "macro.adc.bits": 8}, 2e8),
+    "2-bit DAC": ({"macro.input.dac_bits": 2, "macro.adc.bits": 8}, 2e8),
+}
+
+
+@pytest.mark.parametrize("name", MACROS)
+def test_conversions(benchmark, name):
+    overrides, goal = MACROS[name]
+    macro = cimemu.load_arch("rram_128", {"macro.adc.bits": 6, **overrides}).macro
+    rng = np.random.default_rng(0)
+    programmed = program(rng.integers(-128, 128, (128, 64)), macro)
+    x = rng.integers(0, 256, (4096, 128)).astype(np.uint8)
+    made = programmed.run(x, path="packed").conversions
+    benchmark(lambda: programmed.run(x, path="packed"))
+    report(benchmark, "conversions/s", made, goal)
+
+
+@pytest.fixture(scope="module")
+def resnet20():
+    work = cimemu.load_workload("cifar10_resnet20")
+    arch = cimemu.load_arch("rram_128", {"macro.adc.bits": 6})
+    network = cimemu.quantize(cimemu.load_network(work.network), arch, calibration=work.calibration()[:64])
+    return arch, network, work.inputs(64)[0]
+
+
+@needs_data
+def test_resnet20_bit_serial_with_a_clipping_converter(benchmark, resnet20):
+    arch, network, images = resnet20
+    emulator = Emulator(network, arch.macro, path="packed")
+    emulator.run([images])
+    benchmark.pedantic(lambda: emulator.run([images]), rounds=5)
+    report(benchmark, "images/s", len(images), 1000 / 30)
+
+
+@needs_data
+def test_resnet20_without_clipping(benchmark, resnet20):
+    _, network, images = resnet20
+    emulator = Emulator(network, cimemu.load_arch("rram_128", {"macro.adc": "ideal"}).macro)
+    emulator.run([images])
+    benchmark.pedantic(lambda: emulator.run([images]), rounds=5)
+    report(benchmark, "images/s", len(images), 400)
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("detail", "engine", "goal"), [("ops", "compiled", 1e6), ("ops", "simpy", 1e5), ("cycles", "simpy", 1e5)]
+)
+def test_events_of_one_resnet20_image(benchmark, resnet20, detail, engine, goal):
+    arch, network, _ = resnet20
+    simulation = Simulation(cimemu.make_plan(network, arch))
+    events = []
+    options = {"detail": detail, "engine": engine if detail == "ops" else "auto"}
+    simulation.run(1, sink=lambda e: events.append(len(e["op"])), **options)
+    benchmark.pedantic(lambda: simulation.run(1, **options), rounds=3 if engine == "compiled" else 1)
+    report(benchmark, "events/s", sum(events), goal)
+
+
+@needs_data
+def test_trace_rows_written(benchmark, resnet20, tmp_path):
+    arch, network, images = resnet20
+    pipelined = arch.model_copy(update={"schedule": "pipelined"})
+
+    def write():
+        cimemu.run(pipelined, network, images[:16], trace=tmp_path / "x.h5", overwrite=True)
+
+    write()
+    rows = len(cimemu.open_trace(tmp_path / "x.h5").events["op"])
+    benchmark.pedantic(write, rounds=2)
+    report(benchmark, "rows/s (values and timing included)", rows, 1e6)
