@@ -1,6 +1,5 @@
 """The command line: one function a subcommand; heavy imports happen inside."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cimemu.errors import CimemuError, WorkloadError
+from cimemu.terminal import ProgressBars, make_console, print_check, print_json
 
 if TYPE_CHECKING:
     from cimemu.arch.schema import Arch
@@ -83,7 +83,7 @@ def run(
     target = out
     if out is None and not no_trace:
         target = free_name(Path.cwd(), f"{work.name}_{chip.name}", ".h5")
-    with _Progress(not as_json) as progress:
+    with ProgressBars(not as_json) as progress:
         inputs, labels = work.inputs(images)
         network = quantized_network(work, chip, converters=calibrate_adc)
         result = emulate(
@@ -110,14 +110,14 @@ def run(
             progress=progress.update,
         )
     if as_json:
-        _print_json(result.summary())
+        print_json(result.summary())
         return
     if result.trace is not None:
         _report(result.trace, ("summary", "layers"))
-        _console().print(f"More: cimemu report {result.trace.name}")
+        make_console().print(f"More: cimemu report {result.trace.name}")
         return
     for name, value in result.summary().items():
-        _console().print(f"{name}: {value}")
+        make_console().print(f"{name}: {value}")
 
 
 @app.command()
@@ -130,7 +130,7 @@ def report(
         from cimemu.report import report_data
         from cimemu.trace.read import open_trace
 
-        _print_json(report_data(open_trace(trace)))
+        print_json(report_data(open_trace(trace)))
         return
     _report(trace)
 
@@ -158,9 +158,9 @@ def check(
     network = quantized_network(work, chip, converters=calibrate_adc)
     found = check_network(network, chip.macro, inputs, against=against, path=path)
     if as_json:
-        _print_json(found.as_dict())
+        print_json(found.as_dict())
     else:
-        _print_check(found)
+        print_check(found)
     if found.differing:
         raise typer.Exit(1)
 
@@ -217,9 +217,52 @@ def quantize(
         percentile=percentile or (settings.percentile if settings else 99.99),
     )
     save_onnx(made, out)
-    _console().print(
+    make_console().print(
         f"{out}: {sum(layer.on_macros for layer in made.layers)} layers on macros, {len(made.layers)} in all"
     )
+
+
+@app.command()
+def golden(
+    names: Annotated[
+        list[str], typer.Argument(metavar="ARCH WORKLOAD | verify DIR DUMP", help="what to write, or compare")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="folder to write")] = None,
+    layer: Annotated[
+        str | None, typer.Option("--layer", "-l", metavar="L", help="name or number; default: the first")
+    ] = None,
+    ops: Annotated[int, typer.Option("--ops", metavar="N", help="macro operations (output positions)")] = 16,
+    overrides: SetOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Golden vectors for RTL: write those of a layer, or compare a simulator's dump with them (`golden verify`)."""
+    if names[0] == "verify":
+        if len(names) != 3:
+            raise CimemuError(f"golden verify: {len(names) - 1} folders given, needs DIR DUMP")
+        _verify(Path(names[1]), Path(names[2]))
+        return
+    from cimemu.golden.files import write_vectors
+    from cimemu.golden.vectors import layer_vectors
+    from cimemu.prepare import quantized_network
+
+    if len(names) != 2 or out is None:
+        raise CimemuError("golden: needs ARCH WORKLOAD --out DIR, or verify DIR DUMP")
+    chip, work = _arch(names[0], overrides), _workload(names[1])
+    inputs, _ = work.inputs(None)
+    chosen, macros = layer_vectors(quantized_network(work, chip), chip.macro, inputs, layer, ops)
+    files = write_vectors(out, chip, work.name, chosen, macros, force)
+    make_console().print(f"{out}: layer {chosen.name}, {len(macros)} macros, {ops} operations each, {files} files")
+
+
+def _verify(folder: Path, dump: Path) -> None:
+    from cimemu.golden.files import verify_dump
+
+    found = verify_dump(folder, dump)
+    if found.difference is None:
+        make_console().print(f"equal: layer {found.layer}, {found.files} files, {found.lines:,} values")
+        return
+    make_console().print(f"layer {found.layer}: {found.difference}", soft_wrap=True)
+    raise typer.Exit(1)
 
 
 @app.command(name="list")
@@ -235,9 +278,9 @@ def list_all(as_json: JsonOption = False) -> None:
         "network formats": dict.fromkeys(FORMATS, ""),
     }
     if as_json:
-        _print_json(groups)
+        print_json(groups)
         return
-    console = _console()
+    console = make_console()
     for group, members in groups.items():
         console.print(f"[bold]{group}[/bold]")
         for name, title in members.items():
@@ -294,89 +337,8 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _console() -> Any:
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else 160
-    return Console(width=width, soft_wrap=False, highlight=False)
-
-
 def _report(path: Path, sections: tuple[str, ...] | None = None) -> None:
     from cimemu.report import SECTIONS, print_report
     from cimemu.trace.read import open_trace
 
-    print_report(open_trace(path), _console(), sections or SECTIONS)
-
-
-def _print_json(value: Any) -> None:
-    import numpy as np
-
-    def plain(item: Any) -> Any:
-        return item.item() if isinstance(item, np.generic) else str(item)
-
-    def finite(item: Any) -> Any:
-        if isinstance(item, dict):
-            return {key: finite(value) for key, value in item.items()}
-        if isinstance(item, list | tuple):
-            return [finite(value) for value in item]
-        return None if isinstance(item, float) and item != item else item
-
-    print(json.dumps(finite(value), default=plain))
-
-
-def _print_check(found: Any) -> None:
-    console = _console()
-    console.print(
-        f"against {found.against}: {len(found.tensors)} tensors, {found.elements:,} elements, "
-        f"{found.differing:,} differ ({found.images} images)"
-    )
-    console.print(
-        f"layers on macros: {found.bit_serial_layers} bit-serial, {found.shortcut_layers} by a proven shortcut; "
-        f"{found.conversions:,} conversions"
-    )
-    if found.kernels:
-        names = ", ".join(f"{count} {name}" for name, count in sorted(found.kernels.items()))
-        console.print(f"ONNX Runtime ran: {names}; products left in float: {found.unfused}")
-    for diff in found.tensors:
-        if diff.differing:
-            console.print(
-                f"  {diff.name}: {diff.differing:,} of {diff.elements:,} differ, first at {list(diff.first)}: "
-                f"ours {diff.ours:g}, theirs {diff.theirs:g}; largest difference {diff.largest:g}"
-            )
-    if found.movement:
-        console.print("the arch's own converter moves the outputs of layers on macros by")
-        for row in found.movement:
-            console.print(
-                f"  {row.name}: {100 * row.moved / row.elements:.2f} % of elements, largest {row.largest:g}, "
-                f"mean {row.mean:.4g}, rms {100 * row.relative:.2f} % of the signal's"
-            )
-
-
-class _Progress:
-    """A bar per stage on the terminal's error stream; silent where there is none."""
-
-    def __init__(self, wanted: bool) -> None:
-        self.shown = wanted and sys.stderr.isatty()
-        self.tasks: dict[str, Any] = {}
-        self.bar: Any = None
-
-    def __enter__(self) -> "_Progress":
-        if self.shown:
-            from rich.console import Console
-            from rich.progress import Progress
-
-            self.bar = Progress(console=Console(stderr=True), transient=True)
-            self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    def update(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` (0: not known) of a stage."""
-        if self.bar is None:
-            return
-        if stage not in self.tasks:
-            self.tasks[stage] = self.bar.add_task(stage, total=total or None)
-        self.bar.update(self.tasks[stage], completed=done)
+    print_report(open_trace(path), make_console(), sections or SECTIONS)

@@ -16,7 +16,8 @@ ROWS: list[set[str]] = [
     {"compute", "timing"},
     {"ptq", "tally", "check"},
     {"trace"},
-    {"emulate", "report", "prepare", "docs"},
+    {"emulate", "report", "prepare", "docs", "golden"},
+    {"terminal"},
     {"cli"},
 ]
 ONLY_IN = {
@@ -28,7 +29,7 @@ ONLY_IN = {
     "onnxruntime": {"check"},
     "numba": {"kernels"},
     "typer": {"cli"},
-    "rich": {"cli", "report"},
+    "rich": {"terminal", "report"},
 }
 
 

@@ -118,6 +118,11 @@ class LayerMatrix:
             paths=frozenset().union(*(part.paths for part in parts)),
         )
 
+    def vectors(self, quantized: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Inputs [images * positions, rows] of every unit, as the wordlines are given them."""
+        for x, _, _ in self._units(self._windows(self._drive(quantized))):
+            yield x
+
     def sampled_inputs(self, quantized: NDArray[Any], vectors: int, rng: np.random.Generator) -> Iterator[NDArray[Any]]:
         """Inputs [at most `vectors`, rows] of every unit: output positions of `quantized` [images, ...] drawn by `rng`."""
         geometry = self.layer.geometry

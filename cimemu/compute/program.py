@@ -34,6 +34,7 @@ class Matrix:
     weights: NDArray[np.int64]  # [K, N], off-block entries 0
     row_group: NDArray[np.int64] | None
     out_group: NDArray[np.int64] | None
+    levels: NDArray[np.uint8]  # [K, physical columns] ideal levels as stored
     cells: NDArray[np.int64] | None  # [K, physical columns] x 2^fraction_bits, None: ideal
     seen: NDArray[np.int64]  # [K, converted columns]: what a conversion sees per unit of input, x 2^fraction_bits
     columns: Columns
@@ -148,6 +149,7 @@ def write_matrix(
         weights=weights,
         row_group=row_group,
         out_group=out_group,
+        levels=levels,
         cells=fixed,
         seen=seen,
         columns=columns,

@@ -1,0 +1,92 @@
+"""What the command line prints: tables and JSON on the output stream, bars on the error stream."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cimemu.check.network import CheckReport
+
+
+def make_console() -> Any:
+    """A console that does not wrap tables where nobody looks at a terminal."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 160
+    return Console(width=width, soft_wrap=False, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object; what JSON has no number for becomes null."""
+    import numpy as np
+
+    def plain(item: Any) -> Any:
+        return item.item() if isinstance(item, np.generic) else str(item)
+
+    def finite(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {key: finite(value) for key, value in item.items()}
+        if isinstance(item, list | tuple):
+            return [finite(value) for value in item]
+        return None if isinstance(item, float) and item != item else item
+
+    print(json.dumps(finite(value), default=plain))
+
+
+def print_check(found: "CheckReport") -> None:
+    """A check for people."""
+    console = make_console()
+    console.print(
+        f"against {found.against}: {len(found.tensors)} tensors, {found.elements:,} elements, "
+        f"{found.differing:,} differ ({found.images} images)"
+    )
+    console.print(
+        f"layers on macros: {found.bit_serial_layers} bit-serial, {found.shortcut_layers} by a proven shortcut; "
+        f"{found.conversions:,} conversions"
+    )
+    if found.kernels:
+        names = ", ".join(f"{count} {name}" for name, count in sorted(found.kernels.items()))
+        console.print(f"ONNX Runtime ran: {names}; products left in float: {found.unfused}")
+    for diff in found.tensors:
+        if diff.differing:
+            console.print(
+                f"  {diff.name}: {diff.differing:,} of {diff.elements:,} differ, first at {list(diff.first or ())}: "
+                f"ours {diff.ours:g}, theirs {diff.theirs:g}; largest difference {diff.largest:g}"
+            )
+    if found.movement:
+        console.print("the arch's own converter moves the outputs of layers on macros by")
+        for row in found.movement:
+            console.print(
+                f"  {row.name}: {100 * row.moved / row.elements:.2f} % of elements, largest {row.largest:g}, "
+                f"mean {row.mean:.4g}, rms {100 * row.relative:.2f} % of the signal's"
+            )
+
+
+class ProgressBars:
+    """A bar per stage on the terminal's error stream; silent where there is none."""
+
+    def __init__(self, wanted: bool) -> None:
+        self.shown = wanted and sys.stderr.isatty()
+        self.tasks: dict[str, Any] = {}
+        self.bar: Any = None
+
+    def __enter__(self) -> "ProgressBars":
+        if self.shown:
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self.bar = Progress(console=Console(stderr=True), transient=True)
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def update(self, stage: str, done: int, total: int) -> None:
+        """`done` of `total` (0: not known) of a stage."""
+        if self.bar is None:
+            return
+        if stage not in self.tasks:
+            self.tasks[stage] = self.bar.add_task(stage, total=total or None)
+        self.bar.update(self.tasks[stage], completed=done)

@@ -1,0 +1,138 @@
+"""Golden vectors: consistent with the emulator, verified line by line."""
+
+import json
+
+import macros
+import nets
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+import cimemu
+from cimemu.cli import main
+from cimemu.golden.files import verify_dump
+from cimemu.golden.vectors import layer_vectors
+from cimemu.layer.base import TensorType
+
+
+def chip(**overrides):
+    return cimemu.load_arch("rram_128", {"macro.rows": 20, "macro.columns": 32, "macro.active_rows": 8, **overrides})
+
+
+def images(count=2):
+    return np.random.default_rng(0).integers(0, 256, (count, 3, 5, 4)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {"macro.timing.overlap": True, "macro.timing.skip_zero_slices": True},
+        {
+            "macro.weight.encoding": "differential",
+            "macro.weight.subtract": "analog",
+            "macro.adc": {"model": "linear", "bits": 5, "zero": -16},
+        },
+        {"macro.adc": "ideal"},
+        {"macro.input.dac_bits": 2, "macro.cell.bits": 2},
+    ],
+)
+def test_row_blocks_add_up_to_the_layer_and_the_files_hold_what_was_computed(tmp_path, overrides):
+    arch, network = chip(**overrides), nets.residual_network()
+    _, made = layer_vectors(network, arch.macro, images(), "conv2", 25)
+    from cimemu.compute.forward import Emulator
+
+    emulator = Emulator(network, arch.macro, path="naive")
+    matrix = emulator.matrices["conv2"]
+    source = emulator.run([images()], keep=frozenset(["a"])).tensors["a"]
+    x = next(matrix.vectors(source))[:25]
+    slow = matrix.programmed[0].run(x, codes=True, path="naive")
+    outputs = np.zeros((25, 3), dtype=np.int64)
+    layout = matrix.programmed[0].matrix.layout
+    for v in made:
+        c0, c1 = layout.col_blocks[v.col_block]
+        outputs[:, c0:c1] += v.outputs
+        assert (v.wordlines.sum(axis=2) <= v.cells.shape[0] * 3).all()
+        assert (np.diff(np.where(v.driven, v.code_cycles.max(axis=2), 0)[v.driven.all(axis=1)], axis=1) > 0).all()
+        assert (v.op_cycles > v.code_cycles.max(axis=(1, 2), where=v.driven[..., None], initial=0)).all()
+    assert np.array_equal(outputs, slow.y)
+    if slow.codes is not None:
+        got = np.concatenate([v.codes.reshape(25, v.groups, v.slices, -1) for v in made if v.col_block == 0], axis=1)
+        assert np.array_equal(got, slow.codes[..., : got.shape[3]])
+
+
+def test_the_command_writes_verifies_and_decodes_the_first_difference(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write = ["golden", "rram_128", "digits", "--layer", "down", "--ops", "4", "--out", "vectors"]
+    assert main(write) == 0
+    assert main(write) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert main([*write, "--force"]) == 0
+    assert main(["golden", "verify", "vectors", "vectors"]) == 0
+    manifest = json.loads((tmp_path / "vectors/manifest.json").read_text())
+    name = list(manifest["macros"])[1]
+    about = manifest["macros"][name]["files"]["codes.hex"]
+    assert about["index"] == ["op", "group", "slice", "column"]
+    dump = tmp_path / "dump" / name
+    dump.mkdir(parents=True)
+    lines = (tmp_path / "vectors" / name / "codes.hex").read_text().splitlines()
+    number = int(np.ravel_multi_index((2, 0, 5, 9), about["shape"]))
+    lines[number] = "55" if int(lines[number], 16) != 0x55 else "54"
+    (dump / "codes.hex").write_text("// from a simulator\n" + " ".join(lines).upper() + "\n")
+    capsys.readouterr()
+    assert main(["golden", "verify", "vectors", "dump"]) == 1
+    out = capsys.readouterr().out
+    # down is on 2 row blocks; step 5 of operation 2; column 9 is in round 1: 5 * (2 + 56) + 2 + 2 * 7 cycles
+    assert f"layer down: {name}/codes.hex: op 2, group 0, slice 5, column 9, cycle 306: expected" in out
+    (dump / "codes.hex").write_text("\n".join(lines[:10]))
+    assert main(["golden", "verify", "vectors", "dump"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["golden", "rram_128", "digits"], "--out DIR"),
+        (["golden", "verify", "x"], "needs DIR DUMP"),
+        (["golden", "verify", "x", "y"], "no readable manifest.json"),
+        (["golden", "rram_128", "digits", "--out", "v", "--layer", "nothing"], "there are stem, conv1"),
+        (["golden", "rram_128", "digits", "--out", "v", "--ops", "0"], "ops = 0"),
+        (["golden", "rram_128", "digits", "--out", "v", "--set", "macro.adc.lsb=1.5"], "no integers"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_changed_vectors_are_noticed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["golden", "rram_128", "digits", "--ops", "1", "--out", "v"]) == 0
+    path = next((tmp_path / "v").glob("macro*/cells.hex"))
+    path.write_text(path.read_text().replace("1", "2", 1))
+    with pytest.raises(cimemu.TraceError, match="does not match its checksum"):
+        verify_dump(tmp_path / "v", tmp_path / "v")
+
+
+@settings(deadline=None, derandomize=True, max_examples=40, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 2**32 - 1))
+def test_random_macros_give_vectors_whose_sums_are_the_product_on_them(seed):
+    _, _, macro = macros.draw(seed)
+    tree = macro.model_dump()
+    assume(tree["weight"]["correction"] == "digital" and tree["weight"]["bits"] > 1 and not tree["input"]["signed"])
+    assume(macro.input.bits >= 3 and not isinstance(getattr(macro.adc, "lsb", 0), list))
+    assume(macro.adc.model != "nonlinear" and float(getattr(macro.adc, "lsb", 1)).is_integer())
+    assume(float(getattr(macro.adc, "zero", 0)).is_integer())
+    layer = nets.matrix_layer("fc", "x", "y", 3, 30, 4)
+    network = nets.network("one", [layer], {"x": TensorType((3, 30), "uint8")}, ["y"])
+    x = np.random.default_rng(seed).integers(0, 8, (1, 3, 30)).astype(np.uint8)
+    _, made = layer_vectors(network, macro, x, None, 3)
+    w = layer.weight.reshape(4, 30).T.astype(np.int64)
+    total = np.zeros((3, 4), dtype=np.int64)
+    step = macro.outputs
+    for v in made:
+        total[:, v.col_block * step : v.col_block * step + v.outputs.shape[1]] += v.outputs
+    assert np.array_equal(total, cimemu.mvm(x[0], w, macro, path="naive").y)
