@@ -109,11 +109,16 @@ def run(
             },
             progress=progress.update,
         )
+    score = work.reconstruction(result.outputs, labels)
     if as_json:
-        print_json(result.summary())
+        extra = {} if score is None else {"mean_squared_error": score[0], "auc": score[1]}
+        print_json({**result.summary(), **extra})
         return
     if result.trace is not None:
         _report(result.trace, ("summary", "layers"))
+        if score is not None:
+            auc = "" if score[1] is None else f", AUC {score[1]:.4f}"
+            make_console().print(f"reconstruction: mean squared error {score[0]:.4f}{auc}")
         make_console().print(f"More: cimemu report {result.trace.name}")
         return
     for name, value in result.summary().items():

@@ -88,20 +88,15 @@ def check_network(
 ) -> CheckReport:
     """Compare every tensor that both have on `inputs` [images, ...]; `path` as in `cimemu.run`.
 
-    `against` is "onnxruntime" or an `.npz` with a name per tensor. Where `macro` has a converter of its own, the
-    report also says how far it moves the tensors. Raises WorkloadError or CimemuError.
+    `against` is "onnxruntime", "litert" (its reference kernels) or an `.npz` with a name per tensor. Where `macro` has a
+    converter of its own, the report also says how far it moves the tensors. Raises WorkloadError or CimemuError.
     """
     exact = Emulator(network, lossless(macro), path=path, adcs={})
     own = None if macro.adc.model == "ideal" and not network.converters else Emulator(network, macro, path=path)
-    runner: Any = None
-    if against == "onnxruntime":
-        from cimemu.check.onnxruntime_runner import OrtRun
-
-        runner = OrtRun(network)
+    runner = _runner(network, against)
+    if runner is not None:
         given: dict[str, Array] = {}
         names = set(runner.names)
-    elif against == "litert":
-        raise CimemuError(f"against = litert, network {network.name} came from ONNX; use onnxruntime or a file")
     else:
         given = read_tensors(against)
         names = set(given) & set(network.types)
@@ -128,7 +123,7 @@ def check_network(
             for name in changed.tensors:
                 moves.setdefault(name, _Moves()).add(straight.tensors[name], changed.tensors[name])
     return CheckReport(
-        against=f"ONNX Runtime {runner.version}" if runner is not None else str(against),
+        against=f"{runner.title} {runner.version}" if runner is not None else str(against),
         images=len(inputs),
         tensors=tuple(_joined(same, batch) for same in zip(*found)),
         bit_serial_layers=sum(ran <= set(SERIAL) for ran in paths.values()),
@@ -138,6 +133,19 @@ def check_network(
         kernels={} if runner is None else runner.kernels,
         unfused=0 if runner is None else runner.unfused,
     )
+
+
+def _runner(network: Network, against: str) -> Any:
+    """The runtime to compare with, None for a file."""
+    if against == "onnxruntime":
+        from cimemu.check.onnxruntime_runner import OrtRun
+
+        return OrtRun(network)
+    if against == "litert":
+        from cimemu.check.litert_runner import LiteRtRun
+
+        return LiteRtRun(network)
+    return None
 
 
 def _layer_outputs(network: Network) -> frozenset[str]:

@@ -20,6 +20,8 @@ FLOAT = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
 class OrtRun:
     """One session over a QDQ graph whose quantised tensors are given out beside the outputs."""
 
+    title = "ONNX Runtime"
+
     def __init__(self, network: Network, threads: int = 0) -> None:
         """Compile `network` (its QDQ form). `kernels` counts the operators that ONNX Runtime really runs."""
         try:
@@ -39,7 +41,11 @@ class OrtRun:
             optimized = Path(folder) / "optimized.onnx"
             options.optimized_model_filepath = str(optimized)
             model = onnx_model(qdq, self.names).SerializeToString()
-            self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            try:
+                self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            except Exception as error:  # the runtime's own exceptions have no common base
+                reason = " ".join(str(error).split())[:200]
+                raise WorkloadError(f"network {network.name}: ONNX Runtime does not take it: {reason}") from None
             ran = onnx.load(str(optimized))
         self.kernels: dict[str, int] = {}
         for node in ran.graph.node:

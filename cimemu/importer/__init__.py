@@ -9,6 +9,7 @@ from cimemu.workload.network import Network
 # suffix -> (module, function); each function takes the path and gives a Network.
 FORMATS: dict[str, tuple[str, str]] = {
     ".onnx": ("cimemu.importer.from_onnx", "load_onnx"),
+    ".tflite": ("cimemu.importer.from_tflite", "load_tflite"),
 }
 
 

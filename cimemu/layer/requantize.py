@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.layer.rounding import MODES
+
 
 @dataclass(frozen=True, eq=False)
 class OutputStage:
@@ -59,3 +61,22 @@ class Accumulator(OutputStage):
     def apply(self, accumulators: NDArray[Any]) -> NDArray[Any]:
         """int32 values."""
         return accumulators.astype(np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class FixedPoint(OutputStage):
+    """TensorFlow Lite's rules: a q31 multiplier and a shift per output, by the mode of `cimemu.layer.rounding`."""
+
+    mode: str
+    q31: NDArray[np.int64]  # [1] or [channels_out]
+    shift: NDArray[np.int64]
+    zero_point: int
+    low: int
+    high: int
+    dtype: str
+
+    def apply(self, accumulators: NDArray[Any]) -> NDArray[Any]:
+        """Requantised integers of `dtype`; accumulators that are no integers are rounded first."""
+        exact = accumulators if accumulators.dtype.kind == "i" else np.rint(accumulators).astype(np.int64)
+        scaled = MODES[self.mode](in_32_bits(exact), self.q31, self.shift)
+        return np.clip(scaled + self.zero_point, self.low, self.high).astype(self.dtype)

@@ -23,6 +23,7 @@ def read_images(
     first: int,
     limit: int | None,
     asked: int | None,
+    window: int = 1,
 ) -> tuple[NDArray[Any], Labels]:
     """Images `first` .. of a file, at most `limit`, of those `asked` for, and their labels.
 
@@ -37,7 +38,7 @@ def read_images(
     if asked is not None and limit is not None and asked > limit:
         raise WorkloadError(f"{path}: {limit} images are to be used, {asked} asked for; ask for fewer")
     wanted = asked if asked is not None else limit
-    stop = None if wanted is None else first + wanted
+    stop = None if wanted is None else first + wanted + window - 1
     try:
         images, labels, total = readers[form](path, images_key, labels_key, first, stop)
     except (
@@ -51,11 +52,22 @@ def read_images(
     ) as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise WorkloadError(f"{path}: cannot be read as {form}: {reason}") from None
+    if window > 1:
+        if labels is not None:
+            raise WorkloadError(f"{path}: windows of {window} rows have no labels of their own, set labels: null")
+        total = total - window + 1
+        images = _windows(np.asarray(images), window)
     if total <= first:
         raise WorkloadError(f"{path}: has {total} images, the workload begins at number {first}")
     if asked is not None and len(images) < asked:
         raise WorkloadError(f"{path}: has {total - first} images, {asked} asked for; ask for fewer")
     return _checked(images, labels, path, images_key, labels_key)
+
+
+def _windows(rows: NDArray[Any], window: int) -> NDArray[Any]:
+    """images[i] is rows i .. i + window - 1, joined."""
+    count = max(0, len(rows) - window + 1)
+    return np.stack([rows[i : i + window].reshape(-1) for i in range(count)]) if count else rows[:0]
 
 
 def read_array(path: Path) -> NDArray[Any]:

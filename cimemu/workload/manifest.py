@@ -25,6 +25,7 @@ class DataSource(Spec):
     )
     images: str = Field("images", description="key of the images (npz, hdf5)")
     labels: str | None = Field("labels", description="key of the labels (npz, hdf5); null: there are none")
+    window: int = Field(1, ge=1, description="rows joined to one image, from every row on (spectrogram frames)")
     first: int = Field(0, ge=0, description="images left out at the beginning")
     limit: int | None = Field(None, ge=1, description="images taken at most; null: all")
 
@@ -38,6 +39,12 @@ class Preprocess(Spec):
     mean: tuple[float, ...] = Field((), description="then this is subtracted, a value per channel")
     std: tuple[float, ...] = Field((), description="then divided by this, a value per channel")
     dtype: Literal["float32", "uint8", "int8"] = Field("float32", description="type that the network takes")
+    scale: float | None = Field(
+        None,
+        gt=0,
+        description="integer networks: real values become round(value / scale) + zero_point; null: as stored",
+    )
+    zero_point: int = Field(0, description="integer networks: code of the real value 0")
 
 
 class QuantizeSettings(Spec):
@@ -46,6 +53,18 @@ class QuantizeSettings(Spec):
     activations: Literal["minmax", "percentile", "mse"] = Field("minmax", description="how ranges are calibrated")
     percentile: float = Field(99.99, gt=50, le=100, description="for percentile")
     weights: Literal["channel", "layer"] = Field("channel", description="granularity of weight scales")
+
+
+class Metric(Spec):
+    """What is reported beside accuracy."""
+
+    kind: Literal["accuracy", "reconstruction"] = Field(
+        "accuracy",
+        description="accuracy of labels, or the mean squared error between real inputs and outputs (anomaly detection), "
+        "and its AUC where labels are 0 (normal) and 1",
+    )
+    output_scale: float = Field(1.0, gt=0, description="reconstruction: real value of an output code")
+    output_zero_point: int = Field(0, description="reconstruction: output code of the real value 0")
 
 
 class Expect(Spec):
@@ -66,6 +85,7 @@ class Manifest(Spec):
     calibration: DataSource | None = Field(None, description="images that ranges are calibrated on")
     preprocess: Preprocess = Field(default_factory=Preprocess, description="from stored images to the network's input")
     quantize: QuantizeSettings = Field(default_factory=QuantizeSettings, description="how a float network is quantised")
+    metric: Metric = Field(default_factory=Metric, description="what is reported beside accuracy")
     expect: Expect = Field(default_factory=Expect, description="figures to compare with")
 
 
@@ -91,6 +111,19 @@ class Workload:
         images, labels = self._read(self.manifest.inputs, limit)
         return images, labels
 
+    def reconstruction(
+        self, outputs: NDArray[Any], labels: NDArray[np.int64] | None
+    ) -> tuple[float, float | None] | None:
+        """(mean squared error of real inputs and `outputs`, AUC of the labels or None) of a reconstructing network, None
+        for any other."""
+        metric, source = self.manifest.metric, self.manifest.inputs
+        if metric.kind != "reconstruction":
+            return None
+        real = self._read(source, len(outputs), self.manifest.preprocess.model_copy(update={"dtype": "float32"}))[0]
+        made = (outputs.astype(np.float64) - metric.output_zero_point) * metric.output_scale
+        errors = ((real - made) ** 2).reshape(len(real), -1).mean(axis=1)
+        return float(errors.mean()), None if labels is None else area_under_curve(errors, labels[: len(errors)])
+
     def calibration(self) -> NDArray[Any]:
         """The calibration images as the network takes them. WorkloadError where the workload has none."""
         if self.manifest.calibration is None:
@@ -99,7 +132,9 @@ class Workload:
             )
         return self._read(self.manifest.calibration, None)[0]
 
-    def _read(self, source: DataSource, limit: int | None) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+    def _read(
+        self, source: DataSource, limit: int | None, rule: Preprocess | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
         images, labels = read_images(
             self._resolve(source.file),
             source.format,
@@ -108,8 +143,9 @@ class Workload:
             source.first,
             source.limit,
             limit,
+            source.window,
         )
-        return prepared(images, self.manifest.preprocess, str(self.path)), labels
+        return prepared(images, rule or self.manifest.preprocess, str(self.path)), labels
 
     def _resolve(self, text: str) -> Path:
         """Environment names filled in, relative to the workload.yaml."""
@@ -127,11 +163,25 @@ class Workload:
         return path if path.is_absolute() else self.path.parent / path
 
 
+def area_under_curve(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float | None:
+    """How often a sample labelled 1 scores above one labelled 0 (ties count half); None where one kind is missing."""
+    high, low = scores[labels == 1], scores[labels == 0]
+    if not len(high) or not len(low):
+        return None
+    above = (high[:, None] > low[None]).mean() + 0.5 * (high[:, None] == low[None]).mean()
+    return float(above)
+
+
 def prepared(images: NDArray[Any], rule: Preprocess, where: str) -> NDArray[Any]:
     """Stored `images` as the network takes them. WorkloadError where channels do not fit."""
     if images.ndim == 4 and rule.stored != rule.network:
         images = images.transpose(0, 3, 1, 2) if rule.stored == "nhwc" else images.transpose(0, 2, 3, 1)
-    if rule.dtype != "float32":
+    if rule.dtype != "float32" and rule.scale is None:
+        limits = np.iinfo(rule.dtype)
+        if images.dtype.kind not in "iu" or int(images.min()) < limits.min or int(images.max()) > limits.max:
+            raise WorkloadError(
+                f"{where}: images are {images.dtype}, must be integers {limits.min} .. {limits.max}; give preprocess.scale"
+            )
         return np.ascontiguousarray(images.astype(rule.dtype))
     values = images.astype(np.float32)
     if rule.divide != 1:
@@ -148,7 +198,11 @@ def prepared(images: NDArray[Any], rule: Preprocess, where: str) -> NDArray[Any]
         shape[axis] = len(numbers)
         factors = np.array(numbers, dtype=np.float32).reshape(shape)
         values = values - factors if sign < 0 else values / factors
-    return np.ascontiguousarray(values, dtype=np.float32)
+    if rule.dtype == "float32" or rule.scale is None:
+        return np.ascontiguousarray(values, dtype=np.float32)
+    limits = np.iinfo(rule.dtype)
+    codes = np.floor(values / np.float32(rule.scale) + np.float32(0.5)) + rule.zero_point
+    return np.ascontiguousarray(np.clip(codes, limits.min, limits.max).astype(rule.dtype))
 
 
 def preset_folder() -> Path:

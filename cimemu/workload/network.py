@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cimemu.adc import Adc
 from cimemu.layer.base import Array, Layer, TensorType
@@ -15,7 +16,7 @@ class Network:
     `inputs` and `outputs` name runtime tensors; all of them are batch-first. `converters` holds per-layer
     converter parameters by layer name (they replace the arch's own). `qdq` is, for a lowered integer
     network, the QuantizeLinear / DequantizeLinear graph it came from: the form that is exported and that
-    other runtimes execute.
+    other runtimes execute. `origin` is the file of a network that came as integers.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Network:
     types: Mapping[str, TensorType]
     converters: Mapping[str, Adc] = field(default_factory=dict)
     qdq: "Network | None" = None
+    origin: Path | None = None
 
     @property
     def is_integer(self) -> bool:

@@ -34,7 +34,9 @@ def refused(message, call, *arguments):
 
 
 def test_the_presets_are_these():
-    assert [name for name, _ in cimemu.list_workloads()] == ["cifar10_resnet20", "digits"]
+    assert [name for name, _ in cimemu.list_workloads()] == [
+        "cifar10_resnet20", "digits", "tiny_ad", "tiny_kws", "tiny_resnet8", "tiny_sww", "tiny_vww",
+    ]  # fmt: skip
     assert all(title for _, title in cimemu.list_workloads())
 
 
@@ -98,7 +100,7 @@ def test_a_wrong_manifest_names_file_key_value_and_rule(tmp_path, text, message)
 
 
 def test_what_is_no_workload_says_what_there_is(tmp_path):
-    refused("presets: cifar10_resnet20, digits", cimemu.load_workload, "nothing")
+    refused("presets: cifar10_resnet20, digits, tiny_ad", cimemu.load_workload, "nothing")
     (tmp_path / "net.onnx").write_bytes(b"x")
     refused("write a workload.yaml", cimemu.load_workload, tmp_path / "net.onnx")
 
@@ -181,3 +183,37 @@ def test_hdf5_images_and_single_arrays(tmp_path):
     assert read_array(tmp_path / "a.npy").shape == IMAGES.shape
     np.savez(tmp_path / "a.npz", one=IMAGES, two=IMAGES)
     refused("name one `images`", read_array, tmp_path / "a.npz")
+
+
+def test_windows_join_consecutive_rows_and_a_reconstruction_is_scored(tmp_path):
+    text = (
+        MANIFEST.replace("{file: data.npz}", "{file: data.npz, labels: null, window: 3}")
+        + "preprocess: {dtype: int8, scale: 0.5, zero_point: 1}\n"
+        + "metric: {kind: reconstruction, output_scale: 0.25, output_zero_point: 2}\n"
+    )
+    rows = np.arange(10, dtype=np.float32).reshape(5, 2)
+    work = workload(tmp_path, text, images=rows)
+    images, labels = work.inputs()
+    # window 1 is rows 1 .. 3 = 2 .. 7; codes 2 v + 1
+    assert images.tolist()[1] == [5, 7, 9, 11, 13, 15]
+    assert images.dtype == np.int8
+    assert labels is None
+    assert work.inputs(2)[0].shape == (2, 6)
+    refused("has 3 images, 4 asked for", work.inputs, 4)
+    real = np.stack([rows[i : i + 3].reshape(-1) for i in range(3)])
+    exact = (real / 0.25 + 2).astype(np.int16)
+    assert work.reconstruction(exact, None) == (0.0, None)
+    # every output one code (0.25) off: squared 0.0625; samples 0 (normal) and 1 tie or not by their errors
+    worse = exact + np.array([[1], [1], [4]], dtype=np.int16)
+    error, auc = work.reconstruction(worse, np.array([0, 0, 1]))
+    assert error == pytest.approx((0.0625 + 0.0625 + 1) / 3)
+    assert auc == 1.0
+
+
+def test_the_area_under_the_curve_counts_pairs():
+    from cimemu.workload.manifest import area_under_curve
+
+    scores, labels = np.array([1.0, 3.0, 2.0, 2.0]), np.array([0, 1, 1, 0])
+    # pairs (3, 1), (3, 2), (2, 1) above, (2, 2) a tie: 3.5 of 4
+    assert area_under_curve(scores, labels) == 0.875
+    assert area_under_curve(scores, labels * 0) is None

@@ -1,0 +1,171 @@
+"""TensorFlow Lite files against LiteRT's reference kernels, every tensor, on the bit-serial path."""
+
+import contextlib
+import json
+import os
+from itertools import pairwise
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import cimemu
+from cimemu.check.network import check_network
+from cimemu.cli import main
+from cimemu.layer.execute import run_float
+
+pytestmark = pytest.mark.skipif("CIMEMU_DATA" not in os.environ, reason="CIMEMU_DATA names no folder of networks")
+TINY = ["ad01_int8", "kws_ref_model", "pretrainedResnet_quant", "vww_96_int8", "str_ww_ref_model"]
+CORAL = [
+    "mobilenet_v1_0.25_128_quant",
+    "mobilenet_v1_0.5_160_quant",
+    "mobilenet_v1_0.75_192_quant",
+    "mobilenet_v2_1.0_224_quant",
+]
+ARCH = cimemu.load_arch("rram_128")
+
+
+def path(name):
+    folder = "coral" if name in CORAL else "mlperf_tiny"
+    return Path(os.environ["CIMEMU_DATA"]) / f"networks/{folder}/{name}.tflite"
+
+
+def random_inputs(network, count, seed=0):
+    kind = network.types[network.inputs[0]]
+    limits = np.iinfo(kind.dtype)
+    return np.random.default_rng(seed).integers(limits.min, limits.max + 1, (count, *kind.shape)).astype(kind.dtype)
+
+
+def nothing_differs(network, macro, inputs):
+    pytest.importorskip("ai_edge_litert")
+    found = check_network(network, macro, inputs, against="litert")
+    assert found.differing == 0, [d for d in found.tensors if d.differing][:3]
+    assert found.shortcut_layers == 0
+    assert found.bit_serial_layers == sum(layer.on_macros for layer in network.layers)
+    assert len(found.tensors) >= len(network.layers)
+    return found
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_an_mlperf_tiny_network_equals_the_reference_kernels_on_random_inputs(name):
+    network = cimemu.load_network(path(name))
+    nothing_differs(network, ARCH.macro, random_inputs(network, 64))
+
+
+@pytest.mark.parametrize("name", CORAL)
+def test_a_coral_network_equals_the_reference_kernels(name):
+    network = cimemu.load_network(path(name))
+    nothing_differs(network, ARCH.macro, random_inputs(network, 1))
+
+
+DEV = {
+    "kws_ref_model": "data/dev/mlperftiny_kws01_dev.h5",
+    "pretrainedResnet_quant": "data/dev/mlperftiny_ic01_dev.h5",
+    "str_ww_ref_model": "data/dev/mlperftiny_sww_calibration.h5",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["kws_ref_model", "pretrainedResnet_quant"])
+def test_all_development_samples_equal_the_reference_kernels(name):
+    network = cimemu.load_network(path(name))
+    work = cimemu.load_workload({"kws_ref_model": "tiny_kws", "pretrainedResnet_quant": "tiny_resnet8"}[name])
+    inputs, labels = work.inputs()
+    nothing_differs(network, ARCH.macro, inputs)
+    result = cimemu.run(cimemu.load_arch("rram_128", {"macro.adc": "ideal"}), network, inputs, labels, detail=None)
+    assert round(100 * result.accuracy, 2) == {"kws_ref_model": 90.84, "pretrainedResnet_quant": 85.39}[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CORAL)
+def test_a_coral_network_equals_the_reference_kernels_on_photographs(name):
+    image = pytest.importorskip("PIL.Image")
+    import io
+
+    network = cimemu.load_network(path(name))
+    size = network.types[network.inputs[0]].shape[0]
+    with h5py.File(Path(os.environ["CIMEMU_DATA"]) / "data/dev/imagenet_samples_dev.h5") as file:
+        stored, offsets = file["jpeg"][:], file["offsets"][:11]
+    photographs = [image.open(io.BytesIO(stored[a:b].tobytes())).convert("RGB") for a, b in pairwise(offsets)]
+    inputs = np.stack([np.asarray(p.resize((size, size))) for p in photographs]).astype(np.uint8)
+    nothing_differs(network, ARCH.macro, inputs)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"macro.weight.encoding": "twos_complement"},
+        {"macro.weight.encoding": "differential", "macro.weight.bits": 9},
+        {
+            "macro.weight.encoding": "differential",
+            "macro.weight.bits": 9,
+            "macro.weight.subtract": "analog",
+            "macro.cell.bits": 4,
+        },
+        {"macro.cell.bits": 2, "macro.input.dac_bits": 4},
+        {"macro.weight.combine": "analog", "macro.active_rows": 9},
+        {"macro.weight.bits": 9, "macro.cell.bits": 3, "macro.input.bits": 9, "macro.input.signed": True},
+        {"macro.timing.skip_zero_slices": True, "macro.mapping.groups": "separate"},
+    ],
+)
+@pytest.mark.parametrize("name", ["pretrainedResnet_quant", "mobilenet_v1_0.25_128_quant"])
+def test_every_encoding_and_slicing_gives_the_same_integers(name, overrides):
+    macro = cimemu.load_arch("rram_128", overrides).macro
+    network = cimemu.load_network(path(name))
+    nothing_differs(network, macro, random_inputs(network, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance"),
+    [("ad01_fp32", 1e-4), ("pretrainedResnet", 1e-5), ("vww_96_float", 1e-5), ("pretrainedResnet_large_float", 1e-5)],
+)
+def test_a_float_network_gives_what_litert_gives_and_is_quantised_like_any_other(name, tolerance):
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter")
+    network = cimemu.load_network(path(name))
+    shape = network.types[network.inputs[0]].shape
+    x = np.abs(np.random.default_rng(0).normal(size=(3, *shape))).astype(np.float32)
+    ours = run_float(network, {network.inputs[0]: x}, [network.outputs[0]])[network.outputs[0]]
+    other = interpreter.Interpreter(model_path=str(path(name)))
+    other.allocate_tensors()
+    for number in range(len(x)):
+        other.set_tensor(other.get_input_details()[0]["index"], x[number : number + 1])
+        other.invoke()
+        theirs = other.get_tensor(other.get_output_details()[0]["index"])
+        assert np.abs(ours[number] - theirs[0]).max() <= tolerance
+    quantized = cimemu.quantize(network, ARCH, calibration=x)
+    result = cimemu.run(ARCH, quantized, x)
+    assert result.outputs.shape == ours.shape
+    assert result.cycles > 0
+
+
+def test_the_command_compares_with_litert(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("ai_edge_litert")
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "rram_128", "tiny_kws", "--against", "litert", "--images", "3", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["differing"] == 0
+    assert found["against"].startswith("LiteRT reference kernels")
+    assert main(["check", "rram_128", "digits", "--against", "litert", "--images", "3"]) == 2
+    assert "did not come from a .tflite file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cut", [0, 6, 100, 5000, 40000])
+def test_a_truncated_file_is_one_line(tmp_path, cut):
+    broken = tmp_path / "x.tflite"
+    broken.write_bytes(path("kws_ref_model").read_bytes()[:cut])
+    with pytest.raises(cimemu.WorkloadError) as caught:
+        cimemu.load_network(broken)
+    assert "\n" not in str(caught.value)
+
+
+def test_flipped_bytes_never_crash(tmp_path):
+    whole = bytearray(path("str_ww_ref_model").read_bytes())
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in rng.integers(8, len(whole), 20):
+            damaged[place] = int(rng.integers(0, 256))
+        (tmp_path / "x.tflite").write_bytes(damaged)
+        with contextlib.suppress(cimemu.CimemuError):
+            cimemu.load_network(tmp_path / "x.tflite")
