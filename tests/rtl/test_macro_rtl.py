@@ -1,0 +1,221 @@
+"""The Verilog macro against the emulator: code for code, cycle for cycle, on Icarus Verilog through cocotb."""
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cimemu
+from cimemu.cli import main
+from cimemu.golden.vectors import MacroVectors, layer_vectors
+from cimemu.layer.base import TensorType
+from cimemu.workload.network import Network
+
+HERE = Path(__file__).parent
+pytestmark = [
+    pytest.mark.skipif(shutil.which("iverilog") is None, reason="Icarus Verilog (iverilog) is not installed"),
+    pytest.mark.filterwarnings("ignore"),
+]
+cocotb_runner = pytest.importorskip("cocotb_tools.runner", reason="cocotb is not installed")
+
+
+def parameters(macro, v: MacroVectors) -> dict[str, int]:
+    """The Verilog parameters of a macro that holds the block `v`."""
+    weight = macro.weight
+    pair = weight.encoding == "differential"
+    return {
+        "ROWS": v.cells.shape[0],
+        "COLUMNS": v.cells.shape[1],
+        "ACTIVE_ROWS": macro.raised_rows,
+        "ROWS_USED": v.cells.shape[0],
+        "COLUMNS_USED": v.codes.shape[2],
+        "CELL_BITS": macro.cell.bits,
+        "INPUT_BITS": macro.input.bits,
+        "SIGNED_INPUT": int(macro.input.signed),
+        "DAC_BITS": macro.input.dac_bits,
+        "WEIGHT_BITS": weight.bits,
+        "SLICES": macro.weight_slices,
+        "POLARITIES": 2 if pair else 1,
+        "LAST_NEGATIVE": int(weight.encoding == "twos_complement"),
+        "OFFSET": int(weight.encoding == "offset"),
+        "COLUMNS_PER_ADC": macro.columns_per_adc,
+        "ADC_BITS": macro.adc.bits,
+        "ADC_CYCLES": macro.adc.conversion_cycles(),
+        "WORDLINE_CYCLES": macro.timing.wordline_cycles,
+        "SAMPLE_CYCLES": macro.timing.sample_cycles,
+        "SHIFT_ADD_CYCLES": macro.timing.shift_add_cycles,
+        "OVERLAP": int(macro.timing.overlap),
+    }
+
+
+def simulate(tmp_path, macro, v: MacroVectors, source: Path | None = None) -> Path:
+    """Run the operations of `v` on the RTL; the folder of its dump (codes, code_cycles, outputs, op_cycles)."""
+    work = tmp_path / v.name
+    work.mkdir(parents=True, exist_ok=True)
+    assert v.thresholds is not None
+    values = parameters(macro, v)
+    job = {
+        "parameters": values,
+        "cells": v.cells.tolist(),
+        "thresholds": v.thresholds[0].tolist(),
+        "inputs": v.inputs.tolist(),
+        "dump": str(work / "dump" / v.name),
+        "accumulator_bits": v.accumulator_bits,
+        "code_bits": v.code_bits,
+    }
+    (work / "job.json").write_text(json.dumps(job))
+    runner = cocotb_runner.get_runner("icarus")
+    runner.build(
+        sources=[source or HERE / "cim_macro.v"],
+        hdl_toplevel="cim_macro",
+        parameters=values,
+        build_dir=work / "build",
+        build_args=["-g2012"],
+        timescale=("1ns", "1ps"),
+        always=True,
+    )
+    runner.test(
+        hdl_toplevel="cim_macro",
+        test_module="macro_bench",
+        build_dir=work / "build",
+        test_dir=work,
+        extra_env={
+            "CIM_JOB": str(work / "job.json"),
+            "PYTHONPATH": f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        },
+        results_xml=str(work / "results.xml"),
+    )
+    assert cocotb_runner.get_results(work / "results.xml")[1] == 0
+    return work / "dump"
+
+
+def one_layer(macro, seed, rows, outputs, ops):
+    """A matrix product with random weights and inputs in range, as a network and its input."""
+    import macros
+    import nets
+
+    from cimemu.layer.macro_layer import Geometry, MacroLayer
+    from cimemu.layer.requantize import Accumulator
+
+    rng = np.random.default_rng(seed)
+    weight = macros.weights_in_range(rng, macro, (outputs, rows)).astype(np.int16)
+    dtype = "int8" if macro.input.signed else "uint8"
+    layer = MacroLayer(
+        name="fc", inputs=("x",), outputs=("y",), geometry=Geometry(rows, ops, 1, outputs, ops, 1),
+        weight=weight[:, :, None, None], weight_zero_point=np.zeros(outputs, np.int64), input_zero_point=0,
+        input_dtype=dtype, bias=np.zeros(outputs, np.int64), stage=Accumulator(),
+        output_type=TensorType((ops, outputs), "int64"), layout="rows",
+    )  # fmt: skip
+    network: Network = nets.network("one", [layer], {"x": TensorType((ops, rows), dtype)}, ["y"])
+    return network, macros.inputs_in_range(rng, macro, (1, ops, rows)).astype(dtype)
+
+
+def drawn(seed):
+    """A random macro that the RTL can be."""
+    r = random.Random(seed)
+    encoding = ["offset", "twos_complement", "differential"][seed % 3]
+    cell = 1 if encoding == "twos_complement" else 1 + (seed // 3) % 2
+    dac = 1 + (seed // 6) % 2
+    signed = dac == 1 and r.random() < 0.4
+    rows = r.choice([5, 8, 12])
+    bits = r.randint(2, 5)
+    return cimemu.Macro.model_validate(
+        {
+            "rows": rows,
+            "columns": r.choice([16, 20, 24]),
+            "active_rows": r.choice([2, 3, rows]),
+            "columns_per_adc": r.choice([1, 2, 4, 8]),
+            "cell": {"bits": cell},
+            "weight": {"bits": bits, "encoding": encoding},
+            "input": {"bits": r.randint(2, 5), "signed": signed, "dac_bits": dac},
+            "adc": {"model": "linear", "bits": r.randint(2, 5), "circuit": r.choice(["sar", "flash", "ramp"])},
+            "timing": {
+                "wordline_cycles": r.randint(0, 2), "sample_cycles": r.randint(1, 2), "shift_add_cycles": r.randint(0, 2),
+                "overlap": (seed // 2) % 2 == 1,
+            },
+        }
+    )  # fmt: skip
+
+
+def verified(tmp_path, arch, layer, made, dump):
+    """The dump compared with the vectors by `golden verify`: None, or its difference."""
+    from cimemu.golden.files import verify_dump, write_vectors
+
+    write_vectors(tmp_path / "vectors", arch, "test", layer, made, force=True)
+    found = verify_dump(tmp_path / "vectors", dump)
+    assert found.files >= 4
+    return found.difference
+
+
+def arch_with(macro):
+    return cimemu.load_arch("rram_128").model_copy(update={"macro": macro})
+
+
+@pytest.mark.parametrize("seed", range(18))
+def test_the_rtl_gives_every_code_in_its_cycle(tmp_path, seed):
+    macro = drawn(seed)
+    rows, outputs = random.Random(seed).randint(1, macro.rows), random.Random(-seed).randint(1, macro.outputs)
+    network, x = one_layer(macro, seed, rows, outputs, 6)
+    layer, made = layer_vectors(network, macro, x, None, 6)
+    assert len(made) == 1
+    dump = simulate(tmp_path, macro, made[0])
+    assert verified(tmp_path, arch_with(macro), layer, made, dump) is None
+    lines = (dump / made[0].name / "op_cycles.hex").read_text().split()
+    expected = cimemu.op_cycles(macro, rows, outputs * macro.conversions_per_output)
+    assert [int(line, 16) for line in lines] == [expected] * 6
+
+
+def test_a_whole_convolution_of_the_embedded_network_runs_on_the_rtl(tmp_path):
+    arch = cimemu.load_arch("rram_128", {"macro.adc.bits": 5})
+    work = cimemu.load_workload("digits")
+    network = cimemu.quantize(cimemu.load_network(work.network), arch, calibration=work.calibration())
+    images, _ = work.inputs(1)
+    layer, made = layer_vectors(network, arch.macro, images, "conv3", 16)  # 4 x 4 positions: all of them
+    from cimemu.compute.forward import Emulator
+
+    dump = tmp_path / "dump"
+    total = np.zeros((16, layer.geometry.channels_out), dtype=np.int64)
+    for v in made:
+        shutil.copytree(simulate(tmp_path, arch.macro, v), dump, dirs_exist_ok=True)
+        lines = (dump / v.name / "outputs.hex").read_text().split()
+        codes = np.array([int(line, 16) for line in lines], dtype=np.int64).reshape(16, -1)
+        signed = np.where(codes >> (v.accumulator_bits - 1), codes - (1 << v.accumulator_bits), codes)
+        first = v.col_block * arch.macro.outputs
+        total[:, first : first + signed.shape[1]] += signed
+    assert verified(tmp_path, arch, layer, made, dump) is None
+    emulator = Emulator(network, arch.macro, path="packed")
+    source = emulator.run([images], keep=frozenset([layer.inputs[0]])).tensors[layer.inputs[0]]
+    matrix = emulator.matrices["conv3"]
+    product = matrix.programmed[0].run(next(matrix.vectors(source))).y
+    assert np.array_equal(total, product)
+
+
+BROKEN = {
+    "one threshold is off by one": ("if (thresholds[k] <= psum)", "if (thresholds[k] + (k == 1) <= psum)", "codes.hex"),
+    "every conversion is one cycle late": ("drive_count == DRIVE - 1)", "drive_count == DRIVE)", "code_cycles.hex"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_rtl_is_caught_and_decoded(tmp_path, name, capsys):
+    old, new, file = BROKEN[name]
+    text = (HERE / "cim_macro.v").read_text()
+    assert text.count(old) == 1
+    broken = tmp_path / "broken.v"
+    broken.write_text(text.replace(old, new))
+    macro = drawn(4)
+    network, x = one_layer(macro, 4, macro.rows, macro.outputs, 6)
+    layer, made = layer_vectors(network, macro, x, None, 6)
+    dump = simulate(tmp_path, macro, made[0], source=broken)
+    difference = verified(tmp_path, arch_with(macro), layer, made, dump)
+    assert difference is not None
+    assert difference.file == file
+    assert set(difference.where) == {"op", "group", "slice", "column"}
+    assert main(["golden", "verify", str(tmp_path / "vectors"), str(dump)]) == 1
+    out = capsys.readouterr().out
+    assert f"layer fc: {made[0].name}/{file}: op" in out
+    assert "expected" in out
