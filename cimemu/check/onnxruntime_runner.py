@@ -37,10 +37,11 @@ class OrtRun:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.qdqisint8allowed", "1")  # else int8 products stay in float on x86
         with tempfile.TemporaryDirectory() as folder:
             optimized = Path(folder) / "optimized.onnx"
             options.optimized_model_filepath = str(optimized)
-            model = onnx_model(qdq, self.names).SerializeToString()
+            model = _model(network, self.names).SerializeToString()
             try:
                 self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
             except Exception as error:  # the runtime's own exceptions have no common base
@@ -63,6 +64,20 @@ class OrtRun:
         names = [*network.outputs, *(name for name in self.names if name not in network.outputs)]
         values: list[Any] = self.session.run(names, feeds)
         return {name: np.asarray(value) for name, value in zip(names, values)}
+
+
+def _model(network: Network, names: list[str]) -> onnx.ModelProto:
+    """The network's own file where it came quantised, else its QDQ graph, with `names` among the outputs."""
+    if network.origin is None:
+        assert network.qdq is not None
+        return onnx_model(network.qdq, names)
+    model = onnx.load(str(network.origin))
+    there = {value.name for value in model.graph.output}
+    for name in names:
+        if name not in there:
+            kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(network.types[name].dtype))
+            model.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, None))
+    return model
 
 
 def _integer_tensors(network: Network, qdq: Network) -> list[str]:

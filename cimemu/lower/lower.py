@@ -70,6 +70,7 @@ def lower(network: Network) -> Network:
         types=infer_types(layers, constants, inputs),
         converters=network.converters,
         qdq=network,
+        origin=network.origin,
     )
 
 

@@ -1,0 +1,93 @@
+"""Networks quantised by ONNX Runtime's own static quantiser, every form, against ONNX Runtime on the very file."""
+
+import logging
+import os
+from itertools import product
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import cimemu
+from cimemu.check.network import check_network
+
+quantization = pytest.importorskip("onnxruntime.quantization")
+pytestmark = [
+    pytest.mark.skipif("CIMEMU_DATA" not in os.environ, reason="CIMEMU_DATA names no folder of networks"),
+    pytest.mark.filterwarnings("ignore"),
+]
+# (activations, weights): ONNX Runtime does not quantise to int8 activations with uint8 weights
+TYPES = [("QUInt8", "QInt8"), ("QUInt8", "QUInt8"), ("QInt8", "QInt8")]
+FORMS = list(product(["QDQ", "QOperator"], TYPES, [False, True]))
+MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
+
+
+def cifar(count):
+    with h5py.File(Path(os.environ["CIMEMU_DATA"]) / "data/dev/cifar10_test_exact_dev.h5") as file:
+        stored = file["images"][:count]
+    return ((stored.astype(np.float32) / 255 - MEAN) / STD).transpose(0, 3, 1, 2).copy()
+
+
+class Reader(quantization.CalibrationDataReader):
+    def __init__(self, images):
+        self.batches = iter([{"input": images[i : i + 2]} for i in range(0, len(images), 2)])
+
+    def get_next(self):
+        return next(self.batches, None)
+
+
+def quantized_file(tmp_path, name, images, form):
+    logging.disable(logging.WARNING)
+    style, (activations, weights), per_channel = form
+    source = Path(os.environ["CIMEMU_DATA"]) / f"networks/{name}.onnx"
+    quantization.shape_inference.quant_pre_process(str(source), str(tmp_path / "pre.onnx"), skip_symbolic_shape=True)
+    quantization.quantize_static(
+        str(tmp_path / "pre.onnx"),
+        str(tmp_path / "q.onnx"),
+        Reader(images),
+        quant_format=quantization.QuantFormat[style],
+        activation_type=quantization.QuantType[activations],
+        weight_type=quantization.QuantType[weights],
+        per_channel=per_channel,
+    )
+    logging.disable(logging.NOTSET)
+    return tmp_path / "q.onnx"
+
+
+def nothing_differs(path, images, macro, layers, elements):
+    network = cimemu.quantize(cimemu.load_network(path), cimemu.load_arch("rram_128"))
+    found = check_network(network, macro, images)
+    assert found.differing == 0, [d for d in found.tensors if d.differing][:3]
+    assert found.elements >= elements
+    assert (found.bit_serial_layers, found.shortcut_layers, found.unfused) == (layers, 0, 0)
+    assert found.kernels["QLinearConv"] + found.kernels.get("QGemm", 0) == layers
+    return network
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_resnet20(tmp_path, form):
+    path = quantized_file(tmp_path, "resnet20_cifar10", cifar(6), form)
+    nothing_differs(path, cifar(2), cimemu.load_arch("rram_128").macro, 20, 570_000)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"macro.weight.encoding": "twos_complement", "macro.active_rows": 40},
+        {"macro.weight.encoding": "differential", "macro.weight.bits": 9, "macro.cell.bits": 2},
+        {"macro.cell.bits": 4, "macro.input.dac_bits": 4},
+    ],
+)
+@pytest.mark.parametrize("form", [FORMS[2], FORMS[-1]], ids=str)
+def test_resnet20_in_other_encodings_and_slicings(tmp_path, form, overrides):
+    path = quantized_file(tmp_path, "resnet20_cifar10", cifar(6), form)
+    nothing_differs(path, cifar(1), cimemu.load_arch("rram_128", overrides).macro, 20, 280_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_efficientnet_lite0(tmp_path, form):
+    images = np.random.default_rng(0).normal(0, 0.6, (3, 3, 224, 224)).astype(np.float32).clip(-1, 1)
+    path = quantized_file(tmp_path, "efficientnet_lite0_imagenet", images[:2], form)
+    nothing_differs(path, images[2:], cimemu.load_arch("rram_128").macro, 50, 7_000_000)
