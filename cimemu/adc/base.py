@@ -17,7 +17,8 @@ def _to_plain(value: Any) -> Any:
     return value
 
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+LIMIT = 2.0**40  # far beyond any psum, and sums of values stay exact in float64 and int64
+Finite = Annotated[float, Field(allow_inf_nan=False, ge=-LIMIT, le=LIMIT)]
 Grid = Annotated[
     Finite | list[list[Finite]],
     BeforeValidator(_to_plain),

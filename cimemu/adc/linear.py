@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from cimemu.adc.base import Circuit, ConverterBase, Grid
+from cimemu.adc.base import LIMIT, Circuit, ConverterBase, Grid
 
 
 class LinearAdc(ConverterBase):
@@ -26,6 +26,8 @@ class LinearAdc(ConverterBase):
     def _lsb_is_positive(self) -> "LinearAdc":
         if not bool(np.all(_flat(self.lsb) > 0)):
             raise ValueError(f"lsb = {self.lsb} must be > 0 everywhere")
+        if not bool(np.all(_flat(self.lsb) >= 1 / LIMIT)):
+            raise ValueError(f"lsb = {self.lsb} must be >= 2^-40 everywhere")
         return self
 
     def references(

@@ -30,9 +30,11 @@ class OrtRun:
             raise CimemuError(
                 'ONNX Runtime is not installed: pip install "cimemu[check]", or compare with a file: --against FILE.npz'
             ) from None
-        if network.qdq is None:
-            raise WorkloadError(f"network {network.name}: has no QDQ graph, ONNX Runtime cannot run it")
-        qdq = network.qdq
+        if network.qdq is None and (network.origin is None or network.origin.suffix != ".onnx"):
+            raise WorkloadError(
+                f"network {network.name}: has no QDQ graph, ONNX Runtime cannot run it; compare with litert or a file"
+            )
+        qdq = network if network.qdq is None else network.qdq
         self.names = _integer_tensors(network, qdq)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -85,5 +87,5 @@ def _integer_tensors(network: Network, qdq: Network) -> list[str]:
     return [
         name
         for name, tensor in network.types.items()
-        if tensor.dtype in ("int8", "uint8", "int32") and name in qdq.types and name not in qdq.inputs
+        if tensor.dtype in ("int8", "uint8", "int32") and name in qdq.types and name not in qdq.inputs and tensor.shape
     ]

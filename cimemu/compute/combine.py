@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.compute.encode import input_slice
 from cimemu.compute.paths import Sums, codes_of
 from cimemu.compute.program import Matrix
 from cimemu.compute.references import References
@@ -22,7 +23,7 @@ def combined(sums: Sums, matrix: Matrix, held: NDArray[np.int64] | None) -> NDAr
         return held
     points = len(sums.by_column)
     outputs, weight = matrix.layout.outputs, matrix.columns.weight
-    if matrix.references is None and matrix.cells is not None:
+    if matrix.references is None and matrix.unit > 1:
         return _ideal_float(sums, matrix)
     if matrix.references is None or _one_integer_rule(matrix.references, sums):
         rule = None if matrix.references is None else matrix.references[0]
@@ -159,7 +160,7 @@ def _reference_block(
     for g in np.flatnonzero(matrix.block_of == block):
         span = slice(matrix.starts[g], matrix.stops[g])
         for i, weight in enumerate(matrix.slice_weights):
-            pieces = (masked[:, span] >> (i * dac)) & (2**dac - 1)
+            pieces = input_slice(masked[:, span], i, dac)
             on = pieces.any(axis=1) if skipping else np.ones(points, dtype=np.bool_)
             psum = pieces[:, rows[span]].sum(axis=1, dtype=np.int64) * matrix.unit
             weights += weight * on
@@ -174,7 +175,7 @@ def _reference_block(
                 )
                 by_code[np.arange(points), 0, codes] += weight * on
     if matrix.references is None:
-        return total if matrix.cells is None else total / matrix.unit
+        return total if matrix.unit == 1 else total / matrix.unit
     references = matrix.references[block]
     if references.lsb is not None and references.zero is not None:
         index = 0 if references.uniform else int(last[0])

@@ -21,6 +21,9 @@ class Columns:
     weight: NDArray[np.int64]  # [conversions per output]
 
 
+MAX_LEVEL = 2**16  # a cell holds at most 15; sums stay exact
+
+
 def weight_range(macro: Macro) -> tuple[int, int]:
     """Smallest and largest weight that the encoding stores (binary: -1 and 1, nothing between)."""
     bits = macro.weight.bits
@@ -46,6 +49,8 @@ def checked_weights(w: NDArray[Any], macro: Macro, inside: NDArray[np.bool_] | N
     if w.ndim != 2 or w.dtype.kind not in "iub" or 0 in w.shape:
         raise WorkloadError(f"weights: {w.dtype} of shape {w.shape}, must be integers [K, N] with K, N >= 1")
     low, high = weight_range(macro)
+    if w.dtype == np.uint64:
+        w = np.minimum(w, np.uint64(2**62))  # too large a value stays too large
     wide = w.astype(np.int64)
     bad = (wide < low) | (wide > high)
     rule = f"{low} .. {high}"
@@ -129,7 +134,16 @@ def fixed_point_levels(cells: NDArray[np.floating], macro: Macro, shape: tuple[i
     if not np.isfinite(cells).all():
         r, c = (int(i) for i in np.argwhere(~np.isfinite(cells))[0])
         raise ArchError(f"cells[{r}, {c}] = {cells[r, c]}, an effective level must be finite")
+    if cells.size and float(np.abs(cells).max()) > MAX_LEVEL:
+        r, c = (int(i) for i in np.argwhere(np.abs(cells) > MAX_LEVEL)[0])
+        raise ArchError(f"cells[{r}, {c}] = {cells[r, c]}, an effective level must be within +-{MAX_LEVEL}")
     return np.rint(cells * 2.0**macro.cell.fraction_bits).astype(np.int64)
+
+
+def input_slice(x: NDArray[Any], index: int, dac_bits: int) -> NDArray[Any]:
+    """Slice `index` of inputs as bit patterns; a slice may be wider than the input's own type."""
+    mask = min(2**dac_bits - 1, int(np.iinfo(x.dtype).max))
+    return (x >> min(index * dac_bits, 8 * x.dtype.itemsize - 1)) & mask if index else x & mask
 
 
 def input_slice_weights(macro: Macro) -> NDArray[np.int64]:

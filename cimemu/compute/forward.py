@@ -86,7 +86,11 @@ class Emulator:
             arrays = [values[name] for name in layer.inputs if name]
             if isinstance(layer, MacroLayer):
                 result = self.matrices[layer.name].run(
-                    arrays[0], path=self.path, threads=self.threads, budget_bytes=self.budget_bytes
+                    arrays[0],
+                    zero_points=arrays[1] if layer.dynamic_zero_point else None,
+                    path=self.path,
+                    threads=self.threads,
+                    budget_bytes=self.budget_bytes,
                 )
                 counts[:, index] = result.counts
                 paths[layer.name] = result.paths

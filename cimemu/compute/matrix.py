@@ -100,14 +100,28 @@ class LayerMatrix:
             matrix[rows, outs.start - unit.out_start : outs.stop - unit.out_start] = self.stored[outs].T
         return matrix
 
-    def run(self, quantized: NDArray[Any], *, path: str, threads: int | None, budget_bytes: int) -> MatrixResult:
-        """Accumulators of a batch `quantized` [images, *input shape] of the layer's input dtype."""
+    def run(
+        self,
+        quantized: NDArray[Any],
+        *,
+        path: str,
+        threads: int | None,
+        budget_bytes: int,
+        zero_points: NDArray[Any] | None = None,
+    ) -> MatrixResult:
+        """Accumulators of a batch `quantized` [images, *input shape] of the layer's input dtype.
+
+        `zero_points` [images] replace the layer's own input zero point.
+        """
         geometry = self.layer.geometry
         images = quantized.shape[0]
-        driven = self._drive(quantized)
+        zeros = self._zero_points(images, zero_points)
+        driven = self._drive(quantized, zeros)
         per_image = max(1, geometry.positions * geometry.groups * geometry.rows_per_group)
         step = int(max(1, min(images, budget_bytes // (16 * per_image))))
-        parts = [self._run_images(driven[b : b + step], path, threads) for b in range(0, images, step)]
+        parts = [
+            self._run_images(driven[b : b + step], zeros[b : b + step], path, threads) for b in range(0, images, step)
+        ]
         if len(parts) == 1:
             return parts[0]
         nonzero = tuple(np.concatenate(same) for same in zip(*(part.nonzero for part in parts)))
@@ -120,7 +134,7 @@ class LayerMatrix:
 
     def vectors(self, quantized: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """Inputs [images * positions, rows] of every unit, as the wordlines are given them."""
-        for x, _, _ in self._units(self._windows(self._drive(quantized))):
+        for x, _, _ in self._units(self._windows(self._drive(quantized, self._zero_points(len(quantized), None)))):
             yield x
 
     def sampled_inputs(self, quantized: NDArray[Any], vectors: int, rng: np.random.Generator) -> Iterator[NDArray[Any]]:
@@ -131,7 +145,8 @@ class LayerMatrix:
         chosen = np.sort(rng.choice(total, min(vectors, total), replace=False))
         parts = []
         for first in range(0, len(quantized), step):
-            rows = self._windows(self._drive(quantized[first : first + step]))
+            part = quantized[first : first + step]
+            rows = self._windows(self._drive(part, self._zero_points(len(part), None)))
             inside = (chosen >= first * geometry.positions) & (chosen < (first + step) * geometry.positions)
             parts.append(rows[chosen[inside] - first * geometry.positions])
         for x, _, _ in self._units(np.concatenate(parts)):
@@ -155,7 +170,12 @@ class LayerMatrix:
         )
         return rows
 
-    def _drive(self, quantized: NDArray[Any]) -> NDArray[Any]:
+    def _zero_points(self, images: int, given: NDArray[Any] | None) -> NDArray[np.int64]:
+        """The input zero point of every image, as the wordlines see it."""
+        zeros = np.full(images, self.layer.input_zero_point) if given is None else given.astype(np.int64)
+        return np.asarray(zeros, dtype=np.int64) + self.drive_offset
+
+    def _drive(self, quantized: NDArray[Any], zeros: NDArray[np.int64]) -> NDArray[Any]:
         """What the wordlines are given: `u = q + offset`, [images, channels, height, width], padding included."""
         geometry, layer = self.layer.geometry, self.layer
         shape = (quantized.shape[0], geometry.channels_in, geometry.height_in, geometry.width_in)
@@ -174,12 +194,18 @@ class LayerMatrix:
             (geometry.pad_left, geometry.pad_right),
         )
         if any(pair != (0, 0) for pair in pads):
-            driven = np.pad(driven, pads, constant_values=layer.input_zero_point + self.drive_offset)
+            inside = driven
+            driven = np.pad(inside, pads)
+            driven[:] = zeros[:, None, None, None]
+            top, left = geometry.pad_top, geometry.pad_left
+            driven[:, :, top : top + shape[2], left : left + shape[3]] = inside
         if narrow and driven.size and (int(driven.min()) < 0 or int(driven.max()) > 255):
             narrow = False  # let the macro name the value that is out of range
         return np.ascontiguousarray(driven, dtype=np.uint8 if narrow else np.int16)
 
-    def _run_images(self, driven: NDArray[Any], path: str, threads: int | None) -> MatrixResult:
+    def _run_images(
+        self, driven: NDArray[Any], zeros: NDArray[np.int64], path: str, threads: int | None
+    ) -> MatrixResult:
         geometry = self.layer.geometry
         images, positions = driven.shape[0], geometry.positions
         rows = self._windows(driven)
@@ -193,7 +219,7 @@ class LayerMatrix:
             paths.add(result.path)
             if result.nonzero is not None:
                 nonzero.append(result.nonzero)
-            blocks.append(self._take_off_zero_points(result.y, x, unit))
+            blocks.append(self._take_off_zero_points(result.y, x, unit, np.repeat(zeros, positions)))
         accumulators = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
         return MatrixResult(
             accumulators=accumulators.reshape(images, positions, geometry.channels_out),
@@ -211,13 +237,19 @@ class LayerMatrix:
                 programmed,
             )
 
-    def _take_off_zero_points(self, y: NDArray[Any], x: NDArray[Any], unit: Unit) -> NDArray[Any]:
-        """`sum (u - zx)(w - zw) + bias` from `y = sum u * w`: the digital unit's corrections, exact in int64."""
+    def _take_off_zero_points(
+        self, y: NDArray[Any], x: NDArray[Any], unit: Unit, zeros: NDArray[np.int64]
+    ) -> NDArray[Any]:
+        """`sum (u - zx)(w - zw) + bias` from `y = sum u * w`: the digital unit's corrections, exact in int64.
+
+        `zeros` [images * positions] are the zero points as the wordlines see them.
+        """
         layer = self.layer
         outs = slice(unit.out_start, unit.out_stop)
-        input_zero = layer.input_zero_point + self.drive_offset
-        weight_zero = self.weight_zero[outs]
-        constant = layer.bias[outs] - input_zero * self.stored[outs].sum(axis=1)
+        weight_zero, sums_of_weights = self.weight_zero[outs], self.stored[outs].sum(axis=1)
+        same = bool((zeros == zeros[0]).all()) if len(zeros) else True
+        input_zero = zeros[:1, None] if same else zeros[:, None]
+        constant = layer.bias[outs] - input_zero * sums_of_weights
         if not weight_zero.any():
             return y + constant
         per_group_rows, per_group_outputs = layer.geometry.rows_per_group, layer.geometry.outputs_per_group

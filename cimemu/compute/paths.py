@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.compute.encode import input_range
+from cimemu.compute.encode import input_range, input_slice
 from cimemu.compute.program import Matrix
 from cimemu.compute.references import References
 from cimemu.errors import WorkloadError
@@ -63,7 +63,7 @@ def driven_steps(x: NDArray[Any], matrix: Matrix) -> NDArray[np.bool_]:
     return np.stack(
         [
             np.stack(
-                [((x[:, a:b] >> (i * dac)) & (2**dac - 1)).any(axis=1) for i in range(matrix.macro.input_slices)],
+                [input_slice(x[:, a:b], i, dac).any(axis=1) for i in range(matrix.macro.input_slices)],
                 axis=1,
             )
             for a, b in zip(matrix.starts, matrix.stops)
@@ -97,7 +97,7 @@ def sum_packed(x: NDArray[Any], matrix: Matrix, rule: tuple[int, int]) -> Sums:
     words = pack(x, matrix)
     largest = min(top, matrix.psum_range[1] + abs(offset)) * (1 << macro.input_slices) * len(matrix.starts)
     # A skipped step adds nothing by itself where a psum of 0 has code 0.
-    if matrix.tiles is not None and largest < 1 << 31 and not (skip and offset > 0):
+    if matrix.tiles is not None and max(largest, abs(offset)) < 1 << 30 and not (skip and offset > 0):
         tiled = _sum_tiles(words, matrix, offset, min(top, (1 << 31) - 1))
         return Sums(by_column=tiled, weights=weights)
     sums = np.zeros((len(x), len(layout.row_blocks), matrix.packed.shape[3]), dtype=np.int64)
@@ -158,7 +158,7 @@ def step_psums(x: NDArray[Any], matrix: Matrix, packed: bool) -> Iterator[tuple[
     for g, (a, b) in enumerate(zip(matrix.starts, matrix.stops)):
         cells = matrix.seen[a:b].astype(kind)
         for i in range(macro.input_slices):
-            piece = (x[:, a:b] >> (i * dac)) & (2**dac - 1)
+            piece: Any = input_slice(x[:, a:b], i, dac)
             np.rint(piece.astype(kind) @ cells, out=psums, casting="unsafe")
             yield g, i, psums
 

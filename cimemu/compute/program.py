@@ -74,7 +74,7 @@ class Matrix:
     def integer_result(self) -> bool:
         """Whether y is int64: all levels are integers."""
         if self.references is None:
-            return self.cells is None
+            return self.unit == 1
         return all(r.integer for r in self.references)
 
     @property

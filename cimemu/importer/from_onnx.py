@@ -11,15 +11,18 @@ from cimemu.errors import WorkloadError
 from cimemu.importer.fold import drop_identities, fold_batch_norm
 from cimemu.importer.onnx_constants import Constants, foldable
 from cimemu.importer.onnx_file import read_model
+from cimemu.importer.onnx_integer import INTEGER_OPS
 from cimemu.importer.onnx_node import Node
 from cimemu.importer.onnx_ops import OPS, Builder, unsupported
 from cimemu.importer.onnx_qoperator import expand_quantized
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.execute import MAX_ELEMENTS, infer_layer
 from cimemu.layer.quant import DequantizeLinear
+from cimemu.layer.shape import Reshape
 from cimemu.workload.network import Network
 
-OPERATORS: dict[str, Builder] = {**OPS}  # tables of further operators join here
+OPERATORS: dict[str, Builder] = {**OPS, **INTEGER_OPS}
+ELEMENTWISE = ("Add", "Div", "Mul", "Sub")
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
 INPUT_TYPES = ("float32", "int8", "uint8", "int16", "uint16", "int32", "int64", "bool")
 # Infinite constants are a fault where they are weights; in a mask or a limit they mean something.
@@ -118,6 +121,8 @@ class _Import:
     def _add_layer(self, node: Node, fixed: bool) -> None:
         if node.key not in OPERATORS:
             raise unsupported(node, OPERATORS)
+        if node.key in ELEMENTWISE:
+            self._align_scalars(node)
         layer = OPERATORS[node.key](node)
         node.check_all_read()
         self._check_finite(layer)
@@ -130,6 +135,23 @@ class _Import:
         self.constants.values.update(zip(layer.outputs, layer.forward(arrays)))
         if isinstance(layer, DequantizeLinear):
             self.layers.append(layer)
+
+    def _align_scalars(self, node: Node) -> None:
+        """One value an image (a dynamic scale) gets the axes of the other operands, so that the batch axes align."""
+        others = [name for name in node.inputs if name in self.types]
+        constants = [self.constants.values[name].ndim for name in node.inputs if name in self.constants]
+        rank = max([len(self.types[name].shape) for name in others] + constants, default=0)
+        names = list(node.inputs)
+        for position, name in enumerate(names):
+            if name not in self.types or self.types[name].shape or not rank:
+                continue
+            made = f"{name}:{rank}"
+            if made not in self.types:
+                layer = Reshape(made, (name,), (made,), (1,) * rank)
+                self.layers.append(layer)
+                self.types[made] = TensorType((1,) * rank, self.types[name].dtype)
+            names[position] = made
+        node.inputs = tuple(names)
 
     def _move_dequantized(self, node: Node, proto: onnx.NodeProto) -> bool:
         """Transpose (or reshape, of one scale) the integers behind a dequantised constant instead of it.

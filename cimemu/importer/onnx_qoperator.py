@@ -40,6 +40,10 @@ class _Expander:
             self.dequantized[key] = name
         return self.dequantized[key]
 
+    def group(self, node: onnx.NodeProto, names: Sequence[str], first: int, axis: int = 0) -> str:
+        """A DequantizeLinear of the (tensor, scale, zero point) from `names[first]` on."""
+        return self.dequantize(node, names[first], names[first + 1], names[first + 2], axis)
+
     def quantize(self, node: onnx.NodeProto, real: str, scale: str, zero: str) -> None:
         """The QuantizeLinear that makes the node's output."""
         inputs = [real, scale, zero] if zero else [real, scale]
@@ -77,7 +81,7 @@ POOL = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "s
 
 
 def _conv(e: _Expander, node: onnx.NodeProto, i: Sequence[str]) -> None:
-    inputs = [e.dequantize(node, *i[0:3]), e.dequantize(node, *i[3:6])]
+    inputs = [e.group(node, i, 0), e.group(node, i, 3)]
     if len(i) > 8 and i[8]:
         inputs.append(e.bias(node, i[8], i[1], i[4]))
     e.quantize(node, _core(e, node, "Conv", inputs, CONV), i[6], i[7])
@@ -85,14 +89,14 @@ def _conv(e: _Expander, node: onnx.NodeProto, i: Sequence[str]) -> None:
 
 def _matmul(e: _Expander, node: onnx.NodeProto, i: Sequence[str]) -> None:
     axis = e.constant(node, i[3]).ndim - 1 if i[3] in e.initializers else 0
-    inputs = [e.dequantize(node, *i[0:3]), e.dequantize(node, *i[3:6], axis=axis)]
+    inputs = [e.group(node, i, 0), e.group(node, i, 3, axis=axis)]
     e.quantize(node, _core(e, node, "MatMul", inputs), i[6], i[7])
 
 
 def _gemm(e: _Expander, node: onnx.NodeProto, i: Sequence[str]) -> None:
     attributes = {a.name: a for a in node.attribute}
     axis = 0 if "transB" in attributes and attributes["transB"].i else 1
-    inputs = [e.dequantize(node, *i[0:3]), e.dequantize(node, *i[3:6], axis=axis)]
+    inputs = [e.group(node, i, 0), e.group(node, i, 3, axis=axis)]
     if len(i) > 6 and i[6]:
         inputs.append(e.bias(node, i[6], i[1], i[4]))
     real = _core(e, node, "Gemm", inputs, ("alpha", "transA", "transB"))
@@ -104,7 +108,7 @@ def _gemm(e: _Expander, node: onnx.NodeProto, i: Sequence[str]) -> None:
 
 def _two(op: str) -> Expansion:
     def expand(e: _Expander, node: onnx.NodeProto, i: Sequence[str]) -> None:
-        inputs = [e.dequantize(node, *i[0:3]), e.dequantize(node, *i[3:6])]
+        inputs = [e.group(node, i, 0), e.group(node, i, 3)]
         e.quantize(node, _core(e, node, op, inputs), i[6], i[7] if len(i) > 7 else "")
 
     return expand
@@ -114,14 +118,14 @@ def _one(op: str, keep: Sequence[str] = ()) -> Expansion:
     def expand(e: _Expander, node: onnx.NodeProto, i: Sequence[str]) -> None:
         if any(a.name == "channels_last" and a.i for a in node.attribute):
             raise WorkloadError(f"node '{node.name}' ({node.op_type}): channels_last = 1 is not supported, must be 0")
-        real = _core(e, node, op, [e.dequantize(node, *i[0:3])], keep)
+        real = _core(e, node, op, [e.group(node, i, 0)], keep)
         e.quantize(node, real, i[3], i[4] if len(i) > 4 else "")
 
     return expand
 
 
 def _concat(e: _Expander, node: onnx.NodeProto, i: Sequence[str]) -> None:
-    inputs = [e.dequantize(node, *i[k : k + 3]) for k in range(2, len(i), 3)]
+    inputs = [e.group(node, i, k) for k in range(2, len(i), 3)]
     e.quantize(node, _core(e, node, "Concat", inputs, ("axis",)), i[0], i[1])
 
 

@@ -72,7 +72,8 @@ class MacroLayer(Layer):
     `weight` is int16 `[channels_out, channels_in / groups, kernel_h, kernel_w]`; `bias` int64 `[channels_out]`.
     The input tensor is `[images, channels_in, height_in, width_in]` (`layout` "nchw") or
     `[images, ..., K]` with the positions in front ("rows", a matrix product), integers of `input_dtype`.
-    Padding drives the input zero point. `stage` turns the accumulator into the layer's output tensor.
+    Padding drives the input zero point, which is a value an image where `dynamic_zero_point` says so.
+    `stage` turns the accumulator into the layer's output tensor.
     """
 
     geometry: Geometry
@@ -84,6 +85,7 @@ class MacroLayer(Layer):
     stage: OutputStage
     output_type: TensorType
     layout: str = "nchw"
+    dynamic_zero_point: bool = False  # a second input is the input's zero point, a value an image
 
     op: ClassVar[str] = "macro"
     on_macros: ClassVar[bool] = True

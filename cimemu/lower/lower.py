@@ -17,13 +17,13 @@ PRODUCTS = (Conv, Gemm, MatMul)
 
 
 def lower(network: Network) -> Network:
-    """The integer network of a QDQ graph; `network` itself stays in `.qdq`. Integer networks pass untouched.
+    """The integer network of a QDQ graph; `network` itself stays in `.qdq`. Integer networks without float products pass untouched.
 
     Products of quantised operands become macro layers; adds, pools and moves become integer layers with ONNX
     Runtime's arithmetic; what is left between DequantizeLinear and QuantizeLinear runs in float32 on the digital
     unit. Raises WorkloadError where a product is left in float: it could not run on macros.
     """
-    if network.is_integer:
+    if network.is_integer and (network.qdq is not None or not any(isinstance(x, PRODUCTS) for x in network.layers)):
         return network
     graph = Graph(network)
     made: dict[int, Layer] = {}  # id of the layer it replaces (the last of its group) -> integer layer

@@ -55,8 +55,6 @@ def quantize(
     "minmax", "percentile" or "mse". A network that is quantised already passes through; `.qdq` of the result is the
     QDQ graph. Raises WorkloadError.
     """
-    if network.is_integer:
-        return network
     if network.is_quantized:
         return lower(network)
     macro = arch.macro if isinstance(arch, Arch) else arch
