@@ -103,9 +103,7 @@ def test_09_a_tie_counts_up():
 
 def test_10_codes_clip_at_the_top():
     # 1 bit: codes 0, 1. Four ones: psum 4, code 1, value 1: 2*1 - 4 = -2.
-    chip = macro(
-        weight={"bits": 1, "encoding": "binary"}, input={"bits": 1}, adc={"model": "linear", "bits": 1}
-    )
+    chip = macro(weight={"bits": 1, "encoding": "binary"}, input={"bits": 1}, adc={"model": "linear", "bits": 1})
     holds([[1, 1, 1, 1]], [[1], [1], [1], [1]], chip, [[-2]], [[[[1]]]], 1)
 
 
@@ -523,9 +521,7 @@ def test_49_groups_slices_and_column_blocks_together():
 
 def test_50_nine_signed_bits_at_their_ends():
     # -256 * -256 = 65536: every cell is 0, the correction is all of it. -256 * 255: -256*511 + 256*256 = -65280.
-    chip = macro(
-        columns=9, weight={"bits": 9}, input={"bits": 9, "signed": True}, adc={"model": "linear", "bits": 1}
-    )
+    chip = macro(columns=9, weight={"bits": 9}, input={"bits": 9, "signed": True}, adc={"model": "linear", "bits": 1})
     holds([[-256]], [[-256, 255]], chip, [[65536, -65280]], None, 9 * 18)
     # Lossless: without codes the automatic path is the proven product.
     assert cimemu.mvm(np.array([[-256]]), np.array([[-256, 255]]), chip).path == "exact"

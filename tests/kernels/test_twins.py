@@ -38,6 +38,28 @@ def test_a_kernel_has_a_twin_and_a_test_that_names_both(module, name):
     assert f"{module}.{name}(" in Path(__file__).read_text()
 
 
+def dispatchers():
+    """(module name, name) of everything that numba compiles; without numba's compiler, of what `kernel` was put on."""
+    for info in pkgutil.iter_modules(cimemu.kernels.__path__):
+        module = importlib.import_module(f"cimemu.kernels.{info.name}")
+        for name, value in vars(module).items():
+            plain = getattr(value, "py_func", None)
+            if plain is not None and plain.__module__ == module.__name__:
+                yield info.name, name
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="without the compiler kernels are plain functions: the list above is all")
+def test_every_compiled_function_is_in_the_list_of_kernels():
+    assert set(dispatchers()) == set(kernels())
+
+
+def test_no_twin_is_left_without_its_kernel():
+    names = {name for _, name in kernels()} | {"popcount"}
+    for info in pkgutil.iter_modules(cimemu.kernels.__path__):
+        for name in vars(importlib.import_module(f"cimemu.kernels.{info.name}")):
+            assert not name.endswith("_naive") or name.removesuffix("_naive") in names
+
+
 def both(kernel_call, naive_call, *outputs):
     """Run both on their own copies of `outputs`; they must leave the same."""
     fast, slow = [o.copy() for o in outputs], [o.copy() for o in outputs]
@@ -72,7 +94,11 @@ def test_pack_inputs(seed):
     x = rng.integers(0, 256, (3, rows)).astype(np.uint8)
     starts, stops = spans(rng, rows)
     words = np.ones((3, len(starts), int(rng.integers(1, 9)), -(-int((stops - starts).max()) // 64)), dtype=np.uint64)
-    both(lambda o: pack.pack_inputs(x, starts, stops, o), lambda o: pack.pack_inputs_naive(x, starts, stops, o), words)
+    both(
+        lambda o: pack.pack_inputs(x, starts, stops, o),
+        lambda o: pack.pack_inputs_naive(x, starts, stops, o),
+        words,
+    )
 
 
 @given(SEEDS)
