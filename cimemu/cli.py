@@ -35,6 +35,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object"
 PathOption = Annotated[
     str, typer.Option("--path", help="auto, or packed: no exact-product shortcut; fixed, naive: slower twins")
 ]
+ModuleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--module", metavar="FILE.py:NAME", help="the torch module that PyTorch weights are for; its code runs"
+    ),
+]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", metavar="N", help="threads for values; default: one")]
 ForceOption = Annotated[bool, typer.Option("--force", help="overwrite the output file")]
 CalibrateOption = Annotated[
@@ -63,6 +69,7 @@ def run(
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="seed, kept in the trace")] = 0,
     overrides: SetOption = None,
     calibrate_adc: CalibrateOption = None,
+    module: ModuleOption = None,
     batch: Annotated[int, typer.Option("--batch", metavar="N", help="images computed together")] = 64,
     path: PathOption = "auto",
     threads: ThreadsOption = None,
@@ -85,7 +92,7 @@ def run(
         target = free_name(Path.cwd(), f"{work.name}_{chip.name}", ".h5")
     with ProgressBars(not as_json) as progress:
         inputs, labels = work.inputs(images)
-        network = quantized_network(work, chip, converters=calibrate_adc)
+        network = quantized_network(work, chip, converters=calibrate_adc, module=module)
         result = emulate(
             chip,
             network,
@@ -145,12 +152,17 @@ def check(
     arch: ArchName,
     workload: WorkloadName,
     against: Annotated[
-        str,
-        typer.Option("--against", metavar="onnxruntime|FILE", help="ONNX Runtime, or an .npz with a name per tensor"),
-    ] = "onnxruntime",
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="onnxruntime|litert|FILE",
+            help="a runtime, or an .npz with a name per tensor; default: LiteRT for integer TFLite, else ONNX Runtime",
+        ),
+    ] = None,
     images: ImagesOption = None,
     overrides: SetOption = None,
     calibrate_adc: CalibrateOption = None,
+    module: ModuleOption = None,
     path: PathOption = "packed",
     as_json: JsonOption = False,
 ) -> None:
@@ -160,7 +172,7 @@ def check(
 
     chip, work = _arch(arch, overrides), _workload(workload)
     inputs, _ = work.inputs(images)
-    network = quantized_network(work, chip, converters=calibrate_adc)
+    network = quantized_network(work, chip, converters=calibrate_adc, module=module)
     found = check_network(network, chip.macro, inputs, against=against, path=path)
     if as_json:
         print_json(found.as_dict())
@@ -172,7 +184,7 @@ def check(
 
 @app.command()
 def quantize(
-    network: Annotated[str, typer.Argument(metavar="NETWORK", help="a float .onnx file, or a workload")],
+    network: Annotated[str, typer.Argument(metavar="NETWORK", help="a float network file, or a workload")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="QDQ ONNX file to write")],
     arch: Annotated[
         str, typer.Option("--arch", "-a", metavar="ARCH", help="architecture whose widths are used")
@@ -193,26 +205,29 @@ def quantize(
         str | None, typer.Option("--weights", metavar="channel|layer", help="granularity of weight scales")
     ] = None,
     overrides: SetOption = None,
+    module: ModuleOption = None,
     force: ForceOption = False,
 ) -> None:
     """Quantise a float network to an arch's bits and write it as a standard QDQ ONNX file."""
     from cimemu.exporter import save_onnx
-    from cimemu.importer import load_network
+    from cimemu.importer import FORMATS, load_network
     from cimemu.ptq import quantize as to_integers
     from cimemu.workload.data import read_array
 
     chip = _arch(arch, overrides)
     if out.exists() and not force:
         raise WorkloadError(f"{out}: exists already, name another file or add --force")
-    if Path(network).suffix.lower() == ".onnx":
-        source, settings = load_network(network), None
+    if Path(network).suffix.lower() in FORMATS:
         images = None if calibration is None else read_array(calibration)
+        shape = None if images is None else images.shape[1:]
+        source, settings = load_network(network, module=module, input_shape=shape), None
         if images is None and not source.is_quantized:
             raise WorkloadError(f"{network}: is a float network, give --calibration FILE.npy or name a workload")
     else:
         work = _workload(network)
-        source, settings = load_network(work.network), work.manifest.quantize
         images = work.calibration() if calibration is None else read_array(calibration)
+        source = load_network(work.network, module=module, input_shape=images.shape[1:])
+        settings = work.manifest.quantize
     made = to_integers(
         source,
         chip,
@@ -238,6 +253,7 @@ def golden(
     ] = None,
     ops: Annotated[int, typer.Option("--ops", metavar="N", help="macro operations (output positions)")] = 16,
     overrides: SetOption = None,
+    module: ModuleOption = None,
     force: ForceOption = False,
 ) -> None:
     """Golden vectors for RTL: write those of a layer, or compare a simulator's dump with them (`golden verify`)."""
@@ -254,7 +270,7 @@ def golden(
         raise CimemuError("golden: needs ARCH WORKLOAD --out DIR, or verify DIR DUMP")
     chip, work = _arch(names[0], overrides), _workload(names[1])
     inputs, _ = work.inputs(None)
-    chosen, macros = layer_vectors(quantized_network(work, chip), chip.macro, inputs, layer, ops)
+    chosen, macros = layer_vectors(quantized_network(work, chip, module=module), chip.macro, inputs, layer, ops)
     files = write_vectors(out, chip, work.name, chosen, macros, force)
     make_console().print(f"{out}: layer {chosen.name}, {len(macros)} macros, {ops} operations each, {files} files")
 

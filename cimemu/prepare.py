@@ -1,6 +1,7 @@
 """From a workload and a chip to an integer network: load, quantise as the workload says, fit converters."""
 
 from pathlib import Path
+from typing import Any
 
 from cimemu.arch.schema import Arch
 from cimemu.importer import load_network
@@ -9,12 +10,14 @@ from cimemu.workload.manifest import Workload
 from cimemu.workload.network import Network
 
 
-def quantized_network(workload: Workload, arch: Arch, *, converters: str | None = None) -> Network:
+def quantized_network(workload: Workload, arch: Arch, *, converters: str | None = None, module: Any = None) -> Network:
     """The workload's network for `arch`; an integer network passes through.
 
     `converters` "layer", "array" or "column" fits every layer's linear converter to the calibration images.
+    `module` is for PyTorch weights, as in `load_network`.
     """
-    network = load_network(workload.network)
+    shape = workload.inputs(1)[0].shape[1:] if module is not None else None
+    network = load_network(workload.network, module=module, input_shape=shape)
     settings = workload.manifest.quantize
     images = workload.calibration() if not network.is_quantized or converters else None
     quantized = quantize(

@@ -24,7 +24,7 @@ ONLY_IN = {
     "simpy": {"timing"},
     "h5py": {"trace", "workload"},
     "yaml": {"config_file", "arch"},
-    "torch": {"adapt"},
+    "torch": {"adapt", "importer"},
     "onnx": {"importer", "exporter", "check"},
     "onnxruntime": {"check"},
     "numba": {"kernels"},

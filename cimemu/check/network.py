@@ -82,15 +82,19 @@ def check_network(
     macro: Macro,
     inputs: Array,
     *,
-    against: str = "onnxruntime",
+    against: str | None = None,
     path: str = "packed",
     batch: int = 64,
 ) -> CheckReport:
     """Compare every tensor that both have on `inputs` [images, ...]; `path` as in `cimemu.run`.
 
-    `against` is "onnxruntime", "litert" (its reference kernels) or an `.npz` with a name per tensor. Where `macro` has a
-    converter of its own, the report also says how far it moves the tensors. Raises WorkloadError or CimemuError.
+    `against` is "onnxruntime", "litert" (its reference kernels), an `.npz` with a name per tensor, or None: LiteRT for a
+    network that came as an integer `.tflite` file, ONNX Runtime for every other. Where `macro` has a converter of its
+    own, the report also says how far it moves the tensors. Raises WorkloadError or CimemuError.
     """
+    if against is None:
+        shipped = network.origin is not None and network.origin.suffix.lower() == ".tflite"
+        against = "litert" if shipped else "onnxruntime"
     exact = Emulator(network, lossless(macro), path=path, adcs={})
     own = None if macro.adc.model == "ideal" and not network.converters else Emulator(network, macro, path=path)
     runner = _runner(network, against)

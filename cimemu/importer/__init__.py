@@ -1,23 +1,41 @@
 """Importers: a network file becomes a Network; one module per format, loaded when a file of it is opened."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from cimemu.errors import WorkloadError
 from cimemu.workload.network import Network
 
-# suffix -> (module, function); each function takes the path and gives a Network.
+WEIGHTS = (".safetensors", ".pt", ".pth")
+# suffix -> (module, function); each function takes the path and gives a Network. Those of WEIGHTS hold no graph
+# and take the module and the shape of an image besides.
 FORMATS: dict[str, tuple[str, str]] = {
     ".onnx": ("cimemu.importer.from_onnx", "load_onnx"),
     ".tflite": ("cimemu.importer.from_tflite", "load_tflite"),
+    **dict.fromkeys(WEIGHTS, ("cimemu.importer.from_torch", "load_torch")),
 }
 
 
-def load_network(path: str | Path) -> Network:
-    """The network in a file, by its suffix. Raises WorkloadError in one line for a wrong or unknown file."""
+def load_network(path: str | Path, *, module: Any = None, input_shape: Sequence[int] | None = None) -> Network:
+    """The network in a file, by its suffix. Raises WorkloadError in one line for a wrong or unknown file.
+
+    PyTorch weights (.safetensors, .pt, .pth) need `module` (a torch.nn.Module, a function that makes one, or
+    "FILE.py:NAME") and `input_shape`, that of one image; other formats need and take neither.
+    """
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise WorkloadError(f"{path}: suffix '{suffix}' is not a network format, known are {', '.join(FORMATS)}")
-    module, function = FORMATS[suffix]
-    network: Network = getattr(import_module(module), function)(path)
-    return network
+    package, function = FORMATS[suffix]
+    load = getattr(import_module(package), function)
+    if suffix in WEIGHTS:
+        return _network(load(path, module, input_shape))
+    if module is not None:
+        raise WorkloadError(f"{path}: holds its network itself, a module is for {', '.join(WEIGHTS)}")
+    return _network(load(path))
+
+
+def _network(loaded: Any) -> Network:
+    assert isinstance(loaded, Network)
+    return loaded

@@ -26,7 +26,7 @@ def load_tflite(path: str | Path) -> Network:
         raise WorkloadError(f"{path}: {error}") from None
     except (*BROKEN, ZeroDivisionError) as error:  # numbers in the file that point nowhere
         raise WorkloadError(f"{path}: damaged TensorFlow Lite file ({type(error).__name__})") from None
-    return replace(made, origin=path)
+    return replace(made, origin=path) if made.is_quantized else made
 
 
 def _image_shape(tensor: TflTensor) -> tuple[int, ...]:

@@ -1,0 +1,174 @@
+"""PyTorch weights (.safetensors, .pt, .pth) with the module that uses them, by way of PyTorch's own ONNX export.
+
+A file of weights holds no network, so the caller names one: a module, or a function that makes it. Weight
+files are data and are never unpickled as code; the module is the caller's own code and does run.
+"""
+
+import importlib
+import importlib.util
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from cimemu.errors import WorkloadError
+from cimemu.importer.from_onnx import load_onnx
+from cimemu.workload.network import Network
+
+COUNTERS = "num_batches_tracked"  # of BatchNorm while training; files leave them out, inference never reads them
+
+
+def load_torch(
+    path: str | Path, module: "str | Callable[[], Any] | Any | None", input_shape: Sequence[int] | None
+) -> Network:
+    """The network of `module` with the weights in `path`, exported in eval mode for any number of images.
+
+    `module` is a torch.nn.Module, a function without arguments that makes one, or the name of either as
+    "FILE.py:NAME" or "package.module:NAME"; `input_shape` is that of one image, such as (3, 32, 32). Every key
+    must fit; a key's leading "module." (DataParallel) is dropped. Raises WorkloadError in one line.
+    """
+    path = Path(path)
+    if module is None:
+        raise WorkloadError(f"{path}: holds weights without a network, give the module too: --module FILE.py:NAME")
+    if input_shape is None or not input_shape or min(input_shape) < 1:
+        raise WorkloadError(f"{path}: input shape {input_shape}: give that of one image, such as (3, 32, 32)")
+    torch = _torch()
+    built = _build(torch, module)
+    _fill(path, built, _state(torch, path))
+    built.eval()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "network.onnx"
+        _export(torch, path, built, tuple(input_shape), file)
+        network = load_onnx(file)
+    return replace(network, name=path.stem, origin=None)
+
+
+def _torch() -> Any:
+    try:
+        importlib.import_module("onnxscript")  # what torch.onnx.export stands on
+        return importlib.import_module("torch")
+    except ImportError as error:
+        raise WorkloadError(f'{error.name} is not installed: pip install "cimemu[torch]"') from None
+
+
+def _build(torch: Any, module: Any) -> Any:
+    """The torch.nn.Module that `module` is, makes or names."""
+    made = _named(module) if isinstance(module, str) else module
+    if not isinstance(made, torch.nn.Module) and callable(made):
+        try:
+            made = made()
+        except TypeError as error:
+            raise WorkloadError(f"module {module}: {error}; name a function that needs no arguments") from None
+    if not isinstance(made, torch.nn.Module):
+        raise WorkloadError(f"module {module}: gives {type(made).__name__}, must be or make a torch.nn.Module")
+    return made
+
+
+def _named(name: str) -> Any:
+    place, colon, attribute = name.rpartition(":")
+    if not colon or not place or not attribute:
+        raise WorkloadError(f"module {name}: must be FILE.py:NAME or package.module:NAME")
+    found = _module_file(Path(place)) if place.endswith(".py") else _installed(place)
+    if not hasattr(found, attribute):
+        raise WorkloadError(f"module {name}: {place} has no '{attribute}'")
+    return getattr(found, attribute)
+
+
+def _module_file(file: Path) -> ModuleType:
+    if not file.is_file():
+        raise WorkloadError(f"module file {file}: no such file")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the user's own code, whatever it does wrong
+        raise WorkloadError(f"module file {file}: {type(error).__name__}: {error}") from None
+    return module
+
+
+def _installed(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise WorkloadError(f"module {name}: {error}; install it or name a FILE.py:NAME") from None
+
+
+def _state(torch: Any, path: Path) -> dict[str, Any]:
+    """The state dict in a file. A .pt that needs code to be unpickled is refused."""
+    if not path.is_file():
+        raise WorkloadError(f"{path}: no such file")
+    try:
+        if path.suffix.lower() == ".safetensors":
+            state = importlib.import_module("safetensors.torch").load_file(str(path))
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except ImportError:
+        raise WorkloadError('safetensors is not installed: pip install "cimemu[torch]"') from None
+    except Exception as error:  # each reader has its own kinds
+        reason = str(error).split("\n")[0][:160]
+        raise WorkloadError(
+            f"{path}: not a whole file of weights ({reason}); save module.state_dict(), not the module"
+        ) from None
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise WorkloadError(f"{path}: holds no state dict of tensors; save module.state_dict()")
+    return {key.removeprefix("module."): value for key, value in state.items()}
+
+
+def _fill(path: Path, module: Any, state: dict[str, Any]) -> None:
+    """Load every weight; a key too many, too few or of another shape is one line."""
+    own = module.state_dict()
+    missing = [key for key in own if key not in state and not key.endswith(COUNTERS)]
+    unknown = [key for key in state if key not in own]
+    if missing or unknown:
+        what = f"'{missing[0]}' is missing" if missing else f"'{unknown[0]}' is not in the module"
+        raise WorkloadError(
+            f"{path}: {what} ({len(missing)} missing, {len(unknown)} unknown keys): these weights are another module's"
+        )
+    for key, value in state.items():
+        if tuple(value.shape) != tuple(own[key].shape):
+            raise WorkloadError(
+                f"{path}: '{key}' has shape {list(value.shape)}, the module's is {list(own[key].shape)}"
+            )
+    module.load_state_dict(state, strict=False)
+    module.float()
+
+
+def _export(torch: Any, path: Path, module: Any, shape: tuple[int, ...], file: Path) -> None:
+    """Write the module as ONNX with functions inlined and constants folded, and nothing fused: batch normalisation
+    is folded into weights by our own rule, as for every ONNX file, so that both give the same integers."""
+    optimizer = importlib.import_module("onnxscript.optimizer")
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's remarks on its own internals
+        try:
+            program = torch.onnx.export(
+                module,
+                (torch.zeros(2, *shape),),
+                input_names=["input"],
+                dynamo=True,
+                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
+                optimize=False,
+                verbose=False,
+            )
+            optimizer.inline(program.model)
+            optimizer.fold_constants(program.model, onnx_shape_inference=True)
+            optimizer.remove_unused_nodes(program.model)
+            program.save(str(file), external_data=False)
+        except Exception as error:  # the exporter's kinds are many and the cause is in the last line
+            cause = error.__cause__ or error
+            reason = " ".join(str(cause).split())[:300]
+            raise WorkloadError(
+                f"{path}: PyTorch cannot export the module for images of {list(shape)}: {reason}"
+            ) from None
+        finally:
+            log.setLevel(level)
