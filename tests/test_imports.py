@@ -10,13 +10,14 @@ ROOT = Path(__file__).parent.parent / "cimemu"
 ROWS: list[set[str]] = [
     {"errors", "events", "spec", "kernels"},
     {"config_file"},
-    {"adc", "cost", "layer"},
+    {"adc", "cost", "layer", "variation"},
     {"arch", "workload"},
     {"importer", "exporter", "mapping", "lower"},
     {"compute", "timing"},
     {"ptq", "tally", "check"},
     {"trace"},
-    {"emulate", "report", "prepare", "docs", "golden"},
+    {"emulate", "report", "prepare", "golden", "views", "fit"},
+    {"stress", "compare", "validate", "adapt", "docs"},
     {"terminal"},
     {"cli"},
 ]

@@ -1,0 +1,72 @@
+"""The command line's application object, and the options and helpers that several subcommands share."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cimemu.terminal import make_console
+
+if TYPE_CHECKING:
+    from cimemu.arch.schema import Arch
+    from cimemu.workload.manifest import Workload
+
+DEFAULT_ARCH, DEFAULT_WORKLOAD = "rram_128", "digits"
+app = typer.Typer(
+    name="cimemu",
+    help="Cycle-level, bit-exact emulator of compute-in-memory crossbar hardware.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+ArchName = Annotated[str, typer.Argument(metavar="ARCH", help="architecture: a preset's name or a YAML file")]
+WorkloadName = Annotated[
+    str, typer.Argument(metavar="WORKLOAD", help="workload: a preset's name, a folder or a workload.yaml")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="change the arch, e.g. macro.adc.bits=6; again for more"),
+]
+ImagesOption = Annotated[int | None, typer.Option("--images", "-n", metavar="N", help="first N images; default: all")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object")]
+PathOption = Annotated[
+    str, typer.Option("--path", help="auto, or packed: no exact-product shortcut; fixed, naive: slower twins")
+]
+ModuleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--module", metavar="FILE.py:NAME", help="the torch module that PyTorch weights are for; its code runs"
+    ),
+]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", metavar="N", help="threads for values; default: one")]
+ForceOption = Annotated[bool, typer.Option("--force", help="overwrite the output file")]
+CalibrateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--calibrate-adc",
+        metavar="layer|array|column",
+        help="fit lsb and zero of linear converters to calibration images",
+    ),
+]
+
+
+def arch_of(name: str, overrides: list[str] | None) -> "Arch":
+    """The architecture of that name or path, with `--set` overrides."""
+    from cimemu.arch.load import load_arch, parse_override
+
+    return load_arch(name, dict(parse_override(text) for text in overrides or ()))
+
+
+def workload_of(name: str) -> "Workload":
+    """The workload of that name or path."""
+    from cimemu.workload.manifest import load_workload
+
+    return load_workload(name)
+
+
+def print_sections(path: Path, sections: tuple[str, ...] | None = None) -> None:
+    """Print a trace's tables."""
+    from cimemu.report import SECTIONS, print_report
+    from cimemu.trace.read import open_trace
+
+    print_report(open_trace(path), make_console(), sections or SECTIONS)

@@ -1,0 +1,55 @@
+"""`cimemu check`: every tensor against another runtime."""
+
+from typing import Annotated
+
+import typer
+
+from cimemu.cli.app import (
+    ArchName,
+    CalibrateOption,
+    ImagesOption,
+    JsonOption,
+    ModuleOption,
+    PathOption,
+    SetOption,
+    WorkloadName,
+    app,
+    arch_of,
+    workload_of,
+)
+from cimemu.terminal import print_check, print_json
+
+
+@app.command()
+def check(
+    arch: ArchName,
+    workload: WorkloadName,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="onnxruntime|litert|FILE",
+            help="a runtime, or an .npz with a name per tensor; default: LiteRT for integer TFLite, else ONNX Runtime",
+        ),
+    ] = None,
+    images: ImagesOption = None,
+    overrides: SetOption = None,
+    calibrate_adc: CalibrateOption = None,
+    module: ModuleOption = None,
+    path: PathOption = "packed",
+    as_json: JsonOption = False,
+) -> None:
+    """Compare every tensor with another runtime (lossless converter), and say how far the arch's converter moves them."""
+    from cimemu.check.network import check_network
+    from cimemu.prepare import quantized_network
+
+    chip, work = arch_of(arch, overrides), workload_of(workload)
+    inputs, _ = work.inputs(images)
+    network = quantized_network(work, chip, converters=calibrate_adc, module=module)
+    found = check_network(network, chip.macro, inputs, against=against, path=path)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        print_check(found)
+    if found.differing:
+        raise typer.Exit(1)

@@ -1,0 +1,54 @@
+"""`cimemu golden`: vectors for RTL, and their comparison with a dump."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cimemu.cli.app import ForceOption, ModuleOption, SetOption, app, arch_of, workload_of
+from cimemu.errors import CimemuError
+from cimemu.terminal import make_console
+
+
+@app.command()
+def golden(
+    names: Annotated[
+        list[str], typer.Argument(metavar="ARCH WORKLOAD | verify DIR DUMP", help="what to write, or compare")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="folder to write")] = None,
+    layer: Annotated[
+        str | None, typer.Option("--layer", "-l", metavar="L", help="name or number; default: the first")
+    ] = None,
+    ops: Annotated[int, typer.Option("--ops", metavar="N", help="macro operations (output positions)")] = 16,
+    overrides: SetOption = None,
+    module: ModuleOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Golden vectors for RTL: write those of a layer, or compare a simulator's dump with them (`golden verify`)."""
+    if names[0] == "verify":
+        if len(names) != 3:
+            raise CimemuError(f"golden verify: {len(names) - 1} folders given, needs DIR DUMP")
+        _verify(Path(names[1]), Path(names[2]))
+        return
+    from cimemu.golden.files import write_vectors
+    from cimemu.golden.vectors import layer_vectors
+    from cimemu.prepare import quantized_network
+
+    if len(names) != 2 or out is None:
+        raise CimemuError("golden: needs ARCH WORKLOAD --out DIR, or verify DIR DUMP")
+    chip, work = arch_of(names[0], overrides), workload_of(names[1])
+    inputs, _ = work.inputs(None)
+    chosen, macros = layer_vectors(quantized_network(work, chip, module=module), chip.macro, inputs, layer, ops)
+    files = write_vectors(out, chip, work.name, chosen, macros, force)
+    make_console().print(f"{out}: layer {chosen.name}, {len(macros)} macros, {ops} operations each, {files} files")
+
+
+def _verify(folder: Path, dump: Path) -> None:
+    from cimemu.golden.files import verify_dump
+
+    found = verify_dump(folder, dump)
+    if found.difference is None:
+        make_console().print(f"equal: layer {found.layer}, {found.files} files, {found.lines:,} values")
+        return
+    make_console().print(f"layer {found.layer}: {found.difference}", soft_wrap=True)
+    raise typer.Exit(1)

@@ -1,0 +1,29 @@
+"""`cimemu list`: what is there by name."""
+
+from typing import Any
+
+from cimemu.cli.app import DEFAULT_ARCH, DEFAULT_WORKLOAD, JsonOption, app
+from cimemu.terminal import make_console, print_json
+
+
+@app.command(name="list")
+def list_all(as_json: JsonOption = False) -> None:
+    """Presets and workloads, and the converter models, layers and formats that are there."""
+    from cimemu.arch.load import list_archs
+    from cimemu.importer import FORMATS
+    from cimemu.workload.manifest import list_workloads
+
+    groups: dict[str, Any] = {
+        "archs": dict(list_archs()),
+        "workloads": dict(list_workloads()),
+        "network formats": dict.fromkeys(FORMATS, ""),
+    }
+    if as_json:
+        print_json(groups)
+        return
+    console = make_console()
+    for group, members in groups.items():
+        console.print(f"[bold]{group}[/bold]")
+        for name, title in members.items():
+            default = " (default)" if name in (DEFAULT_ARCH, DEFAULT_WORKLOAD) and "default" not in title else ""
+            console.print(f"  {name:20} {title}{default}", highlight=False)

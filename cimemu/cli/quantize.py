@@ -1,0 +1,70 @@
+"""`cimemu quantize`: a float network as a standard integer file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cimemu.cli.app import DEFAULT_ARCH, ForceOption, ModuleOption, SetOption, app, arch_of, workload_of
+from cimemu.errors import WorkloadError
+from cimemu.terminal import make_console
+
+
+@app.command()
+def quantize(
+    network: Annotated[str, typer.Argument(metavar="NETWORK", help="a float network file, or a workload")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="QDQ ONNX file to write")],
+    arch: Annotated[
+        str, typer.Option("--arch", "-a", metavar="ARCH", help="architecture whose widths are used")
+    ] = DEFAULT_ARCH,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            metavar="FILE",
+            help="images as the network takes them: .npy, or .npz with one array",
+        ),
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option("--method", metavar="minmax|percentile|mse", help="ranges of activations")
+    ] = None,
+    percentile: Annotated[float | None, typer.Option("--percentile", help="for --method percentile")] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="channel|layer", help="granularity of weight scales")
+    ] = None,
+    overrides: SetOption = None,
+    module: ModuleOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Quantise a float network to an arch's bits and write it as a standard QDQ ONNX file."""
+    from cimemu.exporter import save_onnx
+    from cimemu.importer import FORMATS, load_network
+    from cimemu.ptq import quantize as to_integers
+    from cimemu.workload.data import read_array
+
+    chip = arch_of(arch, overrides)
+    if out.exists() and not force:
+        raise WorkloadError(f"{out}: exists already, name another file or add --force")
+    if Path(network).suffix.lower() in FORMATS:
+        images = None if calibration is None else read_array(calibration)
+        shape = None if images is None else images.shape[1:]
+        source, settings = load_network(network, module=module, input_shape=shape), None
+        if images is None and not source.is_quantized:
+            raise WorkloadError(f"{network}: is a float network, give --calibration FILE.npy or name a workload")
+    else:
+        work = workload_of(network)
+        images = work.calibration() if calibration is None else read_array(calibration)
+        source = load_network(work.network, module=module, input_shape=images.shape[1:])
+        settings = work.manifest.quantize
+    made = to_integers(
+        source,
+        chip,
+        calibration=images,
+        weight_granularity=weights or (settings.weights if settings else "channel"),
+        method=method or (settings.activations if settings else "minmax"),
+        percentile=percentile or (settings.percentile if settings else 99.99),
+    )
+    save_onnx(made, out)
+    make_console().print(
+        f"{out}: {sum(layer.on_macros for layer in made.layers)} layers on macros, {len(made.layers)} in all"
+    )

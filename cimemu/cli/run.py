@@ -1,0 +1,112 @@
+"""`cimemu run`: emulate a workload on a chip and write its trace."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cimemu.cli.app import (
+    DEFAULT_ARCH,
+    DEFAULT_WORKLOAD,
+    ArchName,
+    CalibrateOption,
+    ForceOption,
+    ImagesOption,
+    JsonOption,
+    ModuleOption,
+    PathOption,
+    SetOption,
+    ThreadsOption,
+    WorkloadName,
+    app,
+    arch_of,
+    print_sections,
+    workload_of,
+)
+from cimemu.errors import CimemuError
+from cimemu.terminal import ProgressBars, make_console, print_json
+
+
+@app.command()
+def run(
+    arch: ArchName = DEFAULT_ARCH,
+    workload: WorkloadName = DEFAULT_WORKLOAD,
+    images: ImagesOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="trace to write; default: WORKLOAD_ARCH.h5, numbered"),
+    ] = None,
+    no_trace: Annotated[bool, typer.Option("--no-trace", help="write no trace")] = False,
+    detail: Annotated[
+        str, typer.Option("--detail", metavar="ops|cycles", help="events of operations, or of every step")
+    ] = "ops",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="seed, kept in the trace")] = 0,
+    overrides: SetOption = None,
+    calibrate_adc: CalibrateOption = None,
+    module: ModuleOption = None,
+    batch: Annotated[int, typer.Option("--batch", metavar="N", help="images computed together")] = 64,
+    path: PathOption = "auto",
+    threads: ThreadsOption = None,
+    events: Annotated[
+        int | None,
+        typer.Option("--events", metavar="N", help="events of the first N images only; default: all up to 20 million"),
+    ] = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Emulate a network on a chip: outputs, cycles, energy, one trace."""
+    from cimemu.emulate import run as emulate
+    from cimemu.prepare import free_name, quantized_network
+
+    chip, work = arch_of(arch, overrides), workload_of(workload)
+    if detail not in ("ops", "cycles"):
+        raise CimemuError(f"--detail {detail}: must be ops or cycles")
+    target = out
+    if out is None and not no_trace:
+        target = free_name(Path.cwd(), f"{work.name}_{chip.name}", ".h5")
+    with ProgressBars(not as_json) as progress:
+        inputs, labels = work.inputs(images)
+        network = quantized_network(work, chip, converters=calibrate_adc, module=module)
+        result = emulate(
+            chip,
+            network,
+            inputs,
+            labels,
+            trace=None if no_trace else target,
+            detail=detail,
+            seed=seed,
+            batch=batch,
+            path=path,
+            threads=threads,
+            overwrite=force,
+            event_images=events,
+            provenance={
+                "workload": work.name,
+                "network": work.network.name,
+                "network_sha256": _sha256(work.network),
+                "arch": arch,
+                "overrides": list(overrides or ()),
+                "calibrate_adc": calibrate_adc,
+            },
+            progress=progress.update,
+        )
+    score = work.reconstruction(result.outputs, labels)
+    if as_json:
+        extra = {} if score is None else {"mean_squared_error": score[0], "auc": score[1]}
+        print_json({**result.summary(), **extra})
+        return
+    if result.trace is not None:
+        print_sections(result.trace, ("summary", "layers"))
+        if score is not None:
+            auc = "" if score[1] is None else f", AUC {score[1]:.4f}"
+            make_console().print(f"reconstruction: mean squared error {score[0]:.4f}{auc}")
+        make_console().print(f"More: cimemu report {result.trace.name}")
+        return
+    for name, value in result.summary().items():
+        make_console().print(f"{name}: {value}")
+
+
+def _sha256(path: Path) -> str:
+    import hashlib
+
+    return hashlib.sha256(path.read_bytes()).hexdigest()
