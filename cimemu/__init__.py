@@ -19,6 +19,7 @@ _PUBLIC = {
     "TraceError": "cimemu.errors",
     "WorkloadError": "cimemu.errors",
     "calibrate_converters": "cimemu.ptq",
+    "export_trace": "cimemu.views",
     "list_archs": "cimemu.arch.load",
     "list_workloads": "cimemu.workload.manifest",
     "load_arch": "cimemu.arch.load",
@@ -31,6 +32,7 @@ _PUBLIC = {
     "quantize": "cimemu.ptq",
     "run": "cimemu.emulate",
     "save_onnx": "cimemu.exporter",
+    "write_html": "cimemu.views",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from cimemu.mapping.place import make_plan
     from cimemu.ptq import calibrate_converters, quantize
     from cimemu.trace.read import open_trace
+    from cimemu.views import export_trace, write_html
     from cimemu.workload.manifest import list_workloads, load_workload
     from cimemu.workload.network import Network
 

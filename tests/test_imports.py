@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent / "cimemu"
 
 ROWS: list[set[str]] = [
     {"errors", "events", "spec", "kernels"},
-    {"config_file"},
+    {"config_file", "whole_file"},
     {"adc", "cost", "layer", "variation"},
     {"arch", "workload"},
     {"importer", "exporter", "mapping", "lower"},

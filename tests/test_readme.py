@@ -38,7 +38,10 @@ def test_every_command_in_the_readme_runs(tmp_path, monkeypatch, capsys):
 
 def test_the_python_in_the_readme_runs_and_gives_what_the_comments_say(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    first, second = blocks(README, "python")[:2]
+    views, first, second = blocks(README, "python")[:3]
+    assert main(["run", "--images", "2", "--out", "digits_rram_128.h5", "--json"]) == 0
+    exec("import cimemu\n" + views, {})
+    assert (tmp_path / "page2.html").stat().st_size > 10_000
     names = {}
     exec(first, names)
     assert names["result"].images == 64

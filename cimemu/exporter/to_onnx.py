@@ -1,6 +1,5 @@
 """A float or QDQ network as an ONNX model: one entry per layer type in NODES."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from onnx import helper, numpy_helper
 from cimemu.errors import WorkloadError
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.quant import DequantizeLinear
+from cimemu.whole_file import whole_file
 from cimemu.workload.network import Network
 
 OPSET = 17
@@ -265,14 +265,6 @@ def _value(network: Network, name: str) -> Any:
 def save_onnx(network: Network, path: str | Path, *, overwrite: bool = False) -> Path:
     """Write a float or quantised network as a standard (QDQ) ONNX file; it appears under its name only when whole."""
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise WorkloadError(f"{path}: exists already, choose another name or --force")
-    temporary = path.with_name(path.name + ".partial")
-    data = onnx_model(network).SerializeToString()
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise WorkloadError(f"{path}: cannot be written: {error.strerror}") from None
+    with whole_file(path, WorkloadError, overwrite=overwrite) as partial:
+        partial.write_bytes(onnx_model(network).SerializeToString())
     return path

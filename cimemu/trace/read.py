@@ -1,9 +1,10 @@
 """`open_trace`: a trace as tables in memory, with nothing but h5py."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -12,6 +13,11 @@ from numpy.typing import NDArray
 from cimemu.errors import TraceError
 from cimemu.trace.schema import SCHEMA_VERSION
 
+if TYPE_CHECKING:
+    import pandas
+    import xarray
+
+EVENT_ROWS = 1 << 20  # rows of one piece of the event table
 Table = dict[str, NDArray[Any]]
 
 
@@ -62,6 +68,31 @@ class Trace:
         """Names of event kinds."""
         with h5py.File(self.path, "r") as file:
             return [str(kind) for kind in file["events"].attrs["kinds"]]
+
+    @property
+    def event_count(self) -> int:
+        """Rows of the event table."""
+        with h5py.File(self.path, "r") as file:
+            return len(file["events/op"])
+
+    def event_chunks(self, columns: Sequence[str], rows: int = EVENT_ROWS) -> Iterator[Table]:
+        """Pieces of the event table of at most `rows` rows, so that any trace fits in memory."""
+        with h5py.File(self.path, "r") as file:
+            group = file["events"]
+            for first in range(0, len(group["op"]), rows):
+                yield {name: np.asarray(group[name][first : first + rows]) for name in columns}
+
+    def frame(self, group: str) -> "pandas.DataFrame":
+        """A group as a pandas DataFrame, indexed by its first dimension; see `cimemu.trace.frames`."""
+        from cimemu.trace.frames import frame
+
+        return frame(self, group)
+
+    def dataset(self, group: str) -> "xarray.Dataset":
+        """A group as an xarray Dataset with named dimensions and units; see `cimemu.trace.frames`."""
+        from cimemu.trace.frames import dataset
+
+        return dataset(self, group)
 
 
 def open_trace(path: str | Path) -> Trace:

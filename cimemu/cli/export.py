@@ -1,0 +1,54 @@
+"""`cimemu export`: a trace's events for Perfetto, a waveform viewer, a spreadsheet."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cimemu.cli.app import ForceOption, app
+from cimemu.terminal import make_console
+
+
+@app.command()
+def export(
+    trace: Annotated[Path, typer.Argument(metavar="TRACE", help="a trace that `cimemu run` wrote")],
+    format: Annotated[str, typer.Option("--format", "-f", metavar="perfetto|vcd|csv|parquet", help="what to write")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="file to write; default: TRACE with its suffix")
+    ] = None,
+    start: Annotated[int, typer.Option("--start", metavar="CYCLE", help="events from this cycle on")] = 0,
+    end: Annotated[int | None, typer.Option("--end", metavar="CYCLE", help="events before this cycle")] = None,
+    image: Annotated[
+        list[int] | None, typer.Option("--image", metavar="N", help="of this image; again for more")
+    ] = None,
+    layer: Annotated[
+        list[str] | None, typer.Option("--layer", metavar="L", help="of this layer; again for more")
+    ] = None,
+    unit: Annotated[
+        list[str] | None, typer.Option("--unit", metavar="U", help="of units whose names begin so; again for more")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", metavar="N", help="at most N events; default for viewers: a million")
+    ] = None,
+    group: Annotated[
+        str, typer.Option("--group", metavar="G", help="csv, parquet: events, layers, units, macros, images or energy")
+    ] = "events",
+    force: ForceOption = False,
+) -> None:
+    """Write a trace's events for Perfetto (ui.perfetto.dev), GTKWave or Surfer, pandas or a spreadsheet."""
+    from cimemu.views import Window, export_trace
+    from cimemu.views.export import SUFFIXES
+
+    window = Window(start, end, _tuple(image), _tuple(layer), _tuple(unit), limit)
+    target = out or trace.with_suffix(SUFFIXES.get(format, ".out"))
+    chosen = export_trace(trace, target, format, window=window, group=group, overwrite=force)
+    if chosen is None:
+        make_console().print(f"{target}: {group}")
+        return
+    written = len(chosen.events["op"])
+    more = f" of {chosen.found:,}: choose a window (--start, --end, --image, --layer) or a larger --limit"
+    make_console().print(f"{target}: {written:,} events{more if chosen.cut else ''}", soft_wrap=True)
+
+
+def _tuple(values: list | None) -> tuple | None:
+    return tuple(values) if values else None

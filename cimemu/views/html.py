@@ -1,0 +1,195 @@
+"""`cimemu report --html`: a trace as one self-contained page, which needs no network."""
+
+import base64
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.errors import TraceError
+from cimemu.report import report_data
+from cimemu.trace.read import Trace, open_trace
+from cimemu.trace.schema import STALLS
+from cimemu.views.bins import bin_events
+from cimemu.views.window import Window, select_events
+from cimemu.whole_file import whole_file
+
+EXACT_EVENTS = 60_000  # drawn one by one; beyond them the page shows busy shares
+MAX_UNITS = 200  # rows of the timeline
+MAX_MACROS = 4096
+TYPES = {"u8": np.uint8, "u16": np.uint16, "u32": np.uint32, "f32": np.float32, "f64": np.float64}
+
+
+def write_html(trace: Trace | str | Path, out: str | Path, *, overwrite: bool = False) -> Path:
+    """Write the page of `trace` to `out`: totals are exact, the timeline is cut down to what can be drawn.
+
+    Raises TraceError.
+    """
+    source = trace if isinstance(trace, Trace) else open_trace(trace)
+    folder = Path(__file__).parent
+    data = json.dumps(_finite(page_data(source)), separators=(",", ":"), default=_plain).replace("</", "<\\/")
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    script = (folder / "page.js").read_text(encoding="utf-8")
+    page = page.replace("/*SCRIPT*/", script).replace("/*DATA*/", data)
+    with whole_file(Path(out), TraceError, overwrite=overwrite) as partial:
+        partial.write_text(page, encoding="utf-8")
+    return Path(out)
+
+
+def page_data(trace: Trace) -> dict[str, Any]:
+    """Everything the page shows, as JSON takes it; arrays of the timeline packed in base64."""
+    report = report_data(trace)
+    attributes, energy = trace.attributes, trace.energy
+    arch = trace.arch
+    images = trace.table("images")
+    return {
+        "file": trace.path.name,
+        "version": attributes["cimemu_version"],
+        "clock_ns": attributes["clock_ns"],
+        "cycles": max(1, int(attributes["cycles"])),
+        "first_image": [int(images["start"][0]), int(images["end"][0])],
+        "summary": report["summary"],
+        "headline": headline(trace),
+        "layers": {"name": list(trace.layers["name"])},
+        "layer_rows": report["layers"],
+        "components": report["components"],
+        "units": report["stalls"],
+        "energy": {
+            "row": list(energy["row"]),
+            "component": list(energy["component"]),
+            "pj": energy["pj"].tolist(),
+        },
+        "causes": _causes(trace),
+        "checks": [
+            {"name": name, "holds": bool(holds)}
+            for name, holds in zip(trace.table("check")["name"], trace.table("check")["holds"])
+        ],
+        "arch": arch,
+        "sources": list(_sources(arch, "")),
+        "provenance": json.loads(attributes.get("provenance_json", "{}")),
+        **_map(trace, arch),
+        **_timeline(trace),
+    }
+
+
+def headline(trace: Trace) -> dict[str, Any]:
+    """The costliest layer and component, and the cause that units waited longest for while there was work."""
+    energy = trace.energy
+    total = float(energy["pj"].sum()) or 1.0
+    by_layer, by_component = energy["pj"][:-1].sum(axis=1), energy["pj"].sum(axis=0)
+    waits = [cause for cause in _causes(trace) if cause["name"] != "done"]
+    longest = max(waits, key=lambda cause: cause["cycles"])
+    waited = sum(cause["cycles"] for cause in waits)
+    return {
+        "layer": energy["row"][int(by_layer.argmax())],
+        "layer_share": float(by_layer.max()) / total,
+        "component": energy["component"][int(by_component.argmax())],
+        "component_share": float(by_component.max()) / total,
+        "stall": longest["name"] if waited else "nothing",
+        "stall_share": longest["cycles"] / waited if waited else 0.0,
+    }
+
+
+def _causes(trace: Trace) -> list[dict[str, Any]]:
+    units = trace.units
+    totals = {name.removeprefix("stall_").removesuffix("_cycles"): int(units[name].sum()) for name in STALLS}
+    waited = sum(totals.values()) or 1
+    return [{"name": name, "cycles": cycles, "share": cycles / waited} for name, cycles in totals.items()]
+
+
+def _timeline(trace: Trace) -> dict[str, Any]:
+    """Busy shares of all units drawn, and the first events one by one."""
+    names = list(trace.units["name"])
+    busiest = np.argsort(-trace.units["busy_cycles"], kind="stable")[:MAX_UNITS]
+    shown = np.array(sorted(busiest.tolist(), key=lambda unit: _natural(names[unit])), dtype=np.int64)
+    row_of = np.full(len(names), -1, dtype=np.int64)
+    row_of[shown] = np.arange(len(shown))
+    bins = bin_events(trace, shown)
+    exact = select_events(trace, Window(limit=EXACT_EVENTS))
+    events = exact.events
+    until = float(events["start"].max(initial=0)) if exact.cut else float(trace.attributes["cycles"])
+    visible = row_of[events["unit"]] >= 0
+    events = {name: values[visible] for name, values in events.items()}
+    fill = np.clip(np.rint(bins.busy * 255 / bins.width), 1, 255)
+    left_out = len(names) - len(shown)
+    total, covered = trace.event_count, int(trace.attributes.get("event_images", 0))
+    images = int(trace.attributes["images"])
+    note = f"{total:,} events" + ("" if covered >= images else f" of the first {covered} of {images} images")
+    note += "; colours are layers. " + (
+        "" if not exact.cut else "From afar: how busy; near the start, zoomed in: every event. "
+    )
+    note += f"{left_out} less busy units are left out here." if left_out else ""
+    return {
+        "timeline_units": [names[unit] for unit in shown],
+        "timeline_note": note,
+        "kinds": trace.kinds,
+        "bin_width": bins.width,
+        "exact_until": until,
+        "arrays": {
+            "bin_unit": _pack("u16", row_of[bins.unit]),
+            "bin_layer": _pack("u16", bins.layer),
+            "bin_bin": _pack("u16", bins.bin),
+            "bin_fill": _pack("u8", fill),
+            "event_unit": _pack("u16", row_of[events["unit"]]),
+            "event_layer": _pack("u16", events["layer"]),
+            "event_kind": _pack("u8", events["kind"]),
+            "event_image": _pack("u16", np.where(events["image"] < 0, 65535, events["image"] % 65535)),
+            "event_start": _pack("f64", events["start"]),
+            "event_length": _pack("f64", events["end"] - events["start"]),
+            "event_op": _pack("u32", events["op"] % (1 << 32)),
+        },
+    }
+
+
+def _map(trace: Trace, arch: dict[str, Any]) -> dict[str, Any]:
+    """Macros by tile (and reprogramming phase), with the share of their cells in use."""
+    table = trace.table("macros")
+    phases = int(table["phase"].max(initial=0)) + 1
+    tiles: dict[str, list[dict[str, Any]]] = {}
+    for i in range(min(len(table["macro"]), MAX_MACROS)):
+        phase = f", phase {table['phase'][i]}" if phases > 1 else ""
+        tiles.setdefault(f"tile {table['tile'][i]}{phase}", []).append(
+            {name: table[name][i].item() for name in ("macro", "cells", "utilization")}
+        )
+    hidden = len(table["macro"]) - MAX_MACROS
+    note = f"{len(table['macro']):,} macros used." + (f" The last {hidden:,} are not drawn." if hidden > 0 else "")
+    return {"map": [{"name": name, "macros": macros} for name, macros in tiles.items()], "map_note": note}
+
+
+def _sources(tree: Any, where: str) -> Iterator[tuple[str, str]]:
+    """Every `source:` of the architecture and the key that it belongs to."""
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            if key == "source" and value:
+                yield where or "chip", str(value)
+            else:
+                yield from _sources(value, f"{where}.{key}" if where else key)
+
+
+def _natural(name: str) -> list[Any]:
+    """Sort key: numbers by value; the chip's edge first, tiles last."""
+    first = {"offchip": 0, "global_buffer": 1, "digital": 2, "bus": 3, "link": 4}
+    parts = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    return [(0, first.get(name.split("/")[0], 9), ""), *parts]
+
+
+def _pack(kind: str, values: NDArray[Any]) -> dict[str, str]:
+    return {"type": kind, "data": base64.b64encode(np.ascontiguousarray(values, dtype=TYPES[kind]).tobytes()).decode()}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float | np.floating) and not np.isfinite(value):
+        return None
+    return value
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else str(value)
