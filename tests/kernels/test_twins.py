@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cimemu.kernels
-from cimemu.kernels import activity, combine, convert, im2col, mvm_packed, pack, popcount, steps, tile
+from cimemu.kernels import activity, combine, convert, im2col, mvm_packed, noise, pack, popcount, steps, tile
 from cimemu.kernels.jit import JIT_DISABLED, kernel
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -271,6 +271,46 @@ def test_tiles(words, seed):
         lambda o: mvm_packed.sum_codes_tiled_offset(inputs, cells, block_of, some, top, o),
         lambda o: mvm_packed.sum_codes_tiled_offset_naive(inputs, cells, block_of, some, top, o),
         sums,
+    )
+
+
+WORD = st.integers(0, 2**32 - 1).map(np.uint64)
+KEY = st.integers(0, 2**64 - 1).map(np.uint64)
+
+
+@kernel
+def philox_of(a, b, c, d, key):
+    return noise.philox(a, b, c, d, key)
+
+
+@given(WORD, WORD, WORD, WORD, KEY)
+@common
+def test_philox(a, b, c, d, key):
+    assert tuple(int(w) for w in philox_of(a, b, c, d, key)) == noise.philox_naive(a, b, c, d, key)
+
+
+@given(SEEDS)
+@common
+def test_random_words_of_cells_and_reads(seed):
+    rng = np.random.default_rng(seed)
+    key, macro, row, column, write, draw = np.uint64(rng.integers(2**63)), *(int(v) for v in rng.integers(0, 60000, 5))
+    both(
+        lambda o: noise.cell_words(key, macro, row, column, write, draw, o),
+        lambda o: noise.cell_words_naive(key, macro, row, column, write, draw, o),
+        np.zeros((2, 9), dtype=np.uint64),
+    )
+    both(
+        lambda o: noise.cell_lanes(key, macro, row, column, write, draw, o),
+        lambda o: noise.cell_lanes_naive(key, macro, row, column, write, draw, o),
+        np.zeros((2, int(rng.integers(1, 30))), dtype=np.uint16),
+    )
+    columns = np.concatenate([np.arange(n) + rng.integers(0, 20) for n in rng.integers(1, 12, 3)])
+    keys = rng.integers(0, 2**63, len(columns) // 4 + 1).astype(np.uint64).repeat(4)[: len(columns)]
+    table = noise.normal_quantiles()
+    both(
+        lambda o: noise.read_normals(keys, columns, 3, 77, 1, write % 9, table, o),
+        lambda o: noise.read_normals_naive(keys, columns, 3, 77, 1, write % 9, table, o),
+        np.zeros(len(columns), dtype=np.int32),
     )
 
 
