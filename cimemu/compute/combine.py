@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.compute.encode import input_slice
-from cimemu.compute.paths import Sums, codes_of
+from cimemu.compute.paths import Sums, codes_of, group_in_block
 from cimemu.compute.program import Matrix
+from cimemu.compute.read_noise import Reads, add_noise
 from cimemu.compute.references import References
 from cimemu.kernels.combine import combine_integer
 
@@ -105,12 +106,12 @@ def levels_times_counts(
     return total
 
 
-def correction(y: NDArray[Any], x: NDArray[Any], masked: NDArray[Any], matrix: Matrix) -> NDArray[Any]:
+def correction(y: NDArray[Any], x: NDArray[Any], masked: NDArray[Any], matrix: Matrix, reads: Reads) -> NDArray[Any]:
     """The encoding's correction: `y - 2^(b-1) * sum_k x` (offset), `2 * y - sum_k x` (binary)."""
     encoding = matrix.macro.weight.encoding
     if encoding not in ("offset", "binary"):
         return y
-    total = _reference_sums(masked, matrix) if matrix.has_reference_column else _exact_sums(x, matrix)
+    total = _reference_sums(masked, matrix, reads) if matrix.has_reference_column else _exact_sums(x, matrix)
     if encoding == "binary":
         return 2 * y - total
     return y - 2 ** (matrix.macro.weight.bits - 1) * total
@@ -125,7 +126,7 @@ def _exact_sums(x: NDArray[Any], matrix: Matrix) -> NDArray[np.int64]:
     return sums[:, matrix.out_group]
 
 
-def _reference_sums(masked: NDArray[Any], matrix: Matrix) -> NDArray[Any]:
+def _reference_sums(masked: NDArray[Any], matrix: Matrix, reads: Reads) -> NDArray[Any]:
     """sum_k x from converted all-ones columns [P, N]; each macro's own, by the references of its last column."""
     macro, layout = matrix.macro, matrix.layout
     per_output, dac = macro.conversions_per_output, macro.input.dac_bits
@@ -134,11 +135,12 @@ def _reference_sums(masked: NDArray[Any], matrix: Matrix) -> NDArray[Any]:
     result = np.zeros((len(masked), layout.outputs), dtype=np.int64 if matrix.integer_result else np.float64)
     for start, stop in layout.col_blocks:
         last = np.array([stop * per_output - 1])
-        for group in np.unique(out_group[start:stop]):
+        for further, group in enumerate(np.unique(out_group[start:stop]), 1):
             served = np.flatnonzero(out_group[start:stop] == group) + start
             total: NDArray[Any] = np.zeros(len(masked), dtype=result.dtype)
             for block in range(len(layout.row_blocks)):
-                total = total + _reference_block(masked, matrix, block, last, row_group == group, dac)
+                rows = row_group == group
+                total = total + _reference_block(masked, matrix, block, last, rows, dac, (reads, further))
             result[:, served] = total[:, None]
     return result
 
@@ -150,8 +152,12 @@ def _reference_block(
     last: NDArray[np.int64],
     rows: NDArray[np.bool_],
     dac: int,
+    read: tuple[Reads, int],
 ) -> NDArray[Any]:
-    """One macro's reference column over its groups and slices: `lsb * A + zero * Z` [P]."""
+    """One macro's reference column over its groups and slices: `lsb * A + zero * Z` [P].
+
+    It is the second of `read` columns behind the last one, and shares that one's references and noise but not its draws.
+    """
     skipping = matrix.macro.timing.skip_zero_slices
     points = len(masked)
     total = np.zeros(points, dtype=np.int64)
@@ -163,9 +169,15 @@ def _reference_block(
             pieces = input_slice(masked[:, span], i, dac)
             on = pieces.any(axis=1) if skipping else np.ones(points, dtype=np.bool_)
             psum = pieces[:, rows[span]].sum(axis=1, dtype=np.int64) * matrix.unit
+            if matrix.noise:
+                sources = tuple(
+                    replace(s, keys=s.keys[:, last], columns=s.columns[last] + read[1], sigma=s.sigma[:, last])
+                    for s in matrix.noise
+                )
+                add_noise(psum[:, None], sources, read[0], (block, group_in_block(matrix, int(g)), i))
             weights += weight * on
             if matrix.references is None:
-                total += weight * psum
+                total += weight * psum * on
                 continue
             codes = codes_of(psum[:, None], matrix, block, last)[:, 0]
             total += weight * codes * on

@@ -24,6 +24,7 @@ from cimemu.compute.paths import (
     sum_steps,
 )
 from cimemu.compute.program import Matrix, write_matrix
+from cimemu.compute.read_noise import ReadNoise, Reads
 from cimemu.errors import CimemuError
 from cimemu.events import Counter
 from cimemu.mapping.layout import Layout
@@ -67,11 +68,17 @@ class Programmed:
         images: int = 1,
         path: str = "auto",
         threads: int | None = None,
+        reads: Reads | None = None,
     ) -> MvmResult:
-        """`x` int [P, K], P = images * positions, image-major. WorkloadError for inputs out of range."""
+        """`x` int [P, K], P = images * positions, image-major. WorkloadError for inputs out of range.
+
+        `reads` places the rows of x among all images and positions: what read noise is keyed by (default: x is
+        whole images from the first).
+        """
         matrix = self.matrix
         checked = checked_inputs(x, matrix.macro, matrix.layout.rows)
         chosen = self._choose(path, codes)
+        reads = Reads(positions=max(1, len(checked) // max(1, images))) if reads is None else reads
         skipping = matrix.macro.timing.skip_zero_slices
         masked = masked_inputs(checked, matrix)
         nonzero = driven_steps(masked, matrix) if skipping else None
@@ -89,13 +96,15 @@ class Programmed:
                 cells=matrix.cells,
                 row_group=matrix.row_group,
                 out_group=matrix.out_group,
+                noise=matrix.noise,
+                reads=reads,
             )
             y = naive.y
             out = naive.codes if out is not None else None
         elif chosen == "exact":
             y = exact_product(checked, matrix)
         else:
-            y = self._in_chunks(checked, masked, chosen, out, threads)
+            y = self._in_chunks(checked, masked, chosen, out, threads, reads)
         counts = count_activity(
             checked,
             max(1, images),
@@ -140,6 +149,7 @@ class Programmed:
         path: str,
         out: NDArray[np.uint16] | None,
         threads: int | None,
+        reads: Reads,
     ) -> NDArray[Any]:
         """All inputs, a cache-sized chunk at a time, on `threads` threads; every chunk is independent."""
         matrix = self.matrix
@@ -164,6 +174,7 @@ class Programmed:
                     packed=path == "packed",
                     codes_out=None if out is None else out[part],
                     first_point=first,
+                    reads=reads.after(first),
                 )
             held = running if matrix.integer_result else None
             total = combined(sums, matrix, held)
@@ -181,7 +192,7 @@ class Programmed:
                     matrix.layout,
                     groups,
                 )
-            y[part] = correction(total, x[part], masked[part], matrix)
+            y[part] = correction(total, x[part], masked[part], matrix, reads.after(first))
 
         firsts = range(0, len(x), step)
         if threads is None or threads == 1 or len(firsts) < 2:
@@ -202,10 +213,13 @@ def program(
     out_group: NDArray[np.int64] | None = None,
     adc: Adc | None = None,
     cells: NDArray[np.floating] | None = None,
+    noise: tuple[ReadNoise, ...] = (),
 ) -> Programmed:
     """Write integer weights `w` [K, N] into cells; see `cimemu.compute.program.write_matrix` for the options."""
     return Programmed(
-        write_matrix(w, macro, layout=layout, row_group=row_group, out_group=out_group, adc=adc, cells=cells)
+        write_matrix(
+            w, macro, layout=layout, row_group=row_group, out_group=out_group, adc=adc, cells=cells, noise=noise
+        )
     )
 
 
@@ -217,12 +231,15 @@ def mvm(
     *,
     path: str = "auto",
     cells: NDArray[np.floating] | None = None,
+    noise: tuple[ReadNoise, ...] = (),
+    reads: Reads | None = None,
     threads: int | None = None,
 ) -> MvmResult:
     """`x` int [P, K] times `w` int [K, N] as `macro` computes it, bit for bit (spec section 1).
 
     `codes=True` also returns every converter's code. `cells` [K, N * columns_per_output] are effective cell levels
-    (real numbers, rounded once to multiples of 2^-fraction_bits) in the place of the ideal ones. `path` forces one
-    of packed, fixed, exact, naive; all give the same bytes. Raises WorkloadError or ArchError.
+    (real numbers, rounded once to multiples of 2^-fraction_bits) in the place of the ideal ones; `noise` is added to
+    every partial sum, keyed by the place of its row in `reads`. `path` forces one of packed, fixed, exact, naive; all
+    give the same bytes. Raises WorkloadError or ArchError.
     """
-    return program(w, macro, cells=cells).run(x, codes=codes, path=path, threads=threads)
+    return program(w, macro, cells=cells, noise=noise).run(x, codes=codes, path=path, threads=threads, reads=reads)

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from cimemu.adc import Adc
 from cimemu.arch.macro import Macro
+from cimemu.compute.read_noise import ReadNoise, Reads
 from cimemu.errors import WorkloadError
+from cimemu.kernels.noise import normal_quantiles, philox_naive
 from cimemu.mapping.layout import Layout
 
 
@@ -42,6 +44,8 @@ def mvm_naive(
     cells: NDArray[np.int64] | None = None,
     row_group: NDArray[np.int64] | None = None,
     out_group: NDArray[np.int64] | None = None,
+    noise: tuple[ReadNoise, ...] = (),
+    reads: Reads | None = None,
 ) -> NaiveResult:
     """y, codes and counts of `x [P, K] @ w [K, N]` on `macro`; `cells` are levels times 2^fraction_bits."""
     adc = macro.adc if adc is None else adc
@@ -122,7 +126,9 @@ def mvm_naive(
         # per (row block, converted column): weighted sums of codes by level
         sums: dict[tuple[int, int], dict[int, int]] = {}
         reference_sums: dict[tuple[int, int], dict[int, int]] = {}
+        image, position = (Reads() if reads is None else reads).place(p)
         for g, (block, first, last) in enumerate(layout.group_spans):
+            group = (first - layout.row_blocks[block][0]) // layout.active_rows
             for i in range(slices):
                 piece = [(int(x[p, k]) >> (i * dac)) % 2**dac for k in range(first, last)]
                 weight_i = 2 ** (i * dac)
@@ -143,6 +149,8 @@ def mvm_naive(
                     step = 0
                     for v, (psum, weight_v) in enumerate(conversion_list(by_column)):
                         column = n * conversions_per_output + v
+                        for source in noise:
+                            psum += _draw(source, block, column, 0, image, position, group, i)
                         code, value = _convert(adc, psum, unit, block, column, n, layout, conversions_per_output)
                         result.conversions += 1
                         if code is not None:
@@ -155,18 +163,22 @@ def mvm_naive(
                     running[n] = _accumulate(running[n], step, macro, p, n)
                 if use_reference:
                     for start, stop in layout.col_blocks:
-                        for group in groups_in:
-                            served = [n for n in range(start, stop) if out_group is None or out_group[n] == group]
+                        further = 0
+                        for kind in groups_in:
+                            served = [n for n in range(start, stop) if out_group is None or out_group[n] == kind]
                             if not served:
                                 continue
                             ones = [
                                 v
                                 for k, v in zip(range(first, last), piece)
-                                if row_group is None or row_group[k] == group
+                                if row_group is None or row_group[k] == kind
                             ]
                             psum = sum(ones) * unit
                             result.level_pulses += psum
                             column = stop * conversions_per_output - 1
+                            further += 1
+                            for source in noise:
+                                psum += _draw(source, block, column, further, image, position, group, i)
                             code, _ = _convert(adc, psum, unit, block, column, stop - 1, layout, conversions_per_output)
                             result.conversions += 1
                             key = psum if code is None else code
@@ -256,6 +268,16 @@ def _convert(
     levels = _pick(adc.levels, *where) if isinstance(adc.levels[0], list) else adc.levels
     code = sum(1 for t in thresholds if t <= psum / unit)
     return code, levels[code]
+
+
+def _draw(
+    source: ReadNoise, block: int, column: int, further: int, image: int, position: int, group: int, step: int
+) -> int:
+    """What one source adds to a psum; reference columns are `further` columns behind the last one of their macro."""
+    octet, lane = divmod(int(source.columns[column]) + further, 8)
+    words = philox_naive(image % 2**32, position, group * 2**16 + octet, step, int(source.keys[block, column]))
+    quantile = int(normal_quantiles()[words[lane // 2] // 2 ** (16 * (lane % 2)) % 2**16])
+    return (int(source.sigma[block, column]) * quantile + 2**31) // 2**32
 
 
 def _value(

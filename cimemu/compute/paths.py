@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cimemu.compute.encode import input_range, input_slice
 from cimemu.compute.program import Matrix
+from cimemu.compute.read_noise import Reads, add_noise
 from cimemu.compute.references import References
 from cimemu.errors import WorkloadError
 from cimemu.kernels.convert import add_by_code, add_weighted, affine_codes, search_codes
@@ -163,6 +164,11 @@ def step_psums(x: NDArray[Any], matrix: Matrix, packed: bool) -> Iterator[tuple[
             yield g, i, psums
 
 
+def group_in_block(matrix: Matrix, g: int) -> int:
+    """Number of group g inside its row block."""
+    return g - int(np.searchsorted(matrix.block_of, matrix.block_of[g]))
+
+
 def codes_of(
     psums: NDArray[np.int64], matrix: Matrix, block: int, columns: slice | NDArray[np.int64]
 ) -> NDArray[np.int32]:
@@ -203,6 +209,7 @@ def sum_steps(
     packed: bool,
     codes_out: NDArray[np.uint16] | None,
     first_point: int,
+    reads: Reads,
 ) -> tuple[Sums, NDArray[np.int64] | None]:
     """Step by step: any cells, any converter, codes and accumulator checks. Second: held accumulators [P, N]."""
     macro, layout = matrix.macro, matrix.layout
@@ -220,6 +227,8 @@ def sum_steps(
     running = None if macro.accumulator_bits is None else np.zeros((points, layout.outputs), dtype=np.int64)
     for g, i, psums in step_psums(x, matrix, packed):
         block = int(matrix.block_of[g])
+        if matrix.noise:
+            add_noise(psums, matrix.noise, reads, (block, group_in_block(matrix, g), i))
         weight = int(matrix.slice_weights[i])
         on = everywhere if active is None else np.ascontiguousarray(active[:, g, i])
         counted = psums

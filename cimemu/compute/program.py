@@ -17,6 +17,7 @@ from cimemu.compute.encode import (
     input_slice_weights,
 )
 from cimemu.compute.flipping import flip_columns
+from cimemu.compute.read_noise import ReadNoise
 from cimemu.compute.references import Affine, References, make_references, prove_affine
 from cimemu.errors import ArchError
 from cimemu.kernels.pack import pack_cells
@@ -49,6 +50,7 @@ class Matrix:
     stops: NDArray[np.int64]
     block_of: NDArray[np.int64]
     flipped: NDArray[np.bool_] | None  # [row blocks, columns] stored inverted; None: column flipping is off
+    noise: tuple[ReadNoise, ...]  # sources of read noise; none: reads are exact
 
     @property
     def unit(self) -> int:
@@ -97,12 +99,14 @@ def write_matrix(
     out_group: NDArray[np.int64] | None = None,
     adc: Adc | None = None,
     cells: NDArray[np.floating] | None = None,
+    noise: tuple[ReadNoise, ...] = (),
 ) -> Matrix:
     """Write integer weights `w` [K, N] into cells of `macro`.
 
     `row_group`, `out_group` give the convolution group of every row and output (off-block cells hold level 0),
     `adc` replaces the macro's converter, `cells` [K, N * columns_per_output] are effective levels that replace the
-    ideal ones. Raises WorkloadError for a weight out of range, ArchError for references of another shape.
+    ideal ones, `noise` is added to every partial sum and needs `cells` (their fixed point is the noise's too).
+    Raises WorkloadError for a weight out of range, ArchError for references or noise of another shape.
     """
     inside = None
     if row_group is not None and out_group is not None:
@@ -133,6 +137,7 @@ def write_matrix(
     affine = tuple(prove_affine(r, low, high) if fixed is None else None for r in (references or ())) or tuple(
         None for _ in layout.row_blocks
     )
+    _check_noise(noise, fixed is None, (len(layout.row_blocks), seen.shape[1]))
     spans = layout.group_spans
     starts = np.array([first for _, first, _ in spans], dtype=np.int64)
     stops = np.array([last for _, _, last in spans], dtype=np.int64)
@@ -164,6 +169,7 @@ def write_matrix(
         stops=stops,
         block_of=np.array([block for block, _, _ in spans], dtype=np.int64),
         flipped=flipped,
+        noise=noise,
     )
     if matrix.has_reference_column:
         matrix.row_levels[:] += _reference_cells_per_row(matrix)
@@ -186,6 +192,17 @@ def _psum_range(seen: NDArray[np.int64], layout: Layout, largest_input: int) -> 
         low = min(low, int(np.minimum(rows, 0).sum(axis=0).min()))
         high = max(high, int(np.maximum(rows, 0).sum(axis=0).max()), last - first)  # a reference column sees its rows
     return low * largest_input, high * largest_input
+
+
+def _check_noise(noise: tuple[ReadNoise, ...], ideal_cells: bool, shape: tuple[int, int]) -> None:
+    if noise and ideal_cells:
+        raise ArchError("read noise with ideal cells: give cells, the ideal levels where nothing else varies")
+    for source in noise:
+        if source.keys.shape != shape or source.sigma.shape != shape or source.columns.shape != shape[1:]:
+            raise ArchError(
+                f"read noise: keys {source.keys.shape}, sigma {source.sigma.shape}, columns {source.columns.shape}, "
+                f"must be [row blocks, converted columns] = {list(shape)} (twice) and [{shape[1]}]"
+            )
 
 
 def _check_accumulator(macro: Macro, references: tuple[References, ...] | None, ideal_cells: bool, adc: Adc) -> None:

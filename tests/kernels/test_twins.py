@@ -11,7 +11,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cimemu.kernels
-from cimemu.kernels import activity, combine, convert, im2col, mvm_packed, noise, pack, popcount, steps, tile
+from cimemu.kernels import (
+    activity,
+    combine,
+    convert,
+    im2col,
+    mvm_packed,
+    noise,
+    pack,
+    popcount,
+    read_noise,
+    steps,
+    tile,
+)
 from cimemu.kernels.jit import JIT_DISABLED, kernel
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -197,6 +209,25 @@ def test_im2col(seed):
         lambda o: im2col.im2col(padded, stride, dilation, shape, out, first, o),
         lambda o: im2col.im2col_naive(padded, stride, dilation, shape, out, first, o),
         rows,
+    )
+
+
+@given(SEEDS)
+@common
+def test_read_noise(seed):
+    rng = np.random.default_rng(seed)
+    columns = int(rng.integers(1, 30))
+    keys = np.repeat(rng.integers(0, 2**63, columns).astype(np.uint64), 9)[:columns]
+    numbers = int(rng.integers(0, 9)) + np.arange(columns)
+    sigma = rng.integers(0, 2**20, columns)
+    reads = np.array([rng.integers(0, 2**40), rng.integers(1, 9), rng.integers(1, 4), rng.integers(0, 4)])
+    group, step = int(rng.integers(0, 9)), int(rng.integers(0, 9))
+    both(
+        lambda o: read_noise.add_read_noise(o, keys, numbers, sigma, reads, group, step, noise.normal_quantiles()),
+        lambda o: read_noise.add_read_noise_naive(
+            o, keys, numbers, sigma, reads, group, step, noise.normal_quantiles()
+        ),
+        rng.integers(-100, 100, (4, columns)),
     )
 
 

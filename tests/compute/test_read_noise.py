@@ -1,0 +1,91 @@
+"""Read noise: the same bytes on every path, thread count and split of the batch; its size is what was asked for."""
+
+import macros
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import cimemu
+from cimemu.compute.macro import program
+from cimemu.compute.read_noise import ReadNoise, Reads, quantised_sigma
+
+SEEDS = st.integers(0, 2**32 - 1)
+common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+def noisy(seed, sources=1, copies=1):
+    """(x, written matrix with read noise) of a random macro."""
+    x, w, macro = macros.draw(seed)
+    tree = macro.model_dump()
+    tree["weight"]["column_flipping"] = False
+    macro = cimemu.Macro.model_validate(tree)
+    rng = np.random.default_rng(seed)
+    ideal = program(w, macro)
+    layout = ideal.matrix.layout
+    shape = (len(layout.row_blocks), ideal.matrix.seen.shape[1])
+    per_output = macro.conversions_per_output
+    columns = np.concatenate([np.arange((b - a) * per_output) for a, b in layout.col_blocks])
+    macro_of = np.concatenate([np.full((b - a) * per_output, k) for k, (a, b) in enumerate(layout.col_blocks)])
+    noise = tuple(
+        ReadNoise(
+            keys=rng.integers(0, 2**63, (shape[0], len(layout.col_blocks))).astype(np.uint64)[:, macro_of],
+            columns=columns,
+            sigma=quantised_sigma(rng.uniform(0, 3, shape), macro.cell.fraction_bits),
+        )
+        for _ in range(sources)
+    )
+    cells = ideal.matrix.levels * rng.uniform(0.8, 1.2, ideal.matrix.levels.shape)
+    return np.concatenate([x] * copies), program(w, macro, cells=cells, noise=noise)
+
+
+@settings(common, max_examples=60)
+@given(SEEDS, st.integers(1, 2))
+def test_all_paths_draw_the_noise_of_the_naive_twin(seed, sources):
+    x, matrix = noisy(seed, sources)
+    reads = Reads(first_row=seed % 1000, positions=1 + seed % 7, replicas=1 + seed % 3, replica=seed % (1 + seed % 3))
+    slow = matrix.run(x, codes=True, path="naive", reads=reads)
+    for path in ("auto", "packed", "fixed"):
+        for codes in (True, False):
+            fast = matrix.run(x, codes=codes, path=path, reads=reads)
+            assert fast.y.tobytes() == slow.y.tobytes()
+            assert not codes or fast.codes is None or np.array_equal(fast.codes, slow.codes)
+
+
+@settings(common, max_examples=20)
+@given(SEEDS)
+def test_neither_threads_nor_batch_splits_change_a_draw(seed):
+    x, matrix = noisy(seed, copies=1500)
+    x = x[: len(x) // 4 * 4]
+    whole = matrix.run(x, images=4, threads=1).y
+    assert matrix.run(x, images=4, threads=2).y.tobytes() == whole.tobytes()
+    positions = len(x) // 4
+    for first, last in ((0, 1), (1, 37), (37, len(x))):
+        part = matrix.run(x[first:last], reads=Reads(first_row=first, positions=positions)).y
+        assert part.tobytes() == whole[first:last].tobytes()
+
+
+def test_every_place_draws_anew_and_the_spread_is_sigma():
+    macro = cimemu.load_arch("rram_128", {"macro.adc": "ideal", "macro.input.bits": 1}).macro
+    w = np.full((4, 8), -128)  # all cells at level 0
+    columns = np.arange(64)
+    noise = ReadNoise(
+        keys=np.full((1, 64), 5, dtype=np.uint64), columns=columns, sigma=np.full((1, 64), quantised_sigma(0.5, 7))
+    )
+    matrix = program(w, macro, cells=np.zeros((4, 64)), noise=(noise,))
+    x = np.zeros((4000, 4), dtype=np.uint8)
+    psums = matrix.run(x, images=4).y  # sum over slices of 2^s * draw
+    assert abs(psums.std() / (0.5 * np.sqrt((4.0 ** np.arange(8)).sum())) - 1) < 0.02
+    assert abs(psums.mean()) < 5 * psums.std() / np.sqrt(psums.size)
+    assert len(np.unique(psums)) > psums.size // 2
+
+
+def test_noise_without_fixed_point_cells_is_refused():
+    macro = cimemu.load_arch("rram_128").macro
+    noise = ReadNoise(
+        keys=np.zeros((1, 8), dtype=np.uint64), columns=np.arange(8), sigma=np.ones((1, 8), dtype=np.int64)
+    )
+    with pytest.raises(cimemu.ArchError, match="give cells"):
+        program(np.ones((4, 1), dtype=np.int64), macro, noise=(noise,))
+    with pytest.raises(cimemu.ArchError, match=r"\[row blocks, converted columns\] = \[1, 16\]"):
+        program(np.ones((4, 2), dtype=np.int64), macro, cells=np.ones((4, 16)), noise=(noise,))
