@@ -47,6 +47,11 @@ def print_check(found: "CheckReport") -> None:
     if found.kernels:
         names = ", ".join(f"{count} {name}" for name, count in sorted(found.kernels.items()))
         console.print(f"ONNX Runtime ran: {names}; products left in float: {found.unfused}")
+    if found.inexact:
+        console.print(
+            f"note: on this processor (no VNNI) ONNX Runtime adds pairs of uint8 x int8 products in saturating 16 bits, "
+            f"differences from here on may be its own: {', '.join(found.inexact)}"
+        )
     for diff in found.tensors:
         if diff.differing:
             console.print(

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
 import cimemu
+from cimemu.check.ort_session import make_session
 from cimemu.cli import main
 
 KEYS = [
@@ -157,8 +159,8 @@ def test_quantize_writes_a_network_that_runs_elsewhere_and_here(capsys):
     ours = cimemu.quantize(cimemu.load_network("q.onnx"), cimemu.load_arch("rram_128"))
     result = cimemu.run(cimemu.load_arch("rram_128"), ours, images, labels, detail=None)
     assert result.accuracy >= 0.97
-    onnxruntime = pytest.importorskip("onnxruntime")
-    session = onnxruntime.InferenceSession("q.onnx")
+    pytest.importorskip("onnxruntime")
+    session = make_session(Path("q.onnx").read_bytes())
     theirs = session.run(None, {session.get_inputs()[0].name: images})[0]
     assert np.array_equal(theirs, result.outputs)
     status, _, err = command(capsys, "quantize", "digits", "-o", "q.onnx")

@@ -40,6 +40,7 @@ class LiteRtRun:
         self.names = [name for name in network.types if name in self.numbers and name not in network.inputs]
         self.kernels: dict[str, int] = {}
         self.unfused = 0
+        self.inexact: tuple[str, ...] = ()
 
     def tensors(self, inputs: Sequence[Array], network: Network) -> dict[str, Array]:
         """Every computed tensor for one batch, image by image."""

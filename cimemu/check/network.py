@@ -43,6 +43,7 @@ class CheckReport:
     movement: tuple[Movement, ...]
     kernels: Mapping[str, int]  # operators that ONNX Runtime ran
     unfused: int  # products that it ran in float
+    inexact: tuple[str, ...] = ()  # outputs of products whose ONNX Runtime kernel can saturate on this processor
 
     @property
     def differing(self) -> int:
@@ -67,6 +68,7 @@ class CheckReport:
             "conversions": self.conversions,
             "kernels": dict(self.kernels),
             "unfused": self.unfused,
+            "inexact": list(self.inexact),
             "differences": [diff.as_dict() for diff in self.tensors if diff.differing],
             "movement": [vars(row) for row in self.movement],
         }
@@ -136,6 +138,7 @@ def check_network(
         movement=tuple(row.result(name) for name, row in moves.items()),
         kernels={} if runner is None else runner.kernels,
         unfused=0 if runner is None else runner.unfused,
+        inexact=() if runner is None else runner.inexact,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from cimemu.check.ort_session import make_session, saturable, saturates
 from cimemu.errors import CimemuError, WorkloadError
 from cimemu.exporter import onnx_model
 from cimemu.layer.base import Array
@@ -36,18 +37,12 @@ class OrtRun:
             )
         qdq = network if network.qdq is None else network.qdq
         self.names = _integer_tensors(network, qdq)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.qdqisint8allowed", "1")  # else int8 products stay in float on x86
-        # Without VNNI its 8-bit products add pairs in 16 bits and saturate; this keeps them exact (R1).
-        options.add_session_config_entry("session.x64quantprecision", "1")
         with tempfile.TemporaryDirectory() as folder:
             optimized = Path(folder) / "optimized.onnx"
-            options.optimized_model_filepath = str(optimized)
-            model = _model(network, self.names).SerializeToString()
             try:
-                self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+                self.session = make_session(
+                    _model(network, self.names).SerializeToString(), optimized=optimized, threads=threads
+                )
             except Exception as error:  # the runtime's own exceptions have no common base
                 reason = " ".join(str(error).split())[:200]
                 raise WorkloadError(f"network {network.name}: ONNX Runtime does not take it: {reason}") from None
@@ -55,6 +50,9 @@ class OrtRun:
         self.kernels: dict[str, int] = {}
         for node in ran.graph.node:
             self.kernels[node.op_type] = self.kernels.get(node.op_type, 0) + 1
+        # Products whose own kernel is not exact on this processor: a difference there may be the runtime's.
+        left = saturable(ran)
+        self.inexact: tuple[str, ...] = tuple(left) if left and saturates() else ()
         self.version = str(onnxruntime.__version__)
 
     @property

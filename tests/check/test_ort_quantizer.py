@@ -58,6 +58,7 @@ def quantized_file(tmp_path, name, images, form):
 def nothing_differs(path, images, macro, layers, elements):
     network = cimemu.quantize(cimemu.load_network(path), cimemu.load_arch("rram_128"))
     found = check_network(network, macro, images)
+    assert found.inexact == ()
     assert found.differing == 0, [d for d in found.tensors if d.differing][:3]
     assert found.elements >= elements
     assert (found.bit_serial_layers, found.shortcut_layers, found.unfused) == (layers, 0, 0)

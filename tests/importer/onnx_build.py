@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from cimemu.check.ort_session import make_session
 from cimemu.importer import load_network
 from cimemu.layer.execute import run_float
 
@@ -67,12 +68,7 @@ def feeds_for(network, images: int, seed=0, whole=("indices",)):
 
 def reference(path: Path, feeds: Mapping[str, np.ndarray], outputs: Sequence[str]):
     """ONNX Runtime's outputs, without its graph rewrites."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = make_session(path.read_bytes(), rewrites=False)
     return session.run(list(outputs), dict(feeds))
 
 

@@ -27,6 +27,7 @@ def saved(path, nodes, constants, shape, outputs, dtype=TensorProto.FLOAT):
 def nothing_differs(network, images, batch=64):
     pytest.importorskip("onnxruntime")
     found = check_network(network, ARCH.macro, images, batch=batch)
+    assert found.inexact == ()
     assert found.differing == 0, [d for d in found.tensors if d.differing]
     assert found.bit_serial_layers == sum(layer.on_macros for layer in network.layers) > 0
     return found

@@ -71,6 +71,7 @@ def nothing_differs(path, images, least=1):
     pytest.importorskip("onnxruntime")
     network = cimemu.quantize(cimemu.load_network(path), cimemu.load_arch("rram_128"))
     found = check_network(network, cimemu.load_arch("rram_128").macro, images)
+    assert found.inexact == ()
     assert found.differing == 0, [d for d in found.tensors if d.differing]
     assert found.bit_serial_layers >= least
     assert found.unfused == 0

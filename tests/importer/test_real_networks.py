@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from onnx_build import reference
 
+from cimemu.check.ort_session import make_session
 from cimemu.importer import load_network
 from cimemu.layer.execute import run_float
 
@@ -78,10 +79,7 @@ def test_every_tensor_of_resnet20_has_onnx_runtimes_name_and_values():
     made = onnx.load(path)
     known = {value.name for value in made.graph.output}
     made.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
-    session_input = made.SerializeToString()
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(session_input, providers=["CPUExecutionProvider"])
+    session = make_session(made.SerializeToString())
     ours = run_float(network, feeds, keep=names)
     for name, expected in zip(names, session.run(names, feeds)):
         np.testing.assert_allclose(ours[name], expected, atol=2e-5, rtol=1e-4)
