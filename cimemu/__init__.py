@@ -19,6 +19,7 @@ _PUBLIC = {
     "TraceError": "cimemu.errors",
     "WorkloadError": "cimemu.errors",
     "calibrate_converters": "cimemu.ptq",
+    "cost_table": "cimemu.prices",
     "export_trace": "cimemu.views",
     "list_archs": "cimemu.arch.load",
     "list_workloads": "cimemu.workload.manifest",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from cimemu.importer import load_network
     from cimemu.mapping.cycles import op_cycles
     from cimemu.mapping.place import make_plan
+    from cimemu.prices import cost_table
     from cimemu.ptq import calibrate_converters, quantize
     from cimemu.trace.read import open_trace
     from cimemu.views import export_trace, write_html

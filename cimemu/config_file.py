@@ -64,7 +64,7 @@ def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
     first = errors[0]
     location = [str(part) for part in first["loc"]]
     # a discriminated union adds its tag to the location; it is no key of the file
-    key = ".".join(part for i, part in enumerate(location) if not (i and location[i - 1] == "adc" and part in _TAGS))
+    key = ".".join(part for i, part in enumerate(location) if not _is_tag(location, i))
     value = first.get("input")
     shown = repr(value) if not isinstance(value, dict) else "{...}"
     if len(shown) > 80:
@@ -76,13 +76,20 @@ def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
     if kind == "missing":
         return f"{key}: missing, give a value{more}"
     if kind.startswith("union_tag"):
-        return f"{key} = {shown}, must have model: one of {', '.join(_TAGS)}{more}"
+        tags = str(first["ctx"].get("expected_tags", ", ".join(_TAGS))).replace("'", "")
+        return f"{key} = {shown}, must have model: one of {tags}{more}"
     if kind == "value_error":
         return f"{key + ': ' if key else ''}{first['ctx']['error']}{more}"
     return f"{key} = {shown}, {_rule(first)}{more}"
 
 
 _TAGS = ("ideal", "linear", "nonlinear")
+
+
+def _is_tag(location: list[str], index: int) -> bool:
+    """Whether a part of an error's location is a union's tag and no key of the file."""
+    before = location[index - 1] if index else ""
+    return (before == "adc" and location[index] in _TAGS) or (before == "estimator" and index < len(location) - 1)
 
 
 def _rule(error: Any) -> str:

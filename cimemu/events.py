@@ -16,7 +16,8 @@ class Counter(IntEnum):
     SKIPPED_STEPS = 2  # (group, input slice) skipped because its inputs are all zero
     WORDLINES_RAISED = 3  # wordlines with a non-zero input in a driven (group, slice)
     WORDLINE_PULSES = 4  # sum of the driven slice values (1 a raised line for a 1-bit DAC)
-    CELL_PULSES = 5  # raised cells on used columns, weighted by slice value (off cells included)
+    CELL_PULSES = 5  # raised cells on used columns (off cells included), weighted by the charge that the slice draws:
+    # its value for pulses, the square of its value for a DAC that drives voltages
     CELL_LEVEL_PULSES = 6  # the same weighted by the cell's level, rounded to an integer for non-ideal cells
     CONVERSIONS = 7  # column psums turned into values
     REFERENCE_SWITCHES = 8  # a shared converter's references change between neighbouring columns

@@ -16,7 +16,7 @@ ROWS: list[set[str]] = [
     {"compute", "timing"},
     {"ptq", "tally", "check"},
     {"trace"},
-    {"emulate", "report", "prepare", "golden"},
+    {"emulate", "report", "prepare", "golden", "prices"},
     {"views", "fit"},
     {"stress", "compare", "validate", "adapt", "docs"},
     {"terminal"},

@@ -35,6 +35,7 @@ def load_arch(source: str | Path | Arch, overrides: Mapping[str, Any] | None = N
     else:
         path = _find(source)
         where, tree = _shown(path), _read(path)
+        _beside(tree.get("costs"), path.parent)
     for key, value in (overrides or {}).items():
         _override(tree, key, value, where)
     return validated(Arch, tree, where, ArchError)
@@ -70,6 +71,14 @@ def _shown(path: Path) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     return read_mapping(path, _shown(path), "an architecture file (name, clock_ns, macro ...)", ArchError)
+
+
+def _beside(node: Any, folder: Path) -> None:
+    """Imported tables are named relative to the architecture file."""
+    for value in node.values() if isinstance(node, dict) else ():
+        if isinstance(value, dict) and value.get("model") == "imported" and isinstance(value.get("file"), str):
+            value["file"] = str(folder / value["file"])
+        _beside(value, folder)
 
 
 def _override(tree: dict[str, Any], dotted: str, value: Any, where: str) -> None:

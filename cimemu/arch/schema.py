@@ -5,6 +5,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from cimemu.arch.macro import Macro
+from cimemu.arch.site import make_site
+from cimemu.cost.resolve import resolved
 from cimemu.cost.schema import Costs
 from cimemu.spec import Spec
 
@@ -114,6 +116,12 @@ class Arch(Spec):
             raise ValueError(
                 f"macro.cell.kind = digital with macro.adc.model = {self.macro.adc.model}, needs adc: ideal"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _ask_estimators(self) -> "Arch":
+        costs = resolved(self.costs, make_site(self.macro, self.clock_ns, self.costs.technology))
+        object.__setattr__(self, "costs", costs)  # filled in once, here; what was given stays marked as given
         return self
 
     @property

@@ -30,7 +30,7 @@ class NaiveResult:
     raised: int  # wordlines raised, once per column block
     pulses: int  # sum of slice values on them
     level_pulses: (
-        int  # sum of slice value x level over the used cells, in units of 2^-fraction_bits when cells are given
+        int  # sum of what a slice draws x level over the used cells, in units of 2^-fraction_bits when cells are given
     )
 
 
@@ -145,7 +145,11 @@ def mvm_naive(
                         sum(v * columns[k][n][s] for k, v in zip(range(first, last), piece))
                         for s in range(macro.columns_per_output)
                     ]
-                    result.level_pulses += sum(by_column)
+                    result.level_pulses += sum(
+                        _drawn(v, macro) * columns[k][n][s]
+                        for s in range(macro.columns_per_output)
+                        for k, v in zip(range(first, last), piece)
+                    )
                     step = 0
                     for v, (psum, weight_v) in enumerate(conversion_list(by_column)):
                         column = n * conversions_per_output + v
@@ -174,7 +178,7 @@ def mvm_naive(
                                 if row_group is None or row_group[k] == kind
                             ]
                             psum = sum(ones) * unit
-                            result.level_pulses += psum
+                            result.level_pulses += sum(_drawn(v, macro) for v in ones) * unit
                             column = stop * conversions_per_output - 1
                             further += 1
                             for source in noise:
@@ -326,3 +330,8 @@ def _accumulate(running: int, step: int, macro: Macro, p: int, n: int) -> int:
         f"output y[{p}, {n}]: running sum {running}, must be {low} .. {high} "
         f"(accumulator_bits = {macro.accumulator_bits}); use more bits, or accumulator_overflow saturate or wrap"
     )
+
+
+def _drawn(value: int, macro: Macro) -> int:
+    """What a slice of this value draws: its value in pulses or switching gates, its square as a voltage."""
+    return value if macro.input.dac == "pulse" or macro.cell.kind == "digital" else value * value

@@ -8,6 +8,8 @@ from cimemu.errors import ArchError
 
 def conversion_pj(cost: AdcCost, circuit: str, bits: int) -> float:
     """Energy of one conversion. ArchError where the table has no such converter."""
+    if cost.energy_pj is not None:
+        return cost.energy_scale * cost.energy_pj
     if circuit == "sar":
         return cost.energy_scale * _from_table(cost, bits, "energy_pj")
     # Flash: every comparator decides once. Ramp: one comparator a column looks at every step of the ramp.
@@ -16,6 +18,8 @@ def conversion_pj(cost: AdcCost, circuit: str, bits: int) -> float:
 
 def converter_um2(cost: AdcCost, circuit: str, bits: int) -> float:
     """Area of one converter. ArchError where the table has no such converter."""
+    if cost.area_um2 is not None:
+        return cost.area_scale * cost.area_um2
     if circuit == "sar":
         return cost.area_scale * _from_table(cost, bits, "area_um2")
     comparators = 2**bits - 1 if circuit == "flash" else 1

@@ -2,18 +2,33 @@
 
 from pydantic import Field
 
+from cimemu.cost.converters import ConverterEstimator
+from cimemu.cost.physics import ComponentEstimator
 from cimemu.spec import Spec
 
 
-class Component(Spec):
-    """One component: what an event on it costs, and what an instance of it occupies and leaks."""
+class Technology(Spec):
+    """What estimators scale to."""
 
+    node_nm: float = Field(gt=0, description="technology node")
+    voltage_v: float = Field(gt=0, description="supply")
+
+
+class Component(Spec):
+    """One component: what an event on it costs, and what an instance of it occupies and leaks.
+
+    Numbers stand as they are given; those that are not given come from the estimator, which is asked once when the
+    architecture is loaded.
+    """
+
+    estimator: ComponentEstimator | None = Field(None, description="where numbers that are not given come from")
     energy_pj: float = Field(0.0, ge=0, description="energy of one event")
     area_um2: float = Field(0.0, ge=0, description="area of one instance")
     leakage_uw: float = Field(0.0, ge=0, description="leakage power of one instance")
     energy_scale: float = Field(1.0, gt=0, description="calibration factor on energy_pj")
     area_scale: float = Field(1.0, gt=0, description="calibration factor on area_um2")
     source: str = Field("", description="where the numbers come from")
+    estimate: str = Field("", description="what the estimator says of its numbers; filled in when the arch is loaded")
 
 
 class AdcRow(Spec):
@@ -29,6 +44,11 @@ class AdcCost(Spec):
 
     sar: tuple[AdcRow, ...] = Field((), description="SAR converters by resolution, log-linear in between")
     extrapolate: bool = Field(False, description="allow resolutions outside the table (log-linear)")
+    estimator: ConverterEstimator | None = Field(
+        None, description="where the converter's energy, area and leakage come from, in the place of the table"
+    )
+    energy_pj: float | None = Field(None, ge=0, description="energy of one conversion, before the table and estimator")
+    area_um2: float | None = Field(None, ge=0, description="area of one converter, before the table and estimator")
     comparator: Component = Field(
         default_factory=Component,
         description="one comparison: flash costs 2^bits - 1 of them (and as many comparators), ramp the same in steps",
@@ -37,6 +57,7 @@ class AdcCost(Spec):
     energy_scale: float = Field(1.0, gt=0, description="calibration factor on the energies")
     area_scale: float = Field(1.0, gt=0, description="calibration factor on the areas")
     source: str = Field("", description="where the numbers come from")
+    estimate: str = Field("", description="what the estimator says of its numbers; filled in when the arch is loaded")
 
 
 def _zero() -> Component:
@@ -46,6 +67,7 @@ def _zero() -> Component:
 class Costs(Spec):
     """Every price of the chip; the counter each one multiplies stands in `cimemu.tally`."""
 
+    technology: Technology | None = Field(None, description="node and supply that estimators scale to")
     adc: AdcCost = Field(default_factory=AdcCost, description="one conversion; instance: converter")
     sample_hold: Component = Field(default_factory=_zero, description="one sampled column; instance: column")
     reference_switch: Component = Field(default_factory=_zero, description="references switched between columns")

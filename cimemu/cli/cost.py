@@ -1,0 +1,85 @@
+"""`cimemu cost`: the resolved cost table of a chip, and numbers of external estimators."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cimemu.cli.app import DEFAULT_ARCH, ForceOption, JsonOption, SetOption, app, arch_of
+from cimemu.errors import ArchError
+from cimemu.terminal import make_console, print_json
+
+
+@app.command()
+def cost(
+    arch: Annotated[
+        str, typer.Argument(metavar="ARCH|import", help="architecture: a preset's name or a YAML file; or import")
+    ] = DEFAULT_ARCH,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    python: Annotated[
+        str | None, typer.Option("--python", metavar="PYTHON", help="import: the interpreter that has the estimator")
+    ] = None,
+    requests: Annotated[
+        Path | None, typer.Option("--requests", metavar="FILE.json", help="import: which classes to ask")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.json", help="import: the table")] = None,
+    force: ForceOption = False,
+) -> None:
+    """Print what every event and instance costs and where the number comes from; `cost import` asks another tool.
+
+    `cimemu cost import --python python3.12 --requests FILE.json --out TABLE.json` runs an external estimator
+    (hwcomponents) out of process and writes a table that `estimator: {model: imported, file: TABLE.json, name: ...}`
+    reads.
+    """
+    if arch == "import":
+        _import(python, requests, out, force, as_json)
+        return
+    for name, value in (("--python", python), ("--requests", requests), ("--out", out)):
+        if value is not None:
+            raise ArchError(f"{name} {value}: belongs to `cimemu cost import`, not to `cimemu cost {arch}`")
+    from cimemu.prices import cost_data
+
+    data = cost_data(arch_of(arch, overrides))
+    if as_json:
+        print_json(data)
+        return
+    console = make_console()
+    node = "" if data["node_nm"] is None else f", {data['node_nm']:g} nm, {data['voltage_v']:g} V"
+    console.print(
+        f"{data['arch']}{node}: {data['area_mm2']:.4g} mm2, leakage {data['leakage_uw'] / 1000:.4g} mW", highlight=False
+    )
+    console.print(f"{'component':17} {'pJ an event':>12} {'instances':>10} {'um2 each':>10} {'uW each':>9}  source")
+    for row in data["components"]:
+        scales = "".join(
+            f" [{what} x {row[key]:.4g}]"
+            for what, key in (("energy", "energy_scale"), ("area", "area_scale"))
+            if row[key] != 1
+        )
+        source = f"{row['estimator'] + ': ' if row['estimator'] else ''}{row['source'] or '-'}{scales}"
+        print(
+            f"{row['component']:17} {row['energy_pj']:12.5g} {row['instances']:10d} {row['area_um2']:10.5g} "
+            f"{row['leakage_uw']:9.4g}  {source}"
+        )
+
+
+def _import(python: str | None, requests: Path | None, out: Path | None, force: bool, as_json: bool) -> None:
+    for name, value in (("--python", python), ("--requests", requests), ("--out", out)):
+        if value is None:
+            raise ArchError(f"cimemu cost import: {name} is missing, give it")
+    assert python is not None
+    assert requests is not None
+    assert out is not None
+    if out.exists() and not force:
+        raise ArchError(f"{out}: exists, choose another --out or add --force")
+    from cimemu.cost.external import import_costs
+
+    table = import_costs(python, requests, out)
+    if as_json:
+        print_json(table)
+        return
+    made_by = ", ".join(f"{name} {version}" for name, version in sorted(table["packages"].items()))
+    print(f"{out}: {len(table['entries'])} entries by Python {table['python']}{': ' if made_by else ''}{made_by}")
+    for name, entry in table["entries"].items():
+        energies = ", ".join(f"{action} {value:.5g} pJ" for action, value in entry["energy_pj"].items())
+        print(f"  {name}: {energies or 'no action'}; {entry['area_um2']:.5g} um2, {entry['leakage_uw']:.4g} uW")

@@ -1,0 +1,67 @@
+"""Estimators asked once: a cost table whose missing numbers are filled in, with their sources."""
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from cimemu.cost.converters import CIRCUITS
+from cimemu.cost.schema import AdcCost, Component, Costs
+from cimemu.cost.site import Site
+
+NUMBERS = ("energy_pj", "area_um2", "leakage_uw")
+Priced = TypeVar("Priced", Component, AdcCost)
+
+
+def resolved(costs: Costs, site: Site) -> Costs:
+    """`costs` with every number that an estimator owes. ValueError names the component and the rule."""
+    asked = [name for name in Costs.model_fields if isinstance(getattr(costs, name), Component)]
+    changed: dict[str, Any] = {}
+    for name in asked:
+        part: Component = getattr(costs, name)
+        if part.estimator is not None:
+            changed[name] = _filled(part, replace(site, component=name), name)
+    adc = costs.adc
+    if adc.comparator.estimator is not None:
+        comparator = _filled(adc.comparator, replace(site, component="adc.comparator"), "adc.comparator")
+        adc = _with(adc, {"comparator": comparator})
+    if adc.estimator is not None and site.adc_bits:
+        _check_circuit(adc, site)
+        compare = adc.comparator
+        here = replace(
+            site,
+            component="adc",
+            comparator_pj=compare.energy_pj * compare.energy_scale,
+            comparator_um2=compare.area_um2 * compare.area_scale,
+        )
+        adc = _filled(adc, here, "adc")
+    if adc is not costs.adc:
+        changed["adc"] = adc
+    return _with(costs, changed) if changed else costs
+
+
+def _filled(part: Priced, site: Site, name: str) -> Priced:
+    """Numbers that are not given, from the estimator, and what it says of them."""
+    assert part.estimator is not None
+    try:
+        found = part.estimator.estimate(site)
+    except ValueError as error:
+        raise ValueError(f"costs.{name}.estimator: {error}") from None
+    given = part.model_fields_set
+    changes: dict[str, Any] = {field: getattr(found, field) for field in NUMBERS if field not in given}
+    changes["estimate"] = found.source
+    return _with(part, changes)
+
+
+def _with(model: Any, changes: dict[str, Any]) -> Any:
+    """A copy with `changes`, which do not count as given: another supply or width asks the estimators again."""
+    copy = model.model_copy(update=changes)
+    object.__setattr__(copy, "__pydantic_fields_set__", set(model.model_fields_set))
+    return copy
+
+
+def _check_circuit(adc: AdcCost, site: Site) -> None:
+    model = adc.estimator.model if adc.estimator is not None else ""
+    wanted = CIRCUITS.get(model, site.circuit)
+    if wanted != site.circuit:
+        raise ValueError(
+            f"costs.adc.estimator.model = {model} with macro.adc.circuit = {site.circuit}, needs circuit {wanted}"
+        )

@@ -1,0 +1,62 @@
+"""The resolved cost table of a chip: a row a component, every number with its source."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cimemu.arch.schema import Arch
+from cimemu.tally import ATTO_PER_PICO, CHARGED, chip_area, prices_aj
+
+
+@dataclass(frozen=True)
+class PriceRow:
+    """One component: what an event costs, what its instances occupy and leak, and where the numbers come from."""
+
+    component: str
+    event: str  # the counters that its energy multiplies
+    energy_pj: float  # one event, calibrated
+    instances: int  # on the whole chip
+    area_um2: float  # one instance, calibrated; the whole chip's where it has no instances
+    leakage_uw: float  # one instance
+    energy_scale: float
+    area_scale: float
+    estimator: str  # "" where the numbers are given in the file
+    source: str
+
+
+def cost_table(arch: Arch) -> list[PriceRow]:
+    """Every component of `arch` (a chip from `load_arch`), in the order of the tally. Raises ArchError."""
+    prices = prices_aj(arch)
+    area, leakage, instances = chip_area(arch)
+    rows = []
+    for column, name in enumerate(CHARGED):
+        part: Any = getattr(arch.costs, name)
+        count = int(instances[column])
+        rows.append(
+            PriceRow(
+                component=name,
+                event=" + ".join(counter.name.lower() for counter in CHARGED[name]),
+                energy_pj=prices[name] / ATTO_PER_PICO,
+                instances=count,
+                area_um2=float(area[column]) / max(1, count),
+                leakage_uw=float(leakage[column]) / max(1, count),
+                energy_scale=part.energy_scale,
+                area_scale=part.area_scale,
+                estimator="" if part.estimator is None else part.estimator.model,
+                source="; ".join(text for text in (part.source.strip(), part.estimate) if text),
+            )
+        )
+    return rows
+
+
+def cost_data(arch: Arch) -> dict[str, Any]:
+    """The table as one object: what `cimemu cost --json` prints."""
+    technology = arch.costs.technology
+    area, leakage, _ = chip_area(arch)
+    return {
+        "arch": arch.name,
+        "node_nm": None if technology is None else technology.node_nm,
+        "voltage_v": None if technology is None else technology.voltage_v,
+        "area_mm2": float(area.sum()) / 1e6,
+        "leakage_uw": float(leakage.sum()),
+        "components": [asdict(row) for row in cost_table(arch)],
+    }
