@@ -11,6 +11,7 @@ from cimemu.compute.paths import Sums, codes_of, group_in_block
 from cimemu.compute.program import Matrix
 from cimemu.compute.read_noise import Reads, add_noise
 from cimemu.compute.references import References
+from cimemu.compute.scaled import added_up, correction_factors, input_sums
 from cimemu.kernels.combine import combine_integer
 
 
@@ -24,9 +25,9 @@ def combined(sums: Sums, matrix: Matrix, held: NDArray[np.int64] | None) -> NDAr
         return held
     points = len(sums.by_column)
     outputs, weight = matrix.layout.outputs, matrix.columns.weight
-    if matrix.references is None and matrix.unit > 1:
+    if matrix.references is None and (matrix.unit > 1 or matrix.scale is not None):
         return _ideal_float(sums, matrix)
-    if matrix.references is None or _one_integer_rule(matrix.references, sums):
+    if matrix.references is None or (matrix.scale is None and _one_integer_rule(matrix.references, sums)):
         rule = None if matrix.references is None else matrix.references[0]
         lsb = 1 if rule is None or rule.lsb is None else int(rule.lsb[0])
         zero = 0 if rule is None or rule.zero is None else int(rule.zero[0])
@@ -41,7 +42,7 @@ def combined(sums: Sums, matrix: Matrix, held: NDArray[np.int64] | None) -> NDAr
         return np.asarray((values * weight).sum(axis=(1, 3)))
     result = np.zeros((points, outputs), dtype=np.float64)
     per_output = len(weight)
-    for block, references in enumerate(matrix.references):
+    for block, references in enumerate(matrix.references if matrix.values is None else matrix.values):
         for v in range(per_output):
             chosen = np.arange(v, columns, per_output)
             result = result + _level_sum(sums, block, chosen, int(weight[v]), references)
@@ -69,12 +70,16 @@ def _one_integer_rule(references: tuple[References, ...], sums: Sums) -> bool:
 
 
 def _ideal_float(sums: Sums, matrix: Matrix) -> NDArray[np.float64]:
-    """Ideal converter on fixed-point cells: exact sums, scaled by a power of two, added in ascending order."""
+    """Ideal converter on fixed-point cells or with column scales: exact sums over a power of two, ascending order."""
     points, outputs, per_output = len(sums.by_column), matrix.layout.outputs, len(matrix.columns.weight)
     y = np.zeros((points, outputs), dtype=np.float64)
     for block in range(sums.by_column.shape[1]):
         for v in range(per_output):
-            y = y + sums.by_column[:, block, v::per_output] * int(matrix.columns.weight[v]) / matrix.unit
+            part = sums.by_column[:, block, v : outputs * per_output : per_output] * int(matrix.columns.weight[v])
+            if matrix.scale is None:
+                y = y + part / matrix.unit
+            else:
+                y = y + matrix.scale.scale[block, v::per_output] * (part / matrix.unit)
     return y
 
 
@@ -111,7 +116,17 @@ def correction(y: NDArray[Any], x: NDArray[Any], masked: NDArray[Any], matrix: M
     encoding = matrix.macro.weight.encoding
     if encoding not in ("offset", "binary"):
         return y
-    total = _reference_sums(masked, matrix, reads) if matrix.has_reference_column else _exact_sums(x, matrix)
+    if matrix.scale is not None:
+        layout = matrix.layout
+        if matrix.has_reference_column:
+            sums: NDArray[Any] = _reference_sums(masked, matrix, reads)
+        else:
+            sums = input_sums(x, layout, matrix.row_group, matrix.out_group)
+        total: NDArray[Any] = added_up(correction_factors(matrix.scale, matrix.macro.conversions_per_output), sums)
+    elif matrix.has_reference_column:
+        total = added_blocks(_reference_sums(masked, matrix, reads))
+    else:
+        total = _exact_sums(x, matrix)
     if encoding == "binary":
         return 2 * y - total
     return y - 2 ** (matrix.macro.weight.bits - 1) * total
@@ -127,22 +142,31 @@ def _exact_sums(x: NDArray[Any], matrix: Matrix) -> NDArray[np.int64]:
 
 
 def _reference_sums(masked: NDArray[Any], matrix: Matrix, reads: Reads) -> NDArray[Any]:
-    """sum_k x from converted all-ones columns [P, N]; each macro's own, by the references of its last column."""
+    """sum_k x of every row block from converted all-ones columns [P, row blocks, N]: each macro's own, by the
+    references of its last column."""
     macro, layout = matrix.macro, matrix.layout
     per_output, dac = macro.conversions_per_output, macro.input.dac_bits
     out_group = np.zeros(layout.outputs, dtype=np.int64) if matrix.out_group is None else matrix.out_group
     row_group = np.zeros(layout.rows, dtype=np.int64) if matrix.row_group is None else matrix.row_group
-    result = np.zeros((len(masked), layout.outputs), dtype=np.int64 if matrix.integer_result else np.float64)
+    kind = np.int64 if matrix.integer_levels else np.float64
+    result = np.zeros((len(masked), len(layout.row_blocks), layout.outputs), dtype=kind)
     for start, stop in layout.col_blocks:
         last = np.array([stop * per_output - 1])
         for further, group in enumerate(np.unique(out_group[start:stop]), 1):
             served = np.flatnonzero(out_group[start:stop] == group) + start
-            total: NDArray[Any] = np.zeros(len(masked), dtype=result.dtype)
             for block in range(len(layout.row_blocks)):
                 rows = row_group == group
-                total = total + _reference_block(masked, matrix, block, last, rows, dac, (reads, further))
-            result[:, served] = total[:, None]
+                made = _reference_block(masked, matrix, block, last, rows, dac, (reads, further))
+                result[:, block, served] = made[:, None]
     return result
+
+
+def added_blocks(values: NDArray[Any]) -> NDArray[Any]:
+    """Row blocks [P, row blocks, N] added in ascending order, from 0."""
+    total = np.zeros((len(values), values.shape[2]), dtype=values.dtype)
+    for block in range(values.shape[1]):
+        total = total + values[:, block]
+    return total
 
 
 def _reference_block(
@@ -192,9 +216,9 @@ def _reference_block(
     if references.lsb is not None and references.zero is not None:
         index = 0 if references.uniform else int(last[0])
         lsb, zero = references.lsb[index], references.zero[index]
-        if matrix.integer_result:
+        if matrix.integer_levels:
             return int(lsb) * total + int(zero) * weights
         return lsb * total + zero * weights
     assert by_code is not None
     value = levels_times_counts(by_code, references, np.array([0]) if references.uniform else last)[:, 0]
-    return value.astype(np.int64) if matrix.integer_result else value
+    return value.astype(np.int64) if matrix.integer_levels else value

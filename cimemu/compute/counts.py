@@ -44,15 +44,15 @@ def count_activity(
     reference_columns: int,
     switches: tuple[int, ...],
     nonzero: NDArray[np.bool_] | None,
-    scaled: bool,
+    multiplications: int,
 ) -> NDArray[np.int64]:
     """counts [images, len(Counter)] of `x` [images * positions, K].
 
     `row_levels[k]` is the sum of the levels on row k over the used physical columns of all column blocks (reference
     columns included), `used_columns` their number, `reference_columns` how many reference columns all column
     blocks have together, `switches` the reference switches of a step by row block, `nonzero` [P, groups, I] which
-    steps were driven (None: all), `scaled` whether converter steps are no integers, so that the digital unit multiplies
-    every column's sum of codes.
+    steps were driven (None: all), `multiplications` by scales of one position beside the
+    requantisation's own.
     """
     counts = np.zeros((images, len(Counter)), dtype=np.int64)
     positions = len(x) // images
@@ -88,8 +88,7 @@ def count_activity(
         counts[:, Counter.CORRECTION_ADDS] = positions * layout.rows
     counts[:, Counter.PSUM_ADDS] = positions * layout.outputs * (blocks - 1)
     counts[:, Counter.INPUT_BITS] = positions * layout.rows * macro.input.bits * col_blocks
-    if scaled:
-        counts[:, Counter.SCALE_MULTIPLICATIONS] = positions * blocks * converted
+    counts[:, Counter.SCALE_MULTIPLICATIONS] = positions * multiplications
     width = sum(accumulator_width(macro, layout, block) for block in range(blocks))
     counts[:, Counter.OUTPUT_BITS] = positions * layout.outputs * width
     return counts

@@ -19,6 +19,7 @@ from cimemu.compute.paths import (
     driven_steps,
     exact_is_proven,
     exact_product,
+    exact_sums,
     masked_inputs,
     sum_packed,
     sum_steps,
@@ -27,6 +28,7 @@ from cimemu.compute.program import Matrix, write_matrix
 from cimemu.compute.read_noise import ReadNoise, Reads
 from cimemu.errors import CimemuError
 from cimemu.events import Counter
+from cimemu.layer.column_scale import ColumnScale
 from cimemu.mapping.layout import Layout
 
 PATHS = ("auto", "packed", "fixed", "exact", "naive")
@@ -98,10 +100,11 @@ class Programmed:
                 out_group=matrix.out_group,
                 noise=matrix.noise,
                 reads=reads,
+                scale=None if matrix.scale is None else matrix.scale.scale,
             )
             y = naive.y
             out = naive.codes if out is not None else None
-        elif chosen == "exact":
+        elif chosen == "exact" and matrix.scale is None:
             y = exact_product(checked, matrix)
         else:
             y = self._in_chunks(checked, masked, chosen, out, threads, reads)
@@ -115,7 +118,7 @@ class Programmed:
             reference_columns=matrix.reference_columns,
             switches=matrix.switches,
             nonzero=nonzero,
-            scaled=matrix.references is not None and matrix.references[0].lsb is not None and not matrix.integer_result,
+            multiplications=matrix.multiplications,
         )
         return MvmResult(
             y=y,
@@ -164,7 +167,9 @@ class Programmed:
         def one(first: int) -> None:
             part = slice(first, first + step)
             running = None
-            if fused:
+            if path == "exact":
+                sums = exact_sums(x[part], masked[part], matrix)
+            elif fused:
                 assert self.rule is not None
                 sums = sum_packed(masked[part], matrix, self.rule)
             else:
@@ -214,11 +219,20 @@ def program(
     adc: Adc | None = None,
     cells: NDArray[np.floating] | None = None,
     noise: tuple[ReadNoise, ...] = (),
+    scale: ColumnScale | None = None,
 ) -> Programmed:
     """Write integer weights `w` [K, N] into cells; see `cimemu.compute.program.write_matrix` for the options."""
     return Programmed(
         write_matrix(
-            w, macro, layout=layout, row_group=row_group, out_group=out_group, adc=adc, cells=cells, noise=noise
+            w,
+            macro,
+            layout=layout,
+            row_group=row_group,
+            out_group=out_group,
+            adc=adc,
+            cells=cells,
+            noise=noise,
+            scale=scale,
         )
     )
 

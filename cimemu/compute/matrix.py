@@ -11,9 +11,11 @@ from cimemu.adc import Adc, IdealAdc, LinearAdc
 from cimemu.arch.macro import Macro
 from cimemu.compute.drive import drive_offset, stored_weights
 from cimemu.compute.macro import Programmed, program
+from cimemu.compute.scaled_layer import finished
 from cimemu.errors import CimemuError, MappingError
 from cimemu.events import Counter
 from cimemu.kernels.im2col import im2col
+from cimemu.layer.column_scale import ColumnScale
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.mapping.layout import Unit, make_layout, make_units
 
@@ -66,10 +68,19 @@ class LayerMatrix:
                         out_group=unit.out_group,
                         adc=adc if adc is None or len(self.units) == 1 else self._unit_adc(adc, number),
                         cells=None if cells is None else cells[number],
+                        scale=self._unit_scale(unit),
                     )
                 )
             except CimemuError as error:
                 raise MappingError(f"layer {layer.name}: {error}") from error
+
+    def _unit_scale(self, unit: Unit) -> ColumnScale | None:
+        scale = self.layer.column_scale
+        if scale is None:
+            return None
+        if self.weight_zero.any():
+            raise MappingError("column scales with weight zero points: not defined, use symmetric weights")
+        return scale.part(slice(unit.out_start, unit.out_stop), self.macro.conversions_per_output)
 
     def _unit_adc(self, adc: Adc, number: int) -> Adc:
         """The part of a converter's grids that belongs to one unit: grids run over the columns (or arrays) of all."""
@@ -219,7 +230,11 @@ class LayerMatrix:
             paths.add(result.path)
             if result.nonzero is not None:
                 nonzero.append(result.nonzero)
-            blocks.append(self._take_off_zero_points(result.y, x, unit, np.repeat(zeros, positions)))
+            if programmed.matrix.scale is None:
+                blocks.append(self._take_off_zero_points(result.y, x, unit, np.repeat(zeros, positions)))
+            else:
+                bias = self.layer.bias[unit.out_start : unit.out_stop]
+                blocks.append(finished(result.y, x, programmed.matrix, np.repeat(zeros, positions), bias))
         accumulators = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
         return MatrixResult(
             accumulators=accumulators.reshape(images, positions, geometry.channels_out),

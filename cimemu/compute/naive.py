@@ -46,8 +46,12 @@ def mvm_naive(
     out_group: NDArray[np.int64] | None = None,
     noise: tuple[ReadNoise, ...] = (),
     reads: Reads | None = None,
+    scale: NDArray[np.float64] | None = None,
 ) -> NaiveResult:
-    """y, codes and counts of `x [P, K] @ w [K, N]` on `macro`; `cells` are levels times 2^fraction_bits."""
+    """y, codes and counts of `x [P, K] @ w [K, N]` on `macro`; `cells` are levels times 2^fraction_bits.
+
+    `scale` [row blocks, converted columns] multiplies levels (not thresholds), and the input sums of corrections.
+    """
     adc = macro.adc if adc is None else adc
     outputs, encoding, cell_bits = layout.outputs, macro.weight.encoding, macro.cell.bits
     unit = 1 if cells is None else 2**macro.cell.fraction_bits
@@ -58,7 +62,7 @@ def mvm_naive(
     codes = np.full((len(x), layout.groups, slices, outputs * conversions_per_output), 65535, dtype=np.uint16)
     result = NaiveResult(np.zeros(0), 0, codes, 0, 0, 0, 0, 0)
     integer_levels = _all_levels_are_integers(adc)
-    exact = integer_levels and (unit == 1 or adc.model != "ideal")
+    exact = scale is None and integer_levels and (unit == 1 or adc.model != "ideal")
 
     def belongs(k: int, n: int) -> bool:
         return row_group is None or out_group is None or row_group[k] == out_group[n]
@@ -207,6 +211,7 @@ def mvm_naive(
                             n,
                             layout,
                             conversions_per_output,
+                            1 if scale is None else scale[block, column],
                         )
                         if (block, n, v) in inverted:
                             start, stop = layout.row_blocks[block]
@@ -219,7 +224,7 @@ def mvm_naive(
                     last_column = next(stop for start, stop in layout.col_blocks if start <= n < stop) - 1
                     for block in range(len(layout.row_blocks)):
                         column = (last_column + 1) * conversions_per_output - 1
-                        extra = extra + _value(
+                        ones_sum = _value(
                             adc,
                             reference_sums.get((block, n), {}),
                             unit,
@@ -229,6 +234,13 @@ def mvm_naive(
                             layout,
                             conversions_per_output,
                         )
+                        top_scale = 1 if scale is None else scale[block, (n + 1) * conversions_per_output - 1]
+                        extra = extra + top_scale * ones_sum
+                elif scale is not None:
+                    extra = 0.0
+                    for block, (start, stop) in enumerate(layout.row_blocks):
+                        whole = sum(int(x[p, k]) for k in range(start, stop) if belongs(k, n))
+                        extra = extra + scale[block, (n + 1) * conversions_per_output - 1] * whole
                 else:
                     extra = sum(int(x[p, k]) for k in range(layout.rows) if belongs(k, n))
                 total = sum_factor * total + correction_factor * extra
@@ -293,21 +305,22 @@ def _value(
     output: int,
     layout: Layout,
     conversions: int,
+    scale: float = 1,
 ) -> float | int:
-    """`lsb * A + zero * Z` (linear), one A per distinct level (nonlinear), the exact sum (ideal)."""
+    """`lsb * A + zero * Z` (linear), one A per distinct level (nonlinear), the exact sum (ideal), by a column's scale."""
     where = (block, column, output, layout, conversions)
     if adc.model == "ideal":
         exact = sum(key * count for key, count in tally.items())
-        return exact / unit if unit > 1 else exact
+        return scale * (exact / unit) if unit > 1 else scale * exact
     if adc.model == "linear":
         lsb = _pick(adc.lsb, *where) if isinstance(adc.lsb, list) else adc.lsb
         zero = _pick(adc.zero, *where) if isinstance(adc.zero, list) else adc.zero
         a, z = sum(code * count for code, count in tally.items()), sum(tally.values())
-        return lsb * a + zero * z
+        return (lsb * scale) * a + (zero * scale) * z
     levels = _pick(adc.levels, *where) if isinstance(adc.levels[0], list) else adc.levels
     by_level: dict[float, int] = {}
     for code, count in tally.items():
-        by_level[levels[code]] = by_level.get(levels[code], 0) + count
+        by_level[levels[code] * scale] = by_level.get(levels[code] * scale, 0) + count
     total = 0.0
     for value in sorted(by_level):
         total = total + value * by_level[value]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.adc import Adc, IdealAdc
+from cimemu.adc import Adc, IdealAdc, LinearAdc
 from cimemu.arch.macro import Macro
 from cimemu.compute.encode import (
     Columns,
@@ -19,9 +19,11 @@ from cimemu.compute.encode import (
 from cimemu.compute.flipping import flip_columns
 from cimemu.compute.read_noise import ReadNoise
 from cimemu.compute.references import Affine, References, make_references, prove_affine
+from cimemu.compute.scaled import check_scale, scaled_references
 from cimemu.errors import ArchError
 from cimemu.kernels.pack import pack_cells
 from cimemu.kernels.tile import LANES, TILE_WORDS
+from cimemu.layer.column_scale import ColumnScale, multiplications
 from cimemu.mapping.layout import Layout, make_layout
 
 
@@ -51,6 +53,8 @@ class Matrix:
     block_of: NDArray[np.int64]
     flipped: NDArray[np.bool_] | None  # [row blocks, columns] stored inverted; None: column flipping is off
     noise: tuple[ReadNoise, ...]  # sources of read noise; none: reads are exact
+    scale: ColumnScale | None = None  # factors of row blocks and columns, applied behind the converters
+    values: tuple[References, ...] | None = None  # references whose levels, lsb and zero have been multiplied by them
 
     @property
     def unit(self) -> int:
@@ -74,10 +78,34 @@ class Matrix:
 
     @property
     def integer_result(self) -> bool:
-        """Whether y is int64: all levels are integers."""
+        """Whether y is int64: all levels are integers, and no column has a scale."""
+        return self.scale is None and self.integer_levels
+
+    @property
+    def integer_levels(self) -> bool:
+        """Whether all levels are integers."""
         if self.references is None:
             return self.unit == 1
         return all(r.integer for r in self.references)
+
+    @property
+    def multiplications(self) -> int:
+        """Scale multiplications of one output position that the requantisation's own cannot do."""
+        adc, layout = self.adc, self.layout
+        psums = "layer"
+        if isinstance(adc, LinearAdc):  # a table of levels holds its scale already
+            grid = adc.lsb if isinstance(adc.lsb, list) else adc.zero
+            if isinstance(grid, list):
+                psums = "array" if len(grid[0]) == len(layout.col_blocks) else "column"
+        made = multiplications(
+            layout.outputs,
+            len(layout.row_blocks),
+            self.macro.conversions_per_output,
+            weights="layer" if self.scale is None else self.scale.granularity,
+            slices=self.scale is not None and self.scale.slices,
+            psums=psums,
+        )
+        return made if made > layout.outputs else 0
 
     @property
     def switches(self) -> tuple[int, ...]:
@@ -100,12 +128,14 @@ def write_matrix(
     adc: Adc | None = None,
     cells: NDArray[np.floating] | None = None,
     noise: tuple[ReadNoise, ...] = (),
+    scale: ColumnScale | None = None,
 ) -> Matrix:
     """Write integer weights `w` [K, N] into cells of `macro`.
 
     `row_group`, `out_group` give the convolution group of every row and output (off-block cells hold level 0),
     `adc` replaces the macro's converter, `cells` [K, N * columns_per_output] are effective levels that replace the
-    ideal ones, `noise` is added to every partial sum and needs `cells` (their fixed point is the noise's too).
+    ideal ones, `noise` is added to every partial sum and needs `cells` (their fixed point is the noise's too), `scale`
+    multiplies what row blocks and columns give.
     Raises WorkloadError for a weight out of range, ArchError for references or noise of another shape.
     """
     inside = None
@@ -137,6 +167,8 @@ def write_matrix(
     affine = tuple(prove_affine(r, low, high) if fixed is None else None for r in (references or ())) or tuple(
         None for _ in layout.row_blocks
     )
+    if scale is not None:
+        check_scale(scale, layout, macro)
     _check_noise(noise, fixed is None, (len(layout.row_blocks), seen.shape[1]))
     spans = layout.group_spans
     starts = np.array([first for _, first, _ in spans], dtype=np.int64)
@@ -170,6 +202,8 @@ def write_matrix(
         block_of=np.array([block for block, _, _ in spans], dtype=np.int64),
         flipped=flipped,
         noise=noise,
+        scale=scale,
+        values=None if scale is None or references is None else scaled_references(references, scale),
     )
     if matrix.has_reference_column:
         matrix.row_levels[:] += _reference_cells_per_row(matrix)

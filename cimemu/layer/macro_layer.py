@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.layer.base import Array, Layer, TensorType
+from cimemu.layer.column_scale import ColumnScale
 from cimemu.layer.requantize import OutputStage
 
 
@@ -73,7 +74,8 @@ class MacroLayer(Layer):
     The input tensor is `[images, channels_in, height_in, width_in]` (`layout` "nchw") or
     `[images, ..., K]` with the positions in front ("rows", a matrix product), integers of `input_dtype`.
     Padding drives the input zero point, which is a value an image where `dynamic_zero_point` says so.
-    `stage` turns the accumulator into the layer's output tensor.
+    `stage` turns the accumulator into the layer's output tensor. `column_scale` gives integers of different row blocks
+    or columns different factors; the accumulator is then float64.
     """
 
     geometry: Geometry
@@ -86,6 +88,7 @@ class MacroLayer(Layer):
     output_type: TensorType
     layout: str = "nchw"
     dynamic_zero_point: bool = False  # a second input is the input's zero point, a value an image
+    column_scale: ColumnScale | None = None
 
     op: ClassVar[str] = "macro"
     on_macros: ClassVar[bool] = True

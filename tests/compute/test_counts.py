@@ -28,13 +28,17 @@ def test_counts_are_those_of_the_naive_twin(seed):
     assert counts[Counter.INPUT_BITS] == len(x) * w.shape[0] * macro.input.bits * len(layout.col_blocks)
 
 
-def test_scales_that_are_no_integers_are_multiplied_once_a_column_and_row_block():
-    macro = cimemu.load_arch("rram_128", {"macro.adc.lsb": 1.5}).macro
+def multiplications(lsb):
+    macro = cimemu.load_arch("rram_128", {"macro.adc.lsb": lsb}).macro
     x, w = np.ones((3, 200), dtype=np.int64), np.ones((200, 5), dtype=np.int64)
-    # 3 positions x 2 row blocks x 5 outputs x 8 slices
-    assert cimemu.mvm(x, w, macro).counts[0, Counter.SCALE_MULTIPLICATIONS] == 3 * 2 * 40
-    whole = cimemu.load_arch("rram_128", {"macro.adc.lsb": 2}).macro
-    assert cimemu.mvm(x, w, whole).counts[0, Counter.SCALE_MULTIPLICATIONS] == 0
+    return cimemu.mvm(x, w, macro).counts[0, Counter.SCALE_MULTIPLICATIONS]
+
+
+def test_scales_are_multiplied_once_an_output_an_array_or_a_column():
+    # 3 positions, 2 row blocks, 5 outputs of 8 slices. One step for all folds into the requantisation.
+    assert multiplications(1.5) == multiplications(2) == 0
+    assert multiplications([[1.5], [1.25]]) == 3 * 2 * 5
+    assert multiplications([[1.5] * 40, [1.25] * 40]) == 3 * 2 * 40
 
 
 def test_references_that_differ_in_one_converter_switch_with_the_multiplexer():
