@@ -21,6 +21,7 @@ _PUBLIC = {
     "calibrate_converters": "cimemu.ptq",
     "cost_table": "cimemu.prices",
     "export_trace": "cimemu.views",
+    "fit": "cimemu.fitting.report",
     "list_archs": "cimemu.arch.load",
     "list_workloads": "cimemu.workload.manifest",
     "load_arch": "cimemu.arch.load",
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from cimemu.emulate import run
     from cimemu.errors import ArchError, CimemuError, MappingError, TraceError, WorkloadError
     from cimemu.exporter import save_onnx
+    from cimemu.fitting.report import fit
     from cimemu.importer import load_network
     from cimemu.mapping.cycles import op_cycles
     from cimemu.mapping.place import make_plan

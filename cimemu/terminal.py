@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cimemu.check.network import CheckReport
+    from cimemu.fitting.mapped import NetworkOnChip
+    from cimemu.fitting.report import FitReport
+
+FIT_SHARES = ("row_use", "column_use", "utilization")
 
 
 def make_console() -> Any:
@@ -65,6 +69,74 @@ def print_check(found: "CheckReport") -> None:
                 f"  {row.name}: {100 * row.moved / row.elements:.2f} % of elements, largest {row.largest:g}, "
                 f"mean {row.mean:.4g}, rms {100 * row.relative:.2f} % of the signal's"
             )
+
+
+def print_fit(found: "FitReport") -> None:
+    """A fit for people."""
+    console = make_console()
+    macro = found.arch.macro
+    console.print(
+        f"{found.network} on {found.arch.name}: macros of {macro.rows} rows x {macro.columns} columns, "
+        f"{found.outputs_per_macro} outputs each; the chip has {found.arch.macros}"
+    )
+    _print_mapped("as it is", found.mapped)
+    for area, widths in found.full_widths.items():
+        console.print(
+            f"input channels that fill 1, 2, 3 ... row blocks, kernels of {area}: {', '.join(map(str, widths))}"
+            f" ({widths[0] * area} of {macro.rows} rows)" * bool(widths)
+        )
+    proposal = found.proposal
+    if proposal is None:
+        console.print("no widths proposed")
+        return
+    console.print()
+    _print_mapped(f"proposed for {proposal.macros} macros (mapping.packing=tight)", proposal.mapped)
+    rows = [
+        {"present": group.present, "proposed": group.proposed, "channels of": ", ".join(group.layers)}
+        for group in proposal.groups
+    ]
+    _print_rows(rows)
+    used = f"{100 * proposal.mapped.plan.utilization:.1f} % of the cells of {proposal.mapped.plan.macros_used} macros"
+    verdict = "reached" if proposal.reached else "NOT reached, try another --macros or --seed"
+    console.print(f"goal {100 * proposal.goal:g} %: {verdict}; the mapper puts the resized network on {used}")
+
+
+def _print_mapped(title: str, mapped: "NetworkOnChip") -> None:
+    total = mapped.summary()
+    console = make_console()
+    console.print(
+        f"{title}: {total['macros']} macros, {100 * total['utilization']:.1f} % of their cells, "
+        f"{total['parameters']:,} weights, {total['macs']:,} MACs"
+    )
+    console.print(
+        f"counted by columns of whole kernels (as CIM-aware adaption, reconstructed): {total['paper_macros']} macros, "
+        f"{100 * total['paper_utilization']:.1f} %"
+    )
+    again = "" if total["phases"] == 1 else f" a run, in {total['phases']} phases: it does not fit at once"
+    console.print(
+        f"loading its weights: {total['load_cycles']:,} cycles, {total['load_uj']:,.4g} uJ, "
+        f"{total['cell_writes']:,} cells written{again}"
+    )
+    _print_rows(mapped.rows)
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, value in rows[0].items():
+        table.add_column(name, justify="left" if isinstance(value, str) else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(_shown(name, value) for name, value in row.items()))
+    make_console().print(table)
+
+
+def _shown(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if name in FIT_SHARES:
+        return f"{100 * value:.1f} %"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
 
 
 class ProgressBars:

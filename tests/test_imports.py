@@ -17,7 +17,7 @@ ROWS: list[set[str]] = [
     {"ptq", "tally", "check"},
     {"trace"},
     {"emulate", "report", "prepare", "golden", "prices"},
-    {"views", "fit"},
+    {"views", "fitting"},
     {"stress", "compare", "validate", "adapt", "docs"},
     {"terminal"},
     {"cli"},

@@ -89,6 +89,11 @@ class ChipMapping(Spec):
     """How a network is placed on the chip."""
 
     share_macros: bool = Field(True, description="several small blocks may share a macro, on converter boundaries")
+    packing: Literal["spread", "tight"] = Field(
+        "spread",
+        description="blocks that share a macro: of different layers while macros last, in layer order; or also of one layer "
+        "(which then wait for each other), widest first, in as few macros as possible",
+    )
     max_replicas: int = Field(1, ge=1, description="copies of a busy layer where macros are left over; 1: none")
 
 

@@ -28,7 +28,7 @@ def make_plan(network: Network, arch: Arch) -> Plan:
     placed: list[Placed] = []
     final: list[LayerPlan] = list(layers)
     for number, members in enumerate(phases):
-        chosen = _place_phase([layers[i] for i in members], arch, number)
+        chosen = place_phase([layers[i] for i in members], arch, number)
         assert chosen is not None  # the phase was made to fit
         replicas = _replicate([layers[i] for i in members], chosen, arch, number)
         placed += chosen
@@ -91,13 +91,14 @@ def _layer_plans(network: Network, macro: Macro) -> list[LayerPlan]:
             "pool_rows": tuple(getattr(layer, "kernel_shape", ()))[:1] + tuple(getattr(layer, "strides", ()))[:1],
         }
         if isinstance(layer, MacroLayer):
-            plans.append(_macro_layer(layer.geometry, layer.layout, macro, common))
+            plans.append(plan_macro_layer(layer.geometry, layer.layout, macro, common))
         else:
             plans.append(LayerPlan(geometry=None, units=(), layouts=(), blocks=(), layout="", **common))  # type: ignore[arg-type]
     return plans
 
 
-def _macro_layer(geometry: Geometry, layout_name: str, macro: Macro, common: dict[str, Any]) -> LayerPlan:
+def plan_macro_layer(geometry: Geometry, layout_name: str, macro: Macro, common: dict[str, Any]) -> LayerPlan:
+    """A layer on macros cut into blocks; `common` are the fields of its plan that are not about macros."""
     units = make_units(geometry.groups, geometry.rows_per_group, geometry.outputs_per_group, macro)
     layouts: list[Layout] = []
     blocks: list[Block] = []
@@ -136,7 +137,7 @@ def _macro_layer(geometry: Geometry, layout_name: str, macro: Macro, common: dic
 def _phases(layers: Sequence[LayerPlan], arch: Arch) -> list[list[int]]:
     """Macro layers by phase: all in one where they fit, else as many consecutive ones as fit together."""
     members = [layer.index for layer in layers if layer.on_macros]
-    if _place_phase([layers[i] for i in members], arch, 0) is not None:
+    if place_phase([layers[i] for i in members], arch, 0) is not None:
         return [members]
     needed = sum(len(layers[i].blocks) for i in members)
     if arch.programming.nonvolatile and not arch.allow_reprogram:
@@ -147,10 +148,10 @@ def _phases(layers: Sequence[LayerPlan], arch: Arch) -> list[list[int]]:
     phases: list[list[int]] = []
     current: list[int] = []
     for index in members:
-        if _place_phase([layers[i] for i in [*current, index]], arch, 0) is not None:
+        if place_phase([layers[i] for i in [*current, index]], arch, 0) is not None:
             current.append(index)
             continue
-        if not current or _place_phase([layers[index]], arch, 0) is None:
+        if not current or place_phase([layers[index]], arch, 0) is None:
             raise MappingError(
                 f"layer {layers[index].name} alone needs {len(layers[index].blocks)} macros, the chip {arch.name} has "
                 f"{arch.macros}; use chip.tiles >= {-(-len(layers[index].blocks) // arch.tile.macros)}"
@@ -168,13 +169,15 @@ class _Room:
     layers: set[int]
 
 
-def _place_phase(layers: Sequence[LayerPlan], arch: Arch, phase: int) -> list[Placed] | None:
+def place_phase(layers: Sequence[LayerPlan], arch: Arch, phase: int) -> list[Placed] | None:
     """First fit in layer order, so that a layer's macros lie near each other; None where the macros do not suffice.
 
-    Small blocks share a macro with blocks of other layers; only where that does not suffice also with their own
-    layer's, which then wait for each other.
+    Small blocks share a macro with blocks of other layers; only where that does not suffice (or the packing is
+    tight) also with their own layer's, which then wait for each other.
     """
-    tries = (False, True) if arch.mapping.share_macros else (False,)
+    tries: tuple[bool, ...] = (False,)
+    if arch.mapping.share_macros:
+        tries = (True,) if arch.mapping.packing == "tight" else (False, True)
     for own_too in tries:
         placed = _first_fit(layers, arch, phase, own_too)
         if placed is not None:
@@ -192,30 +195,32 @@ def _first_fit(layers: Sequence[LayerPlan], arch: Arch, phase: int, own_too: boo
     rooms: list[_Room] = []
     open_rooms: list[int] = []  # macros with columns left
     placed: list[Placed] = []
-    for layer in layers:
-        for block in layer.blocks:
-            small = arch.mapping.share_macros and block.physical_columns <= macro.columns - step
-            where = None
-            if small:
-                for number in open_rooms:
-                    room = rooms[number]
-                    if room.next_column + block.physical_columns <= macro.columns and (
-                        own_too or layer.index not in room.layers
-                    ):
-                        where = number
-                        break
-            if where is None:
-                if len(rooms) == arch.macros:
-                    return None
-                rooms.append(_Room(0, set()))
-                where = len(rooms) - 1
-                open_rooms.append(where)
-            room = rooms[where]
-            placed.append(Placed(layer.index, block.index, 0, where, room.next_column, phase))
-            room.layers.add(layer.index)
-            room.next_column = -(-(room.next_column + block.physical_columns) // step) * step
-            if room.next_column >= macro.columns or not small:
-                open_rooms.remove(where)
+    order = [(layer, block) for layer in layers for block in layer.blocks]
+    if arch.mapping.packing == "tight":
+        order.sort(key=lambda pair: -pair[1].physical_columns)
+    for layer, block in order:
+        small = arch.mapping.share_macros and block.physical_columns <= macro.columns - step
+        where = None
+        if small:
+            for number in open_rooms:
+                room = rooms[number]
+                if room.next_column + block.physical_columns <= macro.columns and (
+                    own_too or layer.index not in room.layers
+                ):
+                    where = number
+                    break
+        if where is None:
+            if len(rooms) == arch.macros:
+                return None
+            rooms.append(_Room(0, set()))
+            where = len(rooms) - 1
+            open_rooms.append(where)
+        room = rooms[where]
+        placed.append(Placed(layer.index, block.index, 0, where, room.next_column, phase))
+        room.layers.add(layer.index)
+        room.next_column = -(-(room.next_column + block.physical_columns) // step) * step
+        if room.next_column >= macro.columns or not small:
+            open_rooms.remove(where)
     return placed
 
 

@@ -90,3 +90,14 @@ def test_reprogramming_gives_the_same_values_and_reports_wear():
     assert parts.plan.writes_per_cell == 3
     assert parts.cycles > whole.cycles
     assert parts.tally.energy_pj[:, COMPONENTS.index("programming")].sum() > 0
+
+
+def test_tight_packing_lets_blocks_of_one_layer_share_widest_first():
+    layers = [nets.matrix_layer("a", "x", "y", 4, 200, 20, stage=nets.requantize())]
+    network = nets.network("one", layers, {"x": TensorType((4, 200), "uint8")}, ["y"])
+    # 2 row blocks x (16 + 4 outputs): 128, 32, 128, 32 columns
+    spread = make_plan(network, arch())
+    assert [p.macro for p in spread.placed] == [0, 1, 2, 3]
+    tight = make_plan(network, arch(**{"mapping.packing": "tight"}))
+    assert {(p.block, p.macro, p.first_column) for p in tight.placed} == {(0, 0, 0), (2, 1, 0), (1, 2, 0), (3, 2, 32)}
+    assert tight.macros_used == 3
