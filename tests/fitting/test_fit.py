@@ -109,7 +109,8 @@ def test_loading_is_what_a_run_in_phases_charges():
     assert weight_loading(ran.plan).layer_pj.sum() == pytest.approx(wanted)
 
 
-def test_a_proposal_is_checked_by_the_mapper_and_repeats():
+def test_a_proposal_is_checked_by_the_mapper_and_repeats(monkeypatch):
+    monkeypatch.setattr("cimemu.fitting.search.STEPS", 500)
     chip = arch(**{"chip.tiles": 4, "macro.rows": 64, "macro.active_rows": 64, "macro.columns": 64})
     found = cimemu.fit(chip, float_nets.residual(), macros=20, goal=0.5)
     proposal = found.proposal
