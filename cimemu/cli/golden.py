@@ -44,7 +44,7 @@ def golden(
 
 
 def _verify(folder: Path, dump: Path) -> None:
-    from cimemu.golden.files import verify_dump
+    from cimemu.golden.verify import verify_dump
 
     found = verify_dump(folder, dump)
     if found.difference is None:

@@ -1,9 +1,8 @@
-"""Golden vectors as `$readmemh` files with a JSON manifest, and the comparison of a dump with them."""
+"""Golden vectors as `$readmemh` files with a JSON manifest."""
 
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from cimemu.arch.schema import Arch
 from cimemu.errors import TraceError
 from cimemu.golden.vectors import MacroVectors
 from cimemu.layer.macro_layer import MacroLayer
+from cimemu.mapping.cycles import drive_cycles
 
 FORMAT_VERSION = 1
 SKIPPED = "x"
@@ -23,6 +23,10 @@ FILES = {
     "thresholds.hex": (("column", "k"), "t_(k+1), ascending; one table where columns share it; two's complement"),
     "inputs.hex": (("op",), "inputs of all rows, row 0 in the lowest bits"),
     "wordlines.hex": (("op", "group", "slice"), "slice values on the wordlines, row 0 in the lowest bits"),
+    "drive_cycles.hex": (
+        ("op", "group", "slice"),
+        "cycles from the start of the operation to the first one with the slice on the wordlines; x: skipped",
+    ),
     "codes.hex": (("op", "group", "slice", "column"), "the code of a converted column; x: the step was skipped"),
     "code_cycles.hex": (
         ("op", "group", "slice", "column"),
@@ -32,14 +36,23 @@ FILES = {
     "outputs.hex": (("op", "output"), "outputs after the correction; two's complement"),
     "op_cycles.hex": (("op",), "cycles of the operation"),
 }
+# files of programmed things, which come before every operation; the order of FILES is that of signals within a step
+PROGRAMMED = ("cells.hex", "thresholds.hex")
+PACKED = {"cells.hex": "column", "inputs.hex": "row", "wordlines.hex": "row"}  # a line holds many numbers
+SIGNED = ("thresholds.hex", "shift_add.hex", "outputs.hex")
 README = """# Golden vectors
 
 Made by `cimemu golden`. One folder a macro; files are `$readmemh` text, one number a line, hexadecimal. `manifest.json`
 says every file's width in bits, its index (the last one fastest), its shape and its SHA-256.
 
 A simulator or a chip that is to be compared writes the same files (any of them) into a folder with the same names:
-`cimemu golden verify THIS_FOLDER DUMP_FOLDER` finds the first difference and says layer, operation, group, input slice,
-column, cycle, expected and got.
+`cimemu golden verify THIS_FOLDER DUMP_FOLDER` finds the first difference (programmed cells and thresholds, then operation
+by operation, step by step) and says layer, operation, group, input slice, column, cycle, expected and got. A dump may have
+comments (`// ...`), any spacing, either case, and `x` where a step was skipped.
+
+A slice stays on the wordlines for `drive_cycles` of `timing` in the manifest, sampling included; with `dac: pulse` row r
+is high in the first `value * wordline_cycles` of them. A running sum belongs to the end of its step's last conversion round,
+outputs to the last cycle of the operation. Cycle 0 is the clock edge that takes the operation.
 
 """
 
@@ -56,6 +69,12 @@ def write_vectors(
         "layer": layer.name,
         "arch": arch.name,
         "macro": arch.macro.model_dump(mode="json"),
+        "timing": {
+            "drive_cycles": drive_cycles(arch.macro),
+            "conversion_cycles": arch.macro.adc.conversion_cycles(),
+            "shift_add_cycles": arch.macro.timing.shift_add_cycles,
+            "overlap": arch.macro.timing.overlap,
+        },
         "macros": {},
     }
     written = 0
@@ -73,6 +92,7 @@ def write_vectors(
                 "groups": vectors.groups,
                 "slices": vectors.slices,
                 "outputs": vectors.outputs.shape[1],
+                "signed_codes": vectors.signed_codes,
                 "files": {},
             }
             for name, width, shape, lines in _contents(vectors, arch):
@@ -80,6 +100,8 @@ def write_vectors(
                 (folder / vectors.name / name).write_text(text)
                 entry["files"][name] = {
                     "width_bits": width,
+                    "number_bits": width
+                    // {"column": vectors.cells.shape[1], "row": vectors.cells.shape[0]}.get(PACKED.get(name, ""), 1),
                     "index": list(FILES[name][0]),
                     "shape": list(shape),
                     "what": FILES[name][1],
@@ -109,11 +131,14 @@ def _contents(v: MacroVectors, arch: Arch) -> Iterator[tuple[str, int, tuple[int
     )
     for name, rows, bits, shape in packed:
         yield name, bits * rows.shape[1], shape, [_packed(row, bits) for row in rows]
+    starts = _numbers(v.drive_cycles, 32)
+    off_steps = ~v.driven.reshape(-1)
+    yield "drive_cycles.hex", 32, order, [SKIPPED if off else c for c, off in zip(starts, off_steps)]
     if v.thresholds is not None:
         yield "thresholds.hex", 32, v.thresholds.shape, _numbers(v.thresholds, 32)
     codes = _numbers(v.codes, v.code_bits)
     columns = v.codes.shape[2]
-    skipped = np.repeat(~v.driven.reshape(-1), columns)
+    skipped = np.repeat(off_steps, columns)
     yield "codes.hex", v.code_bits, (*order, columns), [SKIPPED if off else c for c, off in zip(codes, skipped)]
     cycles = _numbers(v.code_cycles, 32)
     yield "code_cycles.hex", 32, (*order, columns), [SKIPPED if off else c for c, off in zip(cycles, skipped)]
@@ -132,116 +157,3 @@ def _packed(row: NDArray[np.int64], bits: int) -> str:
 def _numbers(values: NDArray[np.int64], bits: int) -> list[str]:
     mask, digits = (1 << bits) - 1, -(-bits // 4)
     return [f"{int(value) & mask:0{digits}x}" for value in values.reshape(-1)]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The first line in which a dump differs."""
-
-    macro: str
-    file: str
-    where: dict[str, int]
-    expected: str
-    got: str
-    cycle: int | None
-
-    def __str__(self) -> str:
-        """One line."""
-        place = ", ".join(f"{name} {number}" for name, number in self.where.items())
-        cycle = "" if self.cycle is None else f", cycle {self.cycle}"
-        return f"{self.macro}/{self.file}: {place}{cycle}: expected {self.expected}, got {self.got}"
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What a comparison found."""
-
-    layer: str
-    files: int
-    lines: int
-    difference: Difference | None
-
-
-def verify_dump(folder: Path, dump: Path) -> Verification:
-    """Compare the files of `dump` with the vectors in `folder`; files that the dump does not have are left out.
-
-    Raises TraceError where the vectors are damaged or the dump has none of their files.
-    """
-    manifest = _manifest(folder)
-    files = lines = 0
-    first: Difference | None = None
-    for macro, entry in manifest["macros"].items():
-        for name, about in entry["files"].items():
-            theirs = dump / macro / name
-            if not theirs.is_file():
-                continue
-            ours = _read(folder / macro / name)
-            if hashlib.sha256(("\n".join(ours) + "\n").encode()).hexdigest() != about["sha256"]:
-                raise TraceError(f"{folder / macro / name}: does not match its checksum, make the vectors again")
-            got = _read(theirs)
-            files, lines = files + 1, lines + len(ours)
-            difference = _first_difference(ours, got, macro, name, about)
-            if difference is not None and first is None:
-                first = _with_cycle(difference, folder, entry)
-    if not files:
-        raise TraceError(
-            f"{dump}: has none of the files of {folder}, such as {next(iter(manifest['macros']))}/codes.hex"
-        )
-    return Verification(manifest["layer"], files, lines, first)
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    try:
-        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
-    except (OSError, ValueError) as error:
-        raise TraceError(
-            f"{folder}: has no readable manifest.json, name a folder that `cimemu golden` wrote"
-        ) from error
-    if manifest.get("format_version") != FORMAT_VERSION or "macros" not in manifest:
-        raise TraceError(
-            f"{folder}: format_version = {manifest.get('format_version')}, this cimemu reads {FORMAT_VERSION}"
-        )
-    return manifest
-
-
-def _read(path: Path) -> list[str]:
-    """Numbers of a `$readmemh` file: comments and blank lines left out, one number a word."""
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TraceError(f"{path}: cannot be read as text") from error
-    return [word.lower() for line in text.splitlines() for word in line.split("//")[0].split()]
-
-
-def _first_difference(
-    ours: list[str], theirs: list[str], macro: str, name: str, about: dict[str, Any]
-) -> Difference | None:
-    for number in range(max(len(ours), len(theirs))):
-        a = ours[number] if number < len(ours) else "nothing"
-        b = theirs[number] if number < len(theirs) else "nothing"
-        if a == b or (a == SKIPPED and set(b) <= {"x", "z"}) or _equal(a, b):
-            continue
-        where = {"line": number}
-        if number < int(np.prod(about["shape"])):
-            index = np.unravel_index(number, about["shape"])
-            where = dict(zip(about["index"], (int(i) for i in index)))
-        return Difference(macro, name, where, a, b, None)
-    return None
-
-
-def _equal(a: str, b: str) -> bool:
-    try:
-        return int(a, 16) == int(b, 16)
-    except ValueError:
-        return False
-
-
-def _with_cycle(difference: Difference, folder: Path, entry: dict[str, Any]) -> Difference:
-    """The cycle in which the code that differs is finished."""
-    if difference.file != "codes.hex" or "column" not in difference.where:
-        return difference
-    about = entry["files"]["code_cycles.hex"]
-    number = int(np.ravel_multi_index(tuple(difference.where.values()), about["shape"]))
-    word = _read(folder / difference.macro / "code_cycles.hex")[number]
-    cycle = None if word == SKIPPED else int(word, 16)
-    return Difference(difference.macro, difference.file, difference.where, difference.expected, difference.got, cycle)

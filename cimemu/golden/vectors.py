@@ -35,6 +35,7 @@ class MacroVectors:
     wordlines: NDArray[np.int64]  # [ops, steps, rows] slice values of the raised group, 0 elsewhere
     codes: NDArray[np.int64]  # [ops, steps, columns] codes; psums of an ideal converter
     driven: NDArray[np.bool_]  # [ops, steps]
+    drive_cycles: NDArray[np.int64]  # [ops, steps] cycles from the operation's start to the slice on the wordlines
     code_cycles: NDArray[np.int64]  # [ops, steps, columns] cycles from the operation's start to the finished code
     shift_add: NDArray[np.int64]  # [ops, steps, outputs] running sums after a step
     outputs: NDArray[np.int64]  # [ops, outputs] after the encoding's correction
@@ -42,6 +43,7 @@ class MacroVectors:
     groups: int
     slices: int
     code_bits: int
+    signed_codes: bool  # an ideal converter's psums may be negative
     accumulator_bits: int
 
 
@@ -145,7 +147,7 @@ def _block_vectors(programmed, unit, rb, cb, masked, x, codes, values, driven, g
     thresholds = None
     if references is not None:
         thresholds = references.thresholds if references.uniform else references.thresholds[span]
-    code_cycles, op_cycles = _schedule(macro, on, (c1 - c0) * per_output)
+    begins, code_cycles, op_cycles = _schedule(macro, on, (c1 - c0) * per_output)
     low, high = matrix.psum_range
     bits = references.bits if references is not None else max(1, int(max(abs(low), high)).bit_length() + (low < 0))
     return MacroVectors(
@@ -159,6 +161,7 @@ def _block_vectors(programmed, unit, rb, cb, masked, x, codes, values, driven, g
         wordlines=wordlines,
         codes=mine,
         driven=on,
+        drive_cycles=begins,
         code_cycles=code_cycles,
         shift_add=shift_add,
         outputs=total,
@@ -166,6 +169,7 @@ def _block_vectors(programmed, unit, rb, cb, masked, x, codes, values, driven, g
         groups=len(groups),
         slices=slices,
         code_bits=bits,
+        signed_codes=references is None and low < 0,
         accumulator_bits=accumulator_width(macro, layout, rb) + 1,
     )
 
@@ -187,11 +191,14 @@ def _corrected(total, x, matrix, rows, outputs, cb, rb):  # type: ignore[no-unty
     return 2 * total - sums if encoding == "binary" else total - 2 ** (macro.weight.bits - 1) * sums
 
 
-def _schedule(macro: Macro, driven: NDArray[np.bool_], columns: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(cycles to each finished code [ops, steps, columns], cycles of each operation) by spec section 3."""
+def _schedule(
+    macro: Macro, driven: NDArray[np.bool_], columns: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Cycles by spec section 3: (to each drive [ops, steps], to each finished code [ops, steps, columns], of each op)."""
     ops, steps = driven.shape
     rounds = np.arange(columns) % macro.columns_per_adc
     each = macro.adc.conversion_cycles()
+    begins = np.zeros((ops, steps), dtype=np.int64)
     cycles = np.zeros((ops, steps, columns), dtype=np.int64)
     ends = np.zeros(ops, dtype=np.int64)
     for op in range(ops):
@@ -201,11 +208,12 @@ def _schedule(macro: Macro, driven: NDArray[np.bool_], columns: int) -> tuple[ND
             drive = drive_cycles(macro) if on else macro.timing.skip_cycles
             convert = convert_cycles(macro, columns) if on else 0
             if macro.timing.overlap:
-                start = max(begin + drive, free)
-                begin = start
+                begins[op, j] = begin
+                begin = start = max(begin + drive, free)
             else:
+                begins[op, j] = free
                 start = free + drive
             free = start + convert
             cycles[op, j] = start + (rounds + 1) * each
         ends[op] = free + macro.timing.shift_add_cycles
-    return cycles, ends
+    return begins, cycles, ends

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import cimemu
 from cimemu.cli import main
-from cimemu.golden.files import verify_dump
 from cimemu.golden.vectors import layer_vectors
+from cimemu.golden.verify import verify_dump
 from cimemu.layer.base import TensorType
 
 
@@ -87,6 +87,75 @@ def test_the_command_writes_verifies_and_decodes_the_first_difference(tmp_path, 
     assert f"layer down: {name}/codes.hex: op 2, group 0, slice 5, column 9, cycle 306: expected" in out
     (dump / "codes.hex").write_text("\n".join(lines[:10]))
     assert main(["golden", "verify", "vectors", "dump"]) == 1
+
+
+@pytest.fixture(scope="module")
+def vectors(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("golden") / "v"
+    assert main(["golden", "rram_128", "digits", "--layer", "conv1", "--ops", "3", "--out", str(folder)]) == 0
+    return folder
+
+
+def dumped(vectors, folder, changes):
+    """A dump of the first macro's files with some lines changed: {file: {line: word}}; the manifest's entry of it."""
+    name, entry = next(iter(json.loads((vectors / "manifest.json").read_text())["macros"].items()))
+    (folder / name).mkdir(parents=True)
+    for file, lines in changes.items():
+        words = (vectors / name / file).read_text().split()
+        for line, word in lines.items():
+            words[line] = word if isinstance(word, str) else f"{int(words[line], 16) ^ word:x}"
+        (folder / name / file).write_text("\n".join(words))
+    return verify_dump(vectors, folder).difference, entry
+
+
+def test_the_earliest_difference_is_told_whatever_its_file(vectors, tmp_path):
+    # 8 slices a group, 128 columns: code line 128 * 9 is the first of step 1 of operation 1
+    late, soon = {"codes.hex": {128 * 9: 1}}, {"wordlines.hex": {8: 1 << 5}}
+    found, entry = dumped(vectors, tmp_path / "a", {**late, **soon})
+    assert (entry["slices"], entry["groups"], entry["columns"]) == (8, 1, 128)
+    assert found.file == "wordlines.hex"
+    assert found.where == {"op": 1, "group": 0, "slice": 0, "row": 5}
+    assert (found.cycle, {found.expected, found.got}) == (0, {"0", "1"})
+    found, _ = dumped(vectors, tmp_path / "b", {**late, "outputs.hex": {0: 1}, "op_cycles.hex": {0: 1}})
+    assert (found.file, found.where) == ("outputs.hex", {"op": 0, "output": 0})
+    assert found.cycle == 8 * (2 + 8 * 7) + 1  # the whole operation
+    found, _ = dumped(vectors, tmp_path / "c", {**late, "cells.hex": {7: 1 << 31}})
+    assert (found.file, found.where, found.cycle) == ("cells.hex", {"row": 7, "column": 31}, None)
+    found, _ = dumped(vectors, tmp_path / "d", late)
+    assert found.where == {"op": 1, "group": 0, "slice": 1, "column": 0}
+    assert found.cycle == (2 + 56) + 2 + 7
+    found, _ = dumped(vectors, tmp_path / "e", {"codes.hex": {5: "xx"}})
+    assert found.got == "xx"
+
+
+def test_negative_numbers_are_decoded(vectors, tmp_path):
+    found, entry = dumped(vectors, tmp_path / "a", {"outputs.hex": {0: 0}})
+    assert found is None
+    bits = entry["files"]["outputs.hex"]["width_bits"]
+    found, _ = dumped(vectors, tmp_path / "b", {"outputs.hex": {3: f"{(1 << bits) - 5:x}"}})
+    assert found.got == "-5"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"slices": 8', '"slices": 0'),
+        ('"number_bits": 1,', '"number_bits": 0,'),
+        ('"index"', '"inde"'),
+        ('"layer"', '"l"'),
+    ],
+)
+def test_a_damaged_manifest_is_one_line(vectors, tmp_path, old, new):
+    text = (vectors / "manifest.json").read_text()
+    assert old in text
+    (tmp_path / "manifest.json").write_text(text.replace(old, new))
+    with pytest.raises(cimemu.TraceError, match=r"manifest\.json: damaged"):
+        verify_dump(tmp_path, vectors)
+
+
+def test_a_dump_of_other_things_is_one_line(vectors, tmp_path):
+    with pytest.raises(cimemu.TraceError, match="must be hexadecimal"):
+        dumped(vectors, tmp_path, {"codes.hex": {3: "hello"}})
 
 
 @pytest.mark.parametrize(

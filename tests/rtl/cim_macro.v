@@ -48,11 +48,16 @@ module cim_macro #(
     input wire [ROWS*INPUT_BITS-1:0] inputs,
     output reg busy,
     output reg done,
-    // every finished conversion round, for the verification bench
+    // the slice on the wordlines of every row, while a step is driven
+    output wire wordlines_valid,
+    output wire [31:0] wordlines_step,
+    output reg [ROWS*DAC_BITS-1:0] wordlines,
+    // every finished conversion round, and the running sums after it
     output reg code_valid,
     output reg [31:0] code_step,
     output reg [31:0] code_round,
     output reg [((COLUMNS+COLUMNS_PER_ADC-1)/COLUMNS_PER_ADC)*ADC_BITS-1:0] codes,
+    output reg [(COLUMNS/(SLICES*POLARITIES))*ACC_BITS-1:0] sums,
     output reg [(COLUMNS/(SLICES*POLARITIES))*ACC_BITS-1:0] outputs
 );
   localparam ADCS = (COLUMNS + COLUMNS_PER_ADC - 1) / COLUMNS_PER_ADC;
@@ -80,15 +85,20 @@ module cim_macro #(
   reg [INPUT_SLICES*DAC_BITS-1:0] row_value;
   reg [DAC_BITS-1:0] row_slice;
   integer r, c;
+  assign wordlines_valid = driving;
+  assign wordlines_step = drive_step;
   always @* begin
+    wordlines = 0;
     for (c = 0; c < COLUMNS; c = c + 1) column_sum[c] = 0;
     for (r = 0; r < ROWS_USED; r = r + 1) begin
       row_value = 0;
       row_value[INPUT_BITS-1:0] = x[r*INPUT_BITS+:INPUT_BITS];
       row_slice = row_value >> (drive_slice * DAC_BITS);
-      if (r / ACTIVE_ROWS == drive_group)
+      if (r / ACTIVE_ROWS == drive_group) begin
+        wordlines[r*DAC_BITS+:DAC_BITS] = row_slice;
         for (c = 0; c < COLUMNS_USED; c = c + 1)
           column_sum[c] = column_sum[c] + row_slice * cells[r*COLUMNS+c];
+      end
     end
   end
 
@@ -175,6 +185,7 @@ module cim_macro #(
             end
           end else codes[a*ADC_BITS+:ADC_BITS] <= 0;
         end
+        for (n = 0; n < OUTPUTS; n = n + 1) sums[n*ACC_BITS+:ACC_BITS] <= accumulator[n];
       end
 
       if (handover) begin

@@ -25,14 +25,11 @@ async def run_operations(dut):
     await program(dut, job)
     groups = -(-p["ROWS_USED"] // p["ACTIVE_ROWS"])
     slices = -(-p["INPUT_BITS"] // p["DAC_BITS"])
-    dump = {name: [] for name in ("codes", "code_cycles", "outputs", "op_cycles")}
+    dump = {}
     for inputs in job["inputs"]:
-        codes, cycles, outputs, taken = await operate(dut, p, inputs, groups * slices)
-        dump["codes"] += [f"{code:x}" for step in codes for code in step]
-        dump["code_cycles"] += [f"{cycle:x}" for step in cycles for cycle in step]
-        mask = (1 << job["accumulator_bits"]) - 1
-        dump["outputs"] += [f"{value & mask:x}" for value in outputs]
-        dump["op_cycles"].append(f"{taken:x}")
+        seen = await operate(dut, p, inputs, groups * slices, (1 << job["accumulator_bits"]) - 1)
+        for name, values in seen.items():
+            dump.setdefault(name, []).extend(f"{value:x}" for value in values)
     folder = Path(job["dump"])
     folder.mkdir(parents=True, exist_ok=True)
     for name, lines in dump.items():
@@ -55,22 +52,40 @@ async def program(dut, job):
     dut.threshold_write.value = 0
 
 
-async def operate(dut, p, inputs, steps):
-    """(codes [step][column], cycles to each, outputs, cycles of the operation)."""
-    used, per_adc = p["COLUMNS_USED"], p["COLUMNS_PER_ADC"]
-    codes = [[None] * used for _ in range(steps)]
-    cycles = [[None] * used for _ in range(steps)]
-    mask = (1 << p["INPUT_BITS"]) - 1
-    dut.inputs.value = sum((value & mask) << (r * p["INPUT_BITS"]) for r, value in enumerate(inputs))
+def flat(steps):
+    return [value for step in steps for value in step]
+
+
+async def operate(dut, p, inputs, steps, mask):
+    """What the macro shows in one operation: a list for every file of the dump, in the order of its index."""
+    used, per_adc, per_output = p["COLUMNS_USED"], p["COLUMNS_PER_ADC"], p["SLICES"] * p["POLARITIES"]
+    outputs = used // per_output
+    width = len(dut.outputs) // (p["COLUMNS"] // per_output)
+    codes, cycles = ([[0] * used for _ in range(steps)] for _ in range(2))
+    sums = [[0] * outputs for _ in range(steps)]
+    wordlines, drives = [0] * steps, [None] * steps
+
+    def numbers(signal):
+        word = int(signal.value)
+        values = [(word >> (n * width)) & ((1 << width) - 1) for n in range(outputs)]
+        return [(value - (1 << width) if value >> (width - 1) else value) & mask for value in values]
+
+    low = (1 << p["INPUT_BITS"]) - 1
+    dut.inputs.value = sum((value & low) << (r * p["INPUT_BITS"]) for r, value in enumerate(inputs))
     dut.start.value = 1
     await FallingEdge(dut.clk)  # the edge that takes the operation: cycle 0
     dut.start.value = 0
     cycle = 0
     while True:
+        if int(dut.wordlines_valid.value):
+            step = int(dut.wordlines_step.value)
+            if drives[step] is None:
+                wordlines[step], drives[step] = int(dut.wordlines.value), cycle
         await FallingEdge(dut.clk)
         cycle += 1
         if int(dut.code_valid.value):
             step, conversion, word = (int(s.value) for s in (dut.code_step, dut.code_round, dut.codes))
+            sums[step] = numbers(dut.sums)  # those of the step's last round stay
             for adc in range(-(-used // per_adc)):
                 column = adc * per_adc + conversion
                 if column < used and conversion < per_adc:
@@ -79,9 +94,12 @@ async def operate(dut, p, inputs, steps):
         if int(dut.done.value):
             break
         assert cycle < 100_000, "the macro never says done"
-    per_output = p["SLICES"] * p["POLARITIES"]
-    width = len(dut.outputs) // (p["COLUMNS"] // per_output)
-    word = int(dut.outputs.value)
-    values = [(word >> (n * width)) & ((1 << width) - 1) for n in range(used // per_output)]
-    signed = [value - (1 << width) if value >> (width - 1) else value for value in values]
-    return codes, cycles, signed, cycle
+    return {
+        "wordlines": wordlines,
+        "drive_cycles": drives,
+        "codes": flat(codes),
+        "code_cycles": flat(cycles),
+        "shift_add": flat(sums),
+        "outputs": numbers(dut.outputs),
+        "op_cycles": [cycle],
+    }

@@ -53,7 +53,7 @@ def parameters(macro, v: MacroVectors) -> dict[str, int]:
 
 
 def simulate(tmp_path, macro, v: MacroVectors, source: Path | None = None) -> Path:
-    """Run the operations of `v` on the RTL; the folder of its dump (codes, code_cycles, outputs, op_cycles)."""
+    """Run the operations of `v` on the RTL; the folder of its dump: wordlines, codes, sums, outputs and their cycles."""
     work = tmp_path / v.name
     work.mkdir(parents=True, exist_ok=True)
     assert v.thresholds is not None
@@ -143,11 +143,12 @@ def drawn(seed):
 
 def verified(tmp_path, arch, layer, made, dump):
     """The dump compared with the vectors by `golden verify`: None, or its difference."""
-    from cimemu.golden.files import verify_dump, write_vectors
+    from cimemu.golden.files import write_vectors
+    from cimemu.golden.verify import verify_dump
 
     write_vectors(tmp_path / "vectors", arch, "test", layer, made, force=True)
     found = verify_dump(tmp_path / "vectors", dump)
-    assert found.files >= 4
+    assert found.files == 7 * len(made)
     return found.difference
 
 
@@ -194,15 +195,41 @@ def test_a_whole_convolution_of_the_embedded_network_runs_on_the_rtl(tmp_path):
     assert np.array_equal(total, product)
 
 
+def test_the_parameter_sets_cover_what_a_macro_can_be():
+    sets = [drawn(seed) for seed in range(18)]
+    assert {m.weight.encoding for m in sets} == {"offset", "twos_complement", "differential"}
+    for encoding in ("offset", "differential"):
+        mine = [m for m in sets if m.weight.encoding == encoding]
+        assert {(m.cell.bits, m.input.dac_bits) for m in mine} == {(1, 1), (1, 2), (2, 1), (2, 2)}
+        assert {m.timing.overlap for m in mine} == {True, False}
+    assert {m.columns_per_adc for m in sets} == {1, 2, 4, 8}
+    assert {m.raised_rows < m.rows for m in sets} == {True, False}
+    assert {m.input.signed for m in sets} == {True, False}
+
+
+# what is broken -> (text of the RTL, its broken form, first file that shows it, index names, how far off it is)
+STEP = ("op", "group", "slice", "column")
 BROKEN = {
-    "one threshold is off by one": ("if (thresholds[k] <= psum)", "if (thresholds[k] + (k == 1) <= psum)", "codes.hex"),
-    "every conversion is one cycle late": ("drive_count == DRIVE - 1)", "drive_count == DRIVE)", "code_cycles.hex"),
-}
+    "one threshold is off by one": (
+        "if (thresholds[k] <= psum)", "if (thresholds[k] + (k == 1) <= psum)", "codes.hex", STEP, -1,
+    ),
+    "every conversion is one cycle late": (
+        "drive_count == DRIVE - 1)", "drive_count == DRIVE)", "code_cycles.hex", STEP, 1,
+    ),
+    "a wordline is stuck at 0": (
+        "row_slice = row_value", "row_slice = (r == 2) ? 0 : row_value", "wordlines.hex", ("op", "group", "slice", "row"),
+        -1,
+    ),
+    "the first output is shifted one too far": (
+        "if (s >= SLICES)", "if (n == 0) weighted = weighted <<< 1; if (s >= SLICES)", "shift_add.hex",
+        ("op", "group", "slice", "output"), None,
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_rtl_is_caught_and_decoded(tmp_path, name, capsys):
-    old, new, file = BROKEN[name]
+    old, new, file, index, off = BROKEN[name]
     text = (HERE / "cim_macro.v").read_text()
     assert text.count(old) == 1
     broken = tmp_path / "broken.v"
@@ -211,11 +238,19 @@ def test_a_broken_rtl_is_caught_and_decoded(tmp_path, name, capsys):
     network, x = one_layer(macro, 4, macro.rows, macro.outputs, 6)
     layer, made = layer_vectors(network, macro, x, None, 6)
     dump = simulate(tmp_path, macro, made[0], source=broken)
-    difference = verified(tmp_path, arch_with(macro), layer, made, dump)
-    assert difference is not None
-    assert difference.file == file
-    assert set(difference.where) == {"op", "group", "slice", "column"}
+    found = verified(tmp_path, arch_with(macro), layer, made, dump)
+    assert found is not None
+    assert found.file == file
+    assert tuple(found.where) == index
+    assert off is None or int(found.got) - int(found.expected) == off
+    # the cycle is the one in which the emulator has this number on its wire
+    v = made[0]
+    op, step = found.where["op"], found.where["group"] * v.slices + found.where["slice"]
+    cycles = {"wordlines.hex": v.drive_cycles[op, step], "shift_add.hex": v.code_cycles[op, step].max()}
+    assert found.cycle == cycles.get(file, v.code_cycles[op, step, found.where.get("column", 0)])
     assert main(["golden", "verify", str(tmp_path / "vectors"), str(dump)]) == 1
     out = capsys.readouterr().out
-    assert f"layer fc: {made[0].name}/{file}: op" in out
-    assert "expected" in out
+    place = ", ".join(f"{key} {value}" for key, value in found.where.items())
+    expected = f"expected {found.expected}, got {found.got}"
+    assert out == f"layer fc: {v.name}/{file}: {place}, cycle {found.cycle}: {expected}\n"
+    print(name, "->", out, end="")
