@@ -13,7 +13,8 @@ TRACES = (Path(__file__).parent.parent / "traces/README.md").read_text()
 
 
 def blocks(text, language):
-    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.S | re.M)
+    return [content for label, content in fenced if label == language]
 
 
 def commands():
