@@ -122,3 +122,17 @@ def _models(kind: Any) -> list[type[BaseModel]]:
     if isinstance(kind, type):
         return [kind] if issubclass(kind, BaseModel) else []
     return [model for part in get_args(kind) for model in _models(part)]
+
+
+def parse_value(text: str) -> Any:
+    """One value of a command line as YAML, numbers in any of their usual forms; ValueError where it is none."""
+    try:
+        made = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ValueError(f"{text!r} is not YAML; quote strings, write lists as [1, 2]") from None
+    if isinstance(made, str):
+        try:
+            return float(made)  # YAML takes 1e-3 for text
+        except ValueError:
+            return made
+    return made

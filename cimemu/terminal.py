@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def print_fit(found: "FitReport") -> None:
         {"present": group.present, "proposed": group.proposed, "channels of": ", ".join(group.layers)}
         for group in proposal.groups
     ]
-    _print_rows(rows)
+    print_table(rows, shares=FIT_SHARES)
     used = f"{100 * proposal.mapped.plan.utilization:.1f} % of the cells of {proposal.mapped.plan.macros_used} macros"
     verdict = "reached" if proposal.reached else "NOT reached, try another --macros or --seed"
     console.print(f"goal {100 * proposal.goal:g} %: {verdict}; the mapper puts the resized network on {used}")
@@ -117,26 +118,29 @@ def _print_mapped(title: str, mapped: "NetworkOnChip") -> None:
         f"loading its weights: {total['load_cycles']:,} cycles, {total['load_uj']:,.4g} uJ, "
         f"{total['cell_writes']:,} cells written{again}"
     )
-    _print_rows(mapped.rows)
+    print_table(mapped.rows, shares=FIT_SHARES)
 
 
-def _print_rows(rows: list[dict[str, Any]]) -> None:
+def print_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, shares: Collection[str] = ()) -> None:
+    """Rows as a table; numbers to four digits, columns named in `shares` in %, nan and None as nothing."""
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name, value in rows[0].items():
         table.add_column(name, justify="left" if isinstance(value, str) else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(_shown(name, value) for name, value in row.items()))
+        table.add_row(*(_shown(value, name in shares) for name, value in row.items()))
     make_console().print(table)
 
 
-def _shown(name: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if name in FIT_SHARES:
+def _shown(value: Any, share: bool) -> str:
+    if value is None or value != value:
+        return ""
+    if share and not isinstance(value, str):
         return f"{100 * value:.1f} %"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 class ProgressBars:
@@ -150,9 +154,10 @@ class ProgressBars:
     def __enter__(self) -> "ProgressBars":
         if self.shown:
             from rich.console import Console
-            from rich.progress import Progress
+            from rich.progress import MofNCompleteColumn, Progress
 
-            self.bar = Progress(console=Console(stderr=True), transient=True)
+            columns = (*Progress.get_default_columns(), MofNCompleteColumn())  # bar, share, time left, count
+            self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
             self.bar.start()
         return self
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from cimemu.arch.schema import Arch
-from cimemu.config_file import read_mapping, validated
+from cimemu.config_file import parse_value, read_mapping, validated
 from cimemu.errors import ArchError
 
 
@@ -47,9 +46,9 @@ def parse_override(text: str) -> tuple[str, Any]:
     if not sign or not key.strip():
         raise ArchError(f"--set {text}: must be KEY=VALUE, for example --set macro.adc.bits=6")
     try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ArchError(f"--set {text}: {value!r} is not YAML; quote strings, write lists as [1, 2]") from None
+        return key.strip(), parse_value(value)
+    except ValueError as error:
+        raise ArchError(f"--set {text}: {error}") from None
 
 
 def _find(source: str | Path) -> Path:

@@ -114,12 +114,12 @@ class Macro(Spec):
         """`adc: ideal` is short for `adc: {model: ideal}`."""
         return {"model": value} if isinstance(value, str) else value
 
-    @model_validator(mode="before")
-    @classmethod
-    def _active_rows_default(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("active_rows") is None and "rows" in data:
-            return {**data, "active_rows": data["rows"]}
-        return data
+    @model_validator(mode="after")
+    def _active_rows_default(self) -> "Macro":
+        """All rows, and still not a field that was set: an override of `rows` moves it along."""
+        if self.active_rows is None:
+            self.__dict__["active_rows"] = self.rows
+        return self
 
     @model_validator(mode="after")
     def _rules(self) -> "Macro":

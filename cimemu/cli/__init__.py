@@ -5,12 +5,22 @@ from typing import Any
 
 import typer
 
-from cimemu.cli import check, cost, export, fit, golden, presets, quantize, report, run
+from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
+    check,
+    cost,
+    export,
+    fit,
+    golden,
+    presets,
+    quantize,
+    report,
+    run,
+    sweep,
+)
 from cimemu.cli.app import app
 from cimemu.errors import CimemuError
 
 INTERRUPTED = 130
-__all__ = ["app", "check", "cost", "export", "fit", "golden", "main", "presets", "quantize", "report", "run"]
 
 
 def main(arguments: list[str] | None = None) -> int:

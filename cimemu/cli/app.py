@@ -40,6 +40,13 @@ ModuleOption = Annotated[
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", metavar="N", help="threads for values; default: one")]
 ForceOption = Annotated[bool, typer.Option("--force", help="overwrite the output file")]
+WorkersOption = Annotated[int, typer.Option("--workers", "-w", metavar="N", help="local processes")]
+SchedulerOption = Annotated[
+    str | None, typer.Option("--scheduler", metavar="ADDRESS", help="run on a Dask cluster: tcp://host:port")
+]
+ResumeOption = Annotated[
+    Path | None, typer.Option("--resume", metavar="OUT.partial", help="go on with an unfinished run")
+]
 CalibrateOption = Annotated[
     str | None,
     typer.Option(

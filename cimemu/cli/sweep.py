@@ -1,0 +1,91 @@
+"""`cimemu sweep`: one workload on many chips."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cimemu.cli.app import (
+    ArchName,
+    CalibrateOption,
+    ForceOption,
+    ImagesOption,
+    JsonOption,
+    ModuleOption,
+    ResumeOption,
+    SchedulerOption,
+    SetOption,
+    WorkersOption,
+    WorkloadName,
+    app,
+    arch_of,
+    workload_of,
+)
+from cimemu.terminal import ProgressBars, make_console, print_json, print_table
+
+
+@app.command()
+def sweep(
+    arch: ArchName,
+    workload: WorkloadName,
+    vary: Annotated[
+        list[str], typer.Option("--vary", metavar="KEY=V1,V2", help="arch key and its values; again for more keys")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="HDF5 file to write")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="the table as CSV")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Pareto plot: .png, .svg, .pdf")] = None,
+    images: ImagesOption = None,
+    overrides: SetOption = None,
+    calibrate_adc: CalibrateOption = None,
+    module: ModuleOption = None,
+    workers: WorkersOption = 1,
+    scheduler: SchedulerOption = None,
+    resume: ResumeOption = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="seed of every run")] = 0,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a workload on every combination of arch values: accuracy, latency, energy, area, and the Pareto set."""
+    from cimemu.prepare import load_recipe
+    from cimemu.stress.grid import key_values
+    from cimemu.stress.sweep import sweep as sweep_over
+    from cimemu.stress.tables import sweep_rows, write_csv
+
+    chip, work, keys = arch_of(arch, overrides), workload_of(workload), dict(key_values(vary))
+    inputs, labels = work.inputs(images)
+    with ProgressBars(not as_json) as progress:
+        result = sweep_over(
+            chip,
+            load_recipe(work, module=module, calibrate=calibrate_adc is not None),
+            inputs,
+            labels,
+            vary=keys,
+            out=out,
+            workers=workers,
+            scheduler=scheduler,
+            resume=resume,
+            seed=seed,
+            converters=calibrate_adc,
+            overwrite=force,
+            progress=progress.update,
+        )
+    rows = sweep_rows(result)
+    if csv is not None:
+        write_csv(csv, rows, overwrite=force)
+    if plot is not None:
+        from cimemu.stress.plots import plot_sweep
+
+        plot_sweep(result, plot, overwrite=force)
+    if as_json:
+        print_json({"points": rows, "file": None if result.path is None else str(result.path)})
+        return
+    console = make_console()
+
+    print_table(
+        rows,
+        console,
+        f"{work.name} on {chip.name}, {len(inputs)} images; * no other point is as good in all of accuracy, latency, energy and area",
+    )
+    for name in (result.path, csv, plot):
+        if name is not None:
+            console.print(f"wrote {name}")

@@ -1,0 +1,5 @@
+"""Monte Carlo over cells and sweeps over chips: many runs, one resumable file (`cimemu stress`, `cimemu sweep`)."""
+
+from cimemu.stress.sweep import sweep
+
+__all__ = ["sweep"]

@@ -1,0 +1,135 @@
+"""A campaign: jobs by (point, trial) from a runner into a trial file, resumed where it was left."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.errors import CimemuError, TraceError
+from cimemu.stress.jobs import Outcome, Task
+from cimemu.trace.schema import SCHEMA_VERSION
+from cimemu.trace.trials import Field, Record, Status, TrialFile, create_trials, resume_trials
+
+Stop = Callable[[int, NDArray[np.uint8], Mapping[str, NDArray[Any]]], int]  # point, status, values -> trials wanted
+
+
+@dataclass(frozen=True, eq=False)
+class Campaign:
+    """What is run: `points` x `trials` jobs of `task`, job = trial * points + point (all points' first trials first)."""
+
+    kind: str
+    task: Task
+    fields: Sequence[Field]
+    points: int
+    trials: int
+    identity: Mapping[str, Any]
+    wanted: Stop | None = None  # how many trials of a point are enough by now; None: all
+
+
+@dataclass(eq=False)
+class Done:
+    """Records of a finished campaign: fields `[points, trials, ...]` and their status."""
+
+    kind: str
+    status: NDArray[np.uint8]
+    values: dict[str, NDArray[Any]]
+    file: TrialFile | None = field(repr=False, default=None)
+
+    def finish(self, groups: Mapping[str, Mapping[str, Any]], attributes: Mapping[str, Any]) -> None:
+        """Write the whole file, where one was asked for."""
+        if self.file is None:
+            return
+        from cimemu import __version__
+
+        known = {"schema_version": SCHEMA_VERSION, "cimemu_version": __version__, "kind": self.kind, "complete": True}
+        self.file.finish({**known, **attributes}, groups)
+
+
+def run_campaign(
+    campaign: Campaign,
+    *,
+    out: str | Path | None,
+    workers: int,
+    scheduler: str | None,
+    resume: str | Path | None,
+    overwrite: bool,
+    progress: Any,
+) -> Done:
+    """Run every job that is not done yet. The caller finishes the file. Raises CimemuError; what ended is kept."""
+    store = _open(campaign, out, resume, overwrite)
+    shape = (campaign.points, campaign.trials)
+    if store is None:
+        status = np.zeros(shape, dtype=np.uint8)
+        values = {f.name: np.zeros((*shape, *f.shape), dtype=f.dtype) for f in campaign.fields}
+        values["error"] = np.full(shape, "", dtype=object)
+    else:
+        status = store.status.copy()
+        values = store.values()
+    try:
+        jobs = _missing(campaign, status, values)
+        for outcome in _runner(campaign.task, jobs, workers, scheduler):
+            trial, point = divmod(outcome.job, campaign.points)
+            _keep(outcome, point, trial, status, values)
+            if store is not None:
+                if outcome.record is None:
+                    store.fail(point, trial, outcome.error)
+                else:
+                    store.commit(point, trial, outcome.record)
+            if progress is not None:
+                progress("trials", int((status != Status.MISSING).sum()), status.size)
+    except BaseException:
+        if store is not None:
+            store.close()
+        raise
+    return Done(campaign.kind, status, values, store)
+
+
+def _open(campaign: Campaign, out: str | Path | None, resume: str | Path | None, overwrite: bool) -> TrialFile | None:
+    if resume is not None:
+        if out is not None and Path(resume).with_suffix("") != Path(out):
+            raise TraceError(
+                f"--resume {resume} writes {Path(resume).with_suffix('')}, but --out is {out}: leave --out away"
+            )
+        return resume_trials(Path(resume), campaign.identity, campaign.fields)
+    if out is None:
+        return None
+    return create_trials(
+        Path(out), campaign.identity, campaign.fields, campaign.points, campaign.trials, overwrite=overwrite
+    )
+
+
+def _missing(campaign: Campaign, status: NDArray[np.uint8], values: Mapping[str, NDArray[Any]]) -> Iterator[int]:
+    """Jobs still to be run, in order; asked for one at a time, so that a point that has enough gets no more."""
+    for trial in range(campaign.trials):
+        for point in range(campaign.points):
+            if status[point, trial] != Status.MISSING:
+                continue
+            if campaign.wanted is not None and campaign.wanted(point, status, values) <= trial:
+                continue
+            yield trial * campaign.points + point
+
+
+def _runner(task: Task, jobs: Iterator[int], workers: int, scheduler: str | None) -> Iterator[Outcome]:
+    if scheduler is not None:
+        from cimemu.stress.cluster import run_cluster
+
+        return run_cluster(task, jobs, scheduler)
+    from cimemu.stress.local import run_local
+
+    return run_local(task, jobs, workers)
+
+
+def _keep(outcome: Outcome, point: int, trial: int, status: NDArray[np.uint8], values: dict[str, NDArray[Any]]) -> None:
+    record: Record | None = outcome.record
+    if record is None:
+        status[point, trial] = Status.FAILED
+        values["error"][point, trial] = outcome.error
+        return
+    status[point, trial] = Status.DONE
+    for name, value in record.items():
+        if name not in values:
+            raise CimemuError(f"record has an unknown field {name!r}")
+        values[name][point, trial] = value

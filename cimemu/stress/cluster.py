@@ -1,0 +1,83 @@
+"""Jobs on an existing Dask cluster, on this or many machines."""
+
+import itertools
+import logging
+import pickle
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from cimemu.errors import CimemuError
+from cimemu.stress.jobs import TRIES, Jobs, Outcome, Task, attempt
+
+AHEAD = 2  # jobs handed out for each thread, so that no worker waits for the client
+POLL_S = 0.5
+LOST_S = 15.0  # without its scheduler for so long, the client gives up
+
+
+def run_cluster(task: Task, jobs: Jobs, address: str) -> Iterator[Outcome]:
+    """Outcomes of `jobs` in the order they end, from the workers of the scheduler at `address` (tcp://host:port).
+
+    Workers need this version of cimemu. Raises CimemuError where dask.distributed is missing, or the scheduler is
+    not reached or lost.
+    """
+    try:
+        from distributed import Client, wait
+        from distributed.client import FuturesCancelledError
+    except ImportError:
+        raise CimemuError('dask.distributed is not installed: pip install "cimemu[dist]", or use --workers') from None
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost scheduler is one line, ours
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError, TimeoutError) as error:
+        reason = str(error).split("\n")[0]
+        raise CimemuError(f"scheduler {address}: not reached ({reason}); start it, or use --workers") from None
+    coming = iter(jobs)
+    running: dict[Any, int] = {}
+    heard = time.monotonic()
+    try:
+        # A task that made it can make it again, scattered data is gone with the workers that held it.
+        shared = client.submit(pickle.loads, pickle.dumps(task), pure=False)
+        width = max(1, sum(client.nthreads().values())) * AHEAD
+        while True:
+            for job in itertools.islice(coming, max(0, width - len(running))):
+                running[client.submit(_attempt, shared, job, pure=False, retries=TRIES - 1)] = job
+            if not running:
+                return
+            try:
+                done, _ = wait(list(running), timeout=POLL_S, return_when="FIRST_COMPLETED")
+            except TimeoutError:
+                done = set()
+            if client.status == "running":
+                heard = time.monotonic()
+            elif client.status == "closed" or time.monotonic() - heard > LOST_S:
+                raise _lost(address)
+            for future in done:
+                job = running.pop(future)
+                if future.status == "cancelled":
+                    raise _lost(address)
+                yield _outcome(future, job)
+            if done and client.status == "running":
+                width = max(1, sum(client.nthreads().values())) * AHEAD
+    except (OSError, FuturesCancelledError):
+        raise _lost(address) from None
+    finally:
+        client.close(timeout=2)
+
+
+def _attempt(task: Task, job: int) -> Outcome:
+    """What a worker runs."""
+    return attempt(task, job)
+
+
+def _outcome(future: Any, job: int) -> Outcome:
+    if future.status == "finished":
+        return future.result()
+    error = future.exception()
+    if type(error).__name__ == "KilledWorker":
+        return Outcome(job, None, "the worker process died every time")
+    return Outcome(job, None, f"{type(error).__name__}: {error}, {TRIES} times")
+
+
+def _lost(address: str) -> CimemuError:
+    return CimemuError(f"scheduler {address}: lost; what had ended is kept, start a scheduler and go on with --resume")

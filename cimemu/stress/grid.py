@@ -1,0 +1,66 @@
+"""`--vary` of stress and sweep: lists of values into points, in the order given."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from cimemu.config_file import parse_value
+from cimemu.errors import ArchError, CimemuError
+
+
+def key_values(texts: Sequence[str]) -> list[tuple[str, list[Any]]]:
+    """`macro.adc.bits=4,5,6` as ("macro.adc.bits", [4, 5, 6]); values are YAML, split at commas outside brackets."""
+    found: list[tuple[str, list[Any]]] = []
+    for text in texts:
+        key, sign, values = text.partition("=")
+        if not sign or not key.strip() or not values.strip():
+            raise ArchError(f"--vary {text}: must be KEY=V1,V2, for example --vary macro.adc.bits=4,5,6")
+        if any(key.strip() == there for there, _ in found):
+            raise ArchError(f"--vary {text}: {key.strip()} is given twice, give all its values in one --vary")
+        found.append((key.strip(), [parsed(value, text) for value in split(values)]))
+    return found
+
+
+def model_values(texts: Sequence[str]) -> list[tuple[str, list[tuple[str, list[Any]]]]]:
+    """`stuck_at:sa0=0.01,0.02,sa1=0` as ("stuck_at", [("sa0", [0.01, 0.02]), ("sa1", [0])]); `MODEL` alone has none."""
+    found = []
+    for text in texts:
+        model, _, rest = text.partition(":")
+        parameters: list[tuple[str, list[Any]]] = []
+        for piece in split(rest) if rest.strip() else ():
+            name, sign, value = piece.partition("=")
+            if sign and name.strip().isidentifier():
+                parameters.append((name.strip(), [parsed(value, text)]))
+            elif parameters:
+                parameters[-1][1].append(parsed(piece, text))
+            else:
+                raise CimemuError(f"--vary {text}: must be MODEL:PARAM=V1,V2, for example --vary lognormal:sigma=0,0.1")
+        if not model.strip():
+            raise CimemuError(f"--vary {text}: must be MODEL:PARAM=V1,V2, for example --vary lognormal:sigma=0,0.1")
+        found.append((model.strip(), parameters))
+    return found
+
+
+def product(axes: Sequence[tuple[str, Sequence[Any]]]) -> list[dict[str, Any]]:
+    """Every combination of the axes' values, the last axis fastest."""
+    names = [name for name, _ in axes]
+    return [dict(zip(names, values)) for values in itertools.product(*(values for _, values in axes))]
+
+
+def split(text: str) -> list[str]:
+    """Pieces between commas that no bracket encloses."""
+    pieces, depth, start = [], 0, 0
+    for place, letter in enumerate(text):
+        depth += (letter in "[{(") - (letter in "]})")
+        if letter == "," and depth == 0:
+            pieces.append(text[start:place])
+            start = place + 1
+    return [*pieces, text[start:]]
+
+
+def parsed(value: str, text: str) -> Any:
+    """One value of `--vary text`."""
+    try:
+        return parse_value(value)
+    except ValueError as error:
+        raise ArchError(f"--vary {text}: {error}") from None

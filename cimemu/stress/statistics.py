@@ -1,0 +1,70 @@
+"""Means, intervals and quantiles of trials, and the Pareto set of points."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+RESAMPLES = 4000
+Z95 = 1.959963984540054  # two-sided 95 % of the standard normal
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % interval and the method that gave it."""
+
+    low: float
+    high: float
+    method: str
+
+    @property
+    def width(self) -> float:
+        """Upper minus lower end."""
+        return self.high - self.low
+
+
+def wilson(correct: int, images: int) -> Interval:
+    """Score interval of a share of independent images (Wilson, J. Am. Stat. Assoc. 22, 1927)."""
+    share, z2 = correct / images, Z95**2
+    middle = (share + z2 / (2 * images)) / (1 + z2 / images)
+    half = Z95 / (1 + z2 / images) * np.sqrt(share * (1 - share) / images + z2 / (4 * images**2))
+    return Interval(max(0.0, float(middle - half)), min(1.0, float(middle + half)), "wilson")
+
+
+def bootstrap(accuracies: NDArray[np.float64], seed: int = 0) -> Interval:
+    """Percentile bootstrap of the mean over trials (Efron, Ann. Stat. 7, 1979), 4000 resamples of a fixed stream."""
+    rng = np.random.Generator(np.random.Philox(seed))
+    chosen = rng.integers(0, len(accuracies), (RESAMPLES, len(accuracies)))
+    low, high = np.quantile(accuracies[chosen].mean(axis=1), (0.025, 0.975))
+    return Interval(float(low), float(high), "bootstrap")
+
+
+def interval(correct: NDArray[np.int64], images: int) -> Interval:
+    """Bootstrap over chips where they differ; one chip, or chips all alike: Wilson over its images."""
+    if len(correct) > 1 and bool((correct != correct[0]).any()):
+        return bootstrap(correct / images)
+    return wilson(int(correct[0]), images)
+
+
+def trials_needed(correct: NDArray[np.int64], images: int, width: float, least: int) -> int | None:
+    """The smallest number of leading trials, at least `least`, whose interval is no wider than `width`; else None.
+
+    Decided on trials 0, 1, ... in order, so that it does not depend on which of them ended first.
+    """
+    for count in range(least, len(correct) + 1):
+        if interval(correct[:count], images).width <= width:
+            return count
+    return None
+
+
+def pareto(columns: Sequence[NDArray[np.float64]], larger_is_better: Sequence[bool]) -> NDArray[np.bool_]:
+    """Which points no other point beats: at least as good in every column and better in one. nan never is better."""
+    table = np.stack(
+        [np.where(np.isnan(c), np.inf, -c if larger else c) for c, larger in zip(columns, larger_is_better)], axis=1
+    )
+    kept = np.ones(len(table), dtype=bool)
+    for point, row in enumerate(table):
+        kept[point] = not bool(((table <= row).all(axis=1) & (table < row).any(axis=1)).any())
+    return kept

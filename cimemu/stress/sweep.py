@@ -1,0 +1,148 @@
+"""`cimemu sweep`: one workload on many chips - accuracy, latency, energy and area of each, and the Pareto set."""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.arch.load import load_arch
+from cimemu.arch.schema import Arch
+from cimemu.emulate import run
+from cimemu.errors import CimemuError
+from cimemu.prepare import Recipe
+from cimemu.stress.campaign import Campaign, run_campaign
+from cimemu.stress.jobs import Record
+from cimemu.stress.statistics import pareto
+from cimemu.trace.trials import Field, Status
+
+FIELDS = (
+    Field("accuracy", "float64"),
+    Field("cycles", "int64"),
+    Field("latency_us", "float64"),
+    Field("energy_uj", "float64"),
+    Field("area_mm2", "float64"),
+    Field("tops_per_w", "float64"),
+    Field("macs", "int64"),
+    Field("conversions", "int64"),
+    Field("adc_conversions", "int64"),
+    Field("macros", "int64"),
+    Field("utilization", "float64"),
+)
+PARETO = (("accuracy", True), ("latency_us", False), ("energy_uj", False), ("area_mm2", False))
+
+
+@dataclass(frozen=True, eq=False)
+class SweepResult:
+    """A table: `parameters` a mapping per point, `columns` a value per point and field (nan where it failed)."""
+
+    parameters: tuple[dict[str, Any], ...]
+    columns: dict[str, NDArray[Any]]
+    pareto: NDArray[np.bool_]
+    errors: tuple[str, ...]
+    path: Path | None
+
+
+@dataclass(frozen=True, eq=False)
+class SweepTask:
+    """One chip a job: quantise for it, run all images, time included."""
+
+    arch: Arch
+    recipe: Recipe
+    points: tuple[dict[str, Any], ...]
+    inputs: Any
+    labels: Any
+    seed: int
+    converters: str | None
+
+    def run(self, job: int) -> Record:
+        """The figures of point `job`. CimemuError where the chip is none, or the network does not fit it."""
+        chip = load_arch(self.arch, self.points[job])
+        network = self.recipe.for_arch(chip, converters=self.converters)
+        result = run(chip, network, self.inputs, self.labels, detail="ops", seed=self.seed)
+        assert result.tally is not None
+        return {
+            "accuracy": np.nan if result.accuracy is None else result.accuracy,
+            "cycles": result.cycles,
+            "latency_us": result.latency_us,
+            "energy_uj": result.energy_uj,
+            "area_mm2": float(np.sum(result.tally.area_um2)) / 1e6,
+            "tops_per_w": np.nan if result.tops_per_w is None else result.tops_per_w,
+            "macs": result.macs,
+            "conversions": result.conversions,
+            "adc_conversions": result.adc_conversions,
+            "macros": result.macros,
+            "utilization": result.utilization,
+        }
+
+
+def sweep(
+    arch: Arch,
+    recipe: Recipe,
+    inputs: Any,
+    labels: Any = None,
+    *,
+    vary: Mapping[str, Sequence[Any]],
+    out: str | Path | None = None,
+    workers: int = 1,
+    scheduler: str | None = None,
+    resume: str | Path | None = None,
+    seed: int = 0,
+    converters: str | None = None,
+    overwrite: bool = False,
+    progress: Any = None,
+) -> SweepResult:
+    """Run every combination of `vary` (dotted arch keys to lists of values) and mark the Pareto set.
+
+    Better is: higher accuracy (where there are labels), lower latency, energy and area. With `out` every finished
+    point is kept in `OUT.partial` until the HDF5 file is whole; `resume` names that file to go on. `workers` are
+    local processes, `scheduler` the address of a Dask cluster instead. A point that fails (an arch that is none, a
+    network that does not fit) has a reason instead of figures. Raises CimemuError.
+    """
+    if not vary or any(len(values) == 0 for values in vary.values()):
+        raise CimemuError("sweep: nothing to vary, give at least one key with its values")
+    points = tuple(dict(zip(vary, values)) for values in itertools.product(*vary.values()))
+    task = SweepTask(arch, recipe, points, inputs, labels, seed, converters)
+    campaign = Campaign(
+        kind="sweep",
+        task=task,
+        fields=FIELDS,
+        points=len(points),
+        trials=1,
+        identity={
+            "arch": arch.model_dump(mode="json"),
+            "network": recipe.network.name,
+            "points": list(points),
+            "images": len(inputs),
+            "seed": seed,
+            "converters": converters,
+        },
+    )
+    done = run_campaign(
+        campaign, out=out, workers=workers, scheduler=scheduler, resume=resume, overwrite=overwrite, progress=progress
+    )
+    failed = done.status[:, 0] != Status.DONE
+    columns: dict[str, NDArray[Any]] = {}
+    for field in FIELDS:
+        values = done.values[field.name][:, 0]
+        columns[field.name] = np.where(failed, np.nan, values) if failed.any() else values
+    best = pareto([columns[name].astype(np.float64) for name, _ in PARETO], [larger for _, larger in PARETO]) & ~failed
+    errors = tuple(str(error) for error in done.values["error"][:, 0])
+    result = SweepResult(points, columns, best, errors, None if out is None else Path(out))
+    done.finish(
+        {
+            "points": {
+                "parameters_json": [json.dumps(point, sort_keys=True, default=str) for point in points],
+                "status": done.status[:, 0],
+                "error": list(errors),
+                **columns,
+                "pareto": best,
+            }
+        },
+        {"workload": recipe.network.name, "seed": seed, "images": len(inputs), "arch_json": arch.model_dump_json()},
+    )
+    return result

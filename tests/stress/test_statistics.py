@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cimemu.stress.statistics import bootstrap, interval, pareto, trials_needed, wilson
+
+
+def test_wilson_by_hand():
+    # 8 of 10, z = 1.96: centre (0.8 + 3.8415 / 20) / (1 + 0.38415) = 0.7167,
+    # half 1.96 / 1.38415 * sqrt(0.016 + 3.8415 / 400) = 0.2265
+    found = wilson(8, 10)
+    assert (found.low, found.high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert wilson(10, 10).high == pytest.approx(1.0)
+    assert wilson(0, 10).low == pytest.approx(0.0)
+
+
+def test_the_bootstrap_covers_a_known_mean_as_often_as_it_says():
+    rng = np.random.default_rng(5)
+    covered = 0
+    for number in range(300):
+        found = bootstrap(rng.normal(0.5, 0.1, 20), seed=number)
+        covered += found.low <= 0.5 <= found.high
+    assert 0.88 <= covered / 300 <= 0.98  # the percentile bootstrap of 20 values is a little narrow
+
+
+def test_chips_that_differ_are_bootstrapped_and_chips_that_do_not_get_wilson():
+    assert interval(np.array([80, 82]), 100).method == "bootstrap"
+    assert interval(np.array([80, 80]), 100) == wilson(80, 100)
+    assert interval(np.array([80]), 100) == wilson(80, 100)
+
+
+def test_trials_are_enough_when_the_leading_ones_are():
+    correct = np.array([50, 90, 70, 71, 70, 69, 70, 70, 71, 70])
+    count = trials_needed(correct, 100, 0.12, 3)
+    assert count is not None
+    assert interval(correct[:count], 100).width <= 0.12
+    assert all(interval(correct[:n], 100).width > 0.12 for n in range(3, count))
+    assert trials_needed(correct, 100, 0.001, 3) is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12))
+def test_the_pareto_set_is_what_nobody_beats(points):
+    table = np.array(points, dtype=float)
+    kept = pareto([table[:, 0], table[:, 1]], [True, False])
+    for i, (a, b) in enumerate(points):
+        beaten = any(c >= a and d <= b and (c > a or d < b) for c, d in points)
+        assert kept[i] == (not beaten)
