@@ -81,11 +81,8 @@ def sweep(
         return
     console = make_console()
 
-    print_table(
-        rows,
-        console,
-        f"{work.name} on {chip.name}, {len(inputs)} images; * no other point is as good in all of accuracy, latency, energy and area",
-    )
+    title = f"{work.name} on {chip.name}, {len(inputs)} images; * Pareto: no other point is as good in all four figures"
+    print_table(rows, title)
     for name in (result.path, csv, plot):
         if name is not None:
             console.print(f"wrote {name}")

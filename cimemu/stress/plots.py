@@ -9,10 +9,7 @@ from cimemu.errors import CimemuError
 from cimemu.whole_file import whole_file
 
 if TYPE_CHECKING:
-    from cimemu.stress.monte_carlo import StressResult
     from cimemu.stress.sweep import SweepResult
-
-MARKERS = "osD^v<>PX*"
 
 
 def plot_sweep(result: "SweepResult", path: Path, *, overwrite: bool = False) -> None:
@@ -34,39 +31,6 @@ def plot_sweep(result: "SweepResult", path: Path, *, overwrite: bool = False) ->
         axis.set(xlabel=unit, ylabel=label)
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
-    _save(figure, path, overwrite)
-
-
-def plot_stress(result: "StressResult", path: Path, *, overwrite: bool = False) -> None:
-    """Mean accuracy with its 95 % interval and the range of chips, a line per scheme; below, error by layer."""
-    figure, axes = _figure(1, 2, (13, 4.8))
-    left, right = axes
-    positions, names = result.axis()
-    for number, scheme in enumerate(result.schemes):
-        rows = [row for row in range(len(result.parameters)) if result.parameters[row]["scheme"] == scheme]
-        x = positions[: len(rows)]
-        mean = 100 * result.points["mean"][rows]
-        low, high = 100 * result.points["low"][rows], 100 * result.points["high"][rows]
-        line = left.errorbar(
-            x, mean, yerr=[mean - low, high - mean], marker=MARKERS[number % len(MARKERS)], capsize=3, label=scheme
-        )
-        left.fill_between(
-            x,
-            100 * result.points["quantiles"][rows, 0],
-            100 * result.points["quantiles"][rows, -1],
-            alpha=0.12,
-            color=line[0].get_color(),
-        )
-    left.set(xlabel=names, ylabel="accuracy [%]", title="mean, 95 % interval; shaded: all chips")
-    if any(isinstance(value, str) for value in result.axis_labels()):
-        left.set_xticks(positions, result.axis_labels())
-    left.grid(alpha=0.3)
-    left.legend(frameon=False)
-    image = right.imshow(result.points["layer_error"], aspect="auto", cmap="viridis", interpolation="nearest")
-    right.set(title="relative rms error of layer outputs", xlabel="layer", ylabel="point")
-    right.set_xticks(range(len(result.layers)), result.layers, rotation=90, fontsize=6)
-    right.set_yticks(range(len(result.parameters)), result.labels(), fontsize=6)
-    figure.colorbar(image, ax=right)
     _save(figure, path, overwrite)
 
 
