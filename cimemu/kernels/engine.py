@@ -1,197 +1,228 @@
 """The compiled event engine: the same start cycles as the SimPy model of `cimemu.timing.simpy_model`.
 
-Every unit serves its waiting tasks by (ready cycle, image, task number). All tasks take at least a cycle, so
-popping one global heap in that order serves every unit in its own right order.
+Every unit serves its waiting tasks by (ready cycle, image, task number), after everything else that happens in the
+cycle has happened. All state lies in a few integer arrays, one row a task, unit or image, so that it can be compared
+and shifted in time as a whole (`cimemu.timing.steady`).
 """
 
 from cimemu.kernels.jit import kernel
 
-# state = [entries in the heap, images]; causes are `cimemu.events.Cause`
-DATA = 5
 NEVER = 1 << 62
+TASK = (1 << 32) - 1  # of a key: image << 32 | task
+DATA = 5  # `cimemu.events.Cause`
+
+# Columns of nodes (a task of the template) and edges.
+UNIT, LAYER, DURATION, FIRST_EDGE, DYNAMIC = 0, 1, 2, 3, 4
+SUCCESSOR, LAG, CAUSE = 0, 1, 2
+# Columns of tasks (a task of an image on the chip); -1 where there is no cycle yet. WHY = 16 x cause + earlier cause.
+PENDING, WHY, READY, SINCE, START = 0, 1, 2, 3, 4
+# Columns of units; those after TOUCHED are where the unit's ring in the queue lies. RUNNING is a key.
+FREE, BUSY, OPERATIONS, RUNNING, TOUCHED, HEAD, WAITING, BASE, ROOM = 0, 1, 2, 3, 4, 5, 6, 7, 8
+# Columns of images (one on the chip); the rest says since when each layer has had something to do.
+LEFT, LAST_END, LAYERS = 0, 1, 2
+# Entries of control.
+NOW, HEAPED, TOUCHES, IMAGES, WINDOW = 0, 1, 2, 3, 4
 
 
 @kernel
-def before(heap, a, b):
-    """Whether heap entry a is served before b."""
-    for k in range(3):
-        if heap[a, k] != heap[b, k]:
-            return heap[a, k] < heap[b, k]
-    return False
-
-
-@kernel
-def push(heap, state, ready, image, task):
-    """Add an entry to the binary heap."""
-    at = state[0]
-    state[0] += 1
-    heap[at, 0] = ready
-    heap[at, 1] = image
-    heap[at, 2] = task
+def push(heap, control, when, unit):
+    """Add (when, unit) to the binary heap of running units."""
+    at = control[HEAPED]
+    control[HEAPED] += 1
     while at > 0:
         up = (at - 1) // 2
-        if not before(heap, at, up):
+        if heap[up, 0] <= when:
             break
-        for k in range(3):
-            heap[at, k], heap[up, k] = heap[up, k], heap[at, k]
+        heap[at, 0], heap[at, 1] = heap[up, 0], heap[up, 1]
         at = up
+    heap[at, 0], heap[at, 1] = when, unit
 
 
 @kernel
-def pop(heap, state, out):
-    """Move the first entry into `out`."""
-    for k in range(3):
-        out[k] = heap[0, k]
-    state[0] -= 1
-    last = state[0]
-    for k in range(3):
-        heap[0, k] = heap[last, k]
+def pop(heap, control):
+    """Remove the first entry of the heap; its unit."""
+    unit = heap[0, 1]
+    control[HEAPED] -= 1
+    last = control[HEAPED]
+    when, moved = heap[last, 0], heap[last, 1]
     at = 0
-    while True:
+    while 2 * at + 1 < last:
         child = 2 * at + 1
-        if child >= last:
-            break
-        if child + 1 < last and before(heap, child + 1, child):
+        if child + 1 < last and heap[child + 1, 0] < heap[child, 0]:
             child += 1
-        if not before(heap, child, at):
+        if when <= heap[child, 0]:
             break
-        for k in range(3):
-            heap[at, k], heap[child, k] = heap[child, k], heap[at, k]
+        heap[at, 0], heap[at, 1] = heap[child, 0], heap[child, 1]
         at = child
+    heap[at, 0], heap[at, 1] = when, moved
+    return unit
 
 
 @kernel
-def prepare(slot, first, graph, waits, slots, start):
-    """Reset a slot for an image that is not admitted yet (one more wait each: the gate)."""
-    pending, ready, cause, began, earlier, left, last_end, layer_ready = slots
-    here, before_ = waits
-    for t in range(here.shape[0]):
-        pending[slot, t] = here[t] + 1 + (0 if first else before_[t])
-        ready[slot, t] = -1
-        cause[slot, t] = DATA
-        began[slot, t] = 0
-        earlier[slot, t] = DATA
-        start[slot, t] = -1
-    layer_ready[slot, :] = NEVER
-    left[slot] = here.shape[0]
-    last_end[slot] = 0
+def enqueue(queue, unit, ready, key):
+    """Put (ready, key) into the ring of `unit` (its row of units), in order; `ready` is never less than before."""
+    room, base, at = unit[ROOM], unit[BASE], unit[HEAD] + unit[WAITING]
+    unit[WAITING] += 1
+    if at >= room:
+        at -= room
+    while at != unit[HEAD]:
+        before = at - 1 if at > 0 else room - 1
+        if queue[base + before, 0] < ready or queue[base + before, 1] < key:
+            break
+        queue[base + at, 0], queue[base + at, 1] = queue[base + before, 0], queue[base + before, 1]
+        at = before
+    queue[base + at, 0], queue[base + at, 1] = ready, key
 
 
 @kernel
-def arrive(image, task, when, why, since, earlier_why, graph, slots, heap, state, stack):
-    """One wait of (image, task) ends at `when`; meeting points (no unit) pass it on at once.
+def dequeue(queue, unit):
+    """Take the first key out of the ring of `unit`; an empty ring starts afresh."""
+    key = queue[unit[BASE] + unit[HEAD], 1]
+    unit[WAITING] -= 1
+    unit[HEAD] += 1
+    if unit[HEAD] == unit[ROOM] or unit[WAITING] == 0:
+        unit[HEAD] = 0
+    return key
 
-    `why` is the cause of waiting for the predecessor, which worked from `since` and itself waited for `earlier_why`.
-    Of several waits that end together the smallest (cause, since, earlier cause) is kept.
+
+@kernel
+def touch(touched, units, control, unit):
+    """Have `unit` looked at before time goes on."""
+    if units[unit, TOUCHED] == 0:
+        units[unit, TOUCHED] = 1
+        touched[control[TOUCHES]] = unit
+        control[TOUCHES] += 1
+
+
+@kernel
+def keep_last(row, when, why, since):
+    """Note a wait that ended at `when` in a row of tasks; of several that end together the smallest is kept, compared by
+    (cause, since when the predecessor worked, what that one waited for)."""
+    newer = when > row[READY]
+    if when == row[READY]:
+        if why >> 4 != row[WHY] >> 4:
+            newer = why < row[WHY]
+        elif since != row[SINCE]:
+            newer = since < row[SINCE]
+        else:
+            newer = why < row[WHY]
+    if newer:
+        row[READY], row[WHY], row[SINCE] = when, why, since
+    row[PENDING] -= 1
+    return row[PENDING] == 0
+
+
+@kernel
+def arrive(image, task, why, since, graph, chip, stack):
+    """One wait of (image, task) ends now; meeting points (no unit) pass it on at once.
+
+    `why` holds the cause of waiting for the predecessor, which worked from `since`, and what that one waited for.
     """
-    unit, layer, first_edge, successor, lag, edge_cause = graph
-    pending, ready, cause, began, earlier, left, last_end, layer_ready = slots
-    window = pending.shape[0]
+    nodes, edges = graph
+    tasks, units, images, queue, _heap, touched, control = chip
+    now = control[NOW]
     top = 0
-    stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = image, task, when, why
-    stack[0, 4], stack[0, 5] = since, earlier_why
+    stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = image, task, why, since
     while top >= 0:
-        image, task, when, why = stack[top, 0], stack[top, 1], stack[top, 2], stack[top, 3]
-        since, earlier_why = stack[top, 4], stack[top, 5]
+        image, task, why, since = stack[top, 0], stack[top, 1], stack[top, 2], stack[top, 3]
         top -= 1
-        slot = image % window
-        newer = when > ready[slot, task]
-        if when == ready[slot, task]:
-            if why != cause[slot, task]:
-                newer = why < cause[slot, task]
-            elif since != began[slot, task]:
-                newer = since < began[slot, task]
-            else:
-                newer = earlier_why < earlier[slot, task]
-        if newer:
-            ready[slot, task] = when
-            cause[slot, task] = why
-            began[slot, task] = since
-            earlier[slot, task] = earlier_why
-        pending[slot, task] -= 1
-        if pending[slot, task] > 0:
+        slot = image % control[WINDOW]
+        row = tasks[slot, task]
+        if not keep_last(row, now, why, since):
             continue
-        at = ready[slot, task]
-        if unit[task] >= 0:
-            layer_ready[slot, layer[task]] = min(layer_ready[slot, layer[task]], at)
-            push(heap, state, at, image, task)
+        unit, layer = nodes[task, UNIT], nodes[task, LAYER]
+        if unit >= 0:
+            images[slot, LAYERS + layer] = min(images[slot, LAYERS + layer], now)
+            enqueue(queue, units[unit], now, (image << 32) | task)
+            if units[unit, RUNNING] < 0:
+                touch(touched, units, control, unit)
             continue
-        left[slot] -= 1
-        last_end[slot] = max(last_end[slot], at)
-        for e in range(first_edge[task], first_edge[task + 1]):
-            if image + lag[e] < state[1]:
+        images[slot, LEFT] -= 1
+        images[slot, LAST_END] = now
+        for e in range(nodes[task, FIRST_EDGE], nodes[task + 1, FIRST_EDGE]):
+            if image + edges[e, LAG] < control[IMAGES]:
                 top += 1
-                stack[top, 0], stack[top, 1] = image + lag[e], successor[e]
-                stack[top, 2], stack[top, 3] = at, edge_cause[e]
-                stack[top, 4], stack[top, 5] = began[slot, task], earlier[slot, task]
+                stack[top, 0], stack[top, 1] = image + edges[e, LAG], edges[e, SUCCESSOR]
+                stack[top, 2], stack[top, 3] = 16 * edges[e, CAUSE] + (row[WHY] & 15), row[SINCE]
 
 
 @kernel
-def admit(image, when, graph, slots, heap, state, stack):
-    """Open the gate of `image` at cycle `when`."""
-    for t in range(slots[0].shape[1]):
-        arrive(image, t, when, DATA, when, DATA, graph, slots, heap, state, stack)
+def admit(image, roots, graph, chip, stack):
+    """Open the gate of `image` now. Only tasks that wait for none of their own image can tell."""
+    now = chip[6][NOW]
+    for task in roots:
+        arrive(image, task, 17 * DATA, now, graph, chip, stack)
 
 
 @kernel
-def charge(gap, free, layer_ready, began, why, earlier_why, stalls):
+def charge(gap, free, layer_ready, began, why, stalls):
     """stalls[cause] += the cycles of a wait that began at `free`: until the layer had anything to do (DATA), while the
-    predecessor waited itself (its cause), while it worked (`why`)."""
+    predecessor waited itself (why & 15), while it worked (why >> 4)."""
     idle = min(gap, max(0, layer_ready - free))
     behind = min(gap - idle, max(0, began - free - idle))
     stalls[DATA] += idle
-    stalls[earlier_why] += behind
-    stalls[why] += gap - idle - behind
+    stalls[why & 15] += behind
+    stalls[why >> 4] += gap - idle - behind
 
 
 @kernel
-def serve(duration, dynamic, table, graph, slots, start, heap, state, stack, books):
-    """Serve tasks until an image is done (its number) or none is left (-1)."""
-    unit, layer, first_edge, successor, lag, edge_cause = graph
-    _pending, _ready_at, cause, began, earlier, left, last_end, layer_ready = slots
-    free, busy, stalls, operations, layer_stalls = books
-    window = left.shape[0]
-    entry = stack[stack.shape[0] - 1]
-    while state[0] > 0:
-        pop(heap, state, entry)
-        ready, image, task = entry[0], entry[1], entry[2]
-        slot, u = image % window, unit[task]
-        cycles = table[image, dynamic[task]] if dynamic[task] >= 0 else duration[task]
-        begin = max(ready, free[u])
-        why = cause[slot, task]
-        if begin > free[u]:
-            for books_of in (stalls[u], layer_stalls[layer[task]]):
-                charge(
-                    begin - free[u],
-                    free[u],
-                    layer_ready[slot, layer[task]],
-                    began[slot, task],
-                    why,
-                    earlier[slot, task],
-                    books_of,
-                )
-        end = begin + cycles
-        free[u] = end
-        busy[u] += cycles
-        operations[u] += 1
-        start[slot, task] = begin
-        left[slot] -= 1
-        last_end[slot] = max(last_end[slot], end)
-        for e in range(first_edge[task], first_edge[task + 1]):
-            if image + lag[e] < state[1]:
-                arrive(
-                    image + lag[e],
-                    successor[e],
-                    end,
-                    edge_cause[e],
-                    begin,
-                    why,
-                    graph,
-                    slots,
-                    heap,
-                    state,
-                    stack,
-                )
-        if left[slot] == 0:
-            return image
-    return -1
+def begin(unit, nodes, table, chip, stalls, layer_stalls):
+    """An idle unit takes its first waiting task."""
+    tasks, units, images, queue, heap, _touched, control = chip
+    now = control[NOW]
+    key = dequeue(queue, units[unit])
+    image, task = key >> 32, key & TASK
+    slot = image % control[WINDOW]
+    row, free, layer = tasks[slot, task], units[unit, FREE], nodes[task, LAYER]
+    if now > free:
+        charge(now - free, free, images[slot, LAYERS + layer], row[SINCE], row[WHY], stalls[unit])
+        charge(now - free, free, images[slot, LAYERS + layer], row[SINCE], row[WHY], layer_stalls[layer])
+    cycles = nodes[task, DURATION]
+    if nodes[task, DYNAMIC] >= 0:
+        cycles = table[image, nodes[task, DYNAMIC]]
+    row[START] = now
+    units[unit, RUNNING] = key
+    units[unit, FREE] = now + cycles
+    units[unit, BUSY] += cycles
+    units[unit, OPERATIONS] += 1
+    push(heap, control, now + cycles, unit)
+
+
+@kernel
+def finish(unit, graph, chip, stack):
+    """What the unit ran is over: tell the successors."""
+    nodes, edges = graph
+    tasks, units, images, _queue, _heap, touched, control = chip
+    key = units[unit, RUNNING]
+    image, task = key >> 32, key & TASK
+    slot = image % control[WINDOW]
+    units[unit, RUNNING] = -1
+    touch(touched, units, control, unit)
+    images[slot, LEFT] -= 1
+    images[slot, LAST_END] = control[NOW]
+    began, earlier = tasks[slot, task, START], tasks[slot, task, WHY] >> 4
+    for e in range(nodes[task, FIRST_EDGE], nodes[task + 1, FIRST_EDGE]):
+        if image + edges[e, LAG] < control[IMAGES]:
+            arrive(
+                image + edges[e, LAG], edges[e, SUCCESSOR], 16 * edges[e, CAUSE] + earlier, began, graph, chip, stack
+            )
+
+
+@kernel
+def advance(image, table, graph, chip, stack, stalls, layer_stalls):
+    """Let time go on until `image` is done (True) or nothing is left that could happen (False)."""
+    _tasks, units, images, _queue, heap, touched, control = chip
+    while True:
+        for number in range(control[TOUCHES]):
+            unit = touched[number]
+            units[unit, TOUCHED] = 0
+            if units[unit, RUNNING] < 0 and units[unit, WAITING] > 0:
+                begin(unit, graph[0], table, chip, stalls, layer_stalls)
+        control[TOUCHES] = 0
+        if control[HEAPED] == 0:
+            return False
+        control[NOW] = heap[0, 0]
+        while control[HEAPED] > 0 and heap[0, 0] == control[NOW]:
+            finish(pop(heap, control), graph, chip, stack)
+        if images[image % control[WINDOW], LEFT] == 0:
+            return True

@@ -1,111 +1,110 @@
-"""Runs a template on the compiled engine, image by image."""
+"""Runs a template on the compiled engine, image by image; where the chip repeats itself, the repeats are copied."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.kernels.engine import admit, prepare, serve
+from cimemu.kernels.engine import admit, advance
 from cimemu.timing.graph import Template
+from cimemu.timing.state import ChipState, is_repeat
 from cimemu.timing.timeline import Ledger, Times
 
 Table = NDArray[np.int32] | None
+STATE_BUDGET_BYTES = 256 << 20  # no steady state is looked for where a copy of the state would take more
 
 
-def run_compiled(template: Template, images: int, begin: int, table: Table, ledger: Ledger) -> Iterator[Times]:
-    """Times of every image, in order; the first is admitted at cycle `begin`.
+def run_compiled(
+    template: Template, images: int, begin: int, table: Table, ledger: Ledger, *, repeat: bool = True
+) -> Iterator[Times]:
+    """Times of every image, in order; the first is admitted at cycle `begin`. An image is admitted when all those
+    `in_flight` before it are done.
 
-    Where images do not overlap and nothing depends on data, the third image and those after it repeat the second,
-    shifted: the state of the chip at their admission is the same.
+    Where nothing depends on data, the whole state of the chip is compared between admissions. Where it is that of p
+    images before, but for the cycle, everything repeats every p images for as long as images are admitted: those are
+    copied instead of simulated. `repeat` False simulates every image.
     """
     if template.tasks == 0:
         return
-    repeats = images > 2 and template.in_flight == 1 and table is None
-    last = None
-    before = ledger.copy()
-    for times in _each_image(template, 2 if repeats else images, begin, table, ledger):
+    chip = _Engine(template, images, begin, table, ledger)
+    search = repeat and table is None and chip.state.nbytes <= STATE_BUDGET_BYTES
+    saved: ChipState | None = None
+    history: list[Times] = []  # images since `saved`
+    image, look_until = 0, 1
+    while image < images:
+        times = chip.next_image(image)
         yield times
-        if last is None:
-            before = ledger.copy()
-        period = 0 if last is None else times.done - last.done
-        last = times
-    if not repeats or last is None:
-        return
-    for number in range(2, images):
-        shift = (number - 1) * period
-        yield Times(number, _shifted(last.start, shift), _shifted(last.end, shift), last.done + shift)
-    ledger.repeat(before, images - 2, period)
+        history.append(times)
+        image += 1
+        if not search or image + template.in_flight >= images:  # the image behind the last admitted does not exist
+            continue
+        period = len(history)
+        if saved is not None and is_repeat(saved, chip.state, template, period):
+            repeats = (images - 1 - template.in_flight - image) // period
+            shift = chip.state.now - saved.now
+            for number in range(repeats * period):
+                yield _later(history[number % period], image + number, (number // period + 1) * shift)
+            chip.state.repeat(saved, repeats, period)
+            image += repeats * period
+            search = False
+        elif image == look_until:  # Brent's search for a cycle: any period is found within three times its length
+            saved, history, look_until = chip.state.copy(), [], 2 * look_until
+    chip.state.settle(ledger)
 
 
-def _shifted(cycles: NDArray[np.int64], shift: int) -> NDArray[np.int64]:
-    return np.where(cycles < 0, cycles, cycles + shift)
+def _later(times: Times, image: int, shift: int) -> Times:
+    start = np.where(times.start < 0, times.start, times.start + shift)
+    end = np.where(times.end < 0, times.end, times.end + shift)
+    return Times(image, start, end, times.done + shift)
 
 
-def _each_image(template: Template, images: int, begin: int, table: Table, ledger: Ledger) -> Iterator[Times]:
-    """The engine itself. An image is admitted when all those `in_flight` before it are done."""
-    tasks, window = template.tasks, min(template.in_flight, images) + 1
-    pending = np.zeros((window, tasks), dtype=np.int32)
-    ready, cause, began, earlier, start = (np.zeros((window, tasks), dtype=np.int64) for _ in range(5))
-    left, last_end = np.zeros(window, dtype=np.int64), np.zeros(window, dtype=np.int64)
-    layer_ready = np.zeros((window, len(ledger.layer_stalls)), dtype=np.int64)
-    graph = (
-        template.unit,
-        template.layer,
-        template.first_edge,
-        template.successor,
-        template.lag,
-        template.cause,
-    )
-    waits = (template.waits_here, template.waits_before)
-    slots = (pending, ready, cause, began, earlier, left, last_end, layer_ready)
-    books = (ledger.free, ledger.busy, ledger.stalls, ledger.operations, ledger.layer_stalls)
-    heap = np.zeros((tasks * window + 1, 3), dtype=np.int64)
-    state = np.array([0, images], dtype=np.int64)
-    stack = np.zeros((len(template.successor) + 3, 6), dtype=np.int64)
-    durations = np.zeros((1, 1), dtype=np.int32) if table is None else table
+class _Engine:
+    """The engine's arrays around the state: the graph, scratch space and the durations of data-dependent operations."""
 
-    def ready_slot(image: int) -> None:
-        if image < images:
-            prepare(image % window, image == 0, graph, waits, slots, start)
+    def __init__(self, template: Template, images: int, begin: int, table: Table, ledger: Ledger) -> None:
+        self.template, self.images, self.table = template, images, table
+        self.state = ChipState.new(template, images, begin, ledger)
+        nodes = np.zeros((template.tasks + 1, 5), dtype=np.int64)
+        columns: tuple[NDArray[Any], ...] = (
+            template.unit,
+            template.layer,
+            template.duration,
+            template.first_edge[:-1],
+            template.dynamic,
+        )
+        for column, values in enumerate(columns):
+            nodes[:-1, column] = values
+        nodes[-1, 3] = template.first_edge[-1]
+        edges = np.stack([template.successor, template.lag.astype(np.int32), template.cause.astype(np.int32)], axis=1)
+        self.graph = (nodes, np.ascontiguousarray(edges))
+        self.roots = np.flatnonzero(template.waits_here == 0)
+        self.stack = np.zeros((len(template.successor) + 1, 4), dtype=np.int64)
+        self.durations = np.zeros((1, 1), dtype=np.int32) if table is None else table
+        self.admitted = 0
+        while self.admitted < min(template.in_flight, images):
+            self._admit()
 
-    for image in range(window):
-        ready_slot(image)
-    admitted = min(window - 1, images)
-    for image in range(admitted):
-        admit(image, begin, graph, slots, heap, state, stack)
-    finished: set[int] = set()
-    when = begin
-    for image in range(images):
-        slot = image % window
-        while image not in finished:
-            number = -1
-            if state[0] > 0:
-                number = int(
-                    serve(
-                        template.duration,
-                        template.dynamic,
-                        durations,
-                        graph,
-                        slots,
-                        start,
-                        heap,
-                        state,
-                        stack,
-                        books,
-                    )
-                )
-            if number < 0:
+    def _admit(self) -> None:
+        admit(self.admitted, self.roots, self.graph, self.state.chip, self.stack)
+        self.admitted += 1
+
+    def next_image(self, image: int) -> Times:
+        """Go on until `image` is done; its place on the chip is the next one's."""
+        state, template = self.state, self.template
+        slot = image % state.window
+        if state.images[slot, 0] > 0:
+            done = advance(image, self.durations, self.graph, state.chip, self.stack, state.stalls, state.layer_stalls)
+            if not done:
                 raise RuntimeError("the task graph cannot go on: tasks wait for each other")
-            finished.add(number)
-        begun, cycles = start[slot].copy(), template.duration
-        if table is not None:
+        begun, cycles = state.tasks[slot, :, 4].copy(), template.duration
+        if self.table is not None:
             moving = template.dynamic >= 0
             cycles = cycles.copy()
-            cycles[moving] = table[image, template.dynamic[moving]]
-        done = int(last_end[slot])
-        when = max(when, done)
-        if admitted < images:
-            ready_slot(image + window)
-            admit(admitted, when, graph, slots, heap, state, stack)
-            admitted += 1
-        yield Times(image, begun, np.where(begun < 0, -1, begun + cycles), done)
+            cycles[moving] = self.table[image, template.dynamic[moving]]
+        times = Times(image, begun, np.where(begun < 0, -1, begun + cycles), int(state.images[slot, 1]))
+        self.admitted = image + template.in_flight
+        if self.admitted < self.images:
+            state.clear(image + state.window, template)
+            self._admit()
+        return times

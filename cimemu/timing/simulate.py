@@ -51,11 +51,13 @@ class Simulation:
         nonzero: Nonzero | None = None,
         sink: Sink | None = None,
         progress: Callable[[int, int], None] | None = None,
+        repeat: bool = True,
     ) -> Timeline:
         """All images through all phases; events go to `sink`, image by image.
 
         `engine` "simpy" or "compiled" (the same cycles; `auto`: compiled for detail ops). `nonzero` gives the driven
-        steps where the macro skips zero slices (None: nothing is skipped).
+        steps where the macro skips zero slices (None: nothing is skipped). `repeat` False has the compiled engine
+        simulate also the images for which the chip is proven to repeat itself.
         """
         if detail not in ("ops", "cycles"):
             raise CimemuError(f"detail = {detail!r}, must be ops or cycles")
@@ -87,7 +89,7 @@ class Simulation:
             elif engine == "simpy":
                 runs = run_simpy(template, images, now, table, record.ledger)
             else:
-                runs = run_compiled(template, images, now, table, record.ledger)
+                runs = run_compiled(template, images, now, table, record.ledger, repeat=repeat)
             for times in runs:
                 record.take(template, times, times.image)
                 now = max(now, times.done)
@@ -109,6 +111,7 @@ class _Record:
         self.adc_busy = np.zeros(len(ledger.busy), dtype=np.int64)
         self.adc_count = np.zeros(len(ledger.busy), dtype=np.int64)
         self.adc_free = np.zeros(len(ledger.busy), dtype=np.int64)
+        self.columns: dict[tuple[int, bool], tuple[NDArray[np.int64], Events]] = {}
         self.plans: dict[int, tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = {}
 
     def take(self, template: Template, times: Times, image: int) -> None:
@@ -135,16 +138,18 @@ class _Record:
             self.offset += template.tasks
 
     def _events(self, template: Template, times: Times, image: int) -> Events:
-        chosen = template.unit >= 0
-        if times.steps is not None:
-            chosen &= template.block < 0
-        ids = np.flatnonzero(chosen)
+        key = (id(template), times.steps is None)
+        if key not in self.columns:
+            chosen = template.unit >= 0
+            if times.steps is not None:
+                chosen &= template.block < 0
+            ids = np.flatnonzero(chosen)
+            names = ("unit", "kind", "layer")
+            self.columns[key] = (ids, {"op": ids + self.offset, **{n: getattr(template, n)[ids] for n in names}})
+        ids, same = self.columns[key]
         events = {
-            "unit": template.unit[ids].astype(np.int64),
-            "op": ids + self.offset,
-            "kind": template.kind[ids].astype(np.int64),
-            "layer": template.layer[ids].astype(np.int64),
-            "image": np.full(len(ids), image, dtype=np.int64),
+            **same,
+            "image": np.full(len(ids), image, dtype=np.int32),
             "start": times.start[ids],
             "end": times.end[ids],
         }

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from cimemu.events import Cause
 
-Events = dict[str, NDArray[np.int64]]  # unit, op, kind, layer, image, start, end: columns of a piece of the trace
+Events = dict[str, NDArray[np.integer]]  # unit, op, kind, layer, image, start, end: columns of a piece of the trace
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,14 +74,3 @@ class Ledger:
             self.stalls = np.concatenate([self.stalls, np.zeros((more, len(Cause)), dtype=np.int64)])
             self.operations = np.concatenate([self.operations, np.zeros(more, dtype=np.int64)])
             self.free = np.concatenate([self.free, np.zeros(more, dtype=np.int64)])
-
-    def copy(self) -> "Ledger":
-        """A copy that later work does not change."""
-        return Ledger(*(getattr(self, name).copy() for name in self.__dataclass_fields__))
-
-    def repeat(self, before: "Ledger", times: int, period: int) -> None:
-        """Add what happened since `before` `times` more, `period` cycles each."""
-        for name in ("busy", "stalls", "operations", "layer_stalls"):
-            mine = getattr(self, name)
-            mine += times * (mine - getattr(before, name))
-        self.free[self.operations > before.operations] += times * period

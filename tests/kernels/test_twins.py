@@ -21,6 +21,7 @@ from cimemu.kernels import (
     pack,
     popcount,
     read_noise,
+    steady,
     steps,
     tile,
 )
@@ -29,7 +30,20 @@ from cimemu.kernels.jit import JIT_DISABLED, kernel
 SEEDS = st.integers(0, 2**32 - 1)
 common = settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=list(HealthCheck))
 # The event engine's slow twin is the SimPy model: tests/timing/test_engines.py compares them.
-ENGINE = {"before", "push", "pop", "prepare", "arrive", "admit", "charge", "serve"}
+ENGINE = {
+    "push",
+    "pop",
+    "enqueue",
+    "dequeue",
+    "touch",
+    "keep_last",
+    "arrive",
+    "admit",
+    "charge",
+    "begin",
+    "finish",
+    "advance",
+}
 
 
 def kernels():
@@ -347,3 +361,16 @@ def test_random_words_of_cells_and_reads(seed):
 
 def test_the_suite_says_whether_kernels_are_compiled():
     assert hasattr(pack.pack_inputs, "py_func") is not JIT_DISABLED
+
+
+@given(SEEDS, st.integers(0, 3), st.integers(0, 1000), st.booleans())
+@common
+def test_is_shifted(seed, first, shift, spoiled):
+    rng = np.random.default_rng(seed)
+    before = rng.choice(np.array([-1, 0, 3, 77, steady.NEVER]), (5, 3)).astype(np.int64)
+    moves = (before >= 0) & (before < steady.NEVER) & (np.arange(3) >= first)
+    after = np.where(moves, before + shift, before)
+    if spoiled:
+        after[rng.integers(5), rng.integers(3)] += 1
+    assert steady.is_shifted(before, after, first, shift) == steady.is_shifted_naive(before, after, first, shift)
+    assert steady.is_shifted_naive(before, after, first, shift) != spoiled

@@ -1,15 +1,25 @@
 """The compiled engine, SimPy, and SimPy with every step unfolded end every operation on the same cycle."""
 
+import os
+
 import chips
+import nets
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+import cimemu
 from cimemu.compute.forward import Emulator
 from cimemu.events import Kind
+from cimemu.kernels.engine import FREE, NOW, RUNNING, WAITING
+from cimemu.timing.compiled import _Engine
+from cimemu.timing.simulate import Simulation
+from cimemu.timing.state import ChipState, is_repeat
+from cimemu.timing.timeline import Ledger
 
 STEPS = (Kind.DRIVE, Kind.CONVERT, Kind.SHIFT_ADD, Kind.SKIP)
+needs_data = pytest.mark.skipif("CIMEMU_DATA" not in os.environ, reason="CIMEMU_DATA names no folder of networks")
 common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
@@ -81,26 +91,106 @@ def test_all_engines_agree_on_many_random_chips():
     check()
 
 
-def test_repeated_images_are_those_that_would_have_been_simulated():
-    @settings(common, max_examples=25)
+SUMS = ("busy", "stalls", "operations", "layer_stalls", "layer_cycles", "image_start", "image_end")
+
+
+def same(fast, slow):
+    """Two (events, timeline) are equal in every operation and every sum."""
+    for name in fast[0]:
+        assert np.array_equal(fast[0][name], slow[0][name]), name
+    for field in SUMS:
+        assert np.array_equal(getattr(fast[1], field), getattr(slow[1], field)), field
+    assert fast[1].cycles == slow[1].cycles
+
+
+def without_skipping(arch):
+    timing = arch.macro.timing.model_copy(update={"skip_zero_slices": False})
+    return arch.model_copy(update={"macro": arch.macro.model_copy(update={"timing": timing})})
+
+
+def copied_images(monkeypatch):
+    """A list that gets how many images each run has copied instead of simulated."""
+    counts, original = [], ChipState.repeat
+    monkeypatch.setattr(ChipState, "repeat", lambda *a: (counts.append(a[2] * a[3]), original(*a))[1])
+    return counts
+
+
+def test_repeated_images_are_those_that_would_have_been_simulated(monkeypatch):
+    copied, runs = copied_images(monkeypatch), []
+
+    @settings(common, max_examples=30)
     @given(st.data())
     def check(data):
-        arch = data.draw(chips.chips())
-        arch = arch.model_copy(
-            update={
-                "schedule": "layer_by_layer",
-                "macro": arch.macro.model_copy(
-                    update={"timing": arch.macro.timing.model_copy(update={"skip_zero_slices": False})}
-                ),
-            }
-        )
+        arch = without_skipping(data.draw(chips.chips()))
         simulation = chips.simulation_or_none(data.draw(chips.networks(arch.macro.input.bits)), arch)
         assume(simulation is not None)
-        fast, timeline = simulated(simulation, 5)
-        slow, slow_timeline = simulated(simulation, 5, engine="simpy")
-        for name in fast:
-            assert np.array_equal(fast[name], slow[name]), name
-        for field in ("busy", "stalls", "operations", "layer_stalls", "image_end"):
-            assert np.array_equal(getattr(timeline, field), getattr(slow_timeline, field)), field
+        images = data.draw(st.integers(1, 60))
+        runs.append(images)
+        every = simulated(simulation, images, repeat=False)
+        same(simulated(simulation, images), every)
+        if images <= 20:
+            same(every, simulated(simulation, images, engine="simpy"))
 
     check()
+    assert sum(copied) > sum(runs) / 3, "hardly anything was found to repeat: the test shows nothing"
+
+
+@pytest.mark.parametrize("schedule", ["layer_by_layer", "pipelined"])
+def test_a_thousand_images_cost_little_more_than_the_first(schedule, monkeypatch):
+    arch = cimemu.load_arch("rram_128", {"schedule": schedule})
+    simulation = Simulation(cimemu.make_plan(nets.residual_network(), arch))
+    copied = copied_images(monkeypatch)
+    fast = simulated(simulation, 1000)
+    assert sum(copied) > 900
+    same(fast, simulated(simulation, 1000, repeat=False))
+
+
+def test_a_state_with_another_history_is_no_repeat():
+    arch = cimemu.load_arch("rram_128", {"schedule": "pipelined"})
+    template = Simulation(cimemu.make_plan(nets.residual_network(), arch)).phases[0]
+    engine = _Engine(template, 60, 0, None, Ledger.new(len(template.units), 9))
+    for image in range(40):
+        engine.next_image(image)
+    before = engine.state.copy()
+    engine.next_image(40)
+    after = engine.state
+    assert is_repeat(before, after, template, 1)
+    assert not is_repeat(before, after, template, 2)
+    rng = np.random.default_rng(0)
+    used = np.unique(template.unit[template.unit >= 0])
+    for spoil in range(40):
+        other = after.copy()
+        if spoil % 4 == 0:
+            other.tasks[tuple(rng.integers(n) for n in other.tasks.shape)] += 1
+        elif spoil % 4 == 1:
+            other.units[rng.choice(used), rng.choice([FREE, RUNNING, WAITING])] += 1
+        elif spoil % 4 == 2:
+            other.images[rng.integers(len(other.images)), rng.integers(2)] += 1
+        else:
+            other.control[NOW] += 1
+        assert not is_repeat(before, other, template, 1), spoil
+
+
+@needs_data
+@pytest.mark.parametrize("schedule", ["pipelined", "layer_by_layer"])
+def test_resnet20_runs_as_in_simpy(resnet20, schedule):
+    """Three images, every operation: 59,540 a network."""
+    arch = cimemu.load_arch("rram_128", {"schedule": schedule})
+    simulation = Simulation(cimemu.make_plan(resnet20, arch))
+    fast = simulated(simulation, 3)
+    assert len(fast[0]["op"]) > 150_000
+    same(fast, simulated(simulation, 3, engine="simpy"))
+
+
+@needs_data
+@pytest.mark.slow
+def test_a_hundred_resnet20_images_repeat_as_they_are_simulated(resnet20):
+    simulation = Simulation(cimemu.make_plan(resnet20, cimemu.load_arch("rram_128", {"schedule": "pipelined"})))
+    same(simulated(simulation, 100), simulated(simulation, 100, repeat=False))
+
+
+@pytest.fixture(scope="module")
+def resnet20():
+    work = cimemu.load_workload("cifar10_resnet20")
+    arch = cimemu.load_arch("rram_128")
+    return cimemu.quantize(cimemu.load_network(work.network), arch, calibration=work.calibration()[:4])
