@@ -1,0 +1,23 @@
+"""Variation models; the union below is the registry: a new model is one file and one entry here."""
+
+from typing import Annotated, Any, get_args
+
+from pydantic import Field
+
+from cimemu.variation.base import VariationBase
+from cimemu.variation.drift import Drift
+from cimemu.variation.level_spread import LevelSpread
+from cimemu.variation.lognormal import Lognormal
+from cimemu.variation.normal import Normal
+from cimemu.variation.on_off import OnOff
+from cimemu.variation.stuck_at import StuckAt
+from cimemu.variation.temperature import Temperature
+from cimemu.variation.write_verify import WriteVerify
+
+Variation = Annotated[
+    Lognormal | Normal | LevelSpread | WriteVerify | StuckAt | OnOff | Drift | Temperature,
+    Field(discriminator="model"),
+]
+MODELS: dict[str, Any] = {kind.model_fields["model"].default: kind for kind in get_args(get_args(Variation)[0])}
+
+__all__ = ["MODELS", "Variation", "VariationBase"]

@@ -1,0 +1,115 @@
+"""What every variation model shares: a name, parameters in physical units, and one verb on a block of cells."""
+
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.kernels.noise import cell_lanes, cell_words, stream_key
+from cimemu.spec import Spec
+
+Stage = Literal["cells", "converter", "read", "driver"]
+WORD = 1 << 32
+
+
+@dataclass(eq=False)
+class Block:
+    """One block of cells in its macro while it is written; the block starts at row 0 of the macro.
+
+    `levels` float64 [R, C] are changed in place: effective conductances in units of one level step; `targets` are
+    the ideal levels. `pulses` counts write pulses, `row_pulses` the longest of each row, summed (a row is written at
+    once), where a model counts them.
+    """
+
+    levels: NDArray[np.float64]
+    targets: NDArray[np.uint8]
+    top: int  # the highest level, 2^cell.bits - 1
+    macro: int
+    first_column: int
+    write: int  # earlier writes of this macro
+    pulses: int | None = field(default=None)
+    row_pulses: int | None = field(default=None)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The random stream of one model in one trial: keyed by (seed, trial, model name, instance of that model)."""
+
+    seed: int
+    trial: int
+    model: str
+    instance: int
+
+    @property
+    def key(self) -> np.uint64:
+        """The key of cell draws."""
+        return np.uint64(stream_key(self.seed, self.trial, self.model, self.instance))
+
+    def read_key(self, macro: int, write: int) -> np.uint64:
+        """The key of the reads of one macro after its `write`-th earlier write."""
+        return np.uint64(stream_key(self.seed, self.trial, self.model, self.instance, macro, write))
+
+    def lanes(self, block: Block, draw: int = 0) -> NDArray[np.uint16]:
+        """16 random bits of every cell [R, C]."""
+        lanes = np.empty(block.levels.shape, dtype=np.uint16)
+        cell_lanes(self.key, block.macro, 0, block.first_column, block.write, draw, lanes)
+        return lanes
+
+    def words(self, block: Block, shape: tuple[int, int], draw: int = 0, column: int | None = None) -> NDArray[Any]:
+        """64 random bits of every cell of `shape` from row 0 and the block's (or the given) first column on."""
+        words = np.empty(shape, dtype=np.uint64)
+        first = block.first_column if column is None else column
+        cell_words(self.key, block.macro, 0, first, block.write, draw, words)
+        return words
+
+
+class VariationBase(Spec):
+    """A model is data with one verb: cell models `write` a block; others describe converters, reads or drivers."""
+
+    stage: ClassVar[Stage] = "cells"
+    source: ClassVar[str] = ""
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether its strength is zero: then it is left out, and the result is the same to the byte."""
+        return False
+
+    def smallest(self, top: int) -> float | None:
+        """The smallest non-zero mean or spread, in levels: 2^-fraction_bits must be 8 times finer. None: no such."""
+        return None
+
+    def check(self, top: int) -> str | None:
+        """What is wrong with the parameters for cells of levels 0 .. top, or None."""
+        return None
+
+    def write(self, block: Block, stream: Stream) -> None:
+        """Change the block's levels."""
+
+
+FACTOR_BITS = 30
+
+
+def exact_table(values: NDArray[np.float64], exact: Any) -> NDArray[np.float64]:
+    """`values` rounded to multiples of 2^-30 as if they had been exact, whatever maths library made them.
+
+    `exact(i)` gives entry i as a Decimal of 50 digits. Libraries differ by a few units in the last place (2^-52 of
+    the value); an entry that lies nearer to a rounding boundary than 2^-46 of its value is taken from `exact`, so no
+    library can flip one. The results are exact in float64.
+    """
+    scaled = values * 2.0**FACTOR_BITS
+    rounded = np.rint(scaled)
+    near = np.abs(np.abs(scaled - rounded) - 0.5) <= np.abs(scaled) * 2.0**-46
+    with localcontext() as context:
+        context.prec = 50
+        for i in np.flatnonzero(near):
+            rounded[i] = int((exact(int(i)) * 2**FACTOR_BITS).to_integral_value(ROUND_HALF_EVEN))
+    return np.asarray(rounded * 2.0**-FACTOR_BITS)
+
+
+def decimal_exp(exponent: Decimal) -> float:
+    """exp, correctly rounded to 50 digits and then to float64 (Decimal works in integers: the same everywhere)."""
+    with localcontext() as context:
+        context.prec = 50
+        return float(exponent.exp())

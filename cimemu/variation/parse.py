@@ -1,0 +1,121 @@
+"""`MODEL:PARAM=VALUE,...` into variation models; a mistake is one line that names the choices."""
+
+import json
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from itertools import product
+from typing import Any
+
+from cimemu.config_file import validated
+from cimemu.errors import ArchError
+from cimemu.variation import MODELS
+from cimemu.variation.base import VariationBase
+
+
+def parse_points(text: str) -> tuple[str, dict[str, list[Any]]]:
+    """`lognormal:sigma=0,0.1,0.2` as ("lognormal", {"sigma": [0, 0.1, 0.2]}).
+
+    A piece without `=` is one more value of the parameter before it; lists stand in brackets. ArchError where the
+    model or a parameter is unknown.
+    """
+    name, _, rest = text.partition(":")
+    name = name.strip()
+    kind = _model(name, text)
+    points: dict[str, list[Any]] = {}
+    last = None
+    for piece in _pieces(rest):
+        key, sign, value = piece.partition("=")
+        if sign:
+            last = key.strip()
+            if last in points:
+                raise ArchError(f"--vary {text}: {last} given twice")
+            _check_parameter(name, kind, last, text)
+            points[last] = [_value(value)]
+        elif last is None:
+            raise ArchError(f"--vary {text}: {piece!r} must be PARAM=VALUE; {name} has {_parameters(kind)}")
+        else:
+            points[last].append(_value(piece))
+    return name, points
+
+
+def variations_at(text: str) -> list[VariationBase]:
+    """All models that a text with several values a parameter spells out: the last parameter runs fastest."""
+    name, points = parse_points(text)
+    return [make_variation({"model": name, **dict(zip(points, values))}) for values in product(*points.values())]
+
+
+def make_variation(given: Any) -> VariationBase:
+    """A model from a text with one value a parameter, a mapping with `model`, or a model as it is."""
+    if isinstance(given, VariationBase):
+        return given
+    if isinstance(given, str):
+        name, points = parse_points(given)
+        for key, values in points.items():
+            if len(values) > 1:
+                raise ArchError(
+                    f"--vary {given}: {key} has {len(values)} values, give one (cimemu stress runs through several)"
+                )
+        given = {"model": name, **{key: values[0] for key, values in points.items()}}
+    if not isinstance(given, Mapping):
+        raise ArchError(f"vary: {given!r}, must be MODEL:PARAM=VALUE, a mapping with model, or a variation")
+    name = str(given.get("model"))
+    kind = _model(name, name)
+    for key in given:
+        if key != "model":
+            _check_parameter(name, kind, str(key), name)
+    made: VariationBase = validated(kind, dict(given), f"--vary {name}", ArchError)
+    return made
+
+
+def make_variations(given: Iterable[Any]) -> tuple[VariationBase, ...]:
+    """The models of a run, in order."""
+    if isinstance(given, str | Mapping | VariationBase):
+        given = [given]
+    return tuple(make_variation(one) for one in given)
+
+
+def spelled(model: VariationBase) -> str:
+    """A model as `--vary` takes it, every parameter in full."""
+    fields = [(k, v) for k, v in model.model_dump(mode="python").items() if k != "model"]
+    return ":".join([str(getattr(model, "model")), ",".join(f"{k}={_spell(v)}" for k, v in fields)])  # noqa: B009
+
+
+def _spell(value: Any) -> str:
+    return f"[{','.join(_spell(v) for v in value)}]" if isinstance(value, list | tuple) else str(value)
+
+
+def _model(name: str, text: str) -> type[VariationBase]:
+    if name not in MODELS:
+        near = get_close_matches(name, MODELS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise ArchError(f"--vary {text}: no model {name!r}; {hint}choose from {', '.join(MODELS)}")
+    kind: type[VariationBase] = MODELS[name]
+    return kind
+
+
+def _check_parameter(name: str, kind: type[VariationBase], key: str, text: str) -> None:
+    if key == "model" or key not in kind.model_fields:
+        raise ArchError(f"--vary {text}: {name} has no parameter {key!r}; it has {_parameters(kind)}")
+
+
+def _parameters(kind: type[VariationBase]) -> str:
+    return ", ".join(key for key in kind.model_fields if key != "model")
+
+
+def _pieces(text: str) -> list[str]:
+    """Comma-separated pieces, commas in brackets left alone."""
+    pieces, depth, start = [], 0, 0
+    for i, sign in enumerate(text):
+        depth += (sign == "[") - (sign == "]")
+        if sign == "," and depth == 0:
+            pieces.append(text[start:i])
+            start = i + 1
+    return [piece.strip() for piece in [*pieces, text[start:]] if piece.strip()]
+
+
+def _value(text: str) -> Any:
+    """A number, list or truth value as JSON; anything else stays text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text.strip()

@@ -1,0 +1,36 @@
+"""Cells that cannot be written: stuck at their lowest or highest conductance."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from cimemu.kernels.cells import stick
+from cimemu.variation.base import WORD, Block, Stream, VariationBase
+
+
+class StuckAt(VariationBase):
+    """Each cell is stuck at level 0 with probability `sa0`, at the highest level with `sa1`, never at both."""
+
+    model: Literal["stuck_at"] = "stuck_at"
+    sa0: float = Field(0.0, ge=0, le=1, description="share of cells stuck at level 0")
+    sa1: float = Field(0.0, ge=0, le=1, description="share of cells stuck at the highest level")
+
+    source: ClassVar[str] = "C.-Y. Chen et al., IEEE Trans. Computers 64 (2015) 180 (SA0 and SA1 faults of RRAM)"
+
+    @model_validator(mode="after")
+    def _shares(self) -> "StuckAt":
+        if self.sa0 + self.sa1 > 1:
+            raise ValueError(f"sa0 + sa1 = {self.sa0 + self.sa1}, must be <= 1")
+        return self
+
+    @property
+    def is_identity(self) -> bool:
+        """No cell is stuck."""
+        return self.sa0 == 0 and self.sa1 == 0
+
+    def write(self, block: Block, stream: Stream) -> None:
+        """One draw of 32 bits a cell decides between three outcomes."""
+        words = stream.words(block, block.levels.shape)
+        low = round(self.sa0 * WORD)
+        stick(block.levels, words, np.uint64(low), np.uint64(low + round(self.sa1 * WORD)), 0.0, float(block.top))
