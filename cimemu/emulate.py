@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.compute.forward import BUDGET_BYTES, Emulator
+from cimemu.compute.vary import varied_macro
 from cimemu.errors import CimemuError, WorkloadError
 from cimemu.events import Counter
 from cimemu.layer.base import Array
@@ -18,6 +20,8 @@ from cimemu.mapping.plan import Plan
 from cimemu.tally import Tally, tally_energy
 from cimemu.timing.simulate import Simulation
 from cimemu.timing.timeline import Timeline
+from cimemu.variation.compose import Variations, compose
+from cimemu.variation.parse import spelled
 from cimemu.workload.network import Network
 
 Progress = Callable[[str, int, int], None]  # stage, done, of how many
@@ -75,6 +79,7 @@ def run(
     vary: Sequence[Any] = (),
     *,
     batch: int = 64,
+    trial: int = 0,
     path: str = "auto",
     threads: int | None = None,
     budget_bytes: int = BUDGET_BYTES,
@@ -89,17 +94,19 @@ def run(
     name, or an iterator of batches of either. `labels` are class numbers, one an image. `trace` names an HDF5
     file to write. `detail` is "ops", "cycles" or None (no timing, no energy). `path` "packed" forbids the exact
     integer product that otherwise replaces bit-serial work where it is proven equal. `event_images` limits the
-    trace's events to the first images.
+    trace's events to the first images. `vary` are variation models in order: texts as `--vary` takes them, mappings
+    or models of `cimemu.variation`; `seed` and `trial` decide every draw.
     Raises WorkloadError, MappingError, ArchError or TraceError.
     """
     if detail not in ("ops", "cycles", None):
         raise CimemuError(f"detail = {detail!r}, must be ops, cycles or None")
     if detail is None and trace is not None:
         raise CimemuError(f"trace = {trace} with detail = None: a trace needs timing, choose detail ops or cycles")
-    if vary:
-        raise CimemuError(f"vary = {list(vary)}: no variation model is installed")
+    variations = compose(vary, seed, trial)
     plan = None if detail is None else make_plan(network, arch)
     emulator = Emulator(network, arch.macro, path=path, threads=threads, budget_bytes=budget_bytes)
+    if variations:
+        emulator.program(plan or make_plan(network, arch), variations.models, seed, trial)
 
     outputs: dict[str, list[Array]] = {name: [] for name in network.outputs}
     counts: list[NDArray[np.int64]] = []
@@ -108,7 +115,7 @@ def run(
     done = 0
     total = _images_in(inputs)
     for arrays in _batches(inputs, network, batch):
-        result = emulator.run(arrays)
+        result = emulator.run(arrays, first_image=done)
         for name, parts in outputs.items():
             parts.append(result.tensors[name])
         counts.append(result.counts)
@@ -148,7 +155,13 @@ def run(
         trace=None if trace is None else Path(trace),
         detail=str(detail),
         labels=labels,
-        provenance={"seed": seed, "workload": network.name, "detail": detail, **(provenance or {})},
+        provenance={
+            "seed": seed,
+            "workload": network.name,
+            "detail": detail,
+            **(provenance or {}),
+            **_varied(variations, arch.macro),
+        },
         overwrite=overwrite,
         event_images=event_images,
         progress=progress,
@@ -228,11 +241,25 @@ def _with_time(
                 "adc_conversions": base.adc_conversions,
                 "workload": str(provenance["workload"]),
                 "seed": int(provenance["seed"]),
+                "trial": provenance.get("trial"),
+                "vary": "; ".join(provenance["vary"]) if provenance.get("vary") else None,
+                "fraction_bits": provenance.get("fraction_bits"),
                 "detail": detail,
             },
             provenance=provenance,
         )
     return result
+
+
+def _varied(variations: Variations, macro: Macro) -> dict[str, Any]:
+    """What the trace says of the variation: the models in full, the trial, and the fixed point of the levels."""
+    if not variations.models:
+        return {}
+    return {
+        "vary": [spelled(model) for model in variations.models],
+        "trial": variations.trial,
+        "fraction_bits": varied_macro(macro, variations).cell.fraction_bits,
+    }
 
 
 def _images_in(inputs: Any) -> int:

@@ -72,7 +72,7 @@ def test_the_bit_serial_path_is_forced_by_name():
         ((images(2),), {"batch": 0}, "batch = 0, must be >= 1"),
         ((images(2),), {"detail": "all"}, "detail = 'all'"),
         ((images(2),), {"detail": None, "trace": "x.h5"}, "a trace needs timing"),
-        ((images(2),), {"vary": ["lognormal"]}, "no variation model"),
+        ((images(2),), {"vary": ["lognormal"]}, "sigma: missing, give a value"),
         ((images(2),), {"path": "magic"}, "path = 'magic'"),
     ],
 )

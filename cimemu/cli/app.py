@@ -47,6 +47,18 @@ SchedulerOption = Annotated[
 ResumeOption = Annotated[
     Path | None, typer.Option("--resume", metavar="OUT.partial", help="go on with an unfinished run")
 ]
+VaryOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--vary",
+        metavar="MODEL:PARAM=VALUE,...",
+        help="cells, converters or reads as a variation model makes them (cimemu list); again for more, in order",
+    ),
+]
+SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="root of every random draw, kept in the trace")]
+TrialOption = Annotated[
+    int, typer.Option("--trial", metavar="N", help="which draw of the seed; cimemu stress counts them")
+]
 CalibrateOption = Annotated[
     str | None,
     typer.Option(

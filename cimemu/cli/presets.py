@@ -11,11 +11,14 @@ def list_all(as_json: JsonOption = False) -> None:
     """Presets and workloads, and the converter models, layers and formats that are there."""
     from cimemu.arch.load import list_archs
     from cimemu.importer import FORMATS
+    from cimemu.variation import MODELS
+    from cimemu.variation.parse import described
     from cimemu.workload.manifest import list_workloads
 
     groups: dict[str, Any] = {
         "archs": dict(list_archs()),
         "workloads": dict(list_workloads()),
+        "variations": {name: described(kind) for name, kind in MODELS.items()},
         "network formats": dict.fromkeys(FORMATS, ""),
     }
     if as_json:

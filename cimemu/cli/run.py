@@ -15,8 +15,11 @@ from cimemu.cli.app import (
     JsonOption,
     ModuleOption,
     PathOption,
+    SeedOption,
     SetOption,
     ThreadsOption,
+    TrialOption,
+    VaryOption,
     WorkloadName,
     app,
     arch_of,
@@ -40,7 +43,9 @@ def run(
     detail: Annotated[
         str, typer.Option("--detail", metavar="ops|cycles", help="events of operations, or of every step")
     ] = "ops",
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="seed, kept in the trace")] = 0,
+    vary: VaryOption = None,
+    seed: SeedOption = 0,
+    trial: TrialOption = 0,
     overrides: SetOption = None,
     calibrate_adc: CalibrateOption = None,
     module: ModuleOption = None,
@@ -57,10 +62,12 @@ def run(
     """Emulate a network on a chip: outputs, cycles, energy, one trace."""
     from cimemu.emulate import run as emulate
     from cimemu.prepare import free_name, quantized_network
+    from cimemu.variation.compose import compose
 
     chip, work = arch_of(arch, overrides), workload_of(workload)
     if detail not in ("ops", "cycles"):
         raise CimemuError(f"--detail {detail}: must be ops or cycles")
+    compose(vary or ()).check(2**chip.macro.cell.bits - 1)  # before the network is read
     target = out
     if out is None and not no_trace:
         target = free_name(Path.cwd(), f"{work.name}_{chip.name}", ".h5")
@@ -75,6 +82,8 @@ def run(
             trace=None if no_trace else target,
             detail=detail,
             seed=seed,
+            trial=trial,
+            vary=vary or (),
             batch=batch,
             path=path,
             threads=threads,

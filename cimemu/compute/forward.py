@@ -1,6 +1,7 @@
 """A whole network on macros: every layer in order, outputs and what was counted on the way."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,14 @@ from numpy.typing import NDArray
 from cimemu.adc import Adc
 from cimemu.arch.macro import Macro
 from cimemu.compute.matrix import CellSource, LayerMatrix
+from cimemu.compute.sites import planned_sites
+from cimemu.compute.vary import Writes
 from cimemu.errors import WorkloadError
 from cimemu.events import Counter
 from cimemu.layer.base import Array
 from cimemu.layer.macro_layer import MacroLayer
+from cimemu.mapping.plan import Plan
+from cimemu.variation.compose import Variations, compose
 from cimemu.workload.network import Network
 
 BUDGET_BYTES = 1 << 30
@@ -66,14 +71,49 @@ class Emulator:
             if isinstance(layer, MacroLayer)
         }
         self.last_use = _last_uses(network)
+        self.writes: dict[
+            tuple[str, int, int, int, int], Writes
+        ] = {}  # (layer, replica, unit, row block, column block)
+
+    def program(
+        self, plan: Plan, vary: Iterable[Any] = (), seed: int = 0, trial: int = 0, *, threads: int | None = None
+    ) -> Variations:
+        """Draw the cells of one trial at the plan's places; plan, weights and layouts are used again.
+
+        `vary` are variation models in order, `threads` how many write blocks at a time (default: the emulator's).
+        Without active models the cells are ideal again. Returns what was drawn; `self.writes` counts write pulses.
+        """
+        variations = compose(vary, seed, trial)
+        self.writes = {}
+        if not variations:
+            for matrix in self.matrices.values():
+                matrix.take([])
+            return variations
+        sites = planned_sites(plan)
+        drafts = {name: matrix.draft(sites[name], variations) for name, matrix in self.matrices.items()}
+        every = [
+            (name, r, u, draft)
+            for name, units in drafts.items()
+            for r, replica in enumerate(units)
+            for u, draft in enumerate(replica)
+        ]
+        tasks = [task for *_, draft in every for task in draft.tasks()]
+        with ThreadPoolExecutor(threads or self.threads or 1) as pool:
+            list(pool.map(lambda task: task(), tasks))
+            list(pool.map(lambda name: self.matrices[name].take(drafts[name]), drafts))
+        self.writes = {(name, r, u, *place): w for name, r, u, draft in every for place, w in draft.writes.items()}
+        return variations
 
     @property
     def macro_layers(self) -> list[MacroLayer]:
         """The layers that run on macros, in order."""
         return [matrix.layer for matrix in self.matrices.values()]
 
-    def run(self, inputs: Sequence[Array], keep: frozenset[str] = frozenset()) -> Batch:
-        """One batch: `inputs` in the order of `network.inputs`, `keep` names tensors to return beside the outputs."""
+    def run(self, inputs: Sequence[Array], keep: frozenset[str] = frozenset(), first_image: int = 0) -> Batch:
+        """One batch: `inputs` in the order of `network.inputs`, `keep` names tensors to return beside the outputs.
+
+        `first_image` is the batch's place among all images, which read noise is keyed by.
+        """
         network = self.network
         images = _checked_images(network, inputs)
         values: dict[str, Array] = dict(network.constants)
@@ -91,6 +131,7 @@ class Emulator:
                     path=self.path,
                     threads=self.threads,
                     budget_bytes=self.budget_bytes,
+                    first_image=first_image,
                 )
                 counts[:, index] = result.counts
                 paths[layer.name] = result.paths

@@ -1,5 +1,6 @@
 """The macro's values: `mvm`, and matrices programmed once and run on many inputs (spec section 1)."""
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -26,10 +27,13 @@ from cimemu.compute.paths import (
 )
 from cimemu.compute.program import Matrix, write_matrix
 from cimemu.compute.read_noise import ReadNoise, Reads
-from cimemu.errors import CimemuError
+from cimemu.compute.sites import own_macros
+from cimemu.compute.vary import vary_matrix
+from cimemu.errors import ArchError, CimemuError
 from cimemu.events import Counter
 from cimemu.layer.column_scale import ColumnScale
 from cimemu.mapping.layout import Layout
+from cimemu.variation.compose import compose
 
 PATHS = ("auto", "packed", "fixed", "exact", "naive")
 CHUNK_BYTES = 1 << 21  # sums of one chunk of inputs stay in the second-level cache
@@ -247,6 +251,9 @@ def mvm(
     cells: NDArray[np.floating] | None = None,
     noise: tuple[ReadNoise, ...] = (),
     reads: Reads | None = None,
+    vary: Iterable[Any] = (),
+    seed: int = 0,
+    trial: int = 0,
     threads: int | None = None,
 ) -> MvmResult:
     """`x` int [P, K] times `w` int [K, N] as `macro` computes it, bit for bit (spec section 1).
@@ -254,6 +261,14 @@ def mvm(
     `codes=True` also returns every converter's code. `cells` [K, N * columns_per_output] are effective cell levels
     (real numbers, rounded once to multiples of 2^-fraction_bits) in the place of the ideal ones; `noise` is added to
     every partial sum, keyed by the place of its row in `reads`. `path` forces one of packed, fixed, exact, naive; all
-    give the same bytes. Raises WorkloadError or ArchError.
+    give the same bytes. `vary` are variation models (`["lognormal:sigma=0.1"]`, mappings or `cimemu.variation` models)
+    that draw cells by `seed` and `trial`; block j of the matrix, row blocks outer, is macro j. Raises WorkloadError or
+    ArchError.
     """
-    return program(w, macro, cells=cells, noise=noise).run(x, codes=codes, path=path, threads=threads, reads=reads)
+    programmed = program(w, macro, cells=cells, noise=noise)
+    variations = compose(vary, seed, trial)
+    if variations and (cells is not None or noise):
+        raise ArchError("vary with cells or noise given: levels are either drawn or given, leave one of them out")
+    if variations:
+        programmed = Programmed(vary_matrix(programmed.matrix, own_macros(programmed.matrix.layout), variations))
+    return programmed.run(x, codes=codes, path=path, threads=threads, reads=reads)

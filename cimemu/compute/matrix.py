@@ -11,13 +11,17 @@ from cimemu.adc import Adc, IdealAdc, LinearAdc
 from cimemu.arch.macro import Macro
 from cimemu.compute.drive import drive_offset, stored_weights
 from cimemu.compute.macro import Programmed, program
+from cimemu.compute.read_noise import Reads
 from cimemu.compute.scaled_layer import finished
+from cimemu.compute.sites import Sites
+from cimemu.compute.vary import Draft, start_draft
 from cimemu.errors import CimemuError, MappingError
 from cimemu.events import Counter
 from cimemu.kernels.im2col import im2col
 from cimemu.layer.column_scale import ColumnScale
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.mapping.layout import Unit, make_layout, make_units
+from cimemu.variation.compose import Variations
 
 CellSource = Sequence[NDArray[np.float64]] | None
 
@@ -50,7 +54,7 @@ class LayerMatrix:
         self.drive_offset = drive_offset(layer, macro.input)
         self.stored, shift = stored_weights(layer, macro.weight)
         self.weight_zero = layer.weight_zero_point - shift
-        self.programmed: list[Programmed] = []
+        self.programmed: list[Programmed] = []  # ideal cells, by unit
         for number, unit in enumerate(self.units):
             try:
                 layout = make_layout(
@@ -73,6 +77,21 @@ class LayerMatrix:
                 )
             except CimemuError as error:
                 raise MappingError(f"layer {layer.name}: {error}") from error
+        self.replicas: list[list[Programmed]] = [self.programmed]  # output position p runs on replica p mod R
+
+    def draft(self, sites: Sequence[Sequence[Sites]], variations: Variations) -> list[list[Draft]]:
+        """Cells of every replica and unit at `sites[replica][unit]`, to be written; see `take`."""
+        try:
+            return [
+                [start_draft(ideal.matrix, place, variations) for ideal, place in zip(self.programmed, units)]
+                for units in sites
+            ]
+        except CimemuError as error:
+            raise type(error)(f"layer {self.layer.name}: {error}") from error
+
+    def take(self, drafts: Sequence[Sequence[Draft]]) -> None:
+        """Run on written drafts from now on; on the ideal cells where there are none."""
+        self.replicas = [[Programmed(draft.finish()) for draft in units] for units in drafts] or [self.programmed]
 
     def _unit_scale(self, unit: Unit) -> ColumnScale | None:
         scale = self.layer.column_scale
@@ -119,10 +138,12 @@ class LayerMatrix:
         threads: int | None,
         budget_bytes: int,
         zero_points: NDArray[Any] | None = None,
+        first_image: int = 0,
     ) -> MatrixResult:
         """Accumulators of a batch `quantized` [images, *input shape] of the layer's input dtype.
 
-        `zero_points` [images] replace the layer's own input zero point.
+        `zero_points` [images] replace the layer's own input zero point. `first_image` is the batch's place among all
+        images: read noise is keyed by it.
         """
         geometry = self.layer.geometry
         images = quantized.shape[0]
@@ -131,7 +152,8 @@ class LayerMatrix:
         per_image = max(1, geometry.positions * geometry.groups * geometry.rows_per_group)
         step = int(max(1, min(images, budget_bytes // (16 * per_image))))
         parts = [
-            self._run_images(driven[b : b + step], zeros[b : b + step], path, threads) for b in range(0, images, step)
+            self._run_images(driven[b : b + step], zeros[b : b + step], path, threads, first_image + b)
+            for b in range(0, images, step)
         ]
         if len(parts) == 1:
             return parts[0]
@@ -145,7 +167,9 @@ class LayerMatrix:
 
     def vectors(self, quantized: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """Inputs [images * positions, rows] of every unit, as the wordlines are given them."""
-        for x, _, _ in self._units(self._windows(self._drive(quantized, self._zero_points(len(quantized), None)))):
+        for x, _, _ in self._units(
+            self._windows(self._drive(quantized, self._zero_points(len(quantized), None))), self.programmed
+        ):
             yield x
 
     def sampled_inputs(self, quantized: NDArray[Any], vectors: int, rng: np.random.Generator) -> Iterator[NDArray[Any]]:
@@ -160,7 +184,7 @@ class LayerMatrix:
             rows = self._windows(self._drive(part, self._zero_points(len(part), None)))
             inside = (chosen >= first * geometry.positions) & (chosen < (first + step) * geometry.positions)
             parts.append(rows[chosen[inside] - first * geometry.positions])
-        for x, _, _ in self._units(np.concatenate(parts)):
+        for x, _, _ in self._units(np.concatenate(parts), self.programmed):
             yield x
 
     def _windows(self, driven: NDArray[Any]) -> NDArray[Any]:
@@ -215,36 +239,60 @@ class LayerMatrix:
         return np.ascontiguousarray(driven, dtype=np.uint8 if narrow else np.int16)
 
     def _run_images(
-        self, driven: NDArray[Any], zeros: NDArray[np.int64], path: str, threads: int | None
+        self, driven: NDArray[Any], zeros: NDArray[np.int64], path: str, threads: int | None, first_image: int
     ) -> MatrixResult:
-        geometry = self.layer.geometry
-        images, positions = driven.shape[0], geometry.positions
+        images, positions = driven.shape[0], self.layer.geometry.positions
         rows = self._windows(driven)
+        count = len(self.replicas)
+        parts = []
+        for r, programmed in enumerate(self.replicas):
+            mine = (positions - r + count - 1) // count  # output positions r, r + count, ...
+            reads = Reads(first_row=first_image * mine, positions=mine, replicas=count, replica=r)
+            chosen = rows
+            if count > 1:
+                chosen = np.ascontiguousarray(rows.reshape(images, positions, -1)[:, r::count]).reshape(
+                    images * mine, rows.shape[1]
+                )
+            parts.append(self._run_replica(chosen, zeros, programmed, reads, path, threads))
+        return parts[0] if count == 1 else _interleaved(parts)
+
+    def _run_replica(
+        self,
+        rows: NDArray[Any],
+        zeros: NDArray[np.int64],
+        programmed: Sequence[Programmed],
+        reads: Reads,
+        path: str,
+        threads: int | None,
+    ) -> MatrixResult:
+        images, positions = len(zeros), reads.positions
         counts = np.zeros((images, len(Counter)), dtype=np.int64)
         blocks: list[NDArray[Any]] = []
         nonzero: list[NDArray[np.bool_]] = []
         paths: set[str] = set()
-        for x, unit, programmed in self._units(rows):
-            result = programmed.run(x, images=images, path=path, threads=threads)
+        for x, unit, written in self._units(rows, programmed):
+            result = written.run(x, images=images, path=path, threads=threads, reads=reads)
             counts += result.counts
             paths.add(result.path)
             if result.nonzero is not None:
                 nonzero.append(result.nonzero)
-            if programmed.matrix.scale is None:
+            if written.matrix.scale is None:
                 blocks.append(self._take_off_zero_points(result.y, x, unit, np.repeat(zeros, positions)))
             else:
                 bias = self.layer.bias[unit.out_start : unit.out_stop]
-                blocks.append(finished(result.y, x, programmed.matrix, np.repeat(zeros, positions), bias))
+                blocks.append(finished(result.y, x, written.matrix, np.repeat(zeros, positions), bias))
         accumulators = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
         return MatrixResult(
-            accumulators=accumulators.reshape(images, positions, geometry.channels_out),
+            accumulators=accumulators.reshape(images, positions, self.layer.geometry.channels_out),
             counts=counts,
             nonzero=tuple(nonzero),
             paths=frozenset(paths),
         )
 
-    def _units(self, rows: NDArray[Any]) -> Iterator[tuple[NDArray[Any], Unit, Programmed]]:
-        for unit, programmed in zip(self.units, self.programmed):
+    def _units(
+        self, rows: NDArray[Any], written: Sequence[Programmed]
+    ) -> Iterator[tuple[NDArray[Any], Unit, Programmed]]:
+        for unit, programmed in zip(self.units, written):
             whole = unit.row_start == 0 and unit.row_stop == rows.shape[1]
             yield (
                 rows if whole else np.ascontiguousarray(rows[:, unit.row_start : unit.row_stop]),
@@ -271,3 +319,23 @@ class LayerMatrix:
         sums = x.reshape(x.shape[0], -1, per_group_rows).sum(axis=2, dtype=np.int64)
         input_sums = np.repeat(sums, per_group_outputs, axis=1)
         return y + constant + weight_zero * (input_zero * per_group_rows - input_sums)
+
+
+def _interleaved(parts: Sequence[MatrixResult]) -> MatrixResult:
+    """Results of replicas r = 0 .. R - 1, which hold output positions r, r + R, ..., in the order of positions."""
+    count, images = len(parts), len(parts[0].accumulators)
+    positions = sum(part.accumulators.shape[1] for part in parts)
+
+    def woven(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        whole = np.empty((images, positions, *arrays[0].shape[2:]), dtype=arrays[0].dtype)
+        for r, array in enumerate(arrays):
+            whole[:, r::count] = array
+        return whole
+
+    driven = zip(*([n.reshape(images, -1, *n.shape[1:]) for n in part.nonzero] for part in parts))
+    return MatrixResult(
+        accumulators=woven([part.accumulators for part in parts]),
+        counts=np.sum([part.counts for part in parts], axis=0),
+        nonzero=tuple(w.reshape(-1, *w.shape[2:]) for w in map(woven, driven)),
+        paths=frozenset().union(*(part.paths for part in parts)),
+    )

@@ -155,15 +155,14 @@ def write_matrix(
             raise ArchError("weight.column_flipping with given cell levels: not defined, turn one of them off")
         levels, flipped = flip_columns(levels, macro, layout, inside)
     stored = levels.astype(np.int64) if fixed is None else fixed
-    split = stored.reshape(layout.rows, layout.outputs, macro.columns_per_output)
-    seen = np.einsum("kns,vs->knv", split, columns.mix).reshape(layout.rows, -1)
+    seen = fixed_seen(stored, columns, layout)
     references = make_references(
         adc, layout, macro.conversions_per_output, 0 if fixed is None else macro.cell.fraction_bits
     )
-    _check_accumulator(macro, references, fixed is None, adc)
+    check_accumulator(macro, references, fixed is None, adc)
     if flipped is not None and references is not None and not all(r.integer for r in references):
         raise ArchError("weight.column_flipping with converter levels that are no integers: not defined, use lsb 1")
-    low, high = _psum_range(seen, layout, 2**macro.input.dac_bits - 1)
+    low, high = psum_range(seen, layout, 2**macro.input.dac_bits - 1)
     affine = tuple(prove_affine(r, low, high) if fixed is None else None for r in (references or ())) or tuple(
         None for _ in layout.row_blocks
     )
@@ -206,11 +205,19 @@ def write_matrix(
         values=None if scale is None or references is None else scaled_references(references, scale),
     )
     if matrix.has_reference_column:
-        matrix.row_levels[:] += _reference_cells_per_row(matrix)
+        matrix.row_levels[:] += reference_cells_per_row(matrix)
     return matrix
 
 
-def _reference_cells_per_row(matrix: Matrix) -> NDArray[np.int64]:
+def fixed_seen(stored: NDArray[np.int64], columns: Columns, layout: Layout) -> NDArray[np.int64]:
+    """What a conversion sees per unit of input [K, converted columns], from levels [K, physical columns]."""
+    if np.array_equal(columns.mix, np.eye(len(columns.weight), dtype=np.int64)):
+        return stored
+    split = stored.reshape(layout.rows, layout.outputs, -1)
+    return np.einsum("kns,vs->knv", split, columns.mix).reshape(layout.rows, -1)
+
+
+def reference_cells_per_row(matrix: Matrix) -> NDArray[np.int64]:
     """Reference cells (level 1) on each row, all column blocks together."""
     if matrix.row_group is None or matrix.out_group is None:
         return np.full(matrix.layout.rows, len(matrix.layout.col_blocks))
@@ -218,11 +225,15 @@ def _reference_cells_per_row(matrix: Matrix) -> NDArray[np.int64]:
     return np.sum([np.isin(matrix.row_group, groups) for groups in served], axis=0)
 
 
-def _psum_range(seen: NDArray[np.int64], layout: Layout, largest_input: int) -> tuple[int, int]:
+def psum_range(seen: NDArray[np.int64], layout: Layout, largest_input: int) -> tuple[int, int]:
     """Smallest and largest psum that any group and column can see."""
     low = high = 0
+    positive = bool(seen.min(initial=0) >= 0)
     for _, first, last in layout.group_spans:
         rows = seen[first:last]
+        if positive:
+            high = max(high, int(rows.sum(axis=0).max()), last - first)
+            continue
         low = min(low, int(np.minimum(rows, 0).sum(axis=0).min()))
         high = max(high, int(np.maximum(rows, 0).sum(axis=0).max()), last - first)  # a reference column sees its rows
     return low * largest_input, high * largest_input
@@ -239,7 +250,8 @@ def _check_noise(noise: tuple[ReadNoise, ...], ideal_cells: bool, shape: tuple[i
             )
 
 
-def _check_accumulator(macro: Macro, references: tuple[References, ...] | None, ideal_cells: bool, adc: Adc) -> None:
+def check_accumulator(macro: Macro, references: tuple[References, ...] | None, ideal_cells: bool, adc: Adc) -> None:
+    """ArchError where a running sum that is no integer would have to saturate or wrap."""
     if macro.accumulator_bits is None:
         return
     if isinstance(adc, IdealAdc):

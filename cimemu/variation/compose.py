@@ -7,7 +7,7 @@ from typing import Any
 
 from cimemu.errors import ArchError
 from cimemu.variation.base import Stream, VariationBase
-from cimemu.variation.parse import make_variations
+from cimemu.variation.parse import make_variations, name_of
 
 MAX_FRACTION_BITS = 14
 
@@ -32,7 +32,7 @@ class Variations:
         seen: Counter[str] = Counter()
         found = []
         for model in self.models:
-            name = str(getattr(model, "model"))  # noqa: B009
+            name = name_of(model)
             stream = Stream(self.seed, self.trial, name, seen[name])
             seen[name] += 1
             if model.stage == stage and not model.is_identity:
@@ -53,7 +53,7 @@ class Variations:
         for model in self.models:
             problem = model.check(top)
             if problem:
-                raise ArchError(f"--vary {getattr(model, 'model')}: {problem}")
+                raise ArchError(f"--vary {name_of(model)}: {problem}")
 
 
 def compose(vary: Iterable[Any], seed: int = 0, trial: int = 0) -> Variations:

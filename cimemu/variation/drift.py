@@ -22,7 +22,9 @@ class Drift(VariationBase):
     nu_sigma: float = Field(0.0, ge=0, le=1, description="standard deviation of the exponent from cell to cell")
     reference_seconds: float = Field(20.0, gt=0, description="t0: when the written levels were read, in s")
 
-    source: ClassVar[str] = "M. Le Gallo, A. Sebastian, J. Phys. D 53 (2020) 213002; V. Joshi et al., Nat. Commun. 11 (2020) 2473"
+    source: ClassVar[str] = (
+        "M. Le Gallo, A. Sebastian, J. Phys. D 53 (2020) 213002; V. Joshi et al., Nat. Commun. 11 (2020) 2473"
+    )
 
     @model_validator(mode="after")
     def _reach(self) -> "Drift":

@@ -77,7 +77,21 @@ def make_variations(given: Iterable[Any]) -> tuple[VariationBase, ...]:
 def spelled(model: VariationBase) -> str:
     """A model as `--vary` takes it, every parameter in full."""
     fields = [(k, v) for k, v in model.model_dump(mode="python").items() if k != "model"]
-    return ":".join([str(getattr(model, "model")), ",".join(f"{k}={_spell(v)}" for k, v in fields)])  # noqa: B009
+    return ":".join([name_of(model), ",".join(f"{k}={_spell(v)}" for k, v in fields)])
+
+
+def name_of(model: VariationBase) -> str:
+    """The name that `--vary` takes."""
+    return str(type(model).model_fields["model"].default)
+
+
+def described(kind: type[VariationBase]) -> str:
+    """A model's parameters with their defaults in one line, as `cimemu list` shows them."""
+    shown = []
+    for key, field in kind.model_fields.items():
+        if key != "model":
+            shown.append(key if field.is_required() else f"{key}={_spell(field.default)}")
+    return " ".join(shown)
 
 
 def _spell(value: Any) -> str:

@@ -28,7 +28,9 @@ class Temperature(VariationBase):
         float("inf"), gt=1, description="on/off ratio of the cell (as in on_off); inf: no off conductance"
     )
 
-    source: ClassVar[str] = "C. Walczyk et al., IEEE Trans. Electron Devices 58 (2011) 3124 (on and off state of HfO2, 213-413 K)"
+    source: ClassVar[str] = (
+        "C. Walczyk et al., IEEE Trans. Electron Devices 58 (2011) 3124 (on and off state of HfO2, 213-413 K)"
+    )
 
     @property
     def is_identity(self) -> bool:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import cimemu.kernels
 from cimemu.kernels import (
     activity,
+    cells,
     combine,
     convert,
     im2col,
@@ -356,6 +357,48 @@ def test_random_words_of_cells_and_reads(seed):
         lambda o: noise.read_normals(keys, columns, 3, 77, 1, write % 9, table, o),
         lambda o: noise.read_normals_naive(keys, columns, 3, 77, 1, write % 9, table, o),
         np.zeros(len(columns), dtype=np.int32),
+    )
+
+
+@given(SEEDS)
+@common
+def test_levels_of_cells(seed):
+    rng = np.random.default_rng(seed)
+    shape = (int(rng.integers(1, 5)), int(rng.integers(1, 12)))
+    levels, targets = rng.integers(0, 64, shape) / 4.0, rng.integers(0, 4, shape).astype(np.uint8)
+    lanes = rng.integers(0, 2**16, shape).astype(np.uint16)
+    table, sigma, quantiles = rng.normal(1, 1, 2**16), rng.random(4), noise.normal_quantiles()
+    both(
+        lambda o: cells.scale_by_lanes(o, lanes, table),
+        lambda o: cells.scale_by_lanes_naive(o, lanes, table),
+        levels,
+    )
+    both(
+        lambda o: cells.add_by_lanes(o, targets, lanes, sigma, quantiles),
+        lambda o: cells.add_by_lanes_naive(o, targets, lanes, sigma, quantiles),
+        levels,
+    )
+    words = rng.integers(0, 2**64 - 1, shape, dtype=np.uint64, endpoint=True)
+    low, high = (np.uint64(v) for v in np.sort(rng.integers(0, 2**32 + 1, 2)))
+    both(
+        lambda o: cells.stick(o, words, low, high, 0.0, 3.0),
+        lambda o: cells.stick_naive(o, words, low, high, 0.0, 3.0),
+        levels,
+    )
+    place = np.array([rng.integers(0, 99), rng.integers(0, 99), rng.integers(0, 3), rng.integers(1, 6)])
+    key, tolerance = np.uint64(rng.integers(2**63)), float(rng.random())
+    both(
+        lambda o, p: cells.write_and_verify(o, place, key, 0.5, tolerance, quantiles, p),
+        lambda o, p: cells.write_and_verify_naive(o, place, key, 0.5, tolerance, quantiles, p),
+        levels,
+        np.zeros(shape, dtype=np.int64),
+    )
+    stored = np.zeros((shape[0] + 2, shape[1] + 3), dtype=np.int64)
+    signed = levels - 2 + rng.integers(0, 2, shape) / 256.0
+    both(
+        lambda o: cells.round_levels(signed, 128.0, 12.0 * 128, 1, 2, o),
+        lambda o: cells.round_levels_naive(signed, 128.0, 12.0 * 128, 1, 2, o),
+        stored,
     )
 
 

@@ -1,0 +1,121 @@
+"""Cells, converters and reads of a matrix as variation models make them: an ideal matrix in, another one out."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.arch.macro import Macro
+from cimemu.compute.encode import MAX_LEVEL
+from cimemu.compute.program import Matrix, check_accumulator, fixed_seen, psum_range, reference_cells_per_row
+from cimemu.compute.references import make_references
+from cimemu.compute.sites import Sites
+from cimemu.errors import ArchError
+from cimemu.kernels.cells import round_levels
+from cimemu.variation.base import Block
+from cimemu.variation.compose import Variations
+
+
+@dataclass(frozen=True)
+class Writes:
+    """What writing one block took, where a model counts it: pulses of all cells, longest of each row summed."""
+
+    pulses: int
+    row_pulses: int
+
+
+@dataclass(eq=False)
+class Draft:
+    """A matrix while its cells are drawn: blocks are independent of each other, so they may be written by any thread."""
+
+    ideal: Matrix
+    sites: Sites
+    variations: Variations
+    macro: Macro  # with the fraction bits that the variations need
+    cells: NDArray[np.int64]
+    writes: dict[tuple[int, int], Writes]
+
+    def tasks(self) -> Iterator[Callable[[], None]]:
+        """One function a block."""
+        for place in self.sites:
+            yield lambda place=place: self._write(place)  # type: ignore[misc]
+
+    def _write(self, place: tuple[int, int]) -> None:
+        """Write one block: ideal levels, then every cell model in order, then rounded once."""
+        (top_row, end_row), (first, stop) = (
+            self.ideal.layout.row_blocks[place[0]],
+            self.ideal.layout.col_blocks[place[1]],
+        )
+        per_output = self.macro.columns_per_output
+        columns = slice(first * per_output, stop * per_output)
+        targets = np.ascontiguousarray(self.ideal.levels[top_row:end_row, columns])
+        site = self.sites[place]
+        block = Block(
+            levels=targets.astype(np.float64),
+            targets=targets,
+            top=2**self.macro.cell.bits - 1,
+            macro=site.macro,
+            first_column=site.first_column,
+            write=site.write,
+        )
+        for model, stream in self.variations.at("cells"):
+            model.write(block, stream)
+        scale = 2.0**self.macro.cell.fraction_bits
+        round_levels(block.levels, scale, MAX_LEVEL * scale, top_row, columns.start, self.cells)
+        if block.pulses is not None:
+            self.writes[place] = Writes(block.pulses, block.row_pulses or 0)
+
+    def finish(self) -> Matrix:
+        """The matrix of these cells."""
+        ideal, macro, layout = self.ideal, self.macro, self.ideal.layout
+        seen = fixed_seen(self.cells, ideal.columns, layout)
+        references = make_references(ideal.adc, layout, macro.conversions_per_output, macro.cell.fraction_bits)
+        check_accumulator(macro, references, False, ideal.adc)
+        matrix = replace(
+            ideal,
+            macro=macro,
+            cells=self.cells,
+            seen=seen,
+            references=references,
+            affine=tuple(None for _ in layout.row_blocks),
+            row_levels=self.cells.sum(axis=1) / 2.0**macro.cell.fraction_bits,
+            psum_range=psum_range(seen, layout, 2**macro.input.dac_bits - 1),
+            packed=None,
+            tiles=None,
+        )
+        if matrix.has_reference_column:
+            matrix.row_levels[:] += reference_cells_per_row(matrix)
+        return matrix
+
+
+def varied_macro(macro: Macro, variations: Variations) -> Macro:
+    """`macro` with the fraction bits that the variations need. ArchError where they do not fit its cells."""
+    top = 2**macro.cell.bits - 1
+    variations.check(top)
+    if variations and macro.weight.column_flipping:
+        raise ArchError("weight.column_flipping with varied cells: not defined, turn one of them off")
+    bits = variations.fraction_bits(macro.cell.fraction_bits, top)
+    return macro.model_copy(update={"cell": macro.cell.model_copy(update={"fraction_bits": bits})})
+
+
+def start_draft(ideal: Matrix, sites: Sites, variations: Variations) -> Draft:
+    """Begin to write `ideal`'s levels into the cells at `sites`."""
+    return Draft(
+        ideal=ideal,
+        sites=sites,
+        variations=variations,
+        macro=varied_macro(ideal.macro, variations),
+        cells=np.empty(ideal.levels.shape, dtype=np.int64),
+        writes={},
+    )
+
+
+def vary_matrix(ideal: Matrix, sites: Sites, variations: Variations) -> Matrix:
+    """`ideal` as the variations make it; itself where none is active."""
+    if not variations:
+        return ideal
+    draft = start_draft(ideal, sites, variations)
+    for task in draft.tasks():
+        task()
+    return draft.finish()

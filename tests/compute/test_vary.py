@@ -1,0 +1,150 @@
+"""Varied cells in matrices and networks: at their physical places, the same on every path, thread count and batch."""
+
+import macros
+import nets
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import cimemu
+from cimemu.compute.forward import Emulator
+from cimemu.compute.sites import planned_sites
+from cimemu.variation.base import Block
+from cimemu.variation.compose import compose
+
+SPREAD = ["lognormal:sigma=0.2", "stuck_at:sa0=0.05,sa1=0.05"]
+NETWORK = nets.residual_network()
+
+
+def images(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 3, 5, 4)).astype(np.uint8)
+
+
+def chip(**overrides):
+    return cimemu.load_arch("rram_128", {key.replace("__", "."): value for key, value in overrides.items()})
+
+
+def drawn_block(matrix, place, site, vary, seed):
+    """Cells of one block from the models alone."""
+    (r0, r1), (c0, c1) = matrix.layout.row_blocks[place[0]], matrix.layout.col_blocks[place[1]]
+    columns = slice(c0 * matrix.macro.columns_per_output, c1 * matrix.macro.columns_per_output)
+    targets = np.ascontiguousarray(matrix.levels[r0:r1, columns])
+    top = 2**matrix.macro.cell.bits - 1
+    block = Block(targets.astype(float), targets, top, site.macro, site.first_column, site.write)
+    for model, stream in compose(vary, seed).at("cells"):
+        model.write(block, stream)
+    return np.rint(block.levels * 2**matrix.macro.cell.fraction_bits), matrix.cells[r0:r1, columns]
+
+
+@given(st.integers(0, 2**31))
+@settings(deadline=None, derandomize=True, max_examples=12, suppress_health_check=list(HealthCheck))
+def test_all_paths_give_the_same_bytes(seed):
+    x, w, macro = macros.draw(seed)
+    x = x[:1]
+    slow = cimemu.mvm(x, w, macro, codes=True, path="naive", vary=SPREAD, seed=seed)
+    for path in ("auto", "fixed", "packed"):
+        fast = cimemu.mvm(x, w, macro, codes=True, path=path, vary=SPREAD, seed=seed)
+        assert fast.y.tobytes() == slow.y.tobytes()
+        assert (fast.codes is None) == (slow.codes is None) or np.array_equal(fast.codes, slow.codes)
+
+
+def test_strength_zero_changes_no_byte_of_a_product():
+    rng = np.random.default_rng(0)
+    x, w = rng.integers(0, 256, (5, 300)), rng.integers(-128, 128, (300, 20))
+    macro = chip().macro
+    plain = cimemu.mvm(x, w, macro, codes=True)
+    zero = cimemu.mvm(x, w, macro, codes=True, vary=["lognormal:sigma=0", "stuck_at", "on_off:ratio=inf"], seed=3)
+    assert (zero.y.dtype, zero.y.tobytes(), zero.path) == (plain.y.dtype, plain.y.tobytes(), plain.path)
+    assert np.array_equal(zero.codes, plain.codes)
+    assert np.array_equal(zero.counts, plain.counts)
+
+
+def test_strength_zero_changes_no_byte_of_a_network():
+    plain = cimemu.run(chip(), NETWORK, images(3))
+    zero = cimemu.run(chip(), NETWORK, images(3), vary=["normal", "drift:seconds=20", "write_verify:sigma=0"], seed=5)
+    assert plain.outputs.tobytes() == zero.outputs.tobytes()
+    assert np.array_equal(plain.counts, zero.counts)
+    assert (plain.cycles, plain.energy_uj) == (zero.cycles, zero.energy_uj)
+
+
+@pytest.mark.parametrize("overrides", [{}, {"mapping__max_replicas": 3}, {"mapping__share_macros": False}])
+def test_cells_are_drawn_at_their_place_on_the_chip(overrides):
+    arch = chip(**overrides)
+    plan = cimemu.make_plan(NETWORK, arch)
+    emulator = Emulator(NETWORK, arch.macro)
+    emulator.program(plan, SPREAD, seed=11)
+    sites = planned_sites(plan)
+    seen = set()
+    for name, matrix in emulator.matrices.items():
+        assert len(matrix.replicas) == len(sites[name]) == next(p for p in plan.layers if p.name == name).replicas
+        for written, placed in zip(matrix.replicas, sites[name]):
+            for programmed, unit in zip(written, placed):
+                for place, site in unit.items():
+                    seen.add((site.macro, site.first_column))
+                    alone, here = drawn_block(programmed.matrix, place, site, SPREAD, 11)
+                    assert np.array_equal(alone, here)
+    assert len(seen) == len(plan.placed)
+
+
+def test_replicas_have_cells_of_their_own_and_serve_their_positions():
+    arch = chip(mapping__max_replicas=2)
+    plan = cimemu.make_plan(NETWORK, arch)
+    emulator = Emulator(NETWORK, arch.macro)
+    emulator.program(plan, SPREAD, seed=11)
+    layer = next(m for m in emulator.matrices.values() if len(m.replicas) == 2)
+    shape = (2, *(getattr(layer.layer.geometry, f"{name}_in") for name in ("channels", "height", "width")))
+    x = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
+    both = layer.run(x, path="auto", threads=None, budget_bytes=1 << 30)
+    first, second = layer.replicas
+    assert not np.array_equal(first[0].matrix.cells, second[0].matrix.cells)
+    for r, replica in enumerate((first, second)):
+        layer.replicas = [replica]
+        alone = layer.run(x, path="auto", threads=None, budget_bytes=1 << 30)
+        assert np.array_equal(both.accumulators[:, r::2], alone.accumulators[:, r::2])
+        assert not np.array_equal(both.accumulators, alone.accumulators)
+
+
+@pytest.mark.parametrize("overrides", [{}, {"mapping__max_replicas": 2, "macro__timing__skip_zero_slices": True}])
+def test_threads_batches_and_memory_budget_change_no_byte(overrides):
+    arch, x = chip(**overrides), images(5)
+    whole = cimemu.run(arch, NETWORK, x, vary=SPREAD, seed=4, trial=2)
+    for options in ({"threads": 2}, {"batch": 2}, {"budget_bytes": 5000}, {"path": "fixed"}):
+        again = cimemu.run(arch, NETWORK, x, vary=SPREAD, seed=4, trial=2, **options)
+        assert again.outputs.tobytes() == whole.outputs.tobytes()
+        assert np.array_equal(again.counts, whole.counts)
+        assert again.cycles == whole.cycles
+    other = cimemu.run(arch, NETWORK, x, vary=SPREAD, seed=4, trial=3)
+    assert other.outputs.tobytes() != whole.outputs.tobytes()
+
+
+def test_a_network_is_programmed_again_and_back_to_ideal():
+    arch = chip()
+    plan = cimemu.make_plan(NETWORK, arch)
+    emulator = Emulator(NETWORK, arch.macro)
+    ideal = emulator.run([images(2)]).tensors
+    first = [emulator.program(plan, SPREAD, 1, trial) and emulator.run([images(2)]).tensors for trial in (0, 1, 0)]
+    emulator.program(plan)
+    back = emulator.run([images(2)]).tensors
+    for name, tensor in ideal.items():
+        assert np.array_equal(first[0][name], first[2][name])
+        assert not np.array_equal(first[0][name], first[1][name])
+        assert np.array_equal(back[name], tensor)
+
+
+def test_the_trace_says_what_was_varied(tmp_path):
+    out = tmp_path / "varied.h5"
+    cimemu.run(chip(), NETWORK, images(1), trace=out, vary=["lognormal:sigma=0.01"], seed=9, trial=4)
+    attributes = cimemu.open_trace(out).attributes
+    assert attributes["vary"] == "lognormal:sigma=0.01"
+    assert (attributes["seed"], attributes["trial"], attributes["fraction_bits"]) == (9, 4, 10)
+
+
+def test_mistakes_name_the_remedy():
+    x, w, macro = np.ones((1, 4), int), np.ones((4, 2), int), chip().macro
+    with pytest.raises(cimemu.ArchError, match="sigma has 3 values"):
+        cimemu.mvm(x, w, macro, vary=["level_spread:sigma=[0.1,0.1,0.1]"])
+    with pytest.raises(cimemu.ArchError, match="column_flipping with varied cells"):
+        cimemu.mvm(x, w, chip(macro__weight__column_flipping=True).macro, vary=SPREAD)
+    with pytest.raises(cimemu.ArchError, match="vary with cells or noise given"):
+        cimemu.mvm(x, w, macro, vary=SPREAD, cells=np.zeros((4, 16)))
