@@ -10,6 +10,7 @@ from cimemu.arch.macro import Macro
 from cimemu.compute.encode import MAX_LEVEL
 from cimemu.compute.program import Matrix, check_accumulator, fixed_seen, psum_range, reference_cells_per_row
 from cimemu.compute.references import make_references
+from cimemu.compute.scaled import scaled_references
 from cimemu.compute.sites import Sites
 from cimemu.errors import ArchError
 from cimemu.kernels.cells import round_levels
@@ -83,6 +84,7 @@ class Draft:
             psum_range=psum_range(seen, layout, 2**macro.input.dac_bits - 1),
             packed=None,
             tiles=None,
+            values=None if ideal.scale is None or references is None else scaled_references(references, ideal.scale),
         )
         if matrix.has_reference_column:
             matrix.row_levels[:] += reference_cells_per_row(matrix)
