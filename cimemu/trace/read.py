@@ -102,6 +102,11 @@ def open_trace(path: str | Path) -> Trace:
         partial = path.with_name(path.name + ".partial")
         hint = f"; {partial.name} is an unfinished one" if partial.exists() else ""
         raise TraceError(f"{path}: no such file, name a trace that `cimemu run` wrote{hint}")
+    if path.name.endswith(".partial"):
+        raise TraceError(
+            f"{path}: is unfinished, its run is still going or was killed; run it again (a stress run or a sweep: "
+            f"go on with --resume {path.name})"
+        )
     try:
         with h5py.File(path, "r") as file:
             attributes = {name: _plain(value) for name, value in file.attrs.items()}

@@ -1,4 +1,4 @@
-"""Writes a trace: into `FILE.partial`, renamed when it is whole."""
+"""Writes a trace: into `FILE.partial`, which says that it is unfinished, renamed when it is whole."""
 
 import json
 import os
@@ -21,6 +21,7 @@ from cimemu.trace.schema import _EVENT, ATTRIBUTES, CHUNK, DATASETS, SCHEMA_VERS
 _DTYPES = {item.path: item.dtype for item in DATASETS}
 _FILTERS = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
 MAX_EVENTS = 20_000_000
+UNFINISHED = "unfinished"  # root attribute of a partial file: what it is
 
 
 class TraceWriter:
@@ -44,7 +45,7 @@ class TraceWriter:
         # Built in memory and written at once: the HDF5 library does not survive a disk that fills under it.
         self.file = h5py.File(self.path.name, "w", driver="core", backing_store=False, block_size=1 << 22)
         try:
-            self.partial.touch()
+            self.partial.write_bytes(_unfinished(self.path.name))
         except OSError as error:
             self.file.close()
             raise TraceError(
@@ -90,23 +91,24 @@ class TraceWriter:
         self.pending.append(events)
         self.pending_rows += rows
         if self.pending_rows >= 4 * CHUNK:
-            self._flush()
+            self._flush(self.pending_rows // CHUNK * CHUNK)
 
-    def _flush(self) -> None:
-        if not self.pending and "events/op" in self.file:
-            return
+    def _flush(self, rows: int) -> None:
+        """Write the first `rows` of what is pending: whole chunks, each compressed once, but at the end."""
+        columns = {name: np.concatenate([e[name] for e in self.pending]) for name in (self.pending or [{}])[0]}
         for item in _EVENT:
             name = item.path.split("/")[1]
-            values = np.concatenate([e[name] for e in self.pending] or [np.zeros(0, dtype=np.int64)]).astype(item.dtype)
             if item.path not in self.file:
                 self.file.create_dataset(
                     item.path, shape=(0,), maxshape=(None,), dtype=item.dtype, chunks=(CHUNK,), **_FILTERS
                 )
-            data = self.file[item.path]
-            data.resize((self.written + len(values),))
-            data[self.written :] = values
-        self.written += self.pending_rows
-        self.pending, self.pending_rows = [], 0
+            if rows:
+                data = self.file[item.path]
+                data.resize((self.written + rows,))
+                data[self.written :] = columns[name][:rows].astype(item.dtype, copy=False)
+        self.written += rows
+        self.pending_rows -= rows
+        self.pending = [{name: column[rows:] for name, column in columns.items()}] if self.pending_rows else []
 
     def finish(
         self,
@@ -126,7 +128,7 @@ class TraceWriter:
         """Everything but the events."""
         from cimemu import __version__
 
-        self._flush()
+        self._flush(self.pending_rows)
         self.file["events"].attrs["kinds"] = [kind.name.lower() for kind in Kind]
         arch = plan.arch
         known = {
@@ -243,3 +245,11 @@ class TraceWriter:
         self._put("macros/tile", macros // plan.arch.tile.macros)
         self._put("macros/cells", cells)
         self._put("macros/utilization", cells / (plan.arch.macro.rows * plan.arch.macro.columns))
+
+
+def _unfinished(name: str) -> bytes:
+    """A small HDF5 file that says what it is, for as long as the run goes on (or after it was killed)."""
+    with h5py.File(f"{name}.partial", "w", driver="core", backing_store=False, block_size=1 << 12) as file:
+        file.attrs[UNFINISHED] = f"the run that writes {name} is not over, or was killed: run it again"
+        file.flush()
+        return bytes(file.id.get_file_image())
