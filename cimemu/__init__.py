@@ -34,6 +34,7 @@ _PUBLIC = {
     "quantize": "cimemu.ptq",
     "run": "cimemu.emulate",
     "save_onnx": "cimemu.exporter",
+    "validate": "cimemu.validate",
     "write_html": "cimemu.views",
 }
 

@@ -17,7 +17,7 @@ class Counter(IntEnum):
     WORDLINES_RAISED = 3  # wordlines with a non-zero input in a driven (group, slice)
     WORDLINE_PULSES = 4  # sum of the driven slice values (1 a raised line for a 1-bit DAC)
     CELL_PULSES = 5  # raised cells on used columns (off cells included), weighted by the charge that the slice draws:
-    # its value for pulses, the square of its value for a DAC that drives voltages
+    # its value for pulses; (value / full scale)^2 for a DAC that drives voltages, the sum rounded to an integer
     CELL_LEVEL_PULSES = 6  # the same weighted by the cell's level, rounded to an integer for non-ideal cells
     CONVERSIONS = 7  # column psums turned into values
     REFERENCE_SWITCHES = 8  # a shared converter's references change between neighbouring columns

@@ -145,7 +145,9 @@ def _converter(arch: Arch, what: str) -> float:
 def _instances(arch: Arch) -> dict[str, int]:
     """How often each component stands on the chip; 0 where it has no instances of its own."""
     macro, macros = arch.macro, arch.macros
-    converters = -(-macro.columns // macro.columns_per_adc)
+    before = "analog" in (macro.weight.combine, macro.weight.subtract)  # columns are combined before they are converted
+    converted = macro.outputs * macro.conversions_per_output if before else macro.columns
+    converters = -(-converted // macro.columns_per_adc)
     analog = macro.cell.kind != "digital"
     outputs = max(1, macro.outputs)
     slices = macro.weight_slices * macro.cell.bits

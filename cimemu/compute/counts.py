@@ -21,16 +21,19 @@ def slice_tables(macro: Macro) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return slices.sum(axis=0), (slices != 0).sum(axis=0)
 
 
-def charge_tables(macro: Macro) -> NDArray[np.int64]:
-    """For every input value from the smallest: what it draws from a cell, summed over its slices.
+def charge_tables(macro: Macro) -> tuple[NDArray[np.int64], int]:
+    """For every input value from the smallest: what it draws from a cell, summed over its slices; and the unit of that.
 
-    A train of pulses (and a digital cell's gates) draw in proportion to the slice's value, a voltage to its square.
+    A train of pulses (and a digital cell's gates) draw in proportion to the slice's value, in units of a pulse; a
+    voltage draws in proportion to its square, in units of the full-scale voltage.
     """
     low, high = input_range(macro)
     code = np.arange(low, high + 1) & (2**macro.input.bits - 1)
     dac = macro.input.dac_bits
     slices = np.stack([(code >> (i * dac)) & (2**dac - 1) for i in range(macro.input_slices)])
-    return (slices if macro.input.dac == "pulse" or macro.cell.kind == "digital" else slices**2).sum(axis=0)
+    if macro.input.dac == "pulse" or macro.cell.kind == "digital":
+        return slices.sum(axis=0), 1
+    return (slices**2).sum(axis=0), (2**dac - 1) ** 2
 
 
 def count_activity(
@@ -61,7 +64,7 @@ def count_activity(
     pulses = np.zeros((images, x.shape[1]), dtype=np.int64)
     raised = np.zeros(images, dtype=np.int64)
     count_inputs(x, input_range(macro)[0], pulses_of, raised_of, pulses, raised)
-    charge_of, charge = charge_tables(macro), pulses
+    (charge_of, unit), charge = charge_tables(macro), pulses
     if not np.array_equal(charge_of, pulses_of):
         charge = np.zeros_like(pulses)
         count_inputs(x, input_range(macro)[0], charge_of, raised_of, charge, np.zeros(images, dtype=np.int64))
@@ -79,8 +82,8 @@ def count_activity(
     counts[:, Counter.SKIPPED_STEPS] = (all_steps - steps) * col_blocks
     counts[:, Counter.WORDLINES_RAISED] = raised * col_blocks
     counts[:, Counter.WORDLINE_PULSES] = pulses.sum(axis=1) * col_blocks
-    counts[:, Counter.CELL_PULSES] = charge.sum(axis=1) * used_columns
-    counts[:, Counter.CELL_LEVEL_PULSES] = np.rint(charge @ row_levels).astype(np.int64)
+    counts[:, Counter.CELL_PULSES] = np.rint(charge.sum(axis=1) * used_columns / unit)
+    counts[:, Counter.CELL_LEVEL_PULSES] = np.rint((charge @ row_levels) / unit).astype(np.int64)
     counts[:, Counter.CONVERSIONS] = steps * (converted + reference_columns)
     counts[:, Counter.REFERENCE_SWITCHES] = by_block @ np.array(switches, dtype=np.int64)
     counts[:, Counter.SHIFT_ADDS] = counts[:, Counter.CONVERSIONS]

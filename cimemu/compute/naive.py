@@ -246,6 +246,8 @@ def mvm_naive(
                 total = sum_factor * total + correction_factor * extra
             row.append(total)
         y.append(row)
+    if not _by_pulses(macro):  # a voltage DAC's squares are counted in units of the full scale
+        result.level_pulses = round(result.level_pulses / (2**dac - 1) ** 2)
     result.y = np.array(y, dtype=np.int64 if exact else np.float64).reshape(len(x), outputs)
     return result
 
@@ -345,6 +347,10 @@ def _accumulate(running: int, step: int, macro: Macro, p: int, n: int) -> int:
     )
 
 
+def _by_pulses(macro: Macro) -> bool:
+    return macro.input.dac == "pulse" or macro.cell.kind == "digital"
+
+
 def _drawn(value: int, macro: Macro) -> int:
     """What a slice of this value draws: its value in pulses or switching gates, its square as a voltage."""
-    return value if macro.input.dac == "pulse" or macro.cell.kind == "digital" else value * value
+    return value if _by_pulses(macro) else value * value

@@ -1,8 +1,8 @@
 """Estimators of the array from physics: wires, gates, conductances and capacitors at the voltage really applied.
 
 An event of `wordline` is one pulse (or one unit of a voltage DAC's value). Events of `cell` and `cell_level` are one
-raised cell, and one level of it, per pulse; where a DAC drives voltages, they count the square of the slice's value,
-so that an event is charged with the square of the DAC's smallest step.
+raised cell, and one level of it, per pulse; where a DAC drives voltages, they count the square of the slice's value
+over the full scale's, so that an event is one cell at full scale.
 """
 
 from typing import Annotated, Literal
@@ -49,7 +49,7 @@ class Conductance(Spec, Estimator):
         pulse = site.pulse_ns if self.pulse_ns is None else self.pulse_ns
         level = site.component == "cell_level"
         conductance = (self.on_us - self.off_us) / site.cell_levels if level else self.off_us
-        energy = conductance * self.read_v**2 * pulse / site.charge_unit * FEMTO_TO_PICO
+        energy = conductance * self.read_v**2 * pulse * FEMTO_TO_PICO
         area = 0.0 if level or not self.area_f2 else self.area_f2 * (site.node / 1000) ** 2
         return Estimate(energy, area, 0.0, f"V^2 G t: {self.read_v:g} V, {conductance:g} uS, {pulse:g} ns")
 
@@ -66,7 +66,7 @@ class Capacitance(Spec, Estimator):
         """fF V^2 is fJ."""
         swing = site.supply if self.swing_v is None else self.swing_v
         levels = site.cell_levels if site.component == "cell_level" else 1
-        energy = self.ff * site.supply * swing / levels / site.charge_unit * FEMTO_TO_PICO
+        energy = self.ff * site.supply * swing / levels * FEMTO_TO_PICO
         level = site.component == "cell_level"
         area = 0.0 if level or not self.area_f2 else self.area_f2 * (site.node / 1000) ** 2
         return Estimate(energy, area, 0.0, f"C V dV: {self.ff:g} fF, {site.supply:g} V, swing {swing:g} V")

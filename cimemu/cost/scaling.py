@@ -68,3 +68,14 @@ def _between(node_nm: float, at) -> float:  # type: ignore[no-untyped-def]
     low = NODES_NM[above - 1]
     share = (node_nm - low) / (high - low)
     return float((1 - share) * at(low) + share * at(high))
+
+
+def delay_factor(from_v: float, to_v: float, *, threshold_v: float = 0.3, alpha: float = 1.3) -> float:
+    """What a delay at supply `from_v` is multiplied by at `to_v`: the alpha-power law, delay ~ V / (V - Vt)^alpha.
+
+    Source: T. Sakurai, A. R. Newton, JSSC 25(2) 1990; alpha = 1.3 as there for short channels. ValueError where a supply
+    is not above the threshold.
+    """
+    if min(from_v, to_v) <= threshold_v:
+        raise ValueError(f"supply {min(from_v, to_v):g} V, must be above the threshold of {threshold_v:g} V")
+    return (to_v / (to_v - threshold_v) ** alpha) / (from_v / (from_v - threshold_v) ** alpha)

@@ -38,11 +38,6 @@ class Site:
             raise ValueError(f"costs.{self.component}.estimator needs the supply: give costs.technology.voltage_v")
         return self.voltage_v
 
-    @property
-    def charge_unit(self) -> int:
-        """What the square of the drive voltage is divided by for a count of 1: counts of a voltage DAC are x^2."""
-        return 1 if self.pulse_dac else self.slice_levels**2
-
 
 @dataclass(frozen=True)
 class Estimate:

@@ -1,0 +1,116 @@
+"""A macro measured as a lab would: a layer that fills it, run for a while, and what one more input vector takes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.arch.schema import Arch
+from cimemu.emulate import RunResult, run
+from cimemu.layer.base import TensorType
+from cimemu.layer.macro_layer import Geometry, MacroLayer
+from cimemu.layer.requantize import Fp32HalfEven
+from cimemu.tally import COMPONENTS, chip_area
+from cimemu.workload.network import Network
+
+VECTORS = 48
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one more input vector takes in the steady state, and areas of the chip."""
+
+    macs: int
+    ns: float
+    macro_cycles: float  # busy cycles of one macro
+    conversions: float
+    energy_pj: Mapping[str, float]  # by component, leakage included
+    area_um2: Mapping[str, float]  # by component, the whole chip
+
+    def energy(self, *components: str) -> float:
+        """pJ of the named components."""
+        return sum(self.energy_pj[name] for name in components)
+
+    def area(self, *components: str) -> float:
+        """um2 of the named components."""
+        return sum(self.area_um2[name] for name in components)
+
+    @property
+    def tops(self) -> float:
+        """10^12 operations a second; a multiply-accumulate is two."""
+        return 2 * self.macs / self.ns / 1000
+
+    def tops_per_w(self, *components: str) -> float:
+        """Efficiency with the energy of the named components alone."""
+        return 2 * self.macs / self.energy(*components)
+
+
+def fill_network(weights: NDArray[np.int64], vectors: int) -> Network:
+    """A network of one matrix product: `vectors` input vectors times `weights` [K, N]."""
+    rows, outputs = weights.shape
+    layer = MacroLayer(
+        name="fill",
+        inputs=("x",),
+        outputs=("y",),
+        geometry=Geometry(rows, vectors, 1, outputs, vectors, 1),
+        weight=weights.T.astype(np.int16).reshape(outputs, rows, 1, 1),
+        weight_zero_point=np.zeros(outputs, dtype=np.int64),
+        input_zero_point=0,
+        input_dtype="uint8",
+        bias=np.zeros(outputs, dtype=np.int64),
+        stage=Fp32HalfEven(
+            multiplier=np.array([2.0**-16], dtype=np.float32), zero_point=128, low=0, high=255, dtype="uint8"
+        ),
+        output_type=TensorType((vectors, outputs), "uint8"),
+        layout="rows",
+    )
+    return Network(
+        name="fill",
+        layers=(layer,),
+        constants={},
+        inputs=("x",),
+        outputs=("y",),
+        types={"x": TensorType((vectors, rows), "uint8"), "y": layer.output_type},
+    )
+
+
+def measure(arch: Arch, weights: NDArray[np.int64], inputs: NDArray[np.int64]) -> Measured:
+    """Run `inputs` [vectors, K] times `weights` [K, N] on `arch`, and half of them: the difference is the steady state.
+
+    Both runs are `cimemu.run`; counts, prices and cycles are theirs. Raises CimemuError as it does.
+    """
+    half = len(inputs) // 2
+    long, short = (
+        run(arch, fill_network(weights, count), inputs[None, :count].astype(np.uint8)) for count in (len(inputs), half)
+    )
+    more = len(inputs) - half
+    energy = {name: (_energy(long, i) - _energy(short, i)) / more for i, name in enumerate(COMPONENTS)}
+    areas, _, _ = chip_area(arch)
+    assert long.cycles is not None
+    assert short.cycles is not None
+    return Measured(
+        macs=weights.size,
+        ns=(long.cycles - short.cycles) / more * arch.clock_ns,
+        macro_cycles=(_macro_busy(long) - _macro_busy(short)) / more,
+        conversions=(long.conversions - short.conversions) / more,
+        energy_pj=energy,
+        area_um2=dict(zip(COMPONENTS, (float(area) for area in areas))),
+    )
+
+
+def _energy(result: RunResult, column: int) -> float:
+    assert result.tally is not None
+    return float(result.tally.energy_pj[:, column].sum())
+
+
+def _macro_busy(result: RunResult) -> int:
+    """Busy cycles of the busiest macro."""
+    timeline = result.timeline
+    assert timeline is not None
+    return max(int(busy) for name, busy in zip(timeline.units, timeline.busy) if "/macro" in name)
+
+
+def random_integers(low: int, high: int, shape: tuple[int, int], seed: int) -> NDArray[np.int64]:
+    """Uniform integers low .. high, the same for a seed."""
+    return np.random.default_rng(seed).integers(low, high + 1, shape)
