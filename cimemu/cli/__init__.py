@@ -5,12 +5,23 @@ from typing import Any
 
 import typer
 
-from cimemu.cli import F401, an, check, cost, export, fit, golden, import, lists, noqa, presets, quantize, report, run, subcommand, sweep, the, validate
+from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
+    check,
+    cost,
+    export,
+    fit,
+    golden,
+    presets,
+    quantize,
+    report,
+    run,
+    sweep,
+    validate,
+)
 from cimemu.cli.app import app
 from cimemu.errors import CimemuError
 
 INTERRUPTED = 130
-__all__ = ["app", "check", "cost", "export", "golden", "main", "presets", "quantize", "report", "run", "validate"]
 
 
 def main(arguments: list[str] | None = None) -> int:
