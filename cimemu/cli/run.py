@@ -78,7 +78,7 @@ def run(
             chip,
             network,
             inputs,
-            labels,
+            None if work.manifest.metric.kind == "reconstruction" else labels,  # these are no classes
             trace=None if no_trace else target,
             detail=detail,
             seed=seed,
@@ -99,20 +99,20 @@ def run(
             },
             progress=progress.update,
         )
-    score = work.reconstruction(result.outputs, labels)
+    extra = work.metrics(result.outputs, labels)
     if as_json:
-        extra = {} if score is None else {"mean_squared_error": score[0], "auc": score[1]}
         print_json({**result.summary(), **extra})
         return
     if result.trace is not None:
         print_sections(result.trace, ("summary", "layers"))
-        if score is not None:
-            auc = "" if score[1] is None else f", AUC {score[1]:.4f}"
-            make_console().print(f"reconstruction: mean squared error {score[0]:.4f}{auc}")
+    else:
+        for name, value in result.summary().items():
+            make_console().print(f"{name}: {value}")
+    for name, value in extra.items():
+        shown = f"{value:.4f}" if isinstance(value, float) else "unknown, no labels" if value is None else value
+        make_console().print(f"{name.replace('_', ' ')}: {shown}")
+    if result.trace is not None:
         make_console().print(f"More: cimemu report {result.trace.name}")
-        return
-    for name, value in result.summary().items():
-        make_console().print(f"{name}: {value}")
 
 
 def _sha256(path: Path) -> str:

@@ -27,6 +27,9 @@ def read_images(
 ) -> tuple[NDArray[Any], Labels]:
     """Images `first` .. of a file, at most `limit`, of those `asked` for, and their labels.
 
+    With a `window` an image is that many neighbouring rows joined: of the file's rows [rows, bins], or of every clip of
+    [clips, rows, bins], whose label then is that of all its images.
+
     Raises WorkloadError where the file is missing, damaged, holds other things, or fewer images than are asked for.
     """
     if not path.is_file():
@@ -38,9 +41,11 @@ def read_images(
     if asked is not None and limit is not None and asked > limit:
         raise WorkloadError(f"{path}: {limit} images are to be used, {asked} asked for; ask for fewer")
     wanted = asked if asked is not None else limit
-    stop = None if wanted is None else first + wanted + window - 1
+    skipped, stop = first, None if wanted is None else first + wanted
+    if window > 1:  # images are counted after rows are joined
+        skipped, stop = 0, None if stop is None else stop + window - 1
     try:
-        images, labels, total = readers[form](path, images_key, labels_key, first, stop)
+        images, labels, total = readers[form](path, images_key, labels_key, skipped, stop)
     except (
         OSError,
         EOFError,
@@ -53,10 +58,10 @@ def read_images(
         reason = " ".join(str(error).split())[:160] or type(error).__name__
         raise WorkloadError(f"{path}: cannot be read as {form}: {reason}") from None
     if window > 1:
-        if labels is not None:
-            raise WorkloadError(f"{path}: windows of {window} rows have no labels of their own, set labels: null")
-        total = total - window + 1
-        images = _windows(np.asarray(images), window)
+        images, labels, each = _windows(np.asarray(images), labels, window, path)
+        total = total - window + 1 if each is None else total * each
+        part = slice(first, None if wanted is None else first + wanted)
+        images, labels = images[part], None if labels is None else labels[part]
     if total <= first:
         raise WorkloadError(f"{path}: has {total} images, the workload begins at number {first}")
     if asked is not None and len(images) < asked:
@@ -64,10 +69,30 @@ def read_images(
     return _checked(images, labels, path, images_key, labels_key)
 
 
-def _windows(rows: NDArray[Any], window: int) -> NDArray[Any]:
-    """images[i] is rows i .. i + window - 1, joined."""
-    count = max(0, len(rows) - window + 1)
-    return np.stack([rows[i : i + window].reshape(-1) for i in range(count)]) if count else rows[:0]
+def _windows(rows: NDArray[Any], labels: Labels, window: int, path: Path) -> tuple[NDArray[Any], Labels, int | None]:
+    """Image i of a clip is its rows i .. i + window - 1, joined; labels of images; images a clip (None: rows alone)."""
+    if rows.ndim not in (2, 3):
+        raise WorkloadError(f"{path}: rows of shape {rows.shape}, windows need [rows, bins] or [clips, rows, bins]")
+    if rows.ndim == 2 and labels is not None:
+        raise WorkloadError(
+            f"{path}: windows of {window} rows have no labels of their own, set labels: null or store [clips, rows, bins]"
+        )
+    clips = rows if rows.ndim == 3 else rows[None]
+    each = clips.shape[1] - window + 1
+    if each < 1:
+        raise WorkloadError(f"{path}: clips of {clips.shape[1]} rows, windows of {window} need as many")
+    joined = np.lib.stride_tricks.sliding_window_view(clips, window, axis=1)  # [clips, each, bins, window]
+    images = joined.transpose(0, 1, 3, 2).reshape(len(clips) * each, -1)
+    return images, None if labels is None else np.repeat(labels, each), each if rows.ndim == 3 else None
+
+
+def windows_per_clip(path: Path, form: str, images_key: str, window: int) -> int:
+    """Images of one label: windows of a clip where the file has [clips, rows, bins], else 1."""
+    form = _by_suffix(path) if form == "auto" else form
+    if window == 1 or form not in ("npz", "hdf5"):
+        return 1
+    rows = np.asarray((_npz if form == "npz" else _hdf5)(path, images_key, None, 0, 1)[0])
+    return rows.shape[1] - window + 1 if rows.ndim == 3 else 1
 
 
 def read_array(path: Path) -> NDArray[Any]:

@@ -13,7 +13,8 @@ from pydantic import Field
 from cimemu.config_file import read_mapping, validated
 from cimemu.errors import WorkloadError
 from cimemu.spec import Spec
-from cimemu.workload.data import read_images
+from cimemu.workload.data import read_images, windows_per_clip
+from cimemu.workload.metrics import area_under_curve, detection_errors, of_clips
 
 
 class DataSource(Spec):
@@ -25,7 +26,12 @@ class DataSource(Spec):
     )
     images: str = Field("images", description="key of the images (npz, hdf5)")
     labels: str | None = Field("labels", description="key of the labels (npz, hdf5); null: there are none")
-    window: int = Field(1, ge=1, description="rows joined to one image, from every row on (spectrogram frames)")
+    window: int = Field(
+        1,
+        ge=1,
+        description="rows joined to one image, from every row on (spectrogram frames); of every clip where the file has "
+        "[clips, rows, bins], with a label a clip",
+    )
     first: int = Field(0, ge=0, description="images left out at the beginning")
     limit: int | None = Field(None, ge=1, description="images taken at most; null: all")
 
@@ -58,11 +64,12 @@ class QuantizeSettings(Spec):
 class Metric(Spec):
     """What is reported beside accuracy."""
 
-    kind: Literal["accuracy", "reconstruction"] = Field(
+    kind: Literal["accuracy", "reconstruction", "detection"] = Field(
         "accuracy",
         description="accuracy of labels, or the mean squared error between real inputs and outputs (anomaly detection), "
-        "and its AUC where labels are 0 (normal) and 1",
+        "and the AUC of its mean over each clip where labels are 0 (normal) and 1; or false alarms and misses of one class",
     )
+    positive: int = Field(0, ge=0, description="detection: number of the class that is looked for")
     output_scale: float = Field(1.0, gt=0, description="reconstruction: real value of an output code")
     output_zero_point: int = Field(0, description="reconstruction: output code of the real value 0")
 
@@ -111,18 +118,25 @@ class Workload:
         images, labels = self._read(self.manifest.inputs, limit)
         return images, labels
 
-    def reconstruction(
-        self, outputs: NDArray[Any], labels: NDArray[np.int64] | None
-    ) -> tuple[float, float | None] | None:
-        """(mean squared error of real inputs and `outputs`, AUC of the labels or None) of a reconstructing network, None
-        for any other."""
-        metric, source = self.manifest.metric, self.manifest.inputs
-        if metric.kind != "reconstruction":
-            return None
+    def metrics(self, outputs: NDArray[Any], labels: NDArray[np.int64] | None) -> dict[str, float | int | None]:
+        """What the workload's metric reports beside accuracy for the first images' `outputs`, by name.
+
+        reconstruction: `mean_squared_error`, `auc`; detection: `false_positives`, `false_negatives` (None without labels).
+        """
+        metric = self.manifest.metric
+        if metric.kind == "detection":
+            return detection_errors(outputs, labels, metric.positive)
+        if metric.kind == "accuracy":
+            return {}
+        source = self.manifest.inputs
         real = self._read(source, len(outputs), self.manifest.preprocess.model_copy(update={"dtype": "float32"}))[0]
         made = (outputs.astype(np.float64) - metric.output_zero_point) * metric.output_scale
         errors = ((real - made) ** 2).reshape(len(real), -1).mean(axis=1)
-        return float(errors.mean()), None if labels is None else area_under_curve(errors, labels[: len(errors)])
+        auc = None
+        if labels is not None:
+            each = windows_per_clip(self._resolve(source.file), source.format, source.images, source.window)
+            auc = area_under_curve(*of_clips(errors, labels[: len(errors)], each, source.first))
+        return {"mean_squared_error": float(errors.mean()), "auc": auc}
 
     def calibration(self) -> NDArray[Any]:
         """The calibration images as the network takes them. WorkloadError where the workload has none."""
@@ -161,15 +175,6 @@ class Workload:
 
         path = Path(re.sub(r"\$\{(\w+)\}", fill, text)).expanduser()
         return path if path.is_absolute() else self.path.parent / path
-
-
-def area_under_curve(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float | None:
-    """How often a sample labelled 1 scores above one labelled 0 (ties count half); None where one kind is missing."""
-    high, low = scores[labels == 1], scores[labels == 0]
-    if not len(high) or not len(low):
-        return None
-    above = (high[:, None] > low[None]).mean() + 0.5 * (high[:, None] == low[None]).mean()
-    return float(above)
 
 
 def prepared(images: NDArray[Any], rule: Preprocess, where: str) -> NDArray[Any]:

@@ -202,16 +202,47 @@ def test_windows_join_consecutive_rows_and_a_reconstruction_is_scored(tmp_path):
     refused("has 3 images, 4 asked for", work.inputs, 4)
     real = np.stack([rows[i : i + 3].reshape(-1) for i in range(3)])
     exact = (real / 0.25 + 2).astype(np.int16)
-    assert work.reconstruction(exact, None) == (0.0, None)
+    assert work.metrics(exact, None) == {"mean_squared_error": 0.0, "auc": None}
     # every output one code (0.25) off: squared 0.0625; samples 0 (normal) and 1 tie or not by their errors
     worse = exact + np.array([[1], [1], [4]], dtype=np.int16)
-    error, auc = work.reconstruction(worse, np.array([0, 0, 1]))
-    assert error == pytest.approx((0.0625 + 0.0625 + 1) / 3)
-    assert auc == 1.0
+    found = work.metrics(worse, np.array([0, 0, 1]))
+    assert found["mean_squared_error"] == pytest.approx((0.0625 + 0.0625 + 1) / 3)
+    assert found["auc"] == 1.0
+
+
+def test_clips_with_a_label_each_are_scored_by_their_mean(tmp_path):
+    text = (
+        MANIFEST.replace("{file: data.npz}", "{file: data.npz, window: 2, first: 1}")
+        + "preprocess: {dtype: int8, scale: 1.0}\nmetric: {kind: reconstruction}\n"
+    )
+    clips = np.arange(24, dtype=np.float32).reshape(3, 4, 2)
+    work = workload(tmp_path, text, images=clips, labels=np.array([0, 1, 1]))
+    images, labels = work.inputs()
+    # 3 windows a clip, the first of the first clip left out
+    assert images[:3].tolist() == [[2, 3, 4, 5], [4, 5, 6, 7], [8, 9, 10, 11]]
+    assert labels.tolist() == [0, 0, 1, 1, 1, 1, 1, 1]
+    assert work.inputs(4)[1].tolist() == [0, 0, 1, 1]
+    refused("has 8 images, 9 asked for", work.inputs, 9)
+    # window errors 9, 0 | 4, 4, 4 | 25, 0, 0: clip means 4.5 | 4 | 8.33: one of two anomalous clips above the normal one
+    off = np.sqrt([9, 0, 4, 4, 4, 25, 0, 0])[:, None].astype(int)
+    found = work.metrics(images + off, labels)
+    assert found == {"mean_squared_error": pytest.approx(46 / 8), "auc": 0.5}
+    flat = workload(tmp_path, text, images=clips[0], labels=np.array([0, 1, 1, 0]))
+    refused("store [clips, rows, bins]", flat.inputs)
+    short = workload(tmp_path, text, images=clips[:, :1], labels=np.array([0, 1, 1]))
+    refused("windows of 2 need as many", short.inputs)
+
+
+def test_a_detector_is_scored_by_false_alarms_and_misses(tmp_path):
+    text = MANIFEST + "metric: {kind: detection, positive: 2}\n"
+    work = workload(tmp_path, text, images=np.zeros((4, 2, 2), np.float32), labels=np.array([2, 2, 0, 1]))
+    outputs = np.array([[0, 0, 9], [9, 0, 0], [0, 0, 9], [0, 9, 0]])
+    assert work.metrics(outputs, np.array([2, 2, 0, 1])) == {"false_positives": 1, "false_negatives": 1}
+    assert work.metrics(outputs, None) == {"false_positives": None, "false_negatives": None}
 
 
 def test_the_area_under_the_curve_counts_pairs():
-    from cimemu.workload.manifest import area_under_curve
+    from cimemu.workload.metrics import area_under_curve
 
     scores, labels = np.array([1.0, 3.0, 2.0, 2.0]), np.array([0, 1, 1, 0])
     # pairs (3, 1), (3, 2), (2, 1) above, (2, 2) a tie: 3.5 of 4
