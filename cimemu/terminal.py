@@ -57,18 +57,24 @@ def print_check(found: "CheckReport") -> None:
             f"note: on this processor (no VNNI) ONNX Runtime adds pairs of uint8 x int8 products in saturating 16 bits, "
             f"differences from here on may be its own: {', '.join(found.inexact)}"
         )
+    if found.first_layer is not None:
+        console.print(f"first layer that differs: {found.first_layer}")
     for diff in found.tensors:
-        if diff.differing:
+        if not diff.differing:
+            console.print(f"  {diff.name}: 0 of {diff.elements:,} differ", soft_wrap=True)
+        else:
             console.print(
                 f"  {diff.name}: {diff.differing:,} of {diff.elements:,} differ, first at {list(diff.first or ())}: "
-                f"ours {diff.ours:g}, theirs {diff.theirs:g}; largest difference {diff.largest:g}"
+                f"ours {diff.ours:g}, theirs {diff.theirs:g}; largest difference {diff.largest:g}",
+                soft_wrap=True,
             )
     if found.movement:
         console.print("the arch's own converter moves the outputs of layers on macros by")
         for row in found.movement:
             console.print(
                 f"  {row.name}: {100 * row.moved / row.elements:.2f} % of elements, largest {row.largest:g}, "
-                f"mean {row.mean:.4g}, rms {100 * row.relative:.2f} % of the signal's"
+                f"mean {row.mean:.4g}, rms {100 * row.relative:.2f} % of the signal's",
+                soft_wrap=True,
             )
 
 

@@ -145,6 +145,13 @@ def test_check_against_a_file_names_the_first_difference(capsys):
     status, out, _ = command(capsys, "check", "rram_128", "digits", "--against", "bad.npz")
     assert status == 1
     assert f"{name}: 1 of {tensor.size:,} differ, first at [4, 2, 1, 0]" in out
+    assert f"first layer that differs: {network.layers[1].name}" in out
+    status, out, _ = command(capsys, "check", "rram_128", "digits", "--against", "bad.npz", "--json")
+    found = json.loads(out)
+    assert (status, found["differing"], found["first_layer"]) == (1, 1, network.layers[1].name)
+    first = found["differences"][0]
+    assert (first["first"], first["theirs"] - first["ours"], first["largest"]) == ([4, 2, 1, 0], 3, 3)
+    assert [row["elements"] for row in found["compared"]] == [tensor.size]
     np.savez("other.npz", nothing=tensor)
     status, _, err = command(capsys, "check", "rram_128", "digits", "--against", "other.npz")
     assert status == 2

@@ -1,7 +1,7 @@
 """`cimemu check`: a whole network against ONNX Runtime or a file of tensors, on the bit-serial path."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class CheckReport:
     movement: tuple[Movement, ...]
     kernels: Mapping[str, int]  # operators that ONNX Runtime ran
     unfused: int  # products that it ran in float
+    layers: Mapping[str, str] = field(default_factory=dict)  # tensor -> the layer that makes it
     inexact: tuple[str, ...] = ()  # outputs of products whose ONNX Runtime kernel can saturate on this processor
 
     @property
@@ -54,6 +55,11 @@ class CheckReport:
     def elements(self) -> int:
         """Elements compared."""
         return sum(diff.elements for diff in self.tensors)
+
+    @property
+    def first_layer(self) -> str | None:
+        """The first layer, in the order of execution, whose result differs."""
+        return next((self.layers.get(diff.name, diff.name) for diff in self.tensors if diff.differing), None)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -69,7 +75,9 @@ class CheckReport:
             "kernels": dict(self.kernels),
             "unfused": self.unfused,
             "inexact": list(self.inexact),
+            "first_layer": self.first_layer,
             "differences": [diff.as_dict() for diff in self.tensors if diff.differing],
+            "compared": [diff.as_dict() for diff in self.tensors],
             "movement": [vars(row) for row in self.movement],
         }
 
@@ -128,10 +136,13 @@ def check_network(
             straight = exact.run([part], keep=_layer_outputs(network)) if not _layer_outputs(network) <= keep else ours
             for name in changed.tensors:
                 moves.setdefault(name, _Moves()).add(straight.tensors[name], changed.tensors[name])
+    order = {name: number for number, layer in enumerate(network.layers) for name in layer.outputs}
+    tensors = sorted((_joined(same, batch) for same in zip(*found)), key=lambda diff: order.get(diff.name, -1))
     return CheckReport(
         against=f"{runner.title} {runner.version}" if runner is not None else str(against),
         images=len(inputs),
-        tensors=tuple(_joined(same, batch) for same in zip(*found)),
+        tensors=tuple(tensors),
+        layers={name: layer.name for layer in network.layers for name in layer.outputs},
         bit_serial_layers=sum(ran <= set(SERIAL) for ran in paths.values()),
         shortcut_layers=sum(not ran <= set(SERIAL) for ran in paths.values()),
         conversions=conversions,
