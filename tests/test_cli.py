@@ -105,7 +105,7 @@ def test_detail_cycles_ends_when_detail_ops_does(capsys):
 def test_list_shows_presets_and_workloads(capsys):
     _, out, _ = command(capsys, "list", "--json")
     found = json.loads(out)
-    assert list(found["archs"]) == ["digital_cim", "isaac", "rram_128", "sram_256"]
+    assert {"digital_cim", "isaac", "rram_128", "sram_256"} <= set(found["archs"])
     assert {"digits", "tiny_kws"} <= set(found["workloads"])
     _, text, _ = command(capsys, "list")
     assert "rram_128" in text
