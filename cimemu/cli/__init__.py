@@ -15,6 +15,7 @@ from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
     quantize,
     report,
     run,
+    stress,
     sweep,
     validate,
 )

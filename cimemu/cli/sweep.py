@@ -31,7 +31,9 @@ def sweep(
     vary: Annotated[
         list[str], typer.Option("--vary", metavar="KEY=V1,V2", help="arch key and its values; again for more keys")
     ],
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="HDF5 file to write")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="HDF5 file; default: WORKLOAD_ARCH_sweep.h5")
+    ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="the table as CSV")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Pareto plot: .png, .svg, .pdf")] = None,
     images: ImagesOption = None,
@@ -46,13 +48,15 @@ def sweep(
     as_json: JsonOption = False,
 ) -> None:
     """Run a workload on every combination of arch values: accuracy, latency, energy, area, and the Pareto set."""
-    from cimemu.prepare import load_recipe
+    from cimemu.prepare import free_name, load_recipe
     from cimemu.stress.grid import key_values
     from cimemu.stress.sweep import sweep as sweep_over
     from cimemu.stress.tables import sweep_rows, write_csv
 
     chip, work, keys = arch_of(arch, overrides), workload_of(workload), dict(key_values(vary))
     inputs, labels = work.inputs(images)
+    if out is None and resume is None:
+        out = free_name(Path.cwd(), f"{work.name}_{chip.name}_sweep", ".h5")
     with ProgressBars(not as_json) as progress:
         result = sweep_over(
             chip,

@@ -1,11 +1,10 @@
-"""`--vary` of stress and sweep: lists of values into points, in the order given."""
+"""`--vary` of sweep: keys and lists of values."""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 from cimemu.config_file import parse_value
-from cimemu.errors import ArchError, CimemuError
+from cimemu.errors import ArchError
 
 
 def key_values(texts: Sequence[str]) -> list[tuple[str, list[Any]]]:
@@ -19,32 +18,6 @@ def key_values(texts: Sequence[str]) -> list[tuple[str, list[Any]]]:
             raise ArchError(f"--vary {text}: {key.strip()} is given twice, give all its values in one --vary")
         found.append((key.strip(), [parsed(value, text) for value in split(values)]))
     return found
-
-
-def model_values(texts: Sequence[str]) -> list[tuple[str, list[tuple[str, list[Any]]]]]:
-    """`stuck_at:sa0=0.01,0.02,sa1=0` as ("stuck_at", [("sa0", [0.01, 0.02]), ("sa1", [0])]); `MODEL` alone has none."""
-    found = []
-    for text in texts:
-        model, _, rest = text.partition(":")
-        parameters: list[tuple[str, list[Any]]] = []
-        for piece in split(rest) if rest.strip() else ():
-            name, sign, value = piece.partition("=")
-            if sign and name.strip().isidentifier():
-                parameters.append((name.strip(), [parsed(value, text)]))
-            elif parameters:
-                parameters[-1][1].append(parsed(piece, text))
-            else:
-                raise CimemuError(f"--vary {text}: must be MODEL:PARAM=V1,V2, for example --vary lognormal:sigma=0,0.1")
-        if not model.strip():
-            raise CimemuError(f"--vary {text}: must be MODEL:PARAM=V1,V2, for example --vary lognormal:sigma=0,0.1")
-        found.append((model.strip(), parameters))
-    return found
-
-
-def product(axes: Sequence[tuple[str, Sequence[Any]]]) -> list[dict[str, Any]]:
-    """Every combination of the axes' values, the last axis fastest."""
-    names = [name for name, _ in axes]
-    return [dict(zip(names, values)) for values in itertools.product(*(values for _, values in axes))]
 
 
 def split(text: str) -> list[str]:

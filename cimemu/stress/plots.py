@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cimemu.errors import CimemuError
+from cimemu.stress.grid import split
 from cimemu.whole_file import whole_file
 
 if TYPE_CHECKING:
+    from cimemu.stress.monte_carlo import StressResult
     from cimemu.stress.sweep import SweepResult
 
 
@@ -32,6 +34,52 @@ def plot_sweep(result: "SweepResult", path: Path, *, overwrite: bool = False) ->
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
     _save(figure, path, overwrite)
+
+
+def plot_stress(result: "StressResult", path: Path, *, overwrite: bool = False) -> None:
+    """Mean accuracy with its 95 % interval and the range of chips, a line per scheme; beside it, errors of layers."""
+    figure, (left, right) = _figure(1, 2, (13, 4.8))
+    settings = result.settings()
+    name, values = _axis(settings)
+    for number, scheme in enumerate(result.schemes):
+        rows = slice(number * len(settings), (number + 1) * len(settings))
+        column = {key: 100 * result.columns[key][rows] for key in ("mean", "low", "high", "quantiles")}
+        bounds = [column["mean"] - column["low"], column["high"] - column["mean"]]
+        line = left.errorbar(
+            values, column["mean"], yerr=np.maximum(bounds, 0), marker="o", capsize=3, label=scheme or "mean"
+        )
+        shade = line[0].get_color()
+        left.fill_between(values, column["quantiles"][:, 0], column["quantiles"][:, -1], alpha=0.12, color=shade)
+        ideal = 100 * result.ideal[scheme]["accuracy"]
+        left.axhline(ideal, color=shade, linewidth=0.8, linestyle=":")
+    left.set(xlabel=name, ylabel="accuracy [%]", title="mean, 95 % interval; shaded: all chips; dotted: ideal cells")
+    left.grid(alpha=0.3)
+    left.legend(frameon=False)
+    image = right.imshow(result.own_error, aspect="auto", cmap="viridis", interpolation="nearest")
+    right.set(title="error of each layer alone, rms relative to its output's spread", xlabel="layer on macros")
+    right.set_xticks(range(len(result.layers)), result.layers, rotation=90, fontsize=6)
+    right.set_yticks(range(len(result.vary)), result.labels(), fontsize=6)
+    figure.colorbar(image, ax=right)
+    _save(figure, path, overwrite)
+
+
+def _axis(settings: list[tuple[str, ...]]) -> tuple[str, list[Any]]:
+    """(name, values) of the one parameter that differs between settings as a number, else their order."""
+    differing = {i for setting in settings for i, text in enumerate(setting) if text != settings[0][i]}
+    if len(differing) == 1:
+        place = differing.pop()
+        pairs = [dict(p.split("=", 1) for p in _pieces(s[place])) for s in settings]
+        names = [n for n in pairs[0] if len({pair[n] for pair in pairs}) > 1]
+        if len(names) == 1:
+            try:
+                return f"{settings[0][place].split(':')[0]} {names[0]}", [float(pair[names[0]]) for pair in pairs]
+            except ValueError:
+                pass
+    return "setting", list(range(len(settings)))
+
+
+def _pieces(text: str) -> list[str]:
+    return [piece for piece in split(text.partition(":")[2]) if "=" in piece]
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> Any:

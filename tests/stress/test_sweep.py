@@ -7,8 +7,8 @@ import pytest
 
 import cimemu
 from cimemu.cli import main
-from cimemu.errors import ArchError, CimemuError
-from cimemu.stress.grid import key_values, model_values, product
+from cimemu.errors import ArchError
+from cimemu.stress.grid import key_values
 
 
 def test_lists_of_values_are_yaml_split_at_commas_outside_brackets():
@@ -16,19 +16,11 @@ def test_lists_of_values_are_yaml_split_at_commas_outside_brackets():
         ("macro.adc.bits", [4, 5]),
         ("macro.adc.lsb", [1e-3, [[1, 2]]]),
     ]
-    assert model_values(["lognormal:sigma=0,0.1", "stuck_at:sa0=0.01,0.02,sa1=0", "thermal"]) == [
-        ("lognormal", [("sigma", [0, 0.1])]),
-        ("stuck_at", [("sa0", [0.01, 0.02]), ("sa1", [0])]),
-        ("thermal", []),
-    ]
-    assert product([("a", [1, 2]), ("b", [3, 4])])[1] == {"a": 1, "b": 4}
     for wrong in ("macro.rows", "=3", "a=", "a=[1"):
         with pytest.raises(ArchError):
             key_values([wrong])
     with pytest.raises(ArchError, match="given twice"):
         key_values(["a=1", "a=2"])
-    with pytest.raises(CimemuError, match="must be MODEL:PARAM=V1,V2"):
-        model_values(["lognormal:0.1"])
 
 
 def test_a_sweep_has_the_figures_of_single_runs_and_its_pareto_set(tmp_path, capsys, monkeypatch):

@@ -1,0 +1,148 @@
+"""`cimemu stress`: accuracy over many drawn chips."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cimemu.cli.app import (
+    ArchName,
+    ForceOption,
+    ImagesOption,
+    JsonOption,
+    ModuleOption,
+    ResumeOption,
+    SchedulerOption,
+    SeedOption,
+    SetOption,
+    WorkersOption,
+    WorkloadName,
+    app,
+    arch_of,
+    workload_of,
+)
+from cimemu.terminal import ProgressBars, make_console, print_json, print_table
+
+if TYPE_CHECKING:
+    from cimemu.stress.monte_carlo import StressResult
+
+
+@app.command()
+def stress(
+    arch: ArchName,
+    workload: WorkloadName,
+    vary: Annotated[
+        list[str],
+        typer.Option(
+            "--vary",
+            metavar="MODEL:PARAM=V1,V2",
+            help="a variation model (cimemu list) and values of its parameters; again for more models, in order",
+        ),
+    ],
+    trials: Annotated[int, typer.Option("--trials", "-t", metavar="N", help="chips drawn for every point")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="HDF5 file; default: WORKLOAD_ARCH_stress.h5")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="the table as CSV")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="curves and layer map: .png, .svg, .pdf")
+    ] = None,
+    images: ImagesOption = None,
+    overrides: SetOption = None,
+    calibrate_adc: Annotated[
+        str | None,
+        typer.Option(
+            "--calibrate-adc",
+            metavar="none,layer,array,column",
+            help="fitted converters; several are schemes compared on the same chips",
+        ),
+    ] = None,
+    module: ModuleOption = None,
+    seed: SeedOption = 0,
+    width: Annotated[
+        float | None,
+        typer.Option("--width", metavar="W", help="stop a point when its 95 % interval is no wider, e.g. 0.01"),
+    ] = None,
+    workers: WorkersOption = 1,
+    scheduler: SchedulerOption = None,
+    resume: ResumeOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw chips with varied cells and converters: mean accuracy with its interval, and which layer breaks first."""
+    from cimemu.prepare import free_name, load_recipe
+    from cimemu.stress.monte_carlo import stress as monte_carlo
+    from cimemu.stress.tables import stress_rows, write_csv
+
+    chip, work = arch_of(arch, overrides), workload_of(workload)
+    schemes = [name.strip() for name in (calibrate_adc or "none").split(",")]
+    recipe = load_recipe(work, module=module, calibrate=schemes != ["none"])
+    inputs, labels = work.inputs(images)
+    networks = {
+        name if len(schemes) > 1 else "": recipe.for_arch(chip, converters=None if name == "none" else name)
+        for name in schemes
+    }
+    if out is None and resume is None:
+        out = free_name(Path.cwd(), f"{work.name}_{chip.name}_stress", ".h5")
+    with ProgressBars(not as_json) as progress:
+        result = monte_carlo(
+            chip,
+            networks,
+            inputs,
+            labels,
+            vary=vary,
+            trials=trials,
+            seed=seed,
+            out=out,
+            workers=workers,
+            scheduler=scheduler,
+            resume=resume,
+            width=width,
+            overwrite=force,
+            progress=progress.update,
+        )
+    rows = stress_rows(result)
+    if csv is not None:
+        write_csv(csv, rows, overwrite=force)
+    if plot is not None:
+        from cimemu.stress.plots import plot_stress
+
+        plot_stress(result, plot, overwrite=force)
+    if as_json:
+        print_json({"points": rows, "paired": list(result.paired), "ideal": result.ideal, "file": str(result.path)})
+        return
+    console = make_console()
+    method = ", ".join(sorted({str(m) for m in result.columns["method"] if m}))
+    title = f"{work.name} on {chip.name}, {len(inputs)} images, seed {seed}; 95 % intervals of the mean: {method}"
+    print_table(rows, title, shares=("mean", "std", "low", "high", "5 %", "median", "worst"))
+    for row in result.paired:
+        console.print(
+            f"{row['scheme']} - {row['against']}, {row['vary']}: {100 * row['difference']:+.2f} points "
+            f"[{100 * row['low']:+.2f}, {100 * row['high']:+.2f}] on the same {row['chips']} chips"
+        )
+    for name, ideal in result.ideal.items():
+        console.print(
+            f"ideal cells{' ' * bool(name)}{name}: {100 * ideal['accuracy']:.2f} %, {ideal['cycles_per_image']:,.0f} cycles and "
+            f"{ideal['energy_uj_per_image']:.4g} uJ an image",
+            soft_wrap=True,
+        )
+    for error in result.errors:
+        console.print(f"failed: {error}", soft_wrap=True)
+    again = _again(result, arch, workload, schemes, overrides)
+    if again:
+        console.print(f"worst chip again: {again}", soft_wrap=True)
+    for written in (result.path, csv, plot):
+        if written is not None:
+            console.print(f"wrote {written}")
+
+
+def _again(result: "StressResult", arch: str, workload: str, schemes: list[str], overrides: list[str] | None) -> str:
+    """The command that runs the least accurate chip once more, "" where nothing was scored."""
+    point = result.worst_point()
+    if point is None:
+        return ""
+    scheme = result.scheme_of[point] or schemes[0]
+    words = ["cimemu run", arch, workload, *(f"--set {text}" for text in overrides or ())]
+    words += [] if scheme == "none" else [f"--calibrate-adc {scheme}"]
+    words += [f"--vary {text}" for text in result.vary[point]]
+    return " ".join([*words, f"--seed {result.seed}", f"--trial {result.columns['worst_trial'][point]}"])

@@ -1,0 +1,317 @@
+"""`cimemu stress`: accuracy over many drawn chips, with intervals, and which layer breaks first."""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.arch.schema import Arch
+from cimemu.emulate import run
+from cimemu.errors import CimemuError, WorkloadError
+from cimemu.stress.campaign import Campaign, run_campaign
+from cimemu.stress.statistics import QUANTILES, bootstrap, interval, trials_needed
+from cimemu.stress.trial import Point, StressTask
+from cimemu.trace.trials import Status
+from cimemu.variation.compose import compose
+from cimemu.variation.parse import spelled, variations_at
+from cimemu.workload.network import Network
+
+TIMED_IMAGES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class StressResult:
+    """A point is a scheme with one setting of the models; every array's first axis is the point.
+
+    `columns`: trials, mean, std, low, high (95 % interval of the mean), method, quantiles [points, 7], worst_trial,
+    worst, failed, breaks_first; `layer_error` and `own_error` [points, layers] are means over trials. `ideal` holds
+    accuracy, cycles and energy of ideal cells by scheme. `paired` compares schemes on the same chips.
+    """
+
+    schemes: tuple[str, ...]
+    scheme_of: tuple[str, ...]
+    vary: tuple[tuple[str, ...], ...]
+    layers: tuple[str, ...]
+    columns: dict[str, NDArray[Any]]
+    layer_error: NDArray[np.float64]
+    own_error: NDArray[np.float64]
+    accuracy: NDArray[np.float64]  # [points, trials], nan where not run
+    ideal: dict[str, dict[str, Any]]
+    paired: tuple[dict[str, Any], ...]
+    errors: tuple[str, ...]  # of trials that failed every time
+    seed: int
+    path: Path | None
+
+    def labels(self) -> list[str]:
+        """A short name of every point."""
+        return [", ".join(filter(None, (scheme, *vary))) for scheme, vary in zip(self.scheme_of, self.vary)]
+
+    def settings(self) -> list[tuple[str, ...]]:
+        """The models of every setting, in order: the points of one scheme."""
+        return list(self.vary[: len(self.vary) // len(self.schemes)])
+
+    def worst_point(self) -> int | None:
+        """The point with the least accurate chip; None where nothing was scored."""
+        worst = self.columns["worst"]
+        return None if bool(np.isnan(worst).all()) else int(np.nanargmin(worst))
+
+
+def stress(
+    arch: Arch,
+    network: Network | Mapping[str, Network],
+    inputs: Any,
+    labels: Any = None,
+    *,
+    vary: Sequence[Any],
+    trials: int,
+    seed: int = 0,
+    out: str | Path | None = None,
+    workers: int = 1,
+    scheduler: str | None = None,
+    resume: str | Path | None = None,
+    width: float | None = None,
+    least_trials: int = 5,
+    error_images: int = 16,
+    overwrite: bool = False,
+    progress: Any = None,
+) -> StressResult:
+    """Draw `trials` chips for every point and run the images on each.
+
+    `vary`: texts with lists of values (`"lognormal:sigma=0,0.1,0.2"`), applied in order; the points are all
+    combinations. `network` may map names to networks (schemes with the same layers), which are then compared on the
+    same chips: trial t draws the same cells at every point. `width` stops a point when the 95 % interval of its mean
+    is no wider, after `least_trials` at least. With `out` every trial is kept in `OUT.partial` as it ends; `resume`
+    names that file to go on and gives the same bytes. Raises CimemuError.
+    """
+    if trials < 1:
+        raise CimemuError(f"trials = {trials}, must be >= 1")
+    if not vary:
+        raise CimemuError("stress: nothing to vary, give at least one model, for example lognormal:sigma=0,0.1")
+    if width is not None and not 0 < width < 1:
+        raise CimemuError(f"width = {width}, must be between 0 and 1 (a share of images)")
+    images = np.asarray(inputs)
+    if len(images) == 0:
+        raise WorkloadError("inputs: no image given, give at least one")
+    networks = dict(network) if isinstance(network, Mapping) else {"": network}
+    settings = [tuple(spelled(m) for m in models) for models in itertools.product(*map(variations_at, vary))]
+    for setting in settings:
+        compose(setting).check(2**arch.macro.cell.bits - 1)
+    points = tuple(Point(scheme, setting) for scheme in range(len(networks)) for setting in settings)
+    truth = None if labels is None else np.asarray(labels)[: len(images)].astype(np.int64)
+    task = StressTask(
+        arch, tuple(networks.values()), points, images, truth, seed, error_images=min(error_images, len(images), 64)
+    )
+    campaign = Campaign(
+        kind="stress",
+        task=task,
+        fields=task.fields,
+        points=len(points),
+        trials=trials,
+        identity={
+            "arch": arch.model_dump(mode="json"),
+            "network": next(iter(networks.values())).name,
+            "points": [[list(networks)[p.scheme], *p.vary] for p in points],
+            "images": len(images),
+            "trials": trials,
+            "seed": seed,
+            "width": width,
+            "least_trials": least_trials,
+            "error_images": task.error_images,
+        },
+        wanted=None if width is None or truth is None else _Enough(len(images), width, least_trials),
+    )
+    done = run_campaign(
+        campaign, out=out, workers=workers, scheduler=scheduler, resume=resume, overwrite=overwrite, progress=progress
+    )
+    status = done.status.copy()
+    if campaign.wanted is not None:  # a trial that a faster worker ran beyond what was enough does not count
+        for point in range(len(points)):
+            status[point, campaign.wanted(point, status, done.values) :] = Status.MISSING
+    result = _summary(task, list(networks), status, done.values, None if done.file is None else done.file.out)
+    done.finish(_groups(result, status, done.values), _attributes(arch, next(iter(networks.values())), task))
+    return result
+
+
+@dataclass(frozen=True)
+class _Enough:
+    """How many trials of a point are wanted: decided on its leading trials alone, whatever else has ended."""
+
+    images: int
+    width: float
+    least: int
+
+    def __call__(self, point: int, status: NDArray[np.uint8], values: Mapping[str, NDArray[Any]]) -> int:
+        row = status[point]
+        missing = np.flatnonzero(row == Status.MISSING)
+        leading = len(row) if len(missing) == 0 else int(missing[0])
+        tried = np.flatnonzero(row[:leading] == Status.DONE)
+        count = trials_needed(values["correct"][point, tried], self.images, self.width, self.least)
+        return len(row) if count is None else int(tried[count - 1]) + 1
+
+
+def _summary(
+    task: StressTask,
+    schemes: list[str],
+    status: NDArray[np.uint8],
+    values: Mapping[str, NDArray[Any]],
+    path: Path | None,
+) -> StressResult:
+    """Statistics of every point from its finished trials, in order of trials."""
+    images, layers = len(task.inputs), task.layers
+    ran = status == Status.DONE
+    accuracy = np.where(ran & (values["correct"] >= 0), values["correct"] / images, np.nan)
+    rows = []
+    for point in range(len(task.points)):
+        correct = values["correct"][point, ran[point]]
+        own = values["own_error"][point, ran[point]]
+        rows.append(_point_row(correct, images, np.flatnonzero(ran[point]), own, layers))
+        rows[-1]["failed"] = int((status[point] == Status.FAILED).sum())
+    scheme_of = tuple(schemes[p.scheme] for p in task.points)
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    means = {
+        name: np.stack(
+            [
+                values[name][p, ran[p]].mean(axis=0) if ran[p].any() else np.full(len(layers), np.nan)
+                for p in range(len(rows))
+            ]
+        )
+        for name in ("layer_error", "own_error")
+    }
+    return StressResult(
+        schemes=tuple(schemes),
+        scheme_of=scheme_of,
+        vary=tuple(p.vary for p in task.points),
+        layers=tuple(layers),
+        columns=columns,
+        layer_error=means["layer_error"],
+        own_error=means["own_error"],
+        accuracy=accuracy,
+        ideal={name: _ideal(task, number) for number, name in enumerate(schemes)},
+        paired=tuple(_paired(task, schemes, accuracy)),
+        errors=tuple(f"point {p}, trial {t}: {values['error'][p, t]}" for p, t in np.argwhere(status == Status.FAILED)),
+        seed=task.seed,
+        path=path,
+    )
+
+
+def _point_row(
+    correct: NDArray[np.int64], images: int, trials: NDArray[np.int64], own: NDArray[np.float64], layers: list[str]
+) -> dict[str, Any]:
+    scored = len(correct) > 0 and bool((correct >= 0).all())
+    row: dict[str, Any] = {
+        "trials": len(correct),
+        "mean": np.nan,
+        "std": np.nan,
+        "low": np.nan,
+        "high": np.nan,
+        "method": "",
+        "worst_trial": -1,
+        "worst": np.nan,
+        "quantiles": np.full(len(QUANTILES), np.nan),
+        "breaks_first": layers[int(own.mean(axis=0).argmax())] if len(own) and own.any() else "",
+    }
+    if scored:
+        share, found = correct / images, interval(correct, images)
+        row.update(
+            mean=share.mean(),
+            std=share.std(ddof=1) if len(share) > 1 else np.nan,
+            low=found.low,
+            high=found.high,
+            method=found.method,
+            worst_trial=int(trials[share.argmin()]),
+            worst=share.min(),
+            quantiles=np.quantile(share, QUANTILES),
+        )
+    return row
+
+
+def _paired(task: StressTask, schemes: list[str], accuracy: NDArray[np.float64]) -> list[dict[str, Any]]:
+    """Mean accuracy difference of every later scheme to the first on the same chips, with its bootstrap interval."""
+    found = []
+    settings = len(task.points) // len(schemes)
+    for scheme in range(1, len(schemes)):
+        for setting in range(settings):
+            difference = accuracy[scheme * settings + setting] - accuracy[setting]
+            difference = difference[~np.isnan(difference)]
+            if len(difference) == 0:
+                continue
+            bounds = bootstrap(difference)
+            found.append(
+                {
+                    "scheme": schemes[scheme],
+                    "against": schemes[0],
+                    "vary": " ".join(task.points[setting].vary),
+                    "difference": float(difference.mean()),
+                    "low": bounds.low,
+                    "high": bounds.high,
+                    "chips": len(difference),
+                }
+            )
+    return found
+
+
+def _ideal(task: StressTask, scheme: int) -> dict[str, Any]:
+    """Accuracy of ideal cells on all images; cycles and energy an image, of the first ones.
+
+    Time does not depend on values unless zero slices are skipped; energy does by what the macros count, so both are
+    those of ideal cells and computed once.
+    """
+    network = task.networks[scheme]
+    values = run(task.arch, network, task.inputs, task.labels, detail=None)
+    timed = run(task.arch, network, task.inputs[:TIMED_IMAGES], detail="ops")
+    assert timed.cycles is not None
+    assert timed.energy_uj is not None
+    return {
+        "accuracy": np.nan if values.accuracy is None else values.accuracy,
+        "cycles_per_image": timed.cycles / timed.images,
+        "energy_uj_per_image": timed.energy_uj / timed.images,
+    }
+
+
+def _groups(
+    result: StressResult, status: NDArray[np.uint8], values: Mapping[str, NDArray[Any]]
+) -> dict[str, dict[str, Any]]:
+    """The datasets of the finished file."""
+    ran, failed = status == Status.DONE, status == Status.FAILED
+    fields = {name: array for name, array in values.items() if name != "error"}
+    return {
+        "trials": {
+            "status": status,
+            "accuracy": result.accuracy,
+            "error": np.where(failed, values["error"], ""),
+            **{name: np.where(_like(ran, array), array, np.zeros((), array.dtype)) for name, array in fields.items()},
+        },
+        "points": {
+            "scheme": list(result.scheme_of),
+            "vary": ["; ".join(vary) for vary in result.vary],
+            **result.columns,
+            "layer_error": result.layer_error,
+            "own_error": result.own_error,
+        },
+        "layers": {"name": list(result.layers)},
+        "schemes": {
+            "name": list(result.schemes),
+            **{key: [result.ideal[name][key] for name in result.schemes] for key in result.ideal[result.schemes[0]]},
+        },
+        "paired": {key: [row[key] for row in result.paired] for key in (result.paired[0] if result.paired else ())},
+    }
+
+
+def _like(mask: NDArray[np.bool_], array: NDArray[Any]) -> NDArray[np.bool_]:
+    return mask.reshape(*mask.shape, *(1 for _ in range(array.ndim - 2)))
+
+
+def _attributes(arch: Arch, network: Network, task: StressTask) -> dict[str, Any]:
+    return {
+        "workload": network.name,
+        "seed": task.seed,
+        "images": len(task.inputs),
+        "clock_ns": arch.clock_ns,
+        "arch_json": json.dumps(arch.model_dump(mode="json"), sort_keys=True),
+        "quantiles": list(QUANTILES),
+    }
