@@ -131,7 +131,7 @@ def run(
 
     joined = {name: np.concatenate(parts) for name, parts in outputs.items()}
     activity = np.concatenate(counts)
-    predictions, accuracy = _score(joined, network, labels, done)
+    predictions, accuracy = score(joined, network, labels, done)
     conversions = int(activity[:, :, Counter.CONVERSIONS].sum())
     base = RunResult(
         images=done,
@@ -315,7 +315,7 @@ def _joined(
     return {index: [np.concatenate(same) for same in zip(*(part[index] for part in parts))] for index in parts[0]}
 
 
-def _score(
+def score(
     outputs: Mapping[str, Array], network: Network, labels: Any, images: int
 ) -> tuple[NDArray[np.int64] | None, float | None]:
     """Predicted classes where the network has one output of scores, and their accuracy where labels are given."""

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from cimemu.cli.app import ForceOption, JsonOption, app, print_sections
-from cimemu.terminal import make_console, print_json
+from cimemu.errors import TraceError
+from cimemu.terminal import make_console, print_json, print_table
 
 
 @app.command()
@@ -19,16 +20,31 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Tables of a trace: summary, layers, components, stalls, utilisation; or a page to look at."""
+    from cimemu.trace.read import open_trace
+
+    source = open_trace(trace)
+    if "kind" in source.attributes:
+        from cimemu.stress.reading import file_rows, title
+
+        if html is not None:
+            raise TraceError(
+                f"{trace}: is a {source.attributes['kind']} file, a page shows single runs; use --plot there"
+            )
+        rows = file_rows(source)
+        if as_json:
+            print_json({"points": rows})
+        else:
+            print_table(rows, title(source))
+        return
     if html is not None:
         from cimemu.views import write_html
 
-        write_html(trace, html, overwrite=force)
+        write_html(source, html, overwrite=force)
         make_console().print(f"{html}: open it in a browser", soft_wrap=True)
         return
     if as_json:
         from cimemu.report import report_data
-        from cimemu.trace.read import open_trace
 
-        print_json(report_data(open_trace(trace)))
+        print_json(report_data(source))
         return
     print_sections(trace)

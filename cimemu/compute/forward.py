@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cimemu.adc import Adc
 from cimemu.arch.macro import Macro
-from cimemu.compute.matrix import CellSource, LayerMatrix
+from cimemu.compute.matrix import CellSource, LayerMatrix, MatrixResult
 from cimemu.compute.sites import planned_sites
 from cimemu.compute.vary import Writes
 from cimemu.errors import WorkloadError
@@ -125,14 +125,7 @@ class Emulator:
         for index, layer in enumerate(network.layers):
             arrays = [values[name] for name in layer.inputs if name]
             if isinstance(layer, MacroLayer):
-                result = self.matrices[layer.name].run(
-                    arrays[0],
-                    zero_points=arrays[1] if layer.dynamic_zero_point else None,
-                    path=self.path,
-                    threads=self.threads,
-                    budget_bytes=self.budget_bytes,
-                    first_image=first_image,
-                )
+                result = self._products(layer, arrays, first_image)
                 counts[:, index] = result.counts
                 paths[layer.name] = result.paths
                 if result.nonzero:
@@ -146,6 +139,21 @@ class Emulator:
                     values.pop(name, None)
         tensors = {name: values[name] for name in values if name in kept}
         return Batch(tensors=tensors, counts=counts, nonzero=nonzero, paths=paths)
+
+    def run_layer(self, name: str, arrays: Sequence[Array], first_image: int = 0) -> Array:
+        """Output tensor of one layer on macros, alone, from its input tensors."""
+        layer = self.matrices[name].layer
+        return _finish(layer, self._products(layer, arrays, first_image).accumulators)
+
+    def _products(self, layer: MacroLayer, arrays: Sequence[Array], first_image: int) -> MatrixResult:
+        return self.matrices[layer.name].run(
+            arrays[0],
+            zero_points=arrays[1] if layer.dynamic_zero_point else None,
+            path=self.path,
+            threads=self.threads,
+            budget_bytes=self.budget_bytes,
+            first_image=first_image,
+        )
 
 
 def _finish(layer: MacroLayer, accumulators: NDArray[Any]) -> Array:

@@ -103,7 +103,7 @@ class StressTask:
                 ]
         name = emulator.network.outputs[0]
         predictions, accuracy = score({name: np.concatenate(outputs)}, emulator.network, self.labels, len(self.inputs))
-        correct = -1 if accuracy is None or self.labels is None else int((predictions == self.labels).sum())
+        correct = -1 if accuracy is None else round(accuracy * len(self.inputs))
         return {
             "correct": correct,
             "prediction": np.full(len(self.inputs), -1) if predictions is None else predictions,
