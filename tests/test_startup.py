@@ -1,0 +1,98 @@
+"""Start-up costs no heavy import and no compilation: what is held here is what makes it fast, not its time."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cimemu.kernels.jit import JIT_DISABLED
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("numpy", "numba", "h5py", "onnx", "scipy", "simpy", "pandas", "matplotlib", "torch")
+needs_jit = pytest.mark.skipif(JIT_DISABLED, reason="NUMBA_DISABLE_JIT is set: nothing is compiled at all")
+COMPILED = """
+import json, sys
+from numba.core import event
+with event.install_recorder("numba:compile") as compiled:
+    exec(sys.argv[1])
+print(json.dumps(sorted({str(e.data["dispatcher"].py_func.__name__) for _, e in compiled.buffer})))
+"""
+PRODUCT = """
+import cimemu, numpy as np
+macro = cimemu.Macro.model_validate({"rows": 8, "columns": 8, "weight": {"bits": 2}, "input": {"bits": 2}})
+x, w = np.array([[1, 2, 3]]), np.array([[1], [-2], [1]])
+assert cimemu.mvm(x, w, macro, path="packed").y.tolist() == (x @ w).tolist()
+"""
+
+
+def python(*arguments, folder=ROOT, **environment):
+    """Run Python on the package in `folder`: (what it printed, what it complained about)."""
+    kept = {**os.environ, "PYTHONPATH": str(folder), **environment}
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, env=kept, timeout=600, cwd=folder
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+def compiled_by(code, **options):
+    """Names of the kernels that a process compiles that runs `code`, and its complaints."""
+    out, complaints = python("-c", COMPILED, code, **options)
+    return json.loads(out.splitlines()[-1]), complaints
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import cimemu",
+        "import cimemu.cli as c; c.main(['--help'])",
+        "import cimemu.cli as c; c.main(['run', '--help'])",
+    ],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(code):
+    out, _ = python("-c", f"import sys; {code}; print([m for m in {HEAVY} if m in sys.modules])")
+    assert out.splitlines()[-1] == "[]"
+
+
+@needs_jit
+@pytest.mark.parametrize("detail", ["ops", "cycles"])
+def test_a_warm_run_compiles_nothing(tmp_path, detail):
+    def run(name):
+        arguments = ["run", "--images", "2", "--json", "--out", str(tmp_path / name), "--detail", detail]
+        return compiled_by(f"from cimemu.cli import main; assert main({arguments!r}) == 0")[0]
+
+    run("first.h5")  # compiles what nobody has compiled yet
+    assert run("second.h5") == []
+
+
+def copied(tmp_path):
+    """The package where the folder of compiled kernels can be neither made nor written, as in a read-only install."""
+    shutil.copytree(ROOT / "cimemu", tmp_path / "copy/cimemu", ignore=shutil.ignore_patterns("__pycache__", "_presets"))
+    (tmp_path / "copy/cimemu/kernels/__pycache__").write_text(
+        "a file in the place of the folder: not even root gets past it"
+    )
+    return tmp_path / "copy"
+
+
+@needs_jit
+def test_a_read_only_install_keeps_its_compiled_kernels_in_the_users_cache(tmp_path):
+    folder, cache = copied(tmp_path), tmp_path / "cache"
+    for expected in (True, False):
+        names, complaints = compiled_by(PRODUCT, folder=folder, XDG_CACHE_HOME=str(cache))
+        assert bool(names) == expected, names
+        assert "Warning" not in complaints
+    assert list(cache.rglob("*.nbi"))
+    assert not list(folder.rglob("*.nbi"))
+
+
+@needs_jit
+def test_an_install_that_can_keep_nothing_works_and_says_so(tmp_path):
+    folder, nowhere = copied(tmp_path), tmp_path / "file"
+    nowhere.write_text("no folder")
+    names, complaints = compiled_by(PRODUCT, folder=folder, XDG_CACHE_HOME=str(nowhere), HOME=str(nowhere))
+    assert names
+    assert "set NUMBA_CACHE_DIR" in complaints
