@@ -77,7 +77,8 @@ def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
         return f"{key}: missing, give a value{more}"
     if kind.startswith("union_tag"):
         tags = str(first["ctx"].get("expected_tags", ", ".join(_TAGS))).replace("'", "")
-        return f"{key} = {shown}, must have model: one of {tags}{more}"
+        tag = str(first["ctx"].get("discriminator", "model")).strip("'")
+        return f"{key} = {shown}, must have {tag}: one of {tags}{more}"
     if kind == "value_error":
         return f"{key + ': ' if key else ''}{first['ctx']['error']}{more}"
     return f"{key} = {shown}, {_rule(first)}{more}"

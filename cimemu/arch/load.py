@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.config_file import parse_value, read_mapping, validated
 from cimemu.errors import ArchError
@@ -38,6 +39,17 @@ def load_arch(source: str | Path | Arch, overrides: Mapping[str, Any] | None = N
     for key, value in (overrides or {}).items():
         _override(tree, key, value, where)
     return validated(Arch, tree, where, ArchError)
+
+
+def macro_for(macro: Macro, overrides: Mapping[str, Any]) -> Macro:
+    """`macro` with the keys under `macro.` that a network was made for, but for its converter (the network brings it)."""
+    changes = {key: value for key, value in overrides.items() if not key.startswith("macro.adc")}
+    if not changes:
+        return macro
+    tree = {"macro": macro.model_dump(mode="python")}
+    for key, value in changes.items():
+        _override(tree, key, value, "macro")
+    return validated(Macro, tree["macro"], "macro", ArchError)
 
 
 def parse_override(text: str) -> tuple[str, Any]:

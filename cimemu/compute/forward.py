@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.adc import Adc
+from cimemu.arch.load import macro_for
 from cimemu.arch.macro import Macro
 from cimemu.compute.matrix import CellSource, LayerMatrix, MatrixResult
 from cimemu.compute.sites import planned_sites
@@ -57,6 +58,7 @@ class Emulator:
             raise WorkloadError(
                 f"network {network.name}: has no integer layers, quantise it first: cimemu.quantize(network, arch, calibration=x)"
             )
+        macro = macro_for(macro, network.overrides)
         self.network, self.macro = network, macro
         self.path, self.threads, self.budget_bytes = path, threads, budget_bytes
         chosen = network.converters if adcs is None else adcs

@@ -71,6 +71,8 @@ def lower(network: Network) -> Network:
         converters=network.converters,
         qdq=network,
         origin=network.origin,
+        overrides=network.overrides,
+        scheme=network.scheme,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cimemu.arch.load import load_arch
 from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.errors import MappingError, WorkloadError
@@ -23,6 +24,8 @@ def make_plan(network: Network, arch: Arch) -> Plan:
         raise WorkloadError(
             f"network {network.name}: has no integer layers, quantise it first: cimemu.quantize(network, arch, calibration=x)"
         )
+    if network.overrides:
+        arch = load_arch(arch, network.overrides)
     layers = _layer_plans(network, arch.macro)
     phases = _phases(layers, arch)
     placed: list[Placed] = []

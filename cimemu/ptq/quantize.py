@@ -1,6 +1,6 @@
 """`quantize`: a float network becomes the QDQ graph that any ONNX runtime executes, then integer layers."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from cimemu.workload.network import Network
 
 PRODUCTS = (Conv, Gemm, MatMul)
 BIAS_LIMIT = 2.0**30
+WeightRule = Callable[[Layer, NDArray[np.float32], int, NDArray[np.float64] | None], tuple[Array, NDArray[np.float32]]]
 MOVES = (
     "Reshape",
     "Flatten",
@@ -46,14 +47,16 @@ def quantize(
     weight_granularity: str = "channel",
     method: str = "minmax",
     percentile: float = 99.99,
+    weights: WeightRule | None = None,
 ) -> Network:
     """Quantise a float network to the widths of `arch` and lower it to integer layers.
 
     Weights: symmetric int8 of `min(weight.bits, 8)` bits per output channel or per layer. Activations: asymmetric
     uint8 of `min(input.bits, 8)` bits (symmetric int8 for signed inputs), ranges from `calibration` (an array, a
     dict of arrays by input name, or an iterable of batches of either, as the float network takes them) by
-    "minmax", "percentile" or "mse". A network that is quantised already passes through; `.qdq` of the result is the
-    QDQ graph. Raises WorkloadError.
+    "minmax", "percentile" or "mse". `weights` replaces the rule for weights: (layer, weight, output axis, smallest
+    scales) -> (int8 values, scales [outputs] or [1]). A network that is quantised already passes through; `.qdq` of
+    the result is the QDQ graph. Raises WorkloadError.
     """
     if network.is_quantized:
         return lower(network)
@@ -68,7 +71,20 @@ def quantize(
         raise WorkloadError(f"network {network.name}: is float, give calibration images to quantise it")
     names = [name for name, t in network.types.items() if t.dtype == "float32"]
     observers = observe(_run_calibration(network, calibration, names))
-    return lower(_QdqBuilder(network, macro, observers, weight_granularity, method, percentile).build())
+    rule = _plain_rule(macro, weight_granularity) if weights is None else weights
+    return lower(_QdqBuilder(network, macro, observers, rule, method, percentile).build())
+
+
+def _plain_rule(macro: Macro, granularity: str) -> WeightRule:
+    """Symmetric integers from -(2^(bits-1)-1), a scale a channel or one for the layer."""
+
+    def rule(
+        layer: Layer, weight: NDArray[np.float32], axis: int, least: NDArray[np.float64] | None
+    ) -> tuple[Array, NDArray[np.float32]]:
+        bits = min(macro.weight.bits, 8)
+        return quantized_weight(weight, bits, axis, per_channel=granularity == "channel", least=least)
+
+    return rule
 
 
 def _run_calibration(network: Network, calibration: Any, names: list[str]) -> Iterator[Mapping[str, Array]]:
@@ -99,12 +115,12 @@ class _QdqBuilder:
         network: Network,
         macro: Macro,
         observers: Mapping[str, Observer],
-        granularity: str,
+        rule: WeightRule,
         method: str,
         percentile: float,
     ) -> None:
         self.network, self.macro, self.observers = network, macro, observers
-        self.granularity, self.method, self.percentile = granularity, method, percentile
+        self.rule, self.method, self.percentile = rule, method, percentile
         self.constants: dict[str, Array] = dict(network.constants)
         self.layers: list[Layer] = []
         self.parameters: dict[str, tuple[np.float32, int]] = {}  # of every quantised float tensor
@@ -180,13 +196,12 @@ class _QdqBuilder:
         axis = 0 if isinstance(layer, Conv) or (isinstance(layer, Gemm) and layer.trans_b) else weight.ndim - 1
         if weight.ndim not in (2, 3, 4) or not np.isfinite(weight).all():
             raise layer.error(f"weight of shape {weight.shape}, must be finite with 2 to 4 axes")
-        bits = min(self.macro.weight.bits, 8)
         least = None
         if len(layer.inputs) > 2 and layer.inputs[2]:
             # A channel of tiny weights must not push its bias out of the 32-bit accumulator.
             bias = np.asarray(self.network.constants[layer.inputs[2]], dtype=np.float64).reshape(-1)
             least = np.abs(np.broadcast_to(bias, (weight.shape[axis],))) / (float(self.parameters[x][0]) * BIAS_LIMIT)
-        values, scales = quantized_weight(weight, bits, axis, per_channel=self.granularity == "channel", least=least)
+        values, scales = self.rule(layer, weight, axis, least)
         name = layer.inputs[1]
         inputs = [self.renamed[x], self._constant_dq(name, values, scales, axis, weight)]
         if len(layer.inputs) > 2 and layer.inputs[2]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cimemu.adc import Adc
 from cimemu.layer.base import Array, Layer, TensorType
@@ -17,6 +18,8 @@ class Network:
     converter parameters by layer name (they replace the arch's own). `qdq` is, for a lowered integer
     network, the QuantizeLinear / DequantizeLinear graph it came from: the form that is exported and that
     other runtimes execute. `origin` is the file of a network that came as integers.
+    `overrides` are the dotted arch keys that the network was made for (its widths, encoding, converter), `scheme` the
+    quantisation scheme that made it.
     """
 
     name: str
@@ -28,6 +31,8 @@ class Network:
     converters: Mapping[str, Adc] = field(default_factory=dict)
     qdq: "Network | None" = None
     origin: Path | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    scheme: Mapping[str, Any] | None = None
 
     @property
     def is_integer(self) -> bool:

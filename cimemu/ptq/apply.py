@@ -1,0 +1,176 @@
+"""`apply_scheme`: a float network and a scheme become an integer network with converters, ready for the emulator."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.adc import Adc, NonlinearAdc
+from cimemu.adc.ramp import ramp_cells, ramp_thresholds
+from cimemu.arch.load import load_arch
+from cimemu.arch.macro import Macro
+from cimemu.arch.schema import Arch
+from cimemu.compute.psum_samples import PsumSamples, input_moments, psum_samples
+from cimemu.errors import WorkloadError
+from cimemu.layer.macro_layer import MacroLayer
+from cimemu.ptq.folded import Folded, fit_activations, fold
+from cimemu.ptq.levels import thresholds_of
+from cimemu.ptq.psum_fit import errors_of, fit_linear, fit_table, grid, linear_adc, span_of
+from cimemu.ptq.quantize import quantize
+from cimemu.ptq.scheme import ArchConverter, LinearConverter, NonlinearConverter, Scheme
+from cimemu.ptq.weight_rule import SchemeWeights
+from cimemu.workload.network import Network
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LayerFit:
+    """Errors of one layer's fit."""
+
+    layer: str
+    weight_error: float | None  # squared error / sum of squared weights
+    psum_error: float | None = None  # squared error / variance on held-out images
+    interior_error: float | None = None  # the same without the samples at the edges of the range
+    folded: bool = False  # the converter applies the activation
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A network made by a scheme, and how well it was fitted."""
+
+    network: Network
+    layers: tuple[LayerFit, ...]
+
+
+def apply_scheme(network: Network, arch: Arch, calibration: Any, scheme: Scheme) -> Fitted:
+    """Quantise the float `network` by `scheme` for `arch` and fit its converters to `calibration` [images, ...].
+
+    Converters are fitted on the first half of the calibration images, errors are measured on the second half. Raises
+    WorkloadError or ArchError in one line.
+    """
+    images = np.asarray(calibration)
+    weighted, errors = quantized_weights(network, arch, images, scheme)
+    return with_converters(weighted, arch, scheme, *calibration_samples(weighted, arch, scheme, images), errors)
+
+
+def quantized_weights(
+    network: Network, arch: Arch, calibration: Any, scheme: Scheme
+) -> tuple[Network, Mapping[str, float]]:
+    """The integer network of `scheme` without converters, and its weight errors by layer."""
+    if network.is_quantized:
+        raise WorkloadError(
+            f"network {network.name}: is quantised already, a scheme starts from the float network; leave --scheme out"
+        )
+    if len(calibration) == 0:
+        raise WorkloadError("calibration: no image given, give at least one")
+    macro = macro_of(arch, scheme)
+    settings: dict[str, Any] = {"method": scheme.activations.method, "percentile": scheme.activations.percentile}
+    moments = None
+    if getattr(scheme.weights, "method", "") == "output":
+        plain = scheme.weights.model_copy(update={"method": "mse", "granularity": "channel", "slice_scales": False})
+        first = quantize(network, macro, calibration, weights=SchemeWeights(plain, macro), **settings)
+        moments = input_moments(first, macro, calibration)
+    rule = SchemeWeights(scheme.weights, macro, moments)
+    made = quantize(network, macro, calibration, weights=rule, **settings)
+    layers = tuple(
+        replace(layer, column_scale=rule.scaled[layer.name])
+        if isinstance(layer, MacroLayer) and layer.name in rule.scaled
+        else layer
+        for layer in made.layers
+    )
+    return (
+        replace(made, layers=layers, overrides=scheme.overrides(arch.macro), scheme=scheme.model_dump(mode="json")),
+        rule.errors,
+    )
+
+
+def macro_of(arch: Arch, scheme: Scheme) -> Macro:
+    """The arch's macro with the scheme's widths, encoding and converter."""
+    return load_arch(arch, scheme.overrides(arch.macro)).macro
+
+
+def calibration_samples(
+    network: Network, arch: Arch, scheme: Scheme, images: NDArray[Any]
+) -> tuple[list[PsumSamples], list[PsumSamples]]:
+    """Partial sums of the first and of the second half of `images` (the same where there is one image)."""
+    if isinstance(scheme.converter, ArchConverter):
+        return [], []
+    macro = macro_of(arch, scheme)
+    half = max(1, len(images) // 2)
+    held_out = images[half:] if len(images) > 1 else images
+    return list(psum_samples(network, macro, images[:half])), list(psum_samples(network, macro, held_out, seed=1))
+
+
+def with_converters(
+    network: Network,
+    arch: Arch,
+    scheme: Scheme,
+    samples: Iterable[PsumSamples],
+    held_out: Iterable[PsumSamples],
+    weight_errors: Mapping[str, float],
+) -> Fitted:
+    """`network` with the scheme's converter of every macro layer, fitted to `samples` and measured on `held_out`."""
+    spec, macro = scheme.converter, macro_of(arch, scheme)
+    network = replace(network, overrides=scheme.overrides(arch.macro), scheme=scheme.model_dump(mode="json"))
+    layers = {layer.name: layer for layer in network.layers if isinstance(layer, MacroLayer)}
+    if isinstance(spec, ArchConverter):
+        return Fitted(network, tuple(LayerFit(name, weight_errors.get(name)) for name in layers))
+    converters, fits = {}, []
+    for seen, other in zip(samples, held_out):
+        folded = None
+        if isinstance(spec, LinearConverter):
+            adc = linear_adc(*fit_linear(seen, spec), seen, spec, macro.adc.circuit)  # type: ignore[union-attr]
+        else:
+            if spec.source == "activations":
+                folded = fold(layers[seen.layer], seen, macro)
+            adc = _table(seen, spec, folded)
+        bounds = None if folded is None else folded.bounds()
+        every, inside = errors_of(other, adc, bounds)
+        converters[seen.layer] = adc
+        fits.append(LayerFit(seen.layer, weight_errors.get(seen.layer), every, inside, folded is not None))
+    return Fitted(replace(network, converters=converters), tuple(fits))
+
+
+def _table(samples: PsumSamples, spec: NonlinearConverter, folded: Folded | None) -> Adc:
+    """A nonlinear converter of fitted levels, its thresholds as the ramp makes them."""
+    granularity: str = spec.granularity
+    if folded is None:
+        levels = fit_table(samples, spec)
+        thresholds = thresholds_of(levels)
+    else:
+        thresholds, levels = fit_activations(samples, folded, spec)
+        granularity = "column"  # biases and channel scales place every column's ramp elsewhere
+    cells = None
+    if spec.ramp is not None:
+        thresholds, cells = _ramped(samples, thresholds, levels[..., 0], spec, granularity)
+    return NonlinearAdc(
+        circuit="ramp",
+        bits=spec.bits,
+        thresholds=grid(thresholds, samples, "array" if granularity == "layer" and spec.ramp else granularity),
+        levels=grid(levels, samples, "array" if granularity == "layer" and spec.ramp else granularity),
+        ramp_cells=cells,
+    )
+
+
+def _ramped(
+    samples: PsumSamples, thresholds: Floats, lowest: Floats, spec: NonlinearConverter, granularity: str
+) -> tuple[Floats, int]:
+    """Thresholds [row blocks, columns, T] of whole reference cells: a ramp an array, or a column where these differ."""
+    ramp = spec.ramp
+    assert ramp is not None
+    low, high = span_of(samples)
+    delta = ramp.cell_psum or max(1e-9, (high - low) / 1023)
+    columns = list(range(samples.columns)) if granularity == "column" else [first for first, _ in samples.arrays]
+    wanted = thresholds[:, columns].reshape(-1, thresholds.shape[2])
+    # a ramp starts on the grid of its bias cells, at or below the lowest level
+    start = np.floor(np.minimum(lowest[:, columns].reshape(-1), wanted[:, 0]) / delta) * delta
+    counts = ramp_cells(wanted, start, delta)
+    made = ramp_thresholds(counts, start, delta, ramp.mismatch, ramp.seed, samples.layer)
+    made = made.reshape(samples.blocks, len(columns), -1)
+    if granularity != "column":
+        repeats = [last - first for first, last in samples.arrays]
+        made = np.repeat(made, repeats, axis=1)
+    return made, int(counts.sum(axis=1).max())

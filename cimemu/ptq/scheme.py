@@ -1,0 +1,208 @@
+"""A quantisation scheme as a frozen record: what weights, activations and converters become, and how they are fitted."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from cimemu.arch.macro import Macro
+from cimemu.errors import WorkloadError
+from cimemu.spec import Spec
+
+Granularity = Literal["layer", "array", "column"]
+Method = Literal["minmax", "percentile", "mse", "output"]
+LevelMethod = Literal["linear", "linear_mse", "lloyd_max", "cdf", "kmeans", "kmeans_exact", "bs_kmq_pin", "bs_kmq_drop"]
+Percentile = Annotated[float, Field(gt=50, le=100, description="for method percentile")]
+
+
+class UniformWeights(Spec):
+    """Integers of equal steps; a scale for the layer, an output channel, an array, or an array's column."""
+
+    kind: Literal["uniform"] = "uniform"
+    bits: int = Field(8, ge=2, le=8, description="weight width in bits")
+    granularity: Literal["layer", "channel", "array", "column"] = Field("channel", description="what shares a scale")
+    method: Method = Field("minmax", description="how a scale is found")
+    percentile: Percentile = 99.9
+    slice_scales: bool = Field(False, description="each bit slice has a scale of its own, fitted by least squares")
+
+
+class BinaryWeights(Spec):
+    """Two levels a group, one cell a weight."""
+
+    kind: Literal["binary"] = "binary"
+    granularity: Literal["layer", "channel", "array", "column"] = Field("layer", description="what shares two levels")
+    method: Literal["closed_form", "xnor", "exact"] = Field(
+        "closed_form", description="sign around the mean with scale and offset; +-mean|w|; the best two levels"
+    )
+
+
+class Activations(Spec):
+    """Integers on the wordlines."""
+
+    bits: int = Field(8, ge=1, le=8, description="activation width in bits")
+    method: Literal["minmax", "percentile", "mse"] = Field("minmax", description="how the clipping point is found")
+    percentile: Percentile = 99.99
+
+
+class ArchConverter(Spec):
+    """The arch's own converter, nothing fitted."""
+
+    kind: Literal["arch"] = "arch"
+
+
+class LinearConverter(Spec):
+    """Equal steps, fitted to the partial sums of calibration images."""
+
+    kind: Literal["linear"] = "linear"
+    bits: float = Field(6, description="1, 1.5 (three levels), or 2 .. 8")
+    granularity: Granularity = Field("layer", description="what shares a step")
+    method: Method = Field("mse", description="how a step is found")
+    percentile: Percentile = 99.99
+
+    @field_validator("bits")
+    @classmethod
+    def _known(cls, value: float) -> float:
+        if value not in (1, 1.5, 2, 3, 4, 5, 6, 7, 8):
+            raise ValueError(f"bits = {value:g}, must be 1, 1.5 or 2 .. 8")
+        return value
+
+    @property
+    def levels(self) -> int:
+        """Levels of the converter."""
+        return 3 if self.bits == 1.5 else 2 ** int(self.bits)
+
+
+class Ramp(Spec):
+    """An in-memory ramp: each step switches on whole reference cells; one ramp an array."""
+
+    cell_psum: float | None = Field(
+        None, gt=0, description="psum of one reference cell (delta); none: a 1023rd of the widest ramp's range"
+    )
+    mismatch: float = Field(0.0, ge=0, le=0.5, description="relative spread of one reference cell")
+    seed: int = Field(0, ge=0, description="seed of the cells' draw")
+
+
+class NonlinearConverter(Spec):
+    """Any levels, fitted to the partial sums (or activations) of calibration images."""
+
+    kind: Literal["nonlinear"] = "nonlinear"
+    bits: int = Field(4, ge=1, le=8, description="code width in bits")
+    granularity: Granularity = Field("layer", description="what shares thresholds and levels")
+    method: LevelMethod = Field("bs_kmq_pin", description="how levels are found")
+    source: Literal["psums", "activations"] = Field(
+        "psums",
+        description="what levels are fitted to: partial sums as they are, or clamped to where the layer's activation "
+        "lives (the ramp applies ReLU and clamp; needs one conversion an output)",
+    )
+    ramp: Ramp | None = Field(None, description="thresholds as an in-memory ramp makes them; none: exact thresholds")
+
+
+class Scheme(Spec):
+    """Weights, activations and converters together."""
+
+    name: str = Field("scheme", pattern=r"^[A-Za-z0-9_.-]+$", description="short name")
+    weights: Annotated[UniformWeights | BinaryWeights, Field(discriminator="kind")] = Field(
+        default_factory=UniformWeights, description="what weights become"
+    )
+    activations: Activations = Field(default_factory=Activations, description="what activations become")
+    converter: Annotated[ArchConverter | LinearConverter | NonlinearConverter, Field(discriminator="kind")] = Field(
+        default_factory=LinearConverter, description="what converts partial sums"
+    )
+    digits: Literal["arch", "offset", "twos_complement", "differential"] = Field(
+        "arch",
+        description="how weights lie in cells: as the arch says; offset (two's complement digits of any cell: the top "
+        "digit's sign is the offset's correction); differential (a column pair)",
+    )
+    rows: Literal["arch", "dense", "whole_kernels"] = Field("arch", description="how matrices are cut into arrays")
+
+    @model_validator(mode="after")
+    def _binary_has_its_encoding(self) -> "Scheme":
+        if self.weights.kind == "binary" and self.digits != "arch":
+            raise ValueError(
+                f"digits = {self.digits} with binary weights, which lie in one cell each: leave digits out"
+            )
+        return self
+
+    def overrides(self, macro: Macro) -> dict[str, Any]:
+        """Dotted keys of an arch that the scheme changes, but for the fitted converter's parameters."""
+        changed: dict[str, Any] = {"macro.input.bits": self.activations.bits}
+        if self.weights.kind == "binary":
+            weight = {"bits": 1, "encoding": "binary", "correction": macro.weight.correction}
+            changed |= {"macro.weight": weight, "macro.cell.bits": 1}
+        else:
+            changed["macro.weight.bits"] = self.weights.bits
+            if self.digits != "arch":
+                changed["macro.weight.encoding"] = self.digits
+            if self.digits not in ("arch", "differential"):
+                changed["macro.weight.subtract"] = "digital"
+            if self.digits not in ("arch", "offset"):
+                changed["macro.weight.correction"] = "digital"
+        if self.rows != "arch":
+            changed["macro.mapping.rows"] = self.rows
+        converter = self.converter
+        if isinstance(converter, LinearConverter) and converter.bits != 1.5:
+            circuit = "sar" if macro.adc.model == "ideal" else macro.adc.circuit
+            changed["macro.adc"] = {"model": "linear", "bits": int(converter.bits), "circuit": circuit}
+        elif not isinstance(converter, ArchConverter):  # a table; what matters for time and energy is its width
+            bits = 2 if isinstance(converter, LinearConverter) else converter.bits
+            circuit = "ramp" if isinstance(converter, NonlinearConverter) else "sar"
+            changed["macro.adc"] = {"model": "linear", "bits": bits, "circuit": circuit}
+            if isinstance(converter, NonlinearConverter) and converter.ramp is not None:
+                changed["macro.columns_per_adc"] = 1
+        return changed
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "plain": {"converter": {"kind": "arch"}},
+    "layer": {"weights": {"granularity": "layer"}, "converter": {"granularity": "layer"}},
+    "array": {"weights": {"granularity": "array"}, "converter": {"granularity": "array"}},
+    "column": {"weights": {"granularity": "column"}, "converter": {"granularity": "column"}},
+    "columnquant": {
+        "weights": {"bits": 4, "granularity": "column", "method": "mse", "slice_scales": True},
+        "converter": {"granularity": "column", "bits": 4},
+        "digits": "offset",
+        "rows": "whole_kernels",
+    },
+    "bwma": {"weights": {"kind": "binary"}, "activations": {"bits": 4, "method": "mse"}, "converter": {"bits": 5}},
+    "xnor": {
+        "weights": {"kind": "binary", "method": "xnor"},
+        "activations": {"bits": 4, "method": "mse"},
+        "converter": {"bits": 5},
+    },
+    "bs_kmq": {"converter": {"kind": "nonlinear", "ramp": {}}},
+}
+
+
+def scheme_of(tree: Mapping[str, Any] | str | Scheme, changes: Mapping[str, Any] | None = None) -> Scheme:
+    """The scheme of a preset's name or of a mapping, with dotted `changes`; WorkloadError naming key, value and rule."""
+    from cimemu.config_file import validated
+
+    if isinstance(tree, Scheme):
+        where, plain = tree.name, tree.model_dump()
+    elif isinstance(tree, str):
+        if tree not in PRESETS:
+            raise WorkloadError(f"scheme {tree!r}: no such scheme or file; schemes: {', '.join(PRESETS)}")
+        where, plain = tree, {"name": tree, **PRESETS[tree]}
+    else:
+        where, plain = str(tree.get("name", "scheme")), dict(tree)
+    for key, value in (changes or {}).items():
+        _change(plain, key, value)
+    for part, default in (("weights", "uniform"), ("converter", "linear")):
+        node = plain.get(part)
+        if isinstance(node, Mapping) and "kind" not in node:
+            plain[part] = {"kind": default, **node}
+    return validated(Scheme, plain, f"scheme {where}", WorkloadError)
+
+
+def _change(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set one dotted key; a new `kind` starts its record from the defaults."""
+    node, keys = tree, dotted.split(".")
+    for key in keys[:-1]:
+        below = node.get(key) or {}
+        if not isinstance(below, Mapping):
+            raise WorkloadError(f"scheme: {dotted} = {value!r}: {key} = {below!r} has no keys below it")
+        node[key] = dict(below)
+        node = node[key]
+    if keys[-1] == "kind" and node.get("kind") != value:
+        node.clear()
+    node[keys[-1]] = value
