@@ -149,6 +149,32 @@ def _shown(value: Any, share: bool) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
+def print_comparison(rows: list[dict[str, str]], axes: list[str]) -> None:
+    """A comparison's rows; differences are to the first row that differs in granularities or scheme alone."""
+    from rich.table import Table
+
+    from cimemu.compare.table import baseline_of, paired_difference
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    named = ["scheme", *axes]
+    for name in (*named, "accuracy", "to the first", "conversions", "multiplications", "cycles", "nJ", "psum error"):
+        table.add_column(name, justify="left" if name in named else "right")
+    for row in rows:
+        first = baseline_of(row, rows, axes)
+        change, error = paired_difference(row, first)
+        table.add_row(
+            *(row[name] for name in named),
+            f"{100 * float(row['accuracy']):.2f} %",
+            "" if first is row else f"{100 * change:+.2f} +- {100 * error:.2f}",
+            f"{int(row['conversions_per_image']):,}",
+            f"{int(row['scale_multiplications_per_image']):,}",
+            f"{int(row['cycles_per_image']):,}",
+            f"{float(row['energy_nj_per_image']):,.1f}",
+            row["psum_error"] and f"{float(row['psum_error']):.3g}",
+        )
+    make_console().print(table)
+
+
 class ProgressBars:
     """A bar per stage on the terminal's error stream; silent where there is none."""
 

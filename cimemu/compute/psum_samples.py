@@ -15,7 +15,7 @@ from cimemu.compute.paths import masked_inputs, step_psums
 from cimemu.layer.base import Array
 from cimemu.workload.network import Network
 
-MOST = 6_000_000  # partial sums kept of a layer
+MOST = 3_000_000  # partial sums kept of a layer
 
 
 @dataclass(frozen=True, eq=False)

@@ -156,9 +156,9 @@ def _optimal(values: Floats, weights: Floats, count: int) -> Floats:
     seen = weights > 0
     v, w = values[seen], weights[seen]
     if len(v) > DP_BINS:
-        part = np.minimum((np.cumsum(w) / w.sum() * DP_BINS).astype(int), DP_BINS - 1)
-        mass = np.bincount(part, w, DP_BINS)
-        v, w = np.bincount(part, w * v, DP_BINS)[mass > 0] / mass[mass > 0], mass[mass > 0]
+        part = np.minimum((np.cumsum(w) / w.sum() * DP_BINS).astype(np.int64), DP_BINS - 1)
+        shares = np.bincount(part, w, DP_BINS)
+        v, w = np.bincount(part, w * v, DP_BINS)[shares > 0] / shares[shares > 0], shares[shares > 0]
     n = len(v)
     if n <= count:
         return np.concatenate([v, np.full(count - n, v[-1])])

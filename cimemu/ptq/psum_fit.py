@@ -14,6 +14,7 @@ from cimemu.ptq.output_fit import least_output
 from cimemu.ptq.scheme import LinearConverter, NonlinearConverter
 
 BINS = 512
+MEASURED = 64  # vectors that errors are measured on
 Floats = NDArray[np.float64]
 
 
@@ -169,9 +170,9 @@ def errors_of(samples: PsumSamples, adc: Adc, bounds: tuple[Floats, Floats] | No
     sums = np.zeros((2, 4))  # error, weight, first and second moment
     for step in samples.steps:
         columns = slice(step.first, step.first + step.psums.shape[1])
-        thresholds, levels = tables(adc, samples, step.block, columns)
-        psums = step.psums if bounds is None else np.clip(step.psums, low[columns], high[columns])
-        error = (quantized(step.psums, thresholds, levels) - psums) ** 2
+        seen = step.psums[:MEASURED]
+        psums = seen if bounds is None else np.clip(seen, low[columns], high[columns])
+        error = (_converted(adc, samples, step.block, columns, seen) - psums) ** 2
         weight = np.broadcast_to(
             (step.place * samples.place[columns] * samples.scale[step.block, columns]) ** 2, error.shape
         )
@@ -186,8 +187,8 @@ def errors_of(samples: PsumSamples, adc: Adc, bounds: tuple[Floats, Floats] | No
     return found[0], found[1]
 
 
-def tables(adc: Adc, samples: PsumSamples, block: int, columns: slice) -> tuple[Floats, Floats]:
-    """(thresholds [C, T], levels [C, T + 1]) of some columns of a row block."""
+def _converted(adc: Adc, samples: PsumSamples, block: int, columns: slice, psums: NDArray[np.int32]) -> Floats:
+    """Values of psums [P, C] of some columns of a row block."""
     width = columns.stop - columns.start
 
     def of(value: Any, depth: int) -> Floats:
@@ -201,7 +202,7 @@ def tables(adc: Adc, samples: PsumSamples, block: int, columns: slice) -> tuple[
         return row[where]
 
     if isinstance(adc, LinearAdc):
-        thresholds, levels = adc.references(of(adc.lsb, 0), of(adc.zero, 0))
-        return thresholds, levels
+        lsb, zero = of(adc.lsb, 0), of(adc.zero, 0)
+        return np.asarray(zero + lsb * np.clip(np.floor((psums - zero) / lsb + 0.5), 0, 2**adc.bits - 1))
     assert isinstance(adc, NonlinearAdc)
-    return of(adc.thresholds, 1), of(adc.levels, 1)
+    return quantized(psums, of(adc.thresholds, 1), of(adc.levels, 1))

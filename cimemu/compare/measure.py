@@ -1,0 +1,160 @@
+"""What a point of the grid costs and reaches: the network quantised and fitted, run by the emulator, written as a row."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cimemu.arch.load import load_arch
+from cimemu.arch.schema import Arch
+from cimemu.compare.grid import Point
+from cimemu.compare.table import Row, append_row, done_rows, point_row, to_hex
+from cimemu.compute.forward import Emulator
+from cimemu.compute.psum_samples import PsumSamples
+from cimemu.emulate import run
+from cimemu.errors import WorkloadError
+from cimemu.importer import load_network
+from cimemu.ptq.apply import Fitted, calibration_samples, quantized_weights, with_converters
+from cimemu.ptq.scheme import Scheme
+from cimemu.workload.manifest import Workload
+from cimemu.workload.network import Network
+
+TIMED = 2  # images whose time and energy are simulated
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class _Stage:
+    """The last weights made, with their samples: points that differ in the converter alone share them."""
+
+    key: str = ""
+    network: Network | None = None
+    errors: Any = None
+    samples: tuple[list[PsumSamples], list[PsumSamples]] | None = None
+
+
+def dequantization(network: Network, arch: Arch) -> dict[str, tuple[int, int]]:
+    """(scale multiplications of one output position, output positions) of every macro layer, by name.
+
+    The multiplication of the requantisation is counted where it is the only one (the README has the formula).
+    """
+    emulator = Emulator(network, arch.macro)
+    found = {}
+    for name, matrix in emulator.matrices.items():
+        units = [p.matrix for p in matrix.programmed]
+        found[name] = (
+            sum(unit.multiplications or unit.layout.outputs for unit in units),
+            matrix.layer.geometry.positions,
+        )
+    return found
+
+
+def compare(
+    arch: str | Path | Arch,
+    workload: Workload,
+    points: Sequence[Point],
+    out: Path,
+    *,
+    images: int | None = None,
+    calibration: int = 128,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Rows of all `points`, in their order; those that `out` has already are not made again.
+
+    Each row is appended to `out` (CSV) as soon as it is there, and errors by layer to `OUT.layers.csv`. Raises
+    WorkloadError, ArchError or MappingError of the first point that cannot be made.
+    """
+    axes = [key for key, _ in points[0].settings] if points else []
+    done = done_rows(out, axes)
+    missing = [point for point in points if point.key not in done]
+    network = load_network(workload.network)
+    inputs, labels = workload.inputs(images)
+    if labels is None:
+        raise WorkloadError(f"{workload.path}: has no labels, accuracies need them")
+    seen = workload.calibration()[:calibration] if missing else np.zeros(0)
+    stage = _Stage()
+    order = {key: number for number, key in enumerate(dict.fromkeys(_stage_key(p) for p in missing))}
+    for number, point in enumerate(sorted(missing, key=lambda p: order[_stage_key(p)])):
+        chip = load_arch(arch, dict(point.overrides))
+        fitted = _fitted(stage, network, chip, seen, point)
+        row = point_row(point, _measured(chip, fitted, inputs, labels))
+        append_row(out, axes, row)
+        _append_layers(out, point, axes, fitted)
+        done[point.key] = row
+        if progress is not None:
+            progress("points", number + 1, len(missing))
+    return [done[point.key] for point in points]
+
+
+def _stage_key(point: Point) -> str:
+    """What the weights and their partial sums depend on."""
+    tree = point.scheme.model_dump(exclude={"converter", "name"})
+    return repr((tree, point.scheme.converter.kind == "arch", point.overrides))
+
+
+def _fitted(stage: _Stage, network: Network, arch: Arch, calibration: Any, point: Point) -> Fitted:
+    scheme: Scheme = point.scheme
+    if stage.key != _stage_key(point) or stage.network is None:
+        stage.samples = None  # before the next ones are made: memory
+        stage.network, stage.errors = quantized_weights(network, arch, calibration, scheme)
+        stage.samples = calibration_samples(stage.network, arch, scheme, calibration)
+        stage.key = _stage_key(point)
+    assert stage.samples is not None
+    return with_converters(stage.network, arch, scheme, *stage.samples, stage.errors)
+
+
+def _measured(arch: Arch, fitted: Fitted, inputs: Any, labels: Any) -> Row:
+    """Accuracy on all images; time and energy of the first ones."""
+    result = run(arch, fitted.network, inputs, labels, detail=None)
+    timed = run(arch, fitted.network, inputs[:TIMED], detail="ops")
+    assert result.predictions is not None
+    assert timed.cycles is not None
+    assert timed.energy_uj is not None
+    correct = result.predictions == np.asarray(labels)[: result.images]
+    share = float(correct.mean())
+    layers = fitted.layers
+
+    def mean(values: list[float | None]) -> str:
+        known = [value for value in values if value is not None]
+        return f"{np.mean(known):.6g}" if known else ""
+
+    products = sum(count * positions for count, positions in dequantization(fitted.network, arch).values())
+    return {
+        "images": str(result.images),
+        "accuracy": f"{share:.6f}",
+        "standard_error": f"{np.sqrt(share * (1 - share) / result.images):.6f}",
+        "conversions_per_image": f"{result.conversions / result.images:.0f}",
+        "scale_multiplications_per_image": str(products),
+        "cycles_per_image": f"{timed.cycles / timed.images:.0f}",
+        "energy_nj_per_image": f"{1e3 * timed.energy_uj / timed.images:.3f}",
+        "macros": str(timed.macros),
+        "utilization": f"{timed.utilization:.4f}",
+        "weight_error": mean([layer.weight_error for layer in layers]),
+        "psum_error": mean([layer.psum_error for layer in layers]),
+        "interior_error": mean([layer.interior_error for layer in layers]),
+        "folded_layers": str(sum(layer.folded for layer in layers)),
+        "correct": to_hex(correct),
+    }
+
+
+def _append_layers(out: Path, point: Point, axes: Sequence[str], fitted: Fitted) -> None:
+    """Errors by layer of one point."""
+    import csv
+
+    path = layers_path(out)
+    fresh = not path.is_file()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if fresh:
+            writer.writerow(["scheme", *axes, "layer", "weight_error", "psum_error", "interior_error", "folded"])
+        for layer in fitted.layers:
+            errors = (layer.weight_error, layer.psum_error, layer.interior_error)
+            shown = ["" if error is None else f"{error:.6g}" for error in errors]
+            writer.writerow([*point.key, layer.layer, *shown, int(layer.folded)])
+
+
+def layers_path(out: Path) -> Path:
+    """Where errors by layer stand beside a table."""
+    return out.with_name(f"{out.stem}.layers.csv")
