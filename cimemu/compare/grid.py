@@ -58,7 +58,9 @@ def read_scheme(name: str) -> Scheme:
         return scheme_of(name)
     if not path.is_file():
         raise WorkloadError(f"{path}: no such scheme file; schemes: {', '.join(PRESETS)}")
-    return scheme_of({"name": path.stem, **read_mapping(path, str(path), "a scheme (weights, converter ...)", WorkloadError)})
+    return scheme_of(
+        {"name": path.stem, **read_mapping(path, str(path), "a scheme (weights, converter ...)", WorkloadError)}
+    )
 
 
 def grid_points(schemes: Sequence[Scheme], axes: Sequence[Axis], base: Mapping[str, Any]) -> list[Point]:

@@ -21,7 +21,6 @@ from cimemu.ptq.scheme import Scheme
 from cimemu.workload.manifest import Workload
 from cimemu.workload.network import Network
 
-TIMED = 2  # images whose time and energy are simulated
 Progress = Callable[[str, int, int], None]
 
 
@@ -106,12 +105,11 @@ def _fitted(stage: _Stage, network: Network, arch: Arch, calibration: Any, point
 
 
 def _measured(arch: Arch, fitted: Fitted, inputs: Any, labels: Any) -> Row:
-    """Accuracy on all images; time and energy of the first ones."""
-    result = run(arch, fitted.network, inputs, labels, detail=None)
-    timed = run(arch, fitted.network, inputs[:TIMED], detail="ops")
+    """Accuracy, time and energy on all images."""
+    result = run(arch, fitted.network, inputs, labels, detail="ops")
     assert result.predictions is not None
-    assert timed.cycles is not None
-    assert timed.energy_uj is not None
+    assert result.cycles is not None
+    assert result.energy_uj is not None
     correct = result.predictions == np.asarray(labels)[: result.images]
     share = float(correct.mean())
     layers = fitted.layers
@@ -127,10 +125,10 @@ def _measured(arch: Arch, fitted: Fitted, inputs: Any, labels: Any) -> Row:
         "standard_error": f"{np.sqrt(share * (1 - share) / result.images):.6f}",
         "conversions_per_image": f"{result.conversions / result.images:.0f}",
         "scale_multiplications_per_image": str(products),
-        "cycles_per_image": f"{timed.cycles / timed.images:.0f}",
-        "energy_nj_per_image": f"{1e3 * timed.energy_uj / timed.images:.3f}",
-        "macros": str(timed.macros),
-        "utilization": f"{timed.utilization:.4f}",
+        "cycles_per_image": f"{result.cycles / result.images:.0f}",
+        "energy_nj_per_image": f"{1e3 * result.energy_uj / result.images:.3f}",
+        "macros": str(result.macros),
+        "utilization": f"{result.utilization:.4f}",
         "weight_error": mean([layer.weight_error for layer in layers]),
         "psum_error": mean([layer.psum_error for layer in layers]),
         "interior_error": mean([layer.interior_error for layer in layers]),

@@ -53,7 +53,7 @@ def done_rows(path: Path, axes: Sequence[str]) -> dict[tuple[str, ...], Row]:
                 f"{path}: has the columns {', '.join(first[:6])} ..., this grid has {', '.join(header(axes)[:6])} ...; "
                 "name another --out"
             )
-    return {tuple([row["scheme"], *(row[axis] for axis in axes)]): row for row in read_table(path)}
+    return {(row["scheme"], *(row[axis] for axis in axes)): row for row in read_table(path)}
 
 
 def append_row(path: Path, axes: Sequence[str], row: Row) -> None:
