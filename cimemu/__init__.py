@@ -18,6 +18,7 @@ _PUBLIC = {
     "Network": "cimemu.workload.network",
     "TraceError": "cimemu.errors",
     "WorkloadError": "cimemu.errors",
+    "apply_scheme": "cimemu.ptq",
     "calibrate_converters": "cimemu.ptq",
     "cost_table": "cimemu.prices",
     "export_trace": "cimemu.views",
@@ -33,7 +34,9 @@ _PUBLIC = {
     "open_trace": "cimemu.trace.read",
     "quantize": "cimemu.ptq",
     "run": "cimemu.emulate",
+    "read_scheme": "cimemu.ptq",
     "save_onnx": "cimemu.exporter",
+    "scheme_of": "cimemu.ptq",
     "validate": "cimemu.validate",
     "write_html": "cimemu.views",
 }
@@ -53,7 +56,7 @@ if TYPE_CHECKING:
     from cimemu.mapping.cycles import op_cycles
     from cimemu.mapping.place import make_plan
     from cimemu.prices import cost_table
-    from cimemu.ptq import calibrate_converters, quantize
+    from cimemu.ptq import apply_scheme, calibrate_converters, quantize, read_scheme, scheme_of
     from cimemu.trace.read import open_trace
     from cimemu.views import export_trace, write_html
     from cimemu.workload.manifest import list_workloads, load_workload

@@ -149,6 +149,25 @@ def _shown(value: Any, share: bool) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
+def print_scheme(layers: Sequence[Any], out: Any) -> None:
+    """What a scheme's fit left of each layer."""
+    rows = [
+        {
+            "layer": layer.layer,
+            "weight error": layer.weight_error,
+            "psum error": layer.psum_error,
+            "interior": layer.interior_error,
+            "activation": "in the ramp" if layer.folded else "",
+        }
+        for layer in layers
+    ]
+    print_table(rows)
+    make_console().print(
+        "weight error: of the sum of squared weights; psum error: of the variance, on held-out calibration images"
+    )
+    make_console().print(f"{out}: {len(rows)} layers on macros; its converters and scales are in its metadata")
+
+
 def print_comparison(rows: list[dict[str, str]], axes: list[str]) -> None:
     """A comparison's rows; differences are to the first row that differs in granularities or scheme alone."""
     from rich.table import Table

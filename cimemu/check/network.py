@@ -10,9 +10,10 @@ from cimemu.adc import IdealAdc
 from cimemu.arch.macro import Macro
 from cimemu.check.compare import TensorDiff, compare_tensors, read_tensors
 from cimemu.compute.forward import Emulator
-from cimemu.errors import CimemuError
+from cimemu.errors import CimemuError, WorkloadError
 from cimemu.events import Counter
 from cimemu.layer.base import Array
+from cimemu.layer.macro_layer import MacroLayer
 from cimemu.workload.network import Network
 
 SERIAL = ("packed", "fixed", "naive")  # paths that make every conversion
@@ -105,6 +106,14 @@ def check_network(
     if against is None:
         shipped = network.origin is not None and network.origin.suffix.lower() == ".tflite"
         against = "litert" if shipped else "onnxruntime"
+    scaled = [
+        layer.name for layer in network.layers if isinstance(layer, MacroLayer) and layer.column_scale is not None
+    ]
+    if scaled and against in ("onnxruntime", "litert"):
+        raise WorkloadError(
+            f"layer {scaled[0]}: has weight scales by row block or column, which {against} cannot execute; "
+            "check a network with scales by layer or channel, or give --against FILE.npz"
+        )
     exact = Emulator(network, lossless(macro), path=path, adcs={})
     own = None if macro.adc.model == "ideal" and not network.converters else Emulator(network, macro, path=path)
     runner = _runner(network, against)

@@ -1,15 +1,18 @@
 """The command line's application object, and the options and helpers that several subcommands share."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cimemu.errors import CimemuError
 from cimemu.terminal import make_console
 
 if TYPE_CHECKING:
     from cimemu.arch.schema import Arch
     from cimemu.workload.manifest import Workload
+    from cimemu.workload.network import Network
 
 DEFAULT_ARCH, DEFAULT_WORKLOAD = "rram_128", "digits"
 app = typer.Typer(
@@ -76,11 +79,28 @@ def arch_of(name: str, overrides: list[str] | None) -> "Arch":
     return load_arch(name, dict(parse_override(text) for text in overrides or ()))
 
 
-def workload_of(name: str) -> "Workload":
-    """The workload of that name or path."""
+def workload_of(name: str, network: Path | None = None) -> "Workload":
+    """The workload of that name or path; `network` replaces its network's file."""
     from cimemu.workload.manifest import load_workload
 
-    return load_workload(name)
+    work = load_workload(name)
+    if network is None:
+        return work
+    return replace(work, manifest=work.manifest.model_copy(update={"network": str(network.resolve())}))
+
+
+def refuse_fixed(network: "Network", overrides: list[str] | None) -> None:
+    """Refuse a `--set` of what a network's file fixes (its widths, encoding, converter)."""
+    from cimemu.arch.load import parse_override
+
+    for text in overrides or ():
+        key, _ = parse_override(text)
+        for fixed in network.overrides:
+            if key == fixed or key.startswith(fixed + ".") or fixed.startswith(key + "."):
+                raise CimemuError(
+                    f"--set {text}: {fixed} = {network.overrides[fixed]} is fixed by the network, which was made for it; "
+                    "make another one with cimemu quantize --scheme"
+                )
 
 
 def print_sections(path: Path, sections: tuple[str, ...] | None = None) -> None:

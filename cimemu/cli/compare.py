@@ -46,8 +46,9 @@ def compare(
 ) -> None:
     """Run a grid of quantisation schemes and write accuracy, cost and errors as a table."""
     from cimemu.arch.load import parse_override
-    from cimemu.compare.grid import grid_points, parse_axis, read_scheme
+    from cimemu.compare.grid import grid_points, parse_axis
     from cimemu.compare.measure import compare as run_grid
+    from cimemu.ptq.scheme import read_scheme
 
     axes = [parse_axis(text) for text in vary or ()]
     base = dict(parse_override(text) for text in overrides or ())

@@ -7,7 +7,7 @@ import typer
 
 from cimemu.cli.app import DEFAULT_ARCH, ForceOption, ModuleOption, SetOption, app, arch_of, workload_of
 from cimemu.errors import WorkloadError
-from cimemu.terminal import make_console
+from cimemu.terminal import make_console, print_scheme
 
 
 @app.command()
@@ -32,13 +32,29 @@ def quantize(
     weights: Annotated[
         str | None, typer.Option("--weights", metavar="channel|layer", help="granularity of weight scales")
     ] = None,
+    scheme: Annotated[
+        str | None,
+        typer.Option(
+            "--scheme",
+            metavar="NAME|FILE",
+            help="quantisation scheme, or a YAML file of one: weights, activations and converters, kept in the file's metadata",
+        ),
+    ] = None,
+    scheme_keys: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scheme-set", metavar="KEY=VALUE", help="change the scheme, e.g. converter.bits=4; again for more"
+        ),
+    ] = None,
     overrides: SetOption = None,
     module: ModuleOption = None,
     force: ForceOption = False,
 ) -> None:
     """Quantise a float network to an arch's bits and write it as a standard QDQ ONNX file."""
+    from cimemu.arch.load import parse_override
     from cimemu.exporter import save_onnx
     from cimemu.importer import FORMATS, load_network
+    from cimemu.ptq import apply_scheme, read_scheme, scheme_of
     from cimemu.ptq import quantize as to_integers
     from cimemu.workload.data import read_array
 
@@ -56,6 +72,25 @@ def quantize(
         images = work.calibration() if calibration is None else read_array(calibration)
         source = load_network(work.network, module=module, input_shape=images.shape[1:])
         settings = work.manifest.quantize
+    if scheme is not None:
+        chosen = [
+            name
+            for name, value in (("--method", method), ("--percentile", percentile), ("--weights", weights))
+            if value
+        ]
+        if chosen:
+            raise WorkloadError(f"{chosen[0]} with --scheme: the scheme says it, change it with --scheme-set")
+        fitted = apply_scheme(
+            source,
+            chip,
+            images,
+            scheme_of(read_scheme(scheme), dict(parse_override(text) for text in scheme_keys or ())),
+        )
+        save_onnx(fitted.network, out, overwrite=force)
+        print_scheme(fitted.layers, out)
+        return
+    if scheme_keys:
+        raise WorkloadError("--scheme-set without --scheme: name the scheme that it changes")
     made = to_integers(
         source,
         chip,
@@ -64,7 +99,7 @@ def quantize(
         method=method or (settings.activations if settings else "minmax"),
         percentile=percentile or (settings.percentile if settings else 99.99),
     )
-    save_onnx(made, out)
+    save_onnx(made, out, overwrite=force)
     make_console().print(
         f"{out}: {sum(layer.on_macros for layer in made.layers)} layers on macros, {len(made.layers)} in all"
     )

@@ -24,6 +24,7 @@ from cimemu.cli.app import (
     app,
     arch_of,
     print_sections,
+    refuse_fixed,
     workload_of,
 )
 from cimemu.errors import CimemuError
@@ -48,6 +49,12 @@ def run(
     trial: TrialOption = 0,
     overrides: SetOption = None,
     calibrate_adc: CalibrateOption = None,
+    network_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--network", metavar="FILE", help="this network instead of the workload's, e.g. of cimemu quantize"
+        ),
+    ] = None,
     module: ModuleOption = None,
     batch: Annotated[int, typer.Option("--batch", metavar="N", help="images computed together")] = 64,
     path: PathOption = "auto",
@@ -64,7 +71,7 @@ def run(
     from cimemu.prepare import free_name, quantized_network
     from cimemu.variation.compose import compose
 
-    chip, work = arch_of(arch, overrides), workload_of(workload)
+    chip, work = arch_of(arch, overrides), workload_of(workload, network_file)
     if detail not in ("ops", "cycles"):
         raise CimemuError(f"--detail {detail}: must be ops or cycles")
     compose(vary or ()).check(2**chip.macro.cell.bits - 1)  # before the network is read
@@ -74,6 +81,7 @@ def run(
     with ProgressBars(not as_json) as progress:
         inputs, labels = work.inputs(images)
         network = quantized_network(work, chip, converters=calibrate_adc, module=module)
+        refuse_fixed(network, overrides)
         result = emulate(
             chip,
             network,

@@ -3,13 +3,11 @@
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cimemu.arch.load import parse_override
-from cimemu.config_file import read_mapping
 from cimemu.errors import ArchError, WorkloadError
-from cimemu.ptq.scheme import PRESETS, Scheme, scheme_of
+from cimemu.ptq.scheme import Scheme, scheme_of
 
 MOST_POINTS = 10_000
 
@@ -49,18 +47,6 @@ def parse_axis(text: str) -> Axis:
     if len(set(map(str, values))) < len(values):
         raise WorkloadError(f"--vary {text}: a value is given twice")
     return Axis(key, values)
-
-
-def read_scheme(name: str) -> Scheme:
-    """A preset's name, or a YAML file that holds a scheme."""
-    path = Path(name)
-    if name in PRESETS or path.suffix not in (".yaml", ".yml"):
-        return scheme_of(name)
-    if not path.is_file():
-        raise WorkloadError(f"{path}: no such scheme file; schemes: {', '.join(PRESETS)}")
-    return scheme_of(
-        {"name": path.stem, **read_mapping(path, str(path), "a scheme (weights, converter ...)", WorkloadError)}
-    )
 
 
 def grid_points(schemes: Sequence[Scheme], axes: Sequence[Axis], base: Mapping[str, Any]) -> list[Point]:

@@ -12,6 +12,7 @@ from cimemu.errors import WorkloadError
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.quant import DequantizeLinear
 from cimemu.whole_file import whole_file
+from cimemu.workload.annotations import KEY, annotation_text
 from cimemu.workload.network import Network
 
 OPSET = 17
@@ -227,6 +228,7 @@ PLAIN = frozenset(
 
 def onnx_model(network: Network, extra_outputs: Sequence[str] = ()) -> Any:
     """The ONNX ModelProto of a float or QDQ network; `extra_outputs` are given out too. Raises WorkloadError."""
+    annotation = annotation_text(network)
     if network.is_integer:
         if network.qdq is None:
             raise WorkloadError(
@@ -251,6 +253,8 @@ def onnx_model(network: Network, extra_outputs: Sequence[str] = ()) -> Any:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="cimemu")
     model.ir_version = 8
+    if annotation is not None:
+        helper.set_model_props(model, {KEY: annotation})
     onnx.checker.check_model(model)
     return model
 

@@ -19,6 +19,7 @@ from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.execute import MAX_ELEMENTS, infer_layer
 from cimemu.layer.quant import DequantizeLinear
 from cimemu.layer.shape import Reshape
+from cimemu.workload.annotations import KEY, read_annotation
 from cimemu.workload.network import Network
 
 OPERATORS: dict[str, Builder] = {**OPS, **INTEGER_OPS}
@@ -39,7 +40,10 @@ def load_onnx(path: str | Path) -> Network:
     path = Path(path)
     model = read_model(path)
     try:
+        notes = {prop.key: prop.value for prop in model.metadata_props}
         network = _Import(expand_quantized(model)).network(path.stem)
+        if KEY in notes:
+            network = replace(network, **read_annotation(notes[KEY]))
     except WorkloadError as error:
         raise WorkloadError(f"{path}: {error}") from None
     return replace(network, origin=path) if network.is_quantized else network

@@ -1,11 +1,14 @@
 """`lower`: match QDQ groups as ONNX Runtime fuses them, keep the rest as float islands of the digital unit."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from cimemu.layer.activation import Clip, Relu
 from cimemu.layer.base import Layer
 from cimemu.layer.conv import Conv
 from cimemu.layer.execute import infer_types
+from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.matmul import Gemm, MatMul
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.lower.digital import lower_digital
@@ -54,7 +57,7 @@ def lower(network: Network) -> Network:
     layers: list[Layer] = []
     for layer in network.layers:
         if id(layer) in made:
-            layers.append(made[id(layer)])
+            layers.append(_scaled(made[id(layer)], network))
         elif id(layer) not in absorbed:
             layers.append(layer)
     layers = _needed(layers, network)
@@ -73,7 +76,14 @@ def lower(network: Network) -> Network:
         origin=network.origin,
         overrides=network.overrides,
         scheme=network.scheme,
+        column_scales=network.column_scales,
     )
+
+
+def _scaled(layer: Layer, network: Network) -> Layer:
+    """A macro layer with its column scales."""
+    scale = network.column_scales.get(layer.name)
+    return replace(layer, column_scale=scale) if isinstance(layer, MacroLayer) and scale is not None else layer
 
 
 def _behind(graph: Graph, quantize: QuantizeLinear) -> tuple[Layer, list[Layer], tuple[float, float] | None] | None:

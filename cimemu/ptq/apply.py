@@ -15,6 +15,7 @@ from cimemu.arch.schema import Arch
 from cimemu.compute.psum_samples import PsumSamples, input_moments, psum_samples
 from cimemu.errors import WorkloadError
 from cimemu.layer.macro_layer import MacroLayer
+from cimemu.lower import lower
 from cimemu.ptq.folded import Folded, fit_activations, fold
 from cimemu.ptq.levels import thresholds_of
 from cimemu.ptq.psum_fit import errors_of, fit_linear, fit_table, grid, linear_adc, span_of
@@ -75,16 +76,14 @@ def quantized_weights(
         moments = input_moments(first, macro, calibration)
     rule = SchemeWeights(scheme.weights, macro, moments)
     made = quantize(network, macro, calibration, weights=rule, **settings)
-    layers = tuple(
-        replace(layer, column_scale=rule.scaled[layer.name])
-        if isinstance(layer, MacroLayer) and layer.name in rule.scaled
-        else layer
-        for layer in made.layers
+    assert made.qdq is not None
+    scaled = replace(
+        made.qdq,
+        column_scales=rule.scaled,
+        overrides=scheme.overrides(arch.macro),
+        scheme=scheme.model_dump(mode="json"),
     )
-    return (
-        replace(made, layers=layers, overrides=scheme.overrides(arch.macro), scheme=scheme.model_dump(mode="json")),
-        rule.errors,
-    )
+    return lower(scaled), rule.errors
 
 
 def macro_of(arch: Arch, scheme: Scheme) -> Macro:

@@ -154,11 +154,13 @@ def _plus_plus(values: Floats, weights: Floats, count: int, seed: int) -> Floats
 def _optimal(values: Floats, weights: Floats, count: int) -> Floats:
     """Optimal 1-D k-means (as Wang and Song, R Journal 2011) on the bins with mass, at most DP_BINS of them."""
     seen = weights > 0
-    v, w = values[seen], weights[seen]
+    v: Floats = values[seen]
+    w: Floats = weights[seen]
     if len(v) > DP_BINS:
         part = np.minimum((np.cumsum(w) / w.sum() * DP_BINS).astype(np.int64), DP_BINS - 1)
-        shares = np.bincount(part, w, DP_BINS)
-        v, w = np.bincount(part, w * v, DP_BINS)[shares > 0] / shares[shares > 0], shares[shares > 0]
+        shares = np.asarray(np.bincount(part, w, DP_BINS), dtype=np.float64)
+        moments = np.asarray(np.bincount(part, w * v, DP_BINS), dtype=np.float64)
+        v, w = moments[shares > 0] / shares[shares > 0], shares[shares > 0]
     n = len(v)
     if n <= count:
         return np.concatenate([v, np.full(count - n, v[-1])])

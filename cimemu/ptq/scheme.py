@@ -1,6 +1,7 @@
 """A quantisation scheme as a frozen record: what weights, activations and converters become, and how they are fitted."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -192,6 +193,20 @@ def scheme_of(tree: Mapping[str, Any] | str | Scheme, changes: Mapping[str, Any]
         if isinstance(node, Mapping) and "kind" not in node:
             plain[part] = {"kind": default, **node}
     return validated(Scheme, plain, f"scheme {where}", WorkloadError)
+
+
+def read_scheme(name: str) -> Scheme:
+    """A preset's name, or a YAML file that holds a scheme."""
+    from cimemu.config_file import read_mapping
+
+    path = Path(name)
+    if name in PRESETS or path.suffix not in (".yaml", ".yml"):
+        return scheme_of(name)
+    if not path.is_file():
+        raise WorkloadError(f"{path}: no such scheme file; schemes: {', '.join(PRESETS)}")
+    return scheme_of(
+        {"name": path.stem, **read_mapping(path, str(path), "a scheme (weights, converter ...)", WorkloadError)}
+    )
 
 
 def _change(tree: dict[str, Any], dotted: str, value: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cimemu.adc import Adc
 from cimemu.layer.base import Array, Layer, TensorType
+from cimemu.layer.column_scale import ColumnScale
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +20,7 @@ class Network:
     network, the QuantizeLinear / DequantizeLinear graph it came from: the form that is exported and that
     other runtimes execute. `origin` is the file of a network that came as integers.
     `overrides` are the dotted arch keys that the network was made for (its widths, encoding, converter), `scheme` the
-    quantisation scheme that made it.
+    quantisation scheme that made it, `column_scales` what `lower` gives the macro layer of that name.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Network:
     origin: Path | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
     scheme: Mapping[str, Any] | None = None
+    column_scales: Mapping[str, ColumnScale] = field(default_factory=dict)
 
     @property
     def is_integer(self) -> bool:

@@ -1,0 +1,243 @@
+"""Schemes: from a float network to integers, converters and one file, with the emulator's laws."""
+
+import float_nets
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import cimemu
+from cimemu.compare import dequantization
+from cimemu.compute.forward import Emulator
+from cimemu.compute.psum_samples import psum_samples
+from cimemu.ptq.apply import apply_scheme, macro_of, quantized_weights
+from cimemu.ptq.cut import make_cut
+from cimemu.ptq.output_fit import output_error
+from cimemu.ptq.psum_fit import fit_linear, histograms
+from cimemu.ptq.scheme import LinearConverter, scheme_of
+
+CHIP = {"macro.rows": 20, "macro.columns": 48}
+GRANULARITIES = ("layer", "array", "column")
+
+
+def images(count=8, seed=0):
+    return np.random.default_rng(seed).random((count, 3, 5, 4), dtype=np.float32)
+
+
+def made(scheme, changes=None, chip=None, groups=1):
+    arch = cimemu.load_arch("rram_128", {**CHIP, **(chip or {})})
+    fitted = apply_scheme(float_nets.residual(groups=groups), arch, images(), scheme_of(scheme, changes))
+    return arch, fitted.network
+
+
+SCHEMES = [
+    ("plain", {}, {}),
+    ("layer", {"weights.bits": 4, "converter.bits": 4}, {}),
+    ("array", {"weights.bits": 4, "converter.bits": 3, "rows": "whole_kernels"}, {"macro.cell.bits": 2}),
+    ("column", {"weights.bits": 3, "converter.bits": 1.5}, {}),
+    ("column", {"weights.bits": 4, "converter.bits": 1, "digits": "differential"}, {"macro.cell.bits": 2}),
+    (
+        "column",
+        {"weights.bits": 4, "digits": "twos_complement", "weights.method": "output", "converter.method": "output"},
+        {},
+    ),
+    ("columnquant", {}, {"macro.cell.bits": 2}),
+    ("bwma", {}, {}),
+    (
+        "bwma",
+        {"weights.granularity": "column", "weights.method": "exact"},
+        {"macro.weight.correction": "reference_column"},
+    ),
+    ("xnor", {"activations.bits": 1}, {}),
+    ("bs_kmq", {"converter.ramp.mismatch": 0.05}, {}),
+    ("bs_kmq", {"converter.method": "kmeans_exact", "converter.granularity": "column", "converter.bits": 3}, {}),
+]
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize(("scheme", "changes", "chip"), SCHEMES)
+def test_every_scheme_gives_the_same_bytes_on_every_path_and_from_its_file(scheme, changes, chip, groups, tmp_path):
+    arch, network = made(scheme, changes, chip, groups)
+    first = cimemu.run(arch, network, images(2, seed=9), detail="ops")
+    slow = cimemu.run(arch, network, images(2, seed=9), path="naive", detail=None)
+    threads = cimemu.run(arch, network, images(2, seed=9), path="packed", threads=2, batch=1, detail=None)
+    file = cimemu.save_onnx(network, tmp_path / "q.onnx")
+    again = cimemu.quantize(cimemu.load_network(file), arch)
+    read = cimemu.run(arch, again, images(2, seed=9), detail="ops")
+    for other in (slow, threads, read):
+        assert first.outputs.tobytes() == other.outputs.tobytes()
+    assert (read.cycles, read.energy_uj, read.conversions) == (first.cycles, first.energy_uj, first.conversions)
+
+
+@pytest.mark.parametrize(("scheme", "changes", "chip"), [s for s in SCHEMES if s[0] != "plain"])
+def test_a_lossless_converter_computes_the_real_weights_of_every_scheme(scheme, changes, chip):
+    """acc = sum over row blocks of scale * integers * inputs, to float64's rounding."""
+    arch = cimemu.load_arch("rram_128", {**CHIP, **chip})
+    weighted, _ = quantized_weights(float_nets.residual(), arch, images(), scheme_of(scheme, changes))
+    macro = macro_of(arch, scheme_of(scheme, changes)).model_copy(
+        update={"adc": cimemu.Macro.model_fields["adc"].default_factory()}
+    )
+    emulator = Emulator(weighted, macro, path="packed", adcs={})
+    for matrix in emulator.matrices.values():
+        layer = matrix.layer
+        cut = make_cut(1, layer.geometry.rows_per_group, layer.geometry.channels_out, layer.geometry.kernel_area, macro)
+        rng = np.random.default_rng(1)
+        shape = (2, *weighted.types[layer.inputs[0]].shape)
+        q = rng.integers(0, 2**macro.input.bits, shape).astype(np.uint8)
+        got = matrix.run(q, path="packed", threads=None, budget_bytes=1 << 20).accumulators
+        x = next(matrix.vectors(q)).astype(np.float64) - layer.input_zero_point
+        w = layer.weight.reshape(layer.geometry.channels_out, -1).astype(np.float64)
+        scale = layer.column_scale
+        if scale is not None and scale.slices:
+            continue  # digits have factors of their own: test_slices_... below
+        if scale is not None:
+            factor = scale.scale[:, :: macro.conversions_per_output].T
+            w = w * np.take_along_axis(factor, cut.block, axis=1)
+            if scale.offset is not None:
+                w = w + np.take_along_axis(scale.offset.T, cut.block, axis=1)
+        want = (x @ w.T + layer.bias).reshape(got.shape)
+        np.testing.assert_allclose(got, want, atol=1e-9 * max(1.0, np.abs(want).max()))
+
+
+def test_slices_of_their_own_scale_never_make_weights_worse():
+    arch = cimemu.load_arch("rram_128", {**CHIP, "macro.cell.bits": 2})
+    net = float_nets.residual()
+    for granularity in ("layer", "channel", "array", "column"):
+        shared = {"weights.granularity": granularity, "weights.slice_scales": False}
+        _, without = quantized_weights(net, arch, images(), scheme_of("columnquant", shared))
+        made, _ = quantized_weights(net, arch, images(), scheme_of("columnquant", {"weights.granularity": granularity}))
+        emulator = Emulator(made, arch.macro, adcs={})
+        for name, matrix in emulator.matrices.items():
+            real = real_weights(matrix)
+            w = float_nets.weights(net)[name]
+            base = base_scale(made, matrix.layer)
+            error = ((real * base[:, None] - w) ** 2).sum() / (w**2).sum()
+            assert error <= without[name] * (1 + 1e-6)
+
+
+def real_weights(matrix):
+    """[N, K] what the cells, scales and corrections of one unit give for an input of one on each row."""
+    written = matrix.programmed[0].matrix
+    rows = written.layout.rows
+    y = matrix.programmed[0].run(np.eye(rows, dtype=np.uint8), path="naive").y
+    return y.T
+
+
+def base_scale(network, layer):
+    stage = layer.stage
+    q = network.qdq
+    x_scale = next(
+        q.constants[m.inputs[1]] for m in q.layers if m.op == "DequantizeLinear" and m.inputs[0] == layer.inputs[0]
+    )
+    if hasattr(stage, "scale"):
+        product = stage.scale
+    else:
+        y_scale = next(
+            q.constants[m.inputs[1]]
+            for m in q.layers
+            if m.op == "QuantizeLinear" and layer.outputs[0].startswith(m.outputs[0].split("_Quant")[0])
+        )
+        product = stage.multiplier * y_scale
+    return np.broadcast_to(product / x_scale, (layer.geometry.channels_out,)).astype(np.float64)
+
+
+@pytest.mark.parametrize("weights", GRANULARITIES)
+@pytest.mark.parametrize("psums", GRANULARITIES)
+@pytest.mark.parametrize("own", [False, True])
+def test_dequantization_multiplications_are_those_of_the_formula(weights, psums, own):
+    changes = {
+        "weights.granularity": weights,
+        "weights.bits": 4,
+        "weights.slice_scales": own,
+        "converter.granularity": psums,
+        "converter.bits": 3,
+    }
+    arch, network = made("column", changes, {"macro.cell.bits": 2})
+    slices = 2
+    counts = cimemu.run(arch, network, images(2), detail=None).counts
+    for name, (count, positions) in dequantization(network, arch).items():
+        index = next(i for i, layer in enumerate(network.layers) if layer.name == name)
+        layer = network.layers[index]
+        blocks = -(-layer.geometry.rows_per_group // 20)
+        outputs = layer.geometry.channels_out
+        if (weights, psums) == ("layer", "layer"):
+            want = outputs * (slices if own else 1)
+        elif psums == "column" or own:
+            want = slices * blocks * outputs
+        else:
+            want = blocks * outputs
+        assert count == want
+        counted = counts[:, index, cimemu.events.Counter.SCALE_MULTIPLICATIONS]
+        assert (counted == (positions * want if want > outputs else 0)).all()
+
+
+@pytest.mark.parametrize("bits", [1, 1.5, 3])
+def test_a_finer_converter_never_has_a_larger_fitted_error(bits):
+    arch = cimemu.load_arch("rram_128", CHIP)
+    network, _ = quantized_weights(float_nets.residual(), arch, images(), scheme_of("array", {"weights.bits": 4}))
+    for samples in psum_samples(network, arch.macro, images()):
+        squared, output = [], []
+        for granularity in GRANULARITIES:
+            spec = LinearConverter(bits=bits, granularity=granularity)
+            lsb, zero = fit_linear(samples, spec)
+            squared.append(single_error(samples, lsb, zero, spec.levels))
+            output.append(
+                output_error(samples, *fit_linear(samples, spec.model_copy(update={"method": "output"})), spec.levels)
+            )
+        for errors in (squared, output):
+            assert errors[0] >= errors[1] * (1 - 1e-9)
+            assert errors[1] >= errors[2] * (1 - 1e-9)
+
+
+def single_error(samples, lsb, zero, count):
+    found = histograms(samples, "column")
+    codes = np.clip(np.floor((found.values - zero.reshape(-1, 1)) / lsb.reshape(-1, 1) + 0.5), 0, count - 1)
+    values = zero.reshape(-1, 1) + codes * lsb.reshape(-1, 1)
+    return float((found.weights * (values - found.values) ** 2).sum())
+
+
+@pytest.mark.parametrize("method", ["mse", "output"])
+def test_a_finer_weight_scale_never_has_a_larger_fitted_error(method):
+    from cimemu.ptq.weight_scales import codes, fit_scales, output_error, real
+
+    rng = np.random.default_rng(3)
+    w, x = rng.normal(size=(9, 50)) * rng.uniform(0.2, 3, (9, 1)), rng.normal(size=(200, 50)) ** 2
+    macro = cimemu.load_arch("rram_128", {"macro.rows": 20, "macro.columns": 32}).macro
+    cut = make_cut(1, 50, 9, 1, macro)
+    moments = (x.T @ x / len(x))[None]
+    errors = {}
+    for granularity in ("layer", "channel", "array", "column"):
+        scales = fit_scales(w, cut, 4, granularity, method, moments=moments)
+        delta = real(codes(w, scales, cut, 7), scales, cut) - w
+        errors[granularity] = (delta**2).sum() if method == "mse" else output_error(delta, moments).sum()
+        # one scale a group
+        groups = cut.groups(granularity)
+        assert all(len(np.unique(scales[groups == g])) == 1 for g in np.unique(groups))
+    for fine, coarse in (("array", "layer"), ("channel", "layer"), ("column", "array"), ("column", "channel")):
+        assert errors[fine] <= errors[coarse] * (1 + 1e-12)
+
+
+@settings(deadline=None, derandomize=True, max_examples=20, suppress_health_check=list(HealthCheck))
+@given(st.integers(0, 2**31), st.sampled_from(range(len(SCHEMES))))
+def test_results_depend_on_nothing_but_images_and_network(seed, number):
+    arch, network = made(*SCHEMES[number])
+    x = images(3, seed)
+    whole = cimemu.run(arch, network, x, detail=None).outputs
+    parts = [cimemu.run(arch, network, x[i : i + 1], detail=None, threads=2).outputs for i in range(3)]
+    assert whole.tobytes() == np.concatenate(parts).tobytes()
+
+
+def test_mistakes_in_a_scheme_are_one_line():
+    with pytest.raises(cimemu.WorkloadError, match="no such scheme or file; schemes: plain"):
+        scheme_of("colum")
+    with pytest.raises(cimemu.WorkloadError, match=r"bits = 9, must be 1, 1.5 or 2 .. 8"):
+        scheme_of("column", {"converter.bits": 9})
+    with pytest.raises(cimemu.WorkloadError, match="must have kind: one of"):
+        scheme_of("column", {"weights.kind": "ternary"})
+    with pytest.raises(cimemu.WorkloadError, match="leave digits out"):
+        scheme_of("bwma", {"digits": "offset"})
+    arch = cimemu.load_arch("rram_128", {"macro.cell.bits": 4})
+    with pytest.raises(cimemu.WorkloadError, match="slice_scales"):
+        apply_scheme(float_nets.residual(), arch, images(), scheme_of("columnquant"))
+    with pytest.raises(cimemu.WorkloadError, match="is quantised already"):
+        apply_scheme(made("column")[1], arch, images(), scheme_of("column"))
