@@ -18,7 +18,7 @@ ROWS: list[set[str]] = [
     {"trace"},
     {"emulate", "report", "prepare", "golden", "prices"},
     {"views", "fitting"},
-    {"stress", "compare", "validate", "adapt", "docs"},
+    {"stress", "compare", "validate", "claims", "adapt", "docs"},
     {"terminal"},
     {"cli"},
 ]

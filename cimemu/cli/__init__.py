@@ -7,6 +7,7 @@ import typer
 
 from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
     check,
+    claims,
     compare,
     cost,
     export,

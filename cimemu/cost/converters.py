@@ -117,8 +117,9 @@ class RampConverter(Spec, Estimator):
 class InMemoryRamp(Spec, Estimator):
     """A ramp made by reference cells of the array: step i turns on `round((t_i - t_(i-1)) / cell_psum)` more of them.
 
-    After the reconfigurable in-memory converter of the group behind arXiv 2411.18271 and 2605.30814 (reconstructed
-    from abstracts): a comparator and a latch a column, the reference cells and the counter shared by columns.
+        After the reconfigurable in-memory converter of the group behind arXiv 2411.18271 and 2605.30814 (reconstructed
+    from abstracts): a comparator and a latch a column; reference cells shared by columns (1: cells of its own in every
+    column, as in the earlier converters), one counter a macro.
     """
 
     model: Literal["in_memory_ramp"] = "in_memory_ramp"
@@ -127,7 +128,9 @@ class InMemoryRamp(Spec, Estimator):
     )
     cell_pj: float = Field(0.0, ge=0, description="energy of one reference cell that is on for one step")
     cell_um2: float = Field(0.0, ge=0, description="area of one reference cell")
-    shared_columns: int | None = Field(None, ge=1, description="columns that share a ramp; default: all of the macro")
+    shared_columns: int | None = Field(
+        None, ge=1, description="columns that share the reference cells; default: all of the macro"
+    )
 
     def reference_cells(self, site: Site) -> list[int]:
         """Reference cells turned on by each of the 2^bits - 1 steps."""
@@ -149,9 +152,9 @@ class InMemoryRamp(Spec, Estimator):
         latch = LibraryPart(part="register", bits=bits).estimate(site)
         width = bits / max(8, bits)
         energy = steps * site.comparator_pj + latch.energy_pj
-        energy += (on_steps * self.cell_pj + steps * counter.energy_pj * width) / shared
+        energy += on_steps * self.cell_pj / shared + steps * counter.energy_pj * width / site.columns
         area = site.comparator_um2 + latch.area_um2
-        area += (sum(added) * self.cell_um2 + counter.area_um2 * width) / shared
+        area += sum(added) * self.cell_um2 / shared + counter.area_um2 * width / site.columns
         source = f"in-memory ramp: {steps} comparisons, {sum(added)} reference cells for {shared} columns"
         return Estimate(energy, area, 0.0, source)
 
