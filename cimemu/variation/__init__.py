@@ -5,17 +5,36 @@ from typing import Annotated, Any, get_args
 from pydantic import Field
 
 from cimemu.variation.base import VariationBase
+from cimemu.variation.converter import Converter
 from cimemu.variation.drift import Drift
+from cimemu.variation.driver import Driver
+from cimemu.variation.ir_drop import IrDrop
 from cimemu.variation.level_spread import LevelSpread
 from cimemu.variation.lognormal import Lognormal
 from cimemu.variation.normal import Normal
 from cimemu.variation.on_off import OnOff
+from cimemu.variation.read_noise import Telegraph, Thermal
 from cimemu.variation.stuck_at import StuckAt
+from cimemu.variation.stuck_line import StuckBitline, StuckWordline
 from cimemu.variation.temperature import Temperature
 from cimemu.variation.write_verify import WriteVerify
 
 Variation = Annotated[
-    Lognormal | Normal | LevelSpread | WriteVerify | StuckAt | OnOff | Drift | Temperature,
+    Lognormal
+    | Normal
+    | LevelSpread
+    | WriteVerify
+    | StuckAt
+    | StuckWordline
+    | StuckBitline
+    | OnOff
+    | Drift
+    | Temperature
+    | IrDrop
+    | Driver
+    | Thermal
+    | Telegraph
+    | Converter,
     Field(discriminator="model"),
 ]
 MODELS: dict[str, Any] = {kind.model_fields["model"].default: kind for kind in get_args(get_args(Variation)[0])}

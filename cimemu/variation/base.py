@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cimemu.kernels.noise import cell_lanes, cell_words, stream_key
 from cimemu.spec import Spec
 
-Stage = Literal["cells", "converter", "read", "driver"]
+Stage = Literal["cells", "lines", "converter", "read"]
 WORD = 1 << 32
 
 
@@ -29,8 +29,17 @@ class Block:
     macro: int
     first_column: int
     write: int  # earlier writes of this macro
-    pulses: int | None = field(default=None)
-    row_pulses: int | None = field(default=None)
+    largest_input: int = 1  # the highest slice value, 2^dac_bits - 1
+    pulses: int | None = None
+    row_pulses: int | None = None
+    always: NDArray[np.float64] = field(init=False)  # [C] levels that every conversion sees besides its inputs
+    bow: NDArray[np.float64] = field(init=False)  # [largest_input + 1] more drive than the slice value says
+    reads: list[tuple["Stream", NDArray[np.float64]]] = field(default_factory=list)  # variances [C] of single reads
+
+    def __post_init__(self) -> None:
+        """Nothing beside the cells yet."""
+        self.always = np.zeros(self.levels.shape[1])
+        self.bow = np.zeros(self.largest_input + 1)
 
 
 @dataclass(frozen=True)
@@ -57,11 +66,16 @@ class Stream:
         cell_lanes(self.key, block.macro, 0, block.first_column, block.write, draw, lanes)
         return lanes
 
-    def words(self, block: Block, shape: tuple[int, int], draw: int = 0, column: int | None = None) -> NDArray[Any]:
-        """64 random bits of every cell of `shape` from row 0 and the block's (or the given) first column on."""
+    def words(self, block: Block, shape: tuple[int, int]) -> NDArray[np.uint64]:
+        """64 random bits of every cell of `shape` from row 0 and the block's first column on."""
         words = np.empty(shape, dtype=np.uint64)
-        first = block.first_column if column is None else column
-        cell_words(self.key, block.macro, 0, first, block.write, draw, words)
+        cell_words(self.key, block.macro, 0, block.first_column, block.write, 0, words)
+        return words
+
+    def line_words(self, macro: int, shape: tuple[int, int], first_column: int = 0) -> NDArray[np.uint64]:
+        """64 random bits of the circuits at a macro's rows (shape [R, 1]) or columns ([1, C]), however often written."""
+        words = np.empty(shape, dtype=np.uint64)
+        cell_words(self.key, macro, 0, first_column, 0, 0, words)
         return words
 
 

@@ -1,0 +1,66 @@
+"""Converters that differ: offset, gain, integral and differential nonlinearity, noise of single conversions."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cimemu.kernels.noise import QUANTILE_BITS, cell_lanes, normal_quantiles
+from cimemu.variation.base import Stage, Stream, VariationBase
+
+
+class Converter(VariationBase):
+    """Every physical converter has thresholds of its own, the same for all columns that it serves.
+
+    `t' = (t + lsb * (bow_k + walk_k) - lsb * offset) / (1 + gain)`: the bow is parabolic with its peak at mid scale,
+    the walk sums the errors of the steps and ends where it began; thresholds are put in ascending order again. `lsb`
+    is the converter's step, for nonlinear ones the mean distance of thresholds. Levels (what a code stands for) stay.
+    """
+
+    model: Literal["converter"] = "converter"
+    offset: float = Field(0.0, ge=0, le=1e3, description="standard deviation of the offset from converter to converter, in LSB")
+    gain: float = Field(0.0, ge=0, le=0.2, description="standard deviation of the gain error, relative")
+    inl: float = Field(0.0, ge=0, le=100, description="standard deviation of the peak of the bow, in LSB")
+    dnl: float = Field(0.0, ge=0, le=10, description="standard deviation of the width of a code, in LSB")
+    noise: float = Field(0.0, ge=0, le=100, description="rms noise of one conversion, in LSB")
+
+    stage: ClassVar[Stage] = "converter"
+    source: ClassVar[str] = "IEEE Std 1241-2010 (offset, gain, INL, DNL and noise of ADCs)"
+
+    @property
+    def is_identity(self) -> bool:
+        """All are 0."""
+        return not any((self.offset, self.gain, self.inl, self.dnl, self.noise))
+
+    def smallest(self, top: int) -> float | None:
+        """The smallest that is not 0, for a step of one level."""
+        return min(s for s in (self.offset, self.gain, self.inl, self.dnl, self.noise) if s > 0)
+
+    def distorted(
+        self, thresholds: NDArray[np.float64], lsb: NDArray[np.float64], macro: int, numbers: NDArray[np.int64], stream: Stream
+    ) -> NDArray[np.float64]:
+        """`thresholds` [C, T] of columns that converters `numbers` [C] of one macro serve, in their units."""
+        count = thresholds.shape[1]
+        converters, of_column = np.unique(numbers, return_inverse=True)
+        offset, gain, bow = (
+            sigma * _normals(stream, macro, 1, converters, draw)[0]
+            for draw, sigma in enumerate((self.offset, self.gain, self.inl))
+        )
+        place = np.arange(1, count + 1) / (count + 1)
+        moved = bow[:, None] * (4 * place * (1 - place))
+        if self.dnl:
+            walk = np.cumsum(self.dnl * _normals(stream, macro, count + 1, converters, 3), axis=0).T
+            moved = moved + walk[:, :-1] - place * walk[:, -1:]
+        moved = (moved - offset[:, None])[of_column]
+        made = (thresholds + lsb[:, None] * moved) / (1.0 + np.maximum(gain, -0.9))[of_column, None]
+        return np.sort(made, axis=1)
+
+
+def _normals(
+    stream: Stream, macro: int, rows: int, converters: NDArray[np.int64], draw: int
+) -> NDArray[np.float64]:
+    """Standard normal numbers [rows, converters], keyed by (macro, row, converter)."""
+    lanes = np.empty((rows, int(converters[-1]) + 1), dtype=np.uint16)
+    cell_lanes(stream.key, macro, 0, 0, 0, draw, lanes)
+    return np.asarray(normal_quantiles()[lanes[:, converters]] / 2.0**QUANTILE_BITS)
