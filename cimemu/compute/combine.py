@@ -25,6 +25,8 @@ def combined(sums: Sums, matrix: Matrix, held: NDArray[np.int64] | None) -> NDAr
         return held
     points = len(sums.by_column)
     outputs, weight = matrix.layout.outputs, matrix.columns.weight
+    if matrix.base is not None:
+        sums = replace(sums, by_column=sums.by_column + sums.weights[:, :, None] * matrix.base)
     if matrix.references is None and (matrix.unit > 1 or matrix.scale is not None):
         return _ideal_float(sums, matrix)
     if matrix.references is None or (matrix.scale is None and _one_integer_rule(matrix.references, sums)):

@@ -105,6 +105,9 @@ class Programmed:
                 noise=matrix.noise,
                 reads=reads,
                 scale=None if matrix.scale is None else matrix.scale.scale,
+                moved=matrix.moved_thresholds,
+                base=matrix.base,
+                bow=matrix.bow,
             )
             y = naive.y
             out = naive.codes if out is not None else None

@@ -3,6 +3,7 @@
 It shares nothing with the fast code but the pydantic models and the layout's geometry.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -47,10 +48,16 @@ def mvm_naive(
     noise: tuple[ReadNoise, ...] = (),
     reads: Reads | None = None,
     scale: NDArray[np.float64] | None = None,
+    moved: Sequence[NDArray[np.int64]] | None = None,
+    base: NDArray[np.int64] | None = None,
+    bow: Sequence[NDArray[np.int64]] = (),
 ) -> NaiveResult:
     """y, codes and counts of `x [P, K] @ w [K, N]` on `macro`; `cells` are levels times 2^fraction_bits.
 
     `scale` [row blocks, converted columns] multiplies levels (not thresholds), and the input sums of corrections.
+    `moved` are the thresholds [converted columns, T] of every row block times 2^fraction_bits where converters have
+    their own, `base` [row blocks, converted columns] is added to every psum of an ideal one, `bow[v]` [K, converted
+    columns] where a row is driven with slice value v.
     """
     adc = macro.adc if adc is None else adc
     outputs, encoding, cell_bits = layout.outputs, macro.weight.encoding, macro.cell.bits
@@ -157,9 +164,11 @@ def mvm_naive(
                     step = 0
                     for v, (psum, weight_v) in enumerate(conversion_list(by_column)):
                         column = n * conversions_per_output + v
+                        psum += sum(int(bow[q][k, column]) for k, q in zip(range(first, last), piece) if bow)
                         for source in noise:
                             psum += _draw(source, block, column, 0, image, position, group, i)
-                        code, value = _convert(adc, psum, unit, block, column, n, layout, conversions_per_output)
+                        psum += 0 if base is None else int(base[block, column])
+                        code, value = _convert(adc, psum, unit, block, column, n, layout, conversions_per_output, moved)
                         result.conversions += 1
                         if code is not None:
                             codes[p, g, i, column] = code
@@ -187,7 +196,9 @@ def mvm_naive(
                             further += 1
                             for source in noise:
                                 psum += _draw(source, block, column, further, image, position, group, i)
-                            code, _ = _convert(adc, psum, unit, block, column, stop - 1, layout, conversions_per_output)
+                            code, _ = _convert(
+                                adc, psum, unit, block, column, stop - 1, layout, conversions_per_output, moved
+                            )
                             result.conversions += 1
                             key = psum if code is None else code
                             for n in served:
@@ -271,20 +282,29 @@ def _pick(grid: Any, block: int, column: int, output: int, layout: Layout, conve
 
 
 def _convert(
-    adc: Adc, psum: int, unit: int, block: int, column: int, output: int, layout: Layout, conversions: int
+    adc: Adc,
+    psum: int,
+    unit: int,
+    block: int,
+    column: int,
+    output: int,
+    layout: Layout,
+    conversions: int,
+    moved: Sequence[NDArray[np.int64]] | None,
 ) -> tuple[int | None, float]:
     """(code, value) of a psum given in units of 1 / unit."""
+    own = None if moved is None else sum(1 for t in moved[block][column] if int(t) <= psum)
     where = (block, column, output, layout, conversions)
     if adc.model == "ideal":
         return None, psum / unit if unit > 1 else psum
     if adc.model == "linear":
         lsb = _pick(adc.lsb, *where) if isinstance(adc.lsb, list) else adc.lsb
         zero = _pick(adc.zero, *where) if isinstance(adc.zero, list) else adc.zero
-        code = sum(1 for k in range(1, 2**adc.bits) if zero + (k - 0.5) * lsb <= psum / unit)
+        code = sum(1 for k in range(1, 2**adc.bits) if zero + (k - 0.5) * lsb <= psum / unit) if own is None else own
         return code, zero + code * lsb
     thresholds = _pick(adc.thresholds, *where) if isinstance(adc.thresholds[0], list) else adc.thresholds
     levels = _pick(adc.levels, *where) if isinstance(adc.levels[0], list) else adc.levels
-    code = sum(1 for t in thresholds if t <= psum / unit)
+    code = sum(1 for t in thresholds if t <= psum / unit) if own is None else own
     return code, levels[code]
 
 

@@ -161,6 +161,11 @@ def step_psums(x: NDArray[Any], matrix: Matrix, packed: bool) -> Iterator[tuple[
         for i in range(macro.input_slices):
             piece: Any = input_slice(x[:, a:b], i, dac)
             np.rint(piece.astype(kind) @ cells, out=psums, casting="unsafe")
+            for value, more in enumerate(matrix.bow):
+                if more.any():
+                    psums += np.rint((piece == value).astype(np.float64) @ more[a:b].astype(np.float64)).astype(
+                        np.int64
+                    )
             yield g, i, psums
 
 

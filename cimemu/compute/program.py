@@ -53,6 +53,9 @@ class Matrix:
     block_of: NDArray[np.int64]
     flipped: NDArray[np.bool_] | None  # [row blocks, columns] stored inverted; None: column flipping is off
     noise: tuple[ReadNoise, ...]  # sources of read noise; none: reads are exact
+    base: NDArray[np.int64] | None = None  # [row blocks, converted columns] that an ideal converter sees besides inputs
+    bow: tuple[NDArray[np.int64], ...] = ()  # [K, converted columns] more than slice value x cell, by slice value
+    kept_switches: tuple[int, ...] | None = None  # of references before each converter's own errors
     scale: ColumnScale | None = None  # factors of row blocks and columns, applied behind the converters
     values: tuple[References, ...] | None = None  # references whose levels, lsb and zero have been multiplied by them
 
@@ -108,8 +111,17 @@ class Matrix:
         return made if made > layout.outputs else 0
 
     @property
+    def moved_thresholds(self) -> tuple[NDArray[np.int64], ...] | None:
+        """Thresholds by row block where converters have errors of their own, else None: they follow from `adc`."""
+        if self.kept_switches is None or self.references is None:
+            return None
+        return tuple(r.thresholds for r in self.references)
+
+    @property
     def switches(self) -> tuple[int, ...]:
         """Reference switches of one step, all column blocks together, by row block."""
+        if self.kept_switches is not None:
+            return self.kept_switches
         if self.references is None:
             return tuple(0 for _ in self.layout.row_blocks)
         return tuple(

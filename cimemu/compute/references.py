@@ -1,5 +1,6 @@
 """A converter as data: integer thresholds and levels per converted column, and the fastest rule proven equal."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,10 +64,16 @@ class References:
         return total
 
 
+Distort = Callable[[int, NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+
+
 def make_references(
-    adc: Adc, layout: Layout, conversions_per_output: int, fraction_bits: int
+    adc: Adc, layout: Layout, conversions_per_output: int, fraction_bits: int, distort: Distort | None = None
 ) -> tuple[References, ...] | None:
-    """References of every row block; None for the ideal converter. ArchError where a grid has another shape."""
+    """References of every row block; None for the ideal converter. ArchError where a grid has another shape.
+
+    `distort(row block, thresholds [C, T], lsb [C])` gives every converted column thresholds of its own.
+    """
     if isinstance(adc, IdealAdc):
         return None
     scale = 2.0**fraction_bits
@@ -84,6 +91,12 @@ def make_references(
             count = max(len(thresholds), len(levels))
             thresholds = np.broadcast_to(thresholds, (count, thresholds.shape[1]))
             levels = np.broadcast_to(levels, (count, levels.shape[1]))
+        if distort is not None:
+            wide = layout.outputs * conversions_per_output
+            step = column_steps(thresholds, lsb)
+            thresholds = distort(block, _rows(thresholds, wide), np.broadcast_to(step, wide))
+            levels = _rows(levels, wide)
+            lsb, zero = (None if v is None else np.array(np.broadcast_to(v, wide)) for v in (lsb, zero))
         with np.errstate(over="ignore"):
             integer = np.clip(np.ceil(thresholds * scale), -(2.0**62), 2.0**62).astype(np.int64)
         made.append(
@@ -96,6 +109,19 @@ def make_references(
             )
         )
     return tuple(made)
+
+
+def column_steps(thresholds: NDArray[np.float64], lsb: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """[1 or C]: what one LSB is, for nonlinear converters the mean distance of thresholds (1 where there is one)."""
+    if lsb is not None:
+        return lsb
+    if thresholds.shape[1] < 2:
+        return np.ones(len(thresholds))
+    return np.asarray((thresholds[:, -1] - thresholds[:, 0]) / (thresholds.shape[1] - 1))
+
+
+def _rows(table: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    return np.array(np.broadcast_to(table, (count, table.shape[1])))
 
 
 def _grid(

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from cimemu.arch.macro import Macro
 from cimemu.compute.encode import MAX_LEVEL
 from cimemu.compute.program import Matrix, check_accumulator, fixed_seen, psum_range, reference_cells_per_row
-from cimemu.compute.references import make_references
 from cimemu.compute.scaled import scaled_references
 from cimemu.compute.sites import Sites
+from cimemu.compute.surroundings import Surroundings
 from cimemu.errors import ArchError
 from cimemu.kernels.cells import round_levels
 from cimemu.variation.base import Block
 from cimemu.variation.compose import Variations
+from cimemu.variation.parse import name_of
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Draft:
     variations: Variations
     macro: Macro  # with the fraction bits that the variations need
     cells: NDArray[np.int64]
+    blocks: dict[tuple[int, int], Block]  # what the models left beside the cells
     writes: dict[tuple[int, int], Writes]
 
     def tasks(self) -> Iterator[Callable[[], None]]:
@@ -43,14 +45,10 @@ class Draft:
             yield lambda place=place: self._write(place)  # type: ignore[misc]
 
     def _write(self, place: tuple[int, int]) -> None:
-        """Write one block: ideal levels, then every cell model in order, then rounded once."""
-        (top_row, end_row), (first, stop) = (
-            self.ideal.layout.row_blocks[place[0]],
-            self.ideal.layout.col_blocks[place[1]],
-        )
-        per_output = self.macro.columns_per_output
-        columns = slice(first * per_output, stop * per_output)
-        targets = np.ascontiguousarray(self.ideal.levels[top_row:end_row, columns])
+        """Write one block: ideal levels, then every model in order (cells, lines, reads), then rounded once."""
+        first_row, last_row = self.ideal.layout.row_blocks[place[0]]
+        first, stop = (v * self.macro.columns_per_output for v in self.ideal.layout.col_blocks[place[1]])
+        targets = np.ascontiguousarray(self.ideal.levels[first_row:last_row, first:stop])
         site = self.sites[place]
         block = Block(
             levels=targets.astype(np.float64),
@@ -59,19 +57,23 @@ class Draft:
             macro=site.macro,
             first_column=site.first_column,
             write=site.write,
+            largest_input=2**self.macro.input.dac_bits - 1,
         )
-        for model, stream in self.variations.at("cells"):
-            model.write(block, stream)
+        for stage in ("cells", "lines", "read"):
+            for model, stream in self.variations.at(stage):
+                model.write(block, stream)
         scale = 2.0**self.macro.cell.fraction_bits
-        round_levels(block.levels, scale, MAX_LEVEL * scale, top_row, columns.start, self.cells)
+        round_levels(block.levels, scale, MAX_LEVEL * scale, first_row, first, self.cells)
         if block.pulses is not None:
             self.writes[place] = Writes(block.pulses, block.row_pulses or 0)
+        self.blocks[place] = block
 
     def finish(self) -> Matrix:
         """The matrix of these cells."""
         ideal, macro, layout = self.ideal, self.macro, self.ideal.layout
         seen = fixed_seen(self.cells, ideal.columns, layout)
-        references = make_references(ideal.adc, layout, macro.conversions_per_output, macro.cell.fraction_bits)
+        surroundings = Surroundings(ideal, self.sites, self.variations, macro, self.blocks)
+        references = surroundings.references()
         check_accumulator(macro, references, False, ideal.adc)
         matrix = replace(
             ideal,
@@ -84,6 +86,10 @@ class Draft:
             psum_range=psum_range(seen, layout, 2**macro.input.dac_bits - 1),
             packed=None,
             tiles=None,
+            noise=surroundings.noise(),
+            base=surroundings.base() if references is None else None,
+            bow=surroundings.bow(self.cells),
+            kept_switches=ideal.switches if surroundings.moves_thresholds else None,
             values=None if ideal.scale is None or references is None else scaled_references(references, ideal.scale),
         )
         if matrix.has_reference_column:
@@ -97,6 +103,9 @@ def varied_macro(macro: Macro, variations: Variations) -> Macro:
     variations.check(top)
     if variations and macro.weight.column_flipping:
         raise ArchError("weight.column_flipping with varied cells: not defined, turn one of them off")
+    lines = [name_of(model) for model, _ in variations.at("lines")]
+    if lines and (macro.weight.correction == "reference_column" or macro.accumulator_bits is not None):
+        raise ArchError(f"--vary {lines[0]} with a reference column or accumulator_bits: not defined, use neither")
     bits = variations.fraction_bits(macro.cell.fraction_bits, top)
     return macro.model_copy(update={"cell": macro.cell.model_copy(update={"fraction_bits": bits})})
 
@@ -109,6 +118,7 @@ def start_draft(ideal: Matrix, sites: Sites, variations: Variations) -> Draft:
         variations=variations,
         macro=varied_macro(ideal.macro, variations),
         cells=np.empty(ideal.levels.shape, dtype=np.int64),
+        blocks={},
         writes={},
     )
 

@@ -56,9 +56,9 @@ class Stream:
         """The key of cell draws."""
         return np.uint64(stream_key(self.seed, self.trial, self.model, self.instance))
 
-    def read_key(self, macro: int, write: int) -> np.uint64:
-        """The key of the reads of one macro after its `write`-th earlier write."""
-        return np.uint64(stream_key(self.seed, self.trial, self.model, self.instance, macro, write))
+    def read_key(self, macro: int, first_column: int, write: int) -> np.uint64:
+        """The key of the reads of one block: columns are counted from its first one."""
+        return np.uint64(stream_key(self.seed, self.trial, self.model, self.instance, macro, first_column, write))
 
     def lanes(self, block: Block, draw: int = 0) -> NDArray[np.uint16]:
         """16 random bits of every cell [R, C]."""

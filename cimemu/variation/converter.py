@@ -19,7 +19,9 @@ class Converter(VariationBase):
     """
 
     model: Literal["converter"] = "converter"
-    offset: float = Field(0.0, ge=0, le=1e3, description="standard deviation of the offset from converter to converter, in LSB")
+    offset: float = Field(
+        0.0, ge=0, le=1e3, description="standard deviation of the offset from converter to converter, in LSB"
+    )
     gain: float = Field(0.0, ge=0, le=0.2, description="standard deviation of the gain error, relative")
     inl: float = Field(0.0, ge=0, le=100, description="standard deviation of the peak of the bow, in LSB")
     dnl: float = Field(0.0, ge=0, le=10, description="standard deviation of the width of a code, in LSB")
@@ -38,7 +40,12 @@ class Converter(VariationBase):
         return min(s for s in (self.offset, self.gain, self.inl, self.dnl, self.noise) if s > 0)
 
     def distorted(
-        self, thresholds: NDArray[np.float64], lsb: NDArray[np.float64], macro: int, numbers: NDArray[np.int64], stream: Stream
+        self,
+        thresholds: NDArray[np.float64],
+        lsb: NDArray[np.float64],
+        macro: int,
+        numbers: NDArray[np.int64],
+        stream: Stream,
     ) -> NDArray[np.float64]:
         """`thresholds` [C, T] of columns that converters `numbers` [C] of one macro serve, in their units."""
         count = thresholds.shape[1]
@@ -57,9 +64,7 @@ class Converter(VariationBase):
         return np.sort(made, axis=1)
 
 
-def _normals(
-    stream: Stream, macro: int, rows: int, converters: NDArray[np.int64], draw: int
-) -> NDArray[np.float64]:
+def _normals(stream: Stream, macro: int, rows: int, converters: NDArray[np.int64], draw: int) -> NDArray[np.float64]:
     """Standard normal numbers [rows, converters], keyed by (macro, row, converter)."""
     lanes = np.empty((rows, int(converters[-1]) + 1), dtype=np.uint16)
     cell_lanes(stream.key, macro, 0, 0, 0, draw, lanes)

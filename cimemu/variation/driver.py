@@ -16,7 +16,9 @@ class Driver(VariationBase):
     """
 
     model: Literal["driver"] = "driver"
-    gain: float = Field(0.0, ge=0, le=0.5, description="standard deviation of the amplitude of a wordline's driver, relative")
+    gain: float = Field(
+        0.0, ge=0, le=0.5, description="standard deviation of the amplitude of a wordline's driver, relative"
+    )
     inl: float = Field(0.0, ge=-4, le=4, description="bow of a multi-bit driver at mid scale, in steps of the DAC")
 
     source: ClassVar[str] = "IEEE Std 1658-2011 (gain and integral nonlinearity of DACs)"

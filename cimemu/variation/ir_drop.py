@@ -1,5 +1,6 @@
 """IR drop: the resistance of wordline and bitline segments, as effective cells."""
 
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -61,7 +62,7 @@ class IrDrop(VariationBase):
         if not word:
             return made
         cuts = [rows * part // PARTS for part in range(PARTS + 1)]
-        for first, stop in zip(cuts, cuts[1:]):
+        for first, stop in pairwise(cuts):
             if stop > first:
                 raised = np.zeros(rows)
                 raised[first:stop] = 1.0

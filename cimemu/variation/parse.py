@@ -76,7 +76,7 @@ def make_variations(given: Iterable[Any]) -> tuple[VariationBase, ...]:
 
 def spelled(model: VariationBase) -> str:
     """A model as `--vary` takes it, every parameter in full."""
-    fields = [(k, v) for k, v in model.model_dump(mode="python").items() if k != "model"]
+    fields = [(k, v) for k, v in model.model_dump(mode="python").items() if k != "model" and v is not None]
     return ":".join([name_of(model), ",".join(f"{k}={_spell(v)}" for k, v in fields)])
 
 

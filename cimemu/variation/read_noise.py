@@ -24,7 +24,9 @@ class Thermal(VariationBase):
     on_ohm: float = Field(1e5, gt=0, description="resistance of a cell at the highest level, in ohm")
     read_volts: float = Field(0.2, gt=0, description="voltage of a raised wordline, in V")
     read_ns: float = Field(10.0, gt=0, description="integration time of a read, in ns")
-    amplifier: float = Field(0.0, ge=0, le=1e3, description="rms noise of the sense circuit at its input, in level steps")
+    amplifier: float = Field(
+        0.0, ge=0, le=1e3, description="rms noise of the sense circuit at its input, in level steps"
+    )
 
     stage: ClassVar[Stage] = "read"
     source: ClassVar[str] = "H. Nyquist, Phys. Rev. 32 (1928) 110; bandwidth of an integrator 1 / (2 t)"

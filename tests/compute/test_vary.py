@@ -17,6 +17,12 @@ SPREAD = ["lognormal:sigma=0.2", "stuck_at:sa0=0.05,sa1=0.05"]
 NETWORK = nets.residual_network()
 
 
+LINES = ["stuck_wordline:off=0.05,on=0.1", "stuck_bitline:off=0.05,on=0.05"]
+READS = ["driver:gain=0.05,inl=0.2", "telegraph:amplitude=0.3", "thermal:amplifier=0.4"]
+ERRORS = ["converter:offset=0.5,gain=0.02,inl=0.5,dnl=0.1,noise=0.3"]
+WIRES = ["on_off:ratio=20", "ir_drop:segment_ohm=50"]
+
+
 def images(count, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, 3, 5, 4)).astype(np.uint8)
 
@@ -42,9 +48,13 @@ def drawn_block(matrix, place, site, vary, seed):
 def test_all_paths_give_the_same_bytes(seed):
     x, w, macro = macros.draw(seed)
     x = x[:1]
-    slow = cimemu.mvm(x, w, macro, codes=True, path="naive", vary=SPREAD, seed=seed)
+    referenced = macro.weight.correction == "reference_column"
+    vary = [*SPREAD, *([] if seed % 2 or referenced else LINES), *READS, *ERRORS, *WIRES]
+    slow = cimemu.mvm(x, w, macro, codes=True, path="naive", vary=vary, seed=seed)
     for path in ("auto", "fixed", "packed"):
-        fast = cimemu.mvm(x, w, macro, codes=True, path=path, vary=SPREAD, seed=seed)
+        fast = cimemu.mvm(x, w, macro, codes=True, path=path, vary=vary, seed=seed)
+        quick = cimemu.mvm(x, w, macro, path=path, vary=vary, seed=seed)
+        assert quick.y.tobytes() == slow.y.tobytes()
         assert fast.y.tobytes() == slow.y.tobytes()
         assert (fast.codes is None) == (slow.codes is None) or np.array_equal(fast.codes, slow.codes)
 
@@ -108,13 +118,14 @@ def test_replicas_have_cells_of_their_own_and_serve_their_positions():
 @pytest.mark.parametrize("overrides", [{}, {"mapping__max_replicas": 2, "macro__timing__skip_zero_slices": True}])
 def test_threads_batches_and_memory_budget_change_no_byte(overrides):
     arch, x = chip(**overrides), images(5)
-    whole = cimemu.run(arch, NETWORK, x, vary=SPREAD, seed=4, trial=2)
+    vary = [*SPREAD, *LINES, *READS, *ERRORS]
+    whole = cimemu.run(arch, NETWORK, x, vary=vary, seed=4, trial=2)
     for options in ({"threads": 2}, {"batch": 2}, {"budget_bytes": 5000}, {"path": "fixed"}):
-        again = cimemu.run(arch, NETWORK, x, vary=SPREAD, seed=4, trial=2, **options)
+        again = cimemu.run(arch, NETWORK, x, vary=vary, seed=4, trial=2, **options)
         assert again.outputs.tobytes() == whole.outputs.tobytes()
         assert np.array_equal(again.counts, whole.counts)
         assert again.cycles == whole.cycles
-    other = cimemu.run(arch, NETWORK, x, vary=SPREAD, seed=4, trial=3)
+    other = cimemu.run(arch, NETWORK, x, vary=vary, seed=4, trial=3)
     assert other.outputs.tobytes() != whole.outputs.tobytes()
 
 
@@ -148,3 +159,5 @@ def test_mistakes_name_the_remedy():
         cimemu.mvm(x, w, chip(macro__weight__column_flipping=True).macro, vary=SPREAD)
     with pytest.raises(cimemu.ArchError, match="vary with cells or noise given"):
         cimemu.mvm(x, w, macro, vary=SPREAD, cells=np.zeros((4, 16)))
+    with pytest.raises(cimemu.ArchError, match="stuck_wordline with a reference column"):
+        cimemu.mvm(x, w, chip(macro__weight__correction="reference_column").macro, vary=LINES)

@@ -25,6 +25,7 @@ from cimemu.kernels import (
     steady,
     steps,
     tile,
+    wires,
 )
 from cimemu.kernels.jit import JIT_DISABLED, kernel
 
@@ -399,6 +400,26 @@ def test_levels_of_cells(seed):
         lambda o: cells.round_levels(signed, 128.0, 12.0 * 128, 1, 2, o),
         lambda o: cells.round_levels_naive(signed, 128.0, 12.0 * 128, 1, 2, o),
         stored,
+    )
+
+
+@given(SEEDS)
+@common
+def test_voltages_along_wires(seed):
+    rng = np.random.default_rng(seed)
+    shape = (int(rng.integers(1, 7)), int(rng.integers(1, 9)))
+    loads, inject, drive = rng.random(shape), rng.random(shape), rng.random(shape[1])
+    both(
+        lambda f, v: wires.solve_lines(loads, inject, drive, 0.5, f, v),
+        lambda f, v: wires.solve_lines_naive(loads, inject, drive, 0.5, f, v),
+        np.zeros(shape),
+        np.zeros(shape),
+    )
+    wanted, levels = rng.random(shape[1]), rng.random(shape) * rng.integers(0, 2, shape[1])
+    both(
+        lambda o: wires.fit_columns(o, 0, shape[0] - 1, wanted),
+        lambda o: wires.fit_columns_naive(o, 0, shape[0] - 1, wanted),
+        levels,
     )
 
 

@@ -8,20 +8,21 @@ from cimemu.variation.compose import compose
 SEED = 7
 
 
-def written(vary, targets, *, top=None, macro=0, first_column=0, write=0, seed=SEED, trial=0):
+def written(vary, targets, *, top=None, macro=0, first_column=0, write=0, seed=SEED, trial=0, largest_input=1):
     """Effective levels of a block with ideal levels `targets` after the cell models `vary`."""
     return write_block(
         vary, targets, top=top, macro=macro, first_column=first_column, write=write, seed=seed, trial=trial
     ).levels
 
 
-def write_block(vary, targets, *, top=None, macro=0, first_column=0, write=0, seed=SEED, trial=0):
+def write_block(vary, targets, *, top=None, macro=0, first_column=0, write=0, seed=SEED, trial=0, largest_input=1):
     """The whole block, with its pulses."""
     targets = np.asarray(targets, dtype=np.uint8)
     top = int(targets.max(initial=1)) if top is None else top
-    block = Block(targets.astype(np.float64), targets, top, macro, first_column, write)
-    for model, stream in compose(vary, seed, trial).at("cells"):
-        model.write(block, stream)
+    block = Block(targets.astype(np.float64), targets, top, macro, first_column, write, largest_input)
+    for stage in ("cells", "lines", "read"):
+        for model, stream in compose(vary, seed, trial).at(stage):
+            model.write(block, stream)
     return block
 
 

@@ -16,6 +16,13 @@ EXAMPLES = [
     "on_off:ratio=inf",
     "drift:seconds=1e4,nu_sigma=0.01",
     "temperature:celsius=85",
+    "stuck_wordline:off=0.01",
+    "stuck_bitline:on=0.01",
+    "ir_drop:segment_ohm=2.5,bitline_ohm=1",
+    "driver:gain=0.01",
+    "thermal:read_ns=5",
+    "telegraph:amplitude=0.2",
+    "converter:offset=0.5,noise=0.1",
 ]
 
 
