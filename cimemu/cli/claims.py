@@ -9,7 +9,7 @@ from cimemu.cli.app import JsonOption, SetOption, app, arch_of, workload_of
 from cimemu.errors import CimemuError
 from cimemu.terminal import print_json
 
-CLAIMS = ("utilization", "activation-bits", "converter-area")
+CLAIMS = ("utilization", "activation-bits", "nonlinear", "converter-area")
 DATA_WORKLOAD = "cifar10_resnet20"
 CALIBRATION = 64  # images
 
@@ -21,19 +21,21 @@ def claims(
         str | None,
         typer.Option("--workload", metavar="WORKLOAD", help=f"trained float network and images, e.g. {DATA_WORKLOAD}"),
     ] = None,
-    images: Annotated[int, typer.Option("--images", "-n", metavar="N", help="images for accuracies")] = 200,
+    images: Annotated[int, typer.Option("--images", "-n", metavar="N", help="images for accuracy and psums")] = 200,
     macros: Annotated[
         int | None,
         typer.Option("--macros", metavar="N", help="utilization: macros of the chip; default: as many as now"),
     ] = None,
+    side: Annotated[int, typer.Option("--side", metavar="N", help="nonlinear: pixels of an image's side")] = 64,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print what the emulator gives for a paper's system claim.
 
     utilization: macro-aware widths at 256 word lines (arXiv 2510.14379), with a trained float network. activation-bits:
-    binary weights, are 4 bits best? (2508.21524), with accuracies where --workload brings a trained network.
-    converter-area: the in-memory nonlinear converter (2603.10540) against earlier ones.
+    binary weights, are 4 bits best? (2508.21524), with accuracies where --workload brings a trained network. nonlinear:
+    ResNet-18's shapes with an in-memory nonlinear converter against linear SARs at equal error on the psums of a trained
+    network (2603.10540). converter-area: the same converter against earlier ones.
     """
     if claim not in CLAIMS:
         raise CimemuError(f"claim {claim!r}: not known, choose of {', '.join(CLAIMS)}")
@@ -42,6 +44,7 @@ def claims(
     makers = {
         "utilization": lambda: _utilization(workload or DATA_WORKLOAD, macros, overrides),
         "activation-bits": lambda: _activation_bits(workload, images),
+        "nonlinear": lambda: _nonlinear(workload or DATA_WORKLOAD, min(images, 64), side),
         "converter-area": _converter_area,
     }
     tables, notes = makers[claim]()
@@ -114,6 +117,40 @@ def _activation_bits(workload: str | None, images: int) -> tuple[Tables, list[st
         notes.append(
             "accuracy: a trained network with activations of so many bits, 8-bit weights, exact sums, no retraining"
         )
+    return tables, notes
+
+
+def _nonlinear(workload: str, images: int, side: int) -> tuple[Tables, list[str]]:
+    from cimemu.claims.nonlinear import base_arch, choices, equal_bits, layer_levels, psum_errors, system_rows
+    from cimemu.importer import load_network
+
+    if side < 32:
+        raise CimemuError(f"--side {side}: must be >= 32")
+    work = workload_of(workload)
+    network, arch = load_network(work.network), base_arch()
+    calibration = work.calibration()[:images]
+    errors = psum_errors(network, arch, calibration)
+    method = "bs_kmq_drop"
+    whole, clipped = equal_bits(errors, method)
+    thresholds, levels = layer_levels(network, arch, calibration, method)
+    tables: Tables = {"errors on psums (3 bits and linear)": [asdict(row) for row in errors]}
+    notes = [f"3-bit {method} errs no more than linear of {whole} bits over the whole range, {clipped} bits clipped"]
+    for bits, what in {whole: "linear over the whole range", clipped: "linear clipped"}.items():
+        rows = system_rows(choices(thresholds, levels, bits), side=side)
+        ours = rows[0]
+        tables[f"ResNet-18, {side} x {side}, against {bits}-bit SAR ({what})"] = [
+            {
+                **asdict(row),
+                "speed-up": row.latency_us / ours.latency_us,
+                "adc ratio": row.adc_uj / ours.adc_uj,
+                "macro ratio": row.macro_uj / ours.macro_uj,
+                "chip ratio": row.energy_uj / ours.energy_uj,
+            }
+            for row in rows
+        ]
+    notes.append(
+        "ratios: of the SAR chip to the nonlinear one; the paper's abstract says up to 4x speed and 24x energy"
+    )
     return tables, notes
 
 

@@ -10,6 +10,7 @@ import pytest
 import cimemu
 from cimemu.claims.activation_bits import BITS, BitsRow, best_bits, bits_rows
 from cimemu.claims.converter_area import area_rows
+from cimemu.claims.nonlinear import base_arch, choices, equal_bits, psum_errors, system_rows
 from cimemu.claims.resnet import resnet18, resnet20
 from cimemu.claims.utilization import utilization_rows
 from cimemu.cli import main
@@ -61,6 +62,7 @@ def test_a_shared_ramp_is_smaller_than_earlier_converters_and_the_more_so_the_mo
 
 
 @needs_data
+@pytest.mark.slow
 def test_macro_aware_widths_fill_the_macros_and_leave_nothing_to_load_again():
     network = cimemu.load_network(f"{DATA}/networks/resnet20_cifar10.onnx")
     before, after = utilization_rows(cimemu.load_arch("sram_256"), network, budget=16)
@@ -82,3 +84,37 @@ def test_a_claim_is_printed_as_a_table_and_as_json(capsys):
     assert len(data["a bit of the input at a time"]) == len(BITS)
     assert main(["claims", "speed"]) == 2
     assert "claim 'speed': not known, choose of utilization" in capsys.readouterr().err
+
+
+@needs_data
+def test_linear_levels_need_more_bits_for_the_error_of_nonlinear_ones_on_real_psums():
+    work = cimemu.load_workload("cifar10_resnet20")
+    network, images = cimemu.load_network(work.network), work.calibration()[:8]
+    rows = psum_errors(network, base_arch(), images, vectors=64)
+    error = {(row.method, row.bits): row.relative_error for row in rows}
+    assert error["bs_kmq_drop", 3] < error["linear_mse", 3] < error["linear", 3]
+    for method in ("linear", "linear_mse"):
+        assert [error[method, bits] for bits in range(3, 8)] == sorted(
+            (error[method, b] for b in range(3, 8)), reverse=True
+        )
+    whole, clipped = equal_bits(rows, "bs_kmq_drop")
+    assert 3 < clipped <= whole
+    assert error["linear", whole] <= error["bs_kmq_drop", 3] < error["linear", whole - 1]
+
+
+def test_the_nonlinear_chip_and_the_sar_chips_differ_in_their_converters_only():
+    thresholds, levels = [-162.0, -91.0, -42.0, -6.5, 26.0, 67.5, 131.5], [-205.0, -119, -63, -21, 8, 44, 91, 172]
+    chosen = choices(thresholds, levels, 4)
+    ours, same, _, serial, _ = (cimemu.load_arch("dong_imadc_2026", choice.overrides).macro for choice in chosen)
+    assert ours.rows == same.rows == serial.rows == 256
+    assert (ours.weight, ours.cell, ours.input) == (same.weight, same.cell, same.input)
+    assert (same.input_slices, serial.input_slices) == (1, 6)
+    # 7 steps for all columns at once against 8 rounds of 4 cycles; driving 6 bits takes 6 + 1 cycles, or 6 x (1 + 1).
+    assert cimemu.op_cycles(ours, 256, 128) == 7 + 7
+    assert cimemu.op_cycles(same, 256, 128) == 7 + 32
+    assert cimemu.op_cycles(serial, 256, 128) == 6 * (2 + 32)
+    rows = system_rows([chosen[0], chosen[3]], side=32)
+    assert rows[1].latency_us > 4 * rows[0].latency_us
+    # Six conversions of four comparisons (and capacitors) in the place of one of seven.
+    assert rows[1].adc_uj / rows[0].adc_uj == pytest.approx(6 * 4 / 7, rel=0.1)
+    assert rows[0].energy_uj > rows[0].macro_uj > rows[0].adc_uj > 0
