@@ -60,6 +60,8 @@ def _summary(trace: Trace) -> dict[str, Any]:
     images = int(a["images"])
     energy = trace.energy
     seconds = a["latency_us"] / 1e6
+    area = float(energy["area_um2"].sum() / 1e6)
+    spans = trace.table("images")
     return {
         "trace": str(trace.path),
         "arch": arch["name"],
@@ -78,12 +80,14 @@ def _summary(trace: Trace) -> dict[str, Any]:
         "power_mw": a["energy_pj"] * 1e-9 / seconds if seconds else None,
         "tops": 2 * a["macs"] / seconds / 1e12 if seconds else None,
         "tops_per_w": a.get("tops_per_w"),
+        "tops_per_mm2": 2 * a["macs"] / seconds / 1e12 / area if seconds and area else None,
+        "image_latency_us": float((spans["end"] - spans["start"]).mean() * a["clock_ns"] / 1000),
         "macs": int(a["macs"]),
         "conversions": int(a["conversions"]),
         "adc_conversions": int(a["adc_conversions"]),
         "macros": int(a["macros"]),
         "utilization": float(a["utilization"]),
-        "area_mm2": float(energy["area_um2"].sum() / 1e6),
+        "area_mm2": area,
         "programming_cycles": int(a["programming_cycles"]),
         "writes_per_cell": float(a["writes_per_cell"]),
         "lifetime_runs": a.get("lifetime_runs"),
@@ -187,6 +191,12 @@ def _cell(name: str, value: Any) -> str:
     return f"{value:,.4g}"
 
 
+def _tops(summary: dict[str, Any]) -> list[str]:
+    """The rates that this chip has: without prices there is no energy, without areas no density."""
+    names = {"tops": "TOPS", "tops_per_w": "TOPS/W", "tops_per_mm2": "TOPS/mm2"}
+    return [f"{summary[key]:.3g} {unit}" for key, unit in names.items() if summary[key] is not None]
+
+
 def _print_summary(summary: dict[str, Any], console: Console) -> None:
     s = summary
     accuracy = "no labels" if s["accuracy"] is None else f"{100 * s['accuracy']:.2f} %"
@@ -198,7 +208,8 @@ def _print_summary(summary: dict[str, Any], console: Console) -> None:
         ("accuracy", accuracy),
         (
             "time",
-            f"{s['cycles']:,} cycles = {s['latency_us']:,.1f} us at {s['clock_ns']:g} ns; {s['cycles_per_image']:,} an image",
+            f"{s['cycles']:,} cycles = {s['latency_us']:,.1f} us at {s['clock_ns']:g} ns; {s['cycles_per_image']:,} an image; "
+            f"one image takes {s['image_latency_us']:,.1f} us from its first event to its last",
         ),
         (
             "energy",
@@ -208,7 +219,8 @@ def _print_summary(summary: dict[str, Any], console: Console) -> None:
             "work",
             f"{s['macs']:,} MACs, {s['conversions']:,} conversions ({s['adc_conversions']:,} by an ADC)",
         ),
-        ("rates", f"{s['images_per_s']:,.1f} images/s, {s['tops']:.3g} TOPS, {s['tops_per_w']:.3g} TOPS/W"),
+        ("rates", ", ".join([f"{s['images_per_s']:,.1f} images/s", *_tops(s)])),
+        ("", "counted: 2 operations a MAC of the network; the whole chip's time, energy with leakage, and area"),
         (
             "chip",
             f"{s['macros']} macros used, {100 * s['utilization']:.1f} % of their cells; {s['area_mm2']:.3g} mm2",

@@ -27,6 +27,7 @@ class Template:
     layer: NDArray[np.int32]
     position: NDArray[np.int32]
     block: NDArray[np.int32]
+    bits: NDArray[np.int64]  # moved over the interconnect by a MOVE task, 0 elsewhere
     dynamic: NDArray[np.int32]
     waits_here: NDArray[np.int32]  # predecessors in the same image
     waits_before: NDArray[np.int32]  # predecessors in the image before
@@ -52,7 +53,9 @@ class GraphBuilder:
     unit_ids: dict[str, int] = field(default_factory=dict)
     size: int = 0
     columns: dict[str, list[NDArray[np.int64]]] = field(
-        default_factory=lambda: {name: [] for name in ("unit", "duration", "kind", "layer", "position", "block")}
+        default_factory=lambda: {
+            name: [] for name in ("unit", "duration", "kind", "layer", "position", "block", "bits")
+        }
     )
     edges: list[tuple[Ids, Ids, int, int]] = field(default_factory=list)
 
@@ -73,9 +76,10 @@ class GraphBuilder:
         count: int,
         position: Ids | int = -1,
         block: int = -1,
+        bits: int | Ids = 0,
     ) -> Ids:
         """`count` tasks of one kind; their numbers."""
-        values = {"unit": unit, "kind": int(kind), "layer": layer, "position": position, "block": block}
+        values = {"unit": unit, "kind": int(kind), "layer": layer, "position": position, "block": block, "bits": bits}
         values["duration"] = np.maximum(duration, 1)
         for name, value in values.items():
             self.columns[name].append(np.broadcast_to(np.asarray(value, dtype=np.int64), (count,)))
@@ -127,6 +131,7 @@ class GraphBuilder:
             layer=column["layer"].astype(np.int32),
             position=column["position"].astype(np.int32),
             block=column["block"].astype(np.int32),
+            bits=column["bits"],
             dynamic=numbers.astype(np.int32),
             waits_here=np.bincount(target[lag == 0], minlength=self.size).astype(np.int32),
             waits_before=np.bincount(target[lag == 1], minlength=self.size).astype(np.int32),

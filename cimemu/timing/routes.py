@@ -48,7 +48,7 @@ class Routes:
             cycles = self.packet_cycles(bits)
             if hop == at_tile:
                 cycles = np.maximum(cycles, -(-bits // width))
-            tasks = graph.add(Kind.MOVE, graph.unit(name), cycles, layer, len(bits))
+            tasks = graph.add(Kind.MOVE, graph.unit(name), cycles, layer, len(bits), bits=bits)
             if hop == 0:
                 first = tasks
             else:

@@ -11,6 +11,7 @@ from cimemu.mapping.plan import Plan
 from cimemu.timing.build import phase_template, programming_template
 from cimemu.timing.compiled import run_compiled
 from cimemu.timing.durations import Nonzero, duration_table
+from cimemu.timing.flow import interconnect_flow
 from cimemu.timing.graph import Template
 from cimemu.timing.simpy_model import run_simpy
 from cimemu.timing.timeline import Events, Ledger, Sink, Timeline, Times
@@ -96,7 +97,8 @@ class Simulation:
                 if progress is not None:
                     progress(phase * images + times.image + 1, images * self.plan.phases)
             record.offset += template.tasks
-        return record.timeline(now, detail, tuple(names), adc_of, programming)
+        flows = np.array([interconnect_flow(template) for template in self.phases]).sum(axis=0) * images
+        return record.timeline(now, detail, tuple(names), adc_of, programming, (int(flows[0]), int(flows[1])))
 
 
 class _Record:
@@ -159,7 +161,13 @@ class _Record:
         return {name: np.concatenate([events[name], steps[name]]) for name in events}
 
     def timeline(
-        self, cycles: int, detail: str, units: tuple[str, ...], adc_of: dict[int, int], programming: int
+        self,
+        cycles: int,
+        detail: str,
+        units: tuple[str, ...],
+        adc_of: dict[int, int],
+        programming: int,
+        noc_bits: tuple[int, int],
     ) -> Timeline:
         """Everything, with each unit's last wait charged to DONE (and a converter's, whose waits are the macro's)."""
         ledger = self.ledger
@@ -184,4 +192,5 @@ class _Record:
             image_end=self.image_end,
             programming_cycles=programming,
             image_cycles=spread,
+            noc_bits=noc_bits,
         )

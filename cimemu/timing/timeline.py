@@ -42,6 +42,7 @@ class Timeline:
     image_end: NDArray[np.int64]  # [images] last end
     programming_cycles: int
     image_cycles: int  # mean distance between the ends of two images, rounded down
+    noc_bits: tuple[int, int]  # into the interconnect and out of it, all images
 
 
 @dataclass

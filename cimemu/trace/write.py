@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cimemu.errors import TraceError
 from cimemu.events import Counter, Kind
 from cimemu.mapping.plan import Plan
-from cimemu.tally import ATTO_PER_PICO, Tally, prices_aj
+from cimemu.tally import ATTO_PER_PICO, CHARGED, Tally, prices_aj
 from cimemu.timing.timeline import Events, Timeline
 from cimemu.trace.schema import _EVENT, ATTRIBUTES, CHUNK, DATASETS, SCHEMA_VERSION, STALLS
 
@@ -164,12 +164,7 @@ class TraceWriter:
         self._macros(plan)
         self._put("images/start", timeline.image_start)
         self._put("images/end", timeline.image_end)
-        whole = timeline.busy + timeline.stalls.sum(axis=1)
-        laws = {
-            "every unit: busy + stalls = cycles": bool((whole == timeline.cycles).all()),
-            "energy: images and components give the same total": int(tally.image_aj.astype(object).sum())
-            == tally.total_aj,
-        }
+        laws = _laws(plan, timeline, tally, activity.sum(axis=0) + programming)
         self._put("check/name", list(laws))
         self._put("check/holds", np.array(list(laws.values())))
 
@@ -245,6 +240,26 @@ class TraceWriter:
         self._put("macros/tile", macros // plan.arch.tile.macros)
         self._put("macros/cells", cells)
         self._put("macros/utilization", cells / (plan.arch.macro.rows * plan.arch.macro.columns))
+
+
+def _laws(plan: Plan, timeline: Timeline, tally: Tally, counts: NDArray[np.int64]) -> dict[str, bool]:
+    """What must hold on the numbers of any run, and whether it does."""
+    whole = timeline.busy + timeline.stalls.sum(axis=1)
+    prices = prices_aj(plan.arch)
+    by_event = sum(
+        int(counts[:, counter].sum()) * prices[name] for name in tally.components for counter in CHARGED[name]
+    )
+    by_layer = sum(int(row.sum()) for row in tally.energy_aj)
+    by_component = sum(int(column.sum()) for column in tally.energy_aj.T)
+    return {
+        "every unit: busy + stalls = cycles": bool((whole == timeline.cycles).all()),
+        "no stall is negative": bool((timeline.stalls >= 0).all() and (timeline.layer_stalls >= 0).all()),
+        "energy: images and components give the same total": int(tally.image_aj.astype(object).sum()) == tally.total_aj,
+        "energy: layers, components, and events x prices + leakage give the same total": by_layer
+        == by_component
+        == by_event + int(tally.energy_aj[-1].sum()),
+        "interconnect: bits in = bits out": timeline.noc_bits[0] == timeline.noc_bits[1],
+    }
 
 
 def _unfinished(name: str) -> bytes:
