@@ -12,7 +12,7 @@ from cimemu.compute.program import Matrix
 from cimemu.compute.read_noise import Reads, add_noise
 from cimemu.compute.references import References
 from cimemu.compute.scaled import added_up, correction_factors, input_sums
-from cimemu.kernels.combine import combine_integer
+from cimemu.kernels.combine import combine_integer, level_sums
 
 
 def combined(sums: Sums, matrix: Matrix, held: NDArray[np.int64] | None) -> NDArray[Any]:
@@ -103,13 +103,10 @@ def levels_times_counts(
     counts: NDArray[np.int64], references: References, columns: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Sum over ascending distinct levels of level x (integer sum of its codes); counts [P, columns, codes]."""
-    total = np.zeros(counts.shape[:2], dtype=np.float64)
-    for number, column in enumerate(columns):
-        levels = references.levels[0 if references.uniform else column]
-        part = np.zeros(len(counts), dtype=np.float64)
-        for level in np.unique(levels):
-            part = part + level * counts[:, number, levels == level].sum(axis=1)
-        total[:, number] = part
+    levels = references.levels if references.uniform else references.levels[columns]
+    order = np.argsort(levels, axis=1, kind="stable")
+    total = np.empty(counts.shape[:2], dtype=np.float64)
+    level_sums(np.ascontiguousarray(counts), order, np.take_along_axis(levels, order, axis=1), total)
     return total
 
 

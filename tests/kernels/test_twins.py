@@ -197,6 +197,22 @@ def test_combine(seed):
 
 @given(SEEDS)
 @common
+def test_level_sums(seed):
+    rng = np.random.default_rng(seed)
+    columns, codes = int(rng.integers(1, 5)), int(rng.integers(2, 17))
+    counts = rng.integers(-(2**40), 2**40, (3, columns, codes))
+    levels = rng.choice([0.1, 0.7, 1.3, 2.9, 1e6, 1 / 3], (int(rng.choice([1, columns])), codes))
+    order = np.argsort(levels, axis=1, kind="stable")
+    ordered = np.take_along_axis(levels, order, axis=1)
+    both(
+        lambda o: combine.level_sums(counts, order, ordered, o),
+        lambda o: combine.level_sums_naive(counts, order, ordered, o),
+        np.zeros((3, columns)),
+    )
+
+
+@given(SEEDS)
+@common
 def test_activity(seed):
     rng = np.random.default_rng(seed)
     images, positions, rows = int(rng.integers(1, 4)), int(rng.integers(1, 5)), int(rng.integers(1, 20))
