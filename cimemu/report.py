@@ -11,7 +11,7 @@ from rich.table import Table
 from cimemu.trace.read import Trace
 from cimemu.trace.schema import STALLS
 
-SECTIONS = ("summary", "layers", "components", "stalls", "utilization")
+SECTIONS = ("summary", "layers", "dequantization", "components", "stalls", "utilization")
 Rows = list[dict[str, Any]]
 
 
@@ -20,6 +20,7 @@ def report_data(trace: Trace) -> dict[str, Any]:
     return {
         "summary": _summary(trace),
         "layers": _layers(trace),
+        "dequantization": _dequantization(trace),
         "components": _components(trace),
         "stalls": _stalls(trace),
         "utilization": _utilization(trace),
@@ -31,6 +32,7 @@ def print_report(trace: Trace, console: Console, sections: Iterable[str] = SECTI
     data = report_data(trace)
     titles = {
         "layers": "Layers",
+        "dequantization": "Dequantization: multiplications by scales of weights and converters",
         "components": "Energy and area",
         "stalls": "Units: work and waiting, share of the run's cycles (busiest first)",
         "utilization": "Macros",
@@ -38,6 +40,8 @@ def print_report(trace: Trace, console: Console, sections: Iterable[str] = SECTI
     for section in sections:
         if section == "summary":
             _print_summary(data["summary"], console)
+            continue
+        if not data[section]:
             continue
         rows = data[section][:top] if section == "stalls" else data[section]
         left_out = len(data[section]) - len(rows)
@@ -114,6 +118,23 @@ def _layers(trace: Trace) -> Rows:
             "path": table["path"][i],
         }
         for i in range(len(table["name"]))
+    ]
+
+
+def _dequantization(trace: Trace) -> Rows:
+    """Layers on macros; none in traces of earlier versions, which did not count it."""
+    table, images = trace.layers, int(trace.attributes["images"])
+    if "scale_multiplications" not in table:
+        return []
+    return [
+        {
+            "layer": table["name"][i],
+            "positions": int(table["positions"][i]),
+            "multiplications/position": int(table["scale_multiplications"][i]) // (images * int(table["positions"][i])),
+            "multiplications/image": int(table["scale_multiplications"][i]) // images,
+        }
+        for i in range(len(table["name"]))
+        if table["positions"][i]
     ]
 
 

@@ -201,6 +201,11 @@ class TraceWriter:
             "conversions": totals[:, Counter.CONVERSIONS],
             "macro_ops": totals[:, Counter.MACRO_OPS],
             "skipped_steps": totals[:, Counter.SKIPPED_STEPS],
+            "positions": [layer.geometry.positions if layer.geometry else 0 for layer in layers],
+            "scale_multiplications": [
+                int(total) or (layer.geometry.positions * layer.geometry.channels_out * images if layer.geometry else 0)
+                for layer, total in zip(layers, totals[:, Counter.SCALE_MULTIPLICATIONS])
+            ],
             "blocks": [len(layer.blocks) for layer in layers],
             "replicas": [layer.replicas for layer in layers],
             "macros": macros,

@@ -241,3 +241,42 @@ def test_mistakes_in_a_scheme_are_one_line():
         apply_scheme(float_nets.residual(), arch, images(), scheme_of("columnquant"))
     with pytest.raises(cimemu.WorkloadError, match="is quantised already"):
         apply_scheme(made("column")[1], arch, images(), scheme_of("column"))
+
+
+def test_a_ramp_that_applies_the_activation_sees_only_where_it_lives():
+    """One conversion an output: thresholds and levels stay between the psums of the activation's clamp."""
+    analog = {"bits": 8, "encoding": "differential", "subtract": "analog", "combine": "analog"}
+    chip = {
+        "macro.rows": 64,
+        "macro.columns": 48,
+        "macro.weight": analog,
+        "macro.cell.bits": 4,
+        "macro.input": {"bits": 8, "dac_bits": 8, "dac": "pulse"},
+    }
+    arch = cimemu.load_arch("rram_128", chip)
+    scheme = scheme_of("bs_kmq", {"converter.source": "activations", "converter.bits": 5, "converter.ramp": None})
+    fitted = apply_scheme(float_nets.residual(), arch, images(), scheme)
+    assert [layer.folded for layer in fitted.layers] == [True, True, True]
+    adc = fitted.network.converters["conv1"]
+    emulator = Emulator(fitted.network, arch.macro)
+    layer = emulator.matrices["conv1"].layer
+    zero = layer.input_zero_point * layer.weight.reshape(6, -1).sum(axis=1) - layer.bias
+    multiplier = np.broadcast_to(layer.stage.multiplier, 6)
+    lowest = (layer.stage.low - layer.stage.zero_point) / multiplier + zero
+    highest = (layer.stage.high - layer.stage.zero_point) / multiplier + zero
+    levels = np.array(adc.levels)[0]
+    np.testing.assert_allclose(levels[:, 0], lowest, rtol=1e-6)  # pinned: the value 0 behind ReLU
+    np.testing.assert_allclose(levels[:, -1], highest, rtol=1e-6)
+    # a ReLU's 0 is exact: wherever the exact layer gives its zero point, the ramp gives it too
+    exact = Emulator(fitted.network, arch.macro, adcs={})
+    x = images(4, 7)
+    q = cimemu.run(arch, fitted.network, x, detail=None)
+    slow = cimemu.run(arch, fitted.network, x, detail=None, path="naive")
+    assert q.outputs.tobytes() == slow.outputs.tobytes()
+    a = exact.run([x], keep=frozenset([layer.outputs[0]])).tensors[layer.outputs[0]]
+    b = emulator.run([x], keep=frozenset([layer.outputs[0]])).tensors[layer.outputs[0]]
+    assert (a == layer.stage.low).any()
+    assert (b[a == layer.stage.low] == layer.stage.low).all()
+    # with several conversions an output a psum is no activation: nothing is folded, and the fit says so
+    small = cimemu.load_arch("rram_128", {**chip, "macro.rows": 20})
+    assert not any(layer.folded for layer in apply_scheme(float_nets.residual(), small, images(), scheme).layers)
