@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.compute.forward import BUDGET_BYTES, Emulator
+from cimemu.compute.sites import by_placed
 from cimemu.compute.vary import varied_macro
 from cimemu.errors import CimemuError, WorkloadError
 from cimemu.events import Counter
 from cimemu.layer.base import Array
 from cimemu.mapping.place import make_plan
 from cimemu.mapping.plan import Plan
-from cimemu.tally import Tally, tally_energy
+from cimemu.tally import ATTO_PER_PICO, Tally, prices_aj, tally_energy
+from cimemu.timing.build import Written
 from cimemu.timing.simulate import Simulation
 from cimemu.timing.timeline import Timeline
 from cimemu.variation.compose import Variations, compose
@@ -151,6 +153,7 @@ def run(
         plan,
         activity,
         _joined(driven),
+        written=by_placed(plan, emulator.writes),
         outputs=joined,
         trace=None if trace is None else Path(trace),
         detail=str(detail),
@@ -174,6 +177,7 @@ def _with_time(
     activity: NDArray[np.int64],
     driven: Mapping[int, Sequence[NDArray[np.bool_]]] | None,
     *,
+    written: Written,
     outputs: Mapping[str, Array],
     trace: Path | None,
     detail: str,
@@ -185,7 +189,7 @@ def _with_time(
 ) -> RunResult:
     """Time, energy and the trace of values that are there already."""
     arch = plan.arch
-    simulation = Simulation(plan)
+    simulation = Simulation(plan, written)
     activity = activity + simulation.traffic_counts()[None]
     programming = simulation.programming_counts()
 
@@ -242,6 +246,7 @@ def _with_time(
                 "workload": str(provenance["workload"]),
                 "seed": int(provenance["seed"]),
                 "trial": provenance.get("trial"),
+                **_first_writing(plan, written),
                 "vary": "; ".join(provenance["vary"]) if provenance.get("vary") else None,
                 "fraction_bits": provenance.get("fraction_bits"),
                 "detail": detail,
@@ -259,6 +264,23 @@ def _varied(variations: Variations, macro: Macro) -> dict[str, Any]:
         "vary": [spelled(model) for model in variations.models],
         "trial": variations.trial,
         "fraction_bits": varied_macro(macro, variations).cell.fraction_bits,
+    }
+
+
+def _first_writing(plan: Plan, written: Written) -> dict[str, Any]:
+    """Pulses, cycles and energy of writing the whole network once, beside the run; macros are written in parallel."""
+    if not written:
+        return {}
+    rows: dict[tuple[int, int], int] = {}
+    for p in plan.placed:
+        key = (p.phase, p.macro)
+        rows[key] = rows.get(key, 0) + written[p.layer, p.block, p.replica].rows
+    longest = [max(count for (phase, _), count in rows.items() if phase == number) for number in range(plan.phases)]
+    pulses = sum(pulse.cells for pulse in written.values())
+    return {
+        "write_pulses": pulses,
+        "write_cycles": sum(longest) * plan.arch.programming.row_write_cycles,
+        "write_pj": pulses * prices_aj(plan.arch)["programming"] / ATTO_PER_PICO,
     }
 
 

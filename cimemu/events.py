@@ -6,6 +6,7 @@
 """
 
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class Counter(IntEnum):
@@ -66,3 +67,10 @@ class Cause(IntEnum):
     DATA = 5
     PROGRAMMING = 6
     DONE = 7  # no work is left (or none has come yet) for this unit
+
+
+class Pulses(NamedTuple):
+    """What writing one block of cells took where a cell may need several pulses."""
+
+    cells: int  # pulses of all cells
+    rows: int  # of each row the most that one of its cells took, summed: a row is written at once

@@ -13,9 +13,8 @@ from cimemu.arch.load import macro_for
 from cimemu.arch.macro import Macro
 from cimemu.compute.matrix import CellSource, LayerMatrix, MatrixResult
 from cimemu.compute.sites import planned_sites
-from cimemu.compute.vary import Writes
 from cimemu.errors import WorkloadError
-from cimemu.events import Counter
+from cimemu.events import Counter, Pulses
 from cimemu.layer.base import Array
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.mapping.plan import Plan
@@ -74,7 +73,7 @@ class Emulator:
         }
         self.last_use = _last_uses(network)
         self.writes: dict[
-            tuple[str, int, int, int, int], Writes
+            tuple[str, int, int, int, int], Pulses
         ] = {}  # (layer, replica, unit, row block, column block)
 
     def program(

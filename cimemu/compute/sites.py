@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cimemu.mapping.layout import Layout
 from cimemu.mapping.plan import Plan
@@ -44,3 +45,15 @@ def planned_sites(plan: Plan) -> dict[str, list[list[Sites]]]:
         site = Site(macro=placed.macro, first_column=placed.first_column, write=earlier)
         found[layer.name][placed.replica][block.unit][block.row_block, block.col_block] = site
     return {name: [list(replica) for replica in replicas] for name, replicas in found.items()}
+
+
+def by_placed(plan: Plan, writes: Mapping[tuple[str, int, int, int, int], Any]) -> dict[tuple[int, int, int], Any]:
+    """What is kept by (layer name, replica, unit, row block, column block), by (layer, block, replica) of the plan."""
+    found = {}
+    for placed in plan.placed:
+        layer = plan.layers[placed.layer]
+        block = layer.blocks[placed.block]
+        key = (layer.name, placed.replica, block.unit, block.row_block, block.col_block)
+        if key in writes:
+            found[placed.layer, placed.block, placed.replica] = writes[key]
+    return found

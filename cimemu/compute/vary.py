@@ -13,18 +13,11 @@ from cimemu.compute.scaled import scaled_references
 from cimemu.compute.sites import Sites
 from cimemu.compute.surroundings import Surroundings
 from cimemu.errors import ArchError
+from cimemu.events import Pulses
 from cimemu.kernels.cells import round_levels
 from cimemu.variation.base import Block
 from cimemu.variation.compose import Variations
 from cimemu.variation.parse import name_of
-
-
-@dataclass(frozen=True)
-class Writes:
-    """What writing one block took, where a model counts it: pulses of all cells, longest of each row summed."""
-
-    pulses: int
-    row_pulses: int
 
 
 @dataclass(eq=False)
@@ -37,7 +30,7 @@ class Draft:
     macro: Macro  # with the fraction bits that the variations need
     cells: NDArray[np.int64]
     blocks: dict[tuple[int, int], Block]  # what the models left beside the cells
-    writes: dict[tuple[int, int], Writes]
+    writes: dict[tuple[int, int], Pulses]
 
     def tasks(self) -> Iterator[Callable[[], None]]:
         """One function a block."""
@@ -65,7 +58,7 @@ class Draft:
         scale = 2.0**self.macro.cell.fraction_bits
         round_levels(block.levels, scale, MAX_LEVEL * scale, first_row, first, self.cells)
         if block.pulses is not None:
-            self.writes[place] = Writes(block.pulses, block.row_pulses or 0)
+            self.writes[place] = Pulses(block.pulses, block.row_pulses or 0)
         self.blocks[place] = block
 
     def finish(self) -> Matrix:

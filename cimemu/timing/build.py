@@ -1,9 +1,11 @@
 """From a plan to the task graphs of its phases."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.events import Cause, Counter, Kind
+from cimemu.events import Cause, Counter, Kind, Pulses
 from cimemu.mapping.plan import Plan
 from cimemu.timing.digital_tasks import digital_layer
 from cimemu.timing.feeds import Feeds
@@ -44,8 +46,14 @@ def phase_template(plan: Plan, phase: int, units: dict[str, int] | None = None) 
     return graph.build(storage.in_flight, arch.macro.timing.skip_zero_slices)
 
 
-def programming_template(plan: Plan, phase: int, units: dict[str, int]) -> Template:
-    """Writing the weights of `phase`: from off-chip, then row by row, every macro by itself."""
+Written = Mapping[tuple[int, int, int], Pulses]  # by (layer, block, replica)
+
+
+def programming_template(plan: Plan, phase: int, units: dict[str, int], written: Written | None = None) -> Template:
+    """Writing the weights of `phase`: from off-chip, then row by row, every macro by itself.
+
+    A block that is not in `written` takes one pulse a row and cell.
+    """
     arch = plan.arch
     graph = GraphBuilder(len(plan.layers), units)
     memory = arch.chip.offchip
@@ -55,10 +63,11 @@ def programming_template(plan: Plan, phase: int, units: dict[str, int]) -> Templ
         cycles = memory.latency_cycles - (-bits // memory.bits_per_cycle)
         load = graph.add(Kind.OFFCHIP, graph.unit("offchip"), cycles, p.layer, 1)
         macro = graph.unit(f"tile{p.macro // arch.tile.macros}/macro{p.macro % arch.tile.macros}")
-        write = graph.add(Kind.PROGRAM, macro, block.rows_used * arch.programming.row_write_cycles, p.layer, 1)
+        pulses = (written or {}).get((p.layer, p.block, p.replica), Pulses(block.cells, block.rows_used))
+        write = graph.add(Kind.PROGRAM, macro, pulses.rows * arch.programming.row_write_cycles, p.layer, 1)
         graph.wait(write, load, Cause.MEMORY)
         graph.count(p.layer, Counter.OFFCHIP_READ_BITS, bits)
-        graph.count(p.layer, Counter.CELL_WRITES, block.cells)
+        graph.count(p.layer, Counter.CELL_WRITES, pulses.cells)
     return graph.build(1, False)
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from cimemu.errors import CimemuError
 from cimemu.events import Cause, Counter, Kind
 from cimemu.mapping.plan import Plan
-from cimemu.timing.build import phase_template, programming_template
+from cimemu.timing.build import Written, phase_template, programming_template
 from cimemu.timing.compiled import run_compiled
 from cimemu.timing.durations import Nonzero, duration_table
 from cimemu.timing.flow import interconnect_flow
@@ -23,14 +23,16 @@ PROGRAMMING_IMAGE = -1  # the image of events that belong to no image
 class Simulation:
     """The task graphs of a plan, ready to be run."""
 
-    def __init__(self, plan: Plan) -> None:
-        """Build the graphs. Raises MappingError where a window does not fit a buffer."""
+    def __init__(self, plan: Plan, written: Written | None = None) -> None:
+        """Build the graphs; `written` counts write pulses of blocks that took more than one.
+
+        Raises MappingError where a window does not fit a buffer."""
         self.plan = plan
         units: dict[str, int] = {}
         self.programming: list[Template | None] = []
         self.phases: list[Template] = []
         for phase in range(plan.phases):
-            self.programming.append(programming_template(plan, phase, units) if plan.phases > 1 else None)
+            self.programming.append(programming_template(plan, phase, units, written) if plan.phases > 1 else None)
             self.phases.append(phase_template(plan, phase, units))
         self.units = units
 

@@ -46,6 +46,11 @@ ATTRIBUTES = (
         "",
         "varied levels are multiples of 2^-fraction_bits (raised where a model needs it)",
     ),
+    Item(
+        "write_pulses", "int", "", "", "pulses that write the network once, beside the run; absent without write_verify"
+    ),
+    Item("write_cycles", "int", "", "cycles", "of that writing, macros in parallel; absent without write_verify"),
+    Item("write_pj", "float", "", "pJ", "of that writing; absent without write_verify"),
     Item("detail", "str", "", "", "ops or cycles"),
     Item("clock_ns", "float", "", "ns", "length of a cycle"),
     Item("images", "int", "", "", "images run"),

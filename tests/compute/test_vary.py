@@ -161,3 +161,30 @@ def test_mistakes_name_the_remedy():
         cimemu.mvm(x, w, macro, vary=SPREAD, cells=np.zeros((4, 16)))
     with pytest.raises(cimemu.ArchError, match="stuck_wordline with a reference column"):
         cimemu.mvm(x, w, chip(macro__weight__correction="reference_column").macro, vary=LINES)
+
+
+def test_write_pulses_are_charged_as_programming(tmp_path):
+    reloading = {
+        "mapping__share_macros": False, "chip__tiles": 1, "tile__macros": 2, "allow_reprogram": True,
+        "macro__rows": 64, "macro__columns": 64,
+    }  # fmt: skip
+    plain = cimemu.run(chip(**reloading), NETWORK, images(2))
+    assert plain.timeline.programming_cycles > 0
+    thrice = cimemu.run(
+        chip(**reloading), NETWORK, images(2), vary=["write_verify:sigma=0.3,tolerance=0.0,iterations=3"], seed=1
+    )
+    writes = plain.tally.energy_aj[:, plain.tally.components.index("programming")].sum()
+    # a cell at level 0 that would land below stays at 0 and is accepted
+    assert 2 * writes < thrice.tally.energy_aj[:, plain.tally.components.index("programming")].sum() < 3 * writes
+    rows = sum(e.rows_used for layer in plain.plan.layers for e in layer.blocks)
+    assert thrice.timeline.programming_cycles > plain.timeline.programming_cycles
+    assert thrice.timeline.cycles - plain.timeline.cycles <= 2 * rows * plain.plan.arch.programming.row_write_cycles
+    out = tmp_path / "written.h5"
+    cimemu.run(chip(), NETWORK, images(1), trace=out, vary=["write_verify:sigma=0.3,iterations=3"], seed=1)
+    attributes = cimemu.open_trace(out).attributes
+    cells = sum(
+        b.rows_used * b.physical_columns for layer in cimemu.make_plan(NETWORK, chip()).layers for b in layer.blocks
+    )
+    assert cells < attributes["write_pulses"] <= 3 * cells
+    assert attributes["write_pj"] == attributes["write_pulses"] * 46.5
+    assert attributes["write_cycles"] % 1000 == 0

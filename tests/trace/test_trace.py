@@ -32,7 +32,15 @@ def test_every_dataset_and_attribute_is_in_the_table_and_has_its_type(written):
     attributes = {item.path for item in ATTRIBUTES}
     with h5py.File(path) as file:
         assert set(file.attrs) <= attributes
-        assert attributes - set(file.attrs) == {"lifetime_runs", "vary", "trial", "fraction_bits"}
+        assert attributes - set(file.attrs) == {
+            "lifetime_runs",
+            "vary",
+            "trial",
+            "fraction_bits",
+            "write_pulses",
+            "write_cycles",
+            "write_pj",
+        }
         found = []
         file.visititems(lambda name, item: found.append((name, item)) if isinstance(item, h5py.Dataset) else None)
         names = {name for name, _ in found}
