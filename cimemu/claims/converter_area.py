@@ -9,7 +9,7 @@ from typing import Any
 
 from cimemu.arch.load import load_arch
 
-BASE = "dong_imadc_2026"
+BASE = "cityu_imadc_2026"
 CELL_UM2 = 2.5  # dual-8T cell, as in the preset
 BITS = (3, 4, 5, 6, 7)
 

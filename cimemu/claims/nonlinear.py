@@ -17,7 +17,7 @@ from cimemu.ptq import quantize
 from cimemu.ptq.levels import fit_levels, squared_error, thresholds_of
 from cimemu.workload.network import Network
 
-BASE = "dong_imadc_2026"
+BASE = "cityu_imadc_2026"
 METHODS = ("linear", "linear_mse", "bs_kmq_pin", "bs_kmq_drop", "kmeans")
 INPUT_BITS, WEIGHT_BITS, NONLINEAR_BITS = 6, 2, 3
 MOST_BITS = 7

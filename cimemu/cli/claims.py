@@ -162,7 +162,7 @@ def _converter_area() -> tuple[Tables, list[str]]:
         for row in area_rows()
     ]
     notes = [
-        "um2 a column at 65 nm; cell (2.5 um2) and comparator (60 um2) are assumptions of the preset dong_imadc_2026",
+        "um2 a column at 65 nm; cell (2.5 um2) and comparator (60 um2) are assumptions of the preset cityu_imadc_2026",
         "papers: 7 times less area than earlier nonlinear converters (2603.10540), 9 times (2605.30814); theirs are not known",
     ]
     return {"converter area": rows}, notes

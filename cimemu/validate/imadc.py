@@ -6,7 +6,7 @@ from cimemu.arch.load import load_arch
 from cimemu.validate.measure import VECTORS, measure, random_integers
 from cimemu.validate.row import Row
 
-NAME = "dong_imadc_2026"
+NAME = "cityu_imadc_2026"
 PARTS = ("adc", "wordline", "cell", "cell_level")
 
 

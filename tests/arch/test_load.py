@@ -5,7 +5,7 @@ import pytest
 import cimemu
 from cimemu.arch.load import parse_override, preset_folder
 
-PUBLISHED = ["dong_imadc_2026", "isaac_isca_2016", "jia_jssc_2020", "sinangil_jssc_2021", "wang_vlsi_2022"]
+PUBLISHED = ["cityu_imadc_2026", "isaac_isca_2016", "jia_jssc_2020", "sinangil_jssc_2021", "wang_vlsi_2022"]
 PRESETS = sorted(["digital_cim", "isaac", "rram_128", "sram_256", *PUBLISHED])
 
 

@@ -105,7 +105,7 @@ def test_linear_levels_need_more_bits_for_the_error_of_nonlinear_ones_on_real_ps
 def test_the_nonlinear_chip_and_the_sar_chips_differ_in_their_converters_only():
     thresholds, levels = [-162.0, -91.0, -42.0, -6.5, 26.0, 67.5, 131.5], [-205.0, -119, -63, -21, 8, 44, 91, 172]
     chosen = choices(thresholds, levels, 4)
-    ours, same, _, serial, _ = (cimemu.load_arch("dong_imadc_2026", choice.overrides).macro for choice in chosen)
+    ours, same, _, serial, _ = (cimemu.load_arch("cityu_imadc_2026", choice.overrides).macro for choice in chosen)
     assert ours.rows == same.rows == serial.rows == 256
     assert (ours.weight, ours.cell, ours.input) == (same.weight, same.cell, same.input)
     assert (same.input_slices, serial.input_slices) == (1, 6)
