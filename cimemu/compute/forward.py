@@ -131,7 +131,7 @@ class Emulator:
                 paths[layer.name] = result.paths
                 if result.nonzero:
                     nonzero[index] = result.nonzero
-                outputs: tuple[Array, ...] = (_finish(layer, result.accumulators),)
+                outputs: tuple[Array, ...] = (result.output,)
             else:
                 outputs = layer.forward(arrays)
             values.update(zip(layer.outputs, outputs))
@@ -144,7 +144,7 @@ class Emulator:
     def run_layer(self, name: str, arrays: Sequence[Array], first_image: int = 0) -> Array:
         """Output tensor of one layer on macros, alone, from its input tensors."""
         layer = self.matrices[name].layer
-        return _finish(layer, self._products(layer, arrays, first_image).accumulators)
+        return self._products(layer, arrays, first_image).output
 
     def _products(self, layer: MacroLayer, arrays: Sequence[Array], first_image: int) -> MatrixResult:
         return self.matrices[layer.name].run(
@@ -155,17 +155,6 @@ class Emulator:
             budget_bytes=self.budget_bytes,
             first_image=first_image,
         )
-
-
-def _finish(layer: MacroLayer, accumulators: NDArray[Any]) -> Array:
-    """Output stage and the tensor's own layout."""
-    geometry = layer.geometry
-    finished = layer.stage.apply(accumulators)
-    images = finished.shape[0]
-    if layer.layout == "nchw":
-        finished = finished.transpose(0, 2, 1)
-        finished = finished.reshape(images, geometry.channels_out, geometry.height_out, geometry.width_out)
-    return np.ascontiguousarray(finished).reshape(images, *layer.output_type.shape)
 
 
 def _last_uses(network: Network) -> dict[str, int]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cimemu.adc import Adc
 from cimemu.arch.macro import Macro
 from cimemu.compute.combine import column_values, combined, correction
-from cimemu.compute.counts import count_activity
+from cimemu.compute.counts import LineCounts, count_activity, count_rows
 from cimemu.compute.encode import checked_inputs
 from cimemu.compute.flipping import unflipped
 from cimemu.compute.naive import mvm_naive
@@ -36,6 +36,7 @@ from cimemu.mapping.layout import Layout
 from cimemu.variation.compose import compose
 
 PATHS = ("auto", "packed", "fixed", "exact", "naive")
+_UNCOUNTED = np.zeros((0, len(Counter)), dtype=np.int64)
 CHUNK_BYTES = 1 << 21  # sums of one chunk of inputs stay in the second-level cache
 
 
@@ -75,15 +76,17 @@ class Programmed:
         path: str = "auto",
         threads: int | None = None,
         reads: Reads | None = None,
+        counted: bool = True,
     ) -> MvmResult:
         """`x` int [P, K], P = images * positions, image-major. WorkloadError for inputs out of range.
 
+        `counted` False leaves `counts` empty: the caller has counted the inputs (see `counts`).
         `reads` places the rows of x among all images and positions: what read noise is keyed by (default: x is
         whole images from the first).
         """
         matrix = self.matrix
         checked = checked_inputs(x, matrix.macro, matrix.layout.rows)
-        chosen = self._choose(path, codes)
+        chosen = self.choose(path, codes)
         reads = Reads(positions=max(1, len(checked) // max(1, images))) if reads is None else reads
         skipping = matrix.macro.timing.skip_zero_slices
         masked = masked_inputs(checked, matrix)
@@ -115,17 +118,8 @@ class Programmed:
             y = exact_product(checked, matrix)
         else:
             y = self._in_chunks(checked, masked, chosen, out, threads, reads)
-        counts = count_activity(
-            checked,
-            max(1, images),
-            matrix.macro,
-            matrix.layout,
-            row_levels=matrix.row_levels,
-            used_columns=matrix.layout.outputs * matrix.macro.columns_per_output + matrix.reference_columns,
-            reference_columns=matrix.reference_columns,
-            switches=matrix.switches,
-            nonzero=nonzero,
-            multiplications=matrix.multiplications,
+        counts = (
+            self.counts(count_rows(checked, max(1, images), matrix.macro), len(x), nonzero) if counted else _UNCOUNTED
         )
         return MvmResult(
             y=y,
@@ -136,7 +130,28 @@ class Programmed:
             path=chosen,
         )
 
-    def _choose(self, path: str, codes: bool) -> str:
+    def counts(
+        self,
+        lines: LineCounts,
+        points: int,
+        nonzero: NDArray[np.bool_] | None,
+    ) -> NDArray[np.int64]:
+        """counts [images, len(Counter)] of `points` input vectors whose wordlines were given `lines`."""
+        matrix = self.matrix
+        return count_activity(
+            lines,
+            points // len(lines.pulses),
+            matrix.macro,
+            matrix.layout,
+            row_levels=matrix.row_levels,
+            used_columns=matrix.layout.outputs * matrix.macro.columns_per_output + matrix.reference_columns,
+            reference_columns=matrix.reference_columns,
+            switches=matrix.switches,
+            nonzero=nonzero,
+            multiplications=matrix.multiplications,
+        )
+
+    def choose(self, path: str, codes: bool) -> str:
         """The path that runs; CimemuError where a forced one does not apply."""
         if path not in PATHS:
             raise CimemuError(f"path = {path!r}, must be one of {', '.join(PATHS)}")

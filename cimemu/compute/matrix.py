@@ -1,7 +1,7 @@
 """One layer's matrix on macros: weights into cells, windows onto wordlines, psums into accumulators."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 from cimemu.adc import Adc, IdealAdc, LinearAdc
 from cimemu.arch.macro import Macro
+from cimemu.compute.batch import LayerBatch, MatrixResult
 from cimemu.compute.drive import drive_offset, stored_weights
+from cimemu.compute.exact import ExactLayer
 from cimemu.compute.macro import Programmed, program
-from cimemu.compute.read_noise import Reads
-from cimemu.compute.scaled_layer import finished
+from cimemu.compute.output import OutputWriter
 from cimemu.compute.sites import Sites
+from cimemu.compute.strips import Room, Source, Strip
 from cimemu.compute.vary import Draft, start_draft
 from cimemu.errors import CimemuError, MappingError
-from cimemu.events import Counter
 from cimemu.kernels.im2col import im2col
 from cimemu.layer.column_scale import ColumnScale
 from cimemu.layer.macro_layer import MacroLayer
@@ -24,18 +25,6 @@ from cimemu.mapping.layout import Unit, make_layout, make_units
 from cimemu.variation.compose import Variations
 
 CellSource = Sequence[NDArray[np.float64]] | None
-
-
-@dataclass(frozen=True, eq=False)
-class MatrixResult:
-    """Accumulators of a batch and what happened on the way."""
-
-    accumulators: NDArray[
-        np.generic
-    ]  # [images, positions, channels_out], int64, or float64 where levels are no integers
-    counts: NDArray[np.int64]  # [images, len(Counter)]
-    nonzero: tuple[NDArray[np.bool_], ...]  # per unit [images * positions, groups, I]; empty unless slices are skipped
-    paths: frozenset[str]  # which kernels ran
 
 
 class LayerMatrix:
@@ -55,6 +44,7 @@ class LayerMatrix:
         self.stored, shift = stored_weights(layer, macro.weight)
         self.weight_zero = layer.weight_zero_point - shift
         self.programmed: list[Programmed] = []  # ideal cells, by unit
+        self.writer = OutputWriter(layer)
         for number, unit in enumerate(self.units):
             try:
                 layout = make_layout(
@@ -77,6 +67,10 @@ class LayerMatrix:
                 )
             except CimemuError as error:
                 raise MappingError(f"layer {layer.name}: {error}") from error
+        self.exact: ExactLayer | None = None
+        bit_serial = macro.timing.skip_zero_slices or layer.column_scale is not None
+        if all(p.proven for p in self.programmed) and not bit_serial:
+            self.exact = ExactLayer(self.stored - self.weight_zero[:, None], geometry)
         self.replicas: list[list[Programmed]] = [self.programmed]  # output position p runs on replica p mod R
 
     def draft(self, sites: Sequence[Sequence[Sites]], variations: Variations) -> list[list[Draft]]:
@@ -140,36 +134,25 @@ class LayerMatrix:
         zero_points: NDArray[Any] | None = None,
         first_image: int = 0,
     ) -> MatrixResult:
-        """Accumulators of a batch `quantized` [images, *input shape] of the layer's input dtype.
+        """The output tensor of a batch `quantized` [images, *input shape] of the layer's input dtype.
 
-        `zero_points` [images] replace the layer's own input zero point. `first_image` is the batch's place among all
-        images: read noise is keyed by it.
+        `zero_points` [images] replace the layer's own input zero point; `first_image` is the batch's first image among
+        all (what read noise is keyed by). Arrays of the work in progress take at most `budget_bytes`.
         """
-        geometry = self.layer.geometry
-        images = quantized.shape[0]
-        zeros = self._zero_points(images, zero_points)
-        driven = self._drive(quantized, zeros)
-        per_image = max(1, geometry.positions * geometry.groups * geometry.rows_per_group)
-        step = int(max(1, min(images, budget_bytes // (16 * per_image))))
-        parts = [
-            self._run_images(driven[b : b + step], zeros[b : b + step], path, threads, first_image + b)
-            for b in range(0, images, step)
-        ]
-        if len(parts) == 1:
-            return parts[0]
-        nonzero = tuple(np.concatenate(same) for same in zip(*(part.nonzero for part in parts)))
-        return MatrixResult(
-            accumulators=np.concatenate([part.accumulators for part in parts]),
-            counts=np.concatenate([part.counts for part in parts]),
-            nonzero=nonzero,
-            paths=frozenset().union(*(part.paths for part in parts)),
-        )
+        source = self._source(quantized, self._zero_points(len(quantized), zero_points))
+        chosen = {p.choose(path, False) for units in self.replicas for p in units}
+        exact = self.exact if chosen == {"exact"} and self.replicas == [self.programmed] else None
+        workers = max(1, threads or 1)
+        batch = LayerBatch(self, source, exact, path, first_image)
+        strips = batch.strips(workers, budget_bytes)
+        if workers == 1 or len(strips) < 2:
+            return batch.result([batch.work(strips)])
+        with ThreadPoolExecutor(workers) as pool:
+            return batch.result(list(pool.map(batch.work, [strips[n::workers] for n in range(workers)])))
 
     def vectors(self, quantized: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """Inputs [images * positions, rows] of every unit, as the wordlines are given them."""
-        for x, _, _ in self._units(
-            self._windows(self._drive(quantized, self._zero_points(len(quantized), None))), self.programmed
-        ):
+        for x, _, _ in self.on_units(self._all_windows(quantized), self.programmed):
             yield x
 
     def sampled_inputs(self, quantized: NDArray[Any], vectors: int, rng: np.random.Generator) -> Iterator[NDArray[Any]]:
@@ -181,117 +164,50 @@ class LayerMatrix:
         parts = []
         for first in range(0, len(quantized), step):
             part = quantized[first : first + step]
-            rows = self._windows(self._drive(part, self._zero_points(len(part), None)))
+            rows = self._all_windows(part)
             inside = (chosen >= first * geometry.positions) & (chosen < (first + step) * geometry.positions)
             parts.append(rows[chosen[inside] - first * geometry.positions])
-        for x, _, _ in self._units(np.concatenate(parts), self.programmed):
+        for x, _, _ in self.on_units(np.concatenate(parts), self.programmed):
             yield x
 
-    def _windows(self, driven: NDArray[Any]) -> NDArray[Any]:
-        """Input vectors [images * positions, groups * rows] of driven images."""
+    def windows(self, strip: NDArray[Any], source: Source, cut: Strip, room: Room) -> NDArray[Any]:
+        """Input vectors [images * positions, groups * rows] of a padded strip."""
         geometry = self.layer.geometry
-        rows = np.empty(
-            (driven.shape[0] * geometry.positions, geometry.groups * geometry.rows_per_group),
-            dtype=driven.dtype,
-        )
-        im2col(
-            driven,
-            (geometry.stride_h, geometry.stride_w),
-            (geometry.dilation_h, geometry.dilation_w),
-            (geometry.kernel_h, geometry.kernel_w),
-            (geometry.height_out, geometry.width_out),
-            0,
-            rows,
-        )
+        shape = (cut.images * cut.rows * geometry.width_out, geometry.groups * geometry.rows_per_group)
+        rows = room.array("rows", shape, strip.dtype)
+        stride, dilation, kernel = source.window
+        im2col(strip, stride, dilation, kernel, (cut.rows, geometry.width_out), rows)
         return rows
+
+    def _all_windows(self, quantized: NDArray[Any]) -> NDArray[Any]:
+        """Input vectors of whole images."""
+        source = self._source(quantized, self._zero_points(len(quantized), None))
+        cut, room = Strip(0, len(quantized), 0, self.layer.geometry.height_out), Room()
+        return self.windows(source.strip(cut, room), source, cut, room)
 
     def _zero_points(self, images: int, given: NDArray[Any] | None) -> NDArray[np.int64]:
         """The input zero point of every image, as the wordlines see it."""
         zeros = np.full(images, self.layer.input_zero_point) if given is None else given.astype(np.int64)
         return np.asarray(zeros, dtype=np.int64) + self.drive_offset
 
-    def _drive(self, quantized: NDArray[Any], zeros: NDArray[np.int64]) -> NDArray[Any]:
-        """What the wordlines are given: `u = q + offset`, [images, channels, height, width], padding included."""
+    def _source(self, quantized: NDArray[Any], zeros: NDArray[np.int64]) -> Source:
+        """The batch as [images, channels, height, width], and what the wordlines are given: `u = q + offset`."""
         geometry, layer = self.layer.geometry, self.layer
-        shape = (quantized.shape[0], geometry.channels_in, geometry.height_in, geometry.width_in)
-        if layer.layout == "rows":
-            quantized = quantized.reshape(shape[0], geometry.height_in, geometry.channels_in)
-            quantized = quantized.transpose(0, 2, 1)
-        elif layer.layout == "nhwc":
-            quantized = quantized.reshape(shape[0], geometry.height_in, geometry.width_in, geometry.channels_in)
-            quantized = quantized.transpose(0, 3, 1, 2)
-        narrow = not self.macro.input.signed and self.macro.input.bits <= 8
-        driven = (quantized.astype(np.int16) + self.drive_offset).reshape(shape)
-        pads = (
-            (0, 0),
-            (0, 0),
-            (geometry.pad_top, geometry.pad_bottom),
-            (geometry.pad_left, geometry.pad_right),
-        )
-        if any(pair != (0, 0) for pair in pads):
-            inside = driven
-            driven = np.pad(inside, pads)
-            driven[:] = zeros[:, None, None, None]
-            top, left = geometry.pad_top, geometry.pad_left
-            driven[:, :, top : top + shape[2], left : left + shape[3]] = inside
-        if narrow and driven.size and (int(driven.min()) < 0 or int(driven.max()) > 255):
-            narrow = False  # let the macro name the value that is out of range
-        return np.ascontiguousarray(driven, dtype=np.uint8 if narrow else np.int16)
+        images = len(quantized)
+        if layer.layout == "nchw":
+            tensor = quantized.reshape(images, geometry.channels_in, geometry.height_in, geometry.width_in)
+        else:
+            tensor = quantized.reshape(images, geometry.height_in, geometry.width_in, geometry.channels_in)
+            tensor = tensor.transpose(0, 3, 1, 2)
+        limits, given = np.iinfo(quantized.dtype), self.macro.input
+        low, high = limits.min + self.drive_offset, limits.max + self.drive_offset
+        narrow = not given.signed and given.bits <= 8 and low >= 0 and high <= 255
+        return Source(tensor, geometry, self.drive_offset, zeros, narrow)
 
-    def _run_images(
-        self, driven: NDArray[Any], zeros: NDArray[np.int64], path: str, threads: int | None, first_image: int
-    ) -> MatrixResult:
-        images, positions = driven.shape[0], self.layer.geometry.positions
-        rows = self._windows(driven)
-        count = len(self.replicas)
-        parts = []
-        for r, programmed in enumerate(self.replicas):
-            mine = (positions - r + count - 1) // count  # output positions r, r + count, ...
-            reads = Reads(first_row=first_image * mine, positions=mine, replicas=count, replica=r)
-            chosen = rows
-            if count > 1:
-                chosen = np.ascontiguousarray(rows.reshape(images, positions, -1)[:, r::count]).reshape(
-                    images * mine, rows.shape[1]
-                )
-            parts.append(self._run_replica(chosen, zeros, programmed, reads, path, threads))
-        return parts[0] if count == 1 else _interleaved(parts)
-
-    def _run_replica(
-        self,
-        rows: NDArray[Any],
-        zeros: NDArray[np.int64],
-        programmed: Sequence[Programmed],
-        reads: Reads,
-        path: str,
-        threads: int | None,
-    ) -> MatrixResult:
-        images, positions = len(zeros), reads.positions
-        counts = np.zeros((images, len(Counter)), dtype=np.int64)
-        blocks: list[NDArray[Any]] = []
-        nonzero: list[NDArray[np.bool_]] = []
-        paths: set[str] = set()
-        for x, unit, written in self._units(rows, programmed):
-            result = written.run(x, images=images, path=path, threads=threads, reads=reads)
-            counts += result.counts
-            paths.add(result.path)
-            if result.nonzero is not None:
-                nonzero.append(result.nonzero)
-            if written.matrix.scale is None:
-                blocks.append(self._take_off_zero_points(result.y, x, unit, np.repeat(zeros, positions)))
-            else:
-                bias = self.layer.bias[unit.out_start : unit.out_stop]
-                blocks.append(finished(result.y, x, written.matrix, np.repeat(zeros, positions), bias))
-        accumulators = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
-        return MatrixResult(
-            accumulators=accumulators.reshape(images, positions, self.layer.geometry.channels_out),
-            counts=counts,
-            nonzero=tuple(nonzero),
-            paths=frozenset(paths),
-        )
-
-    def _units(
+    def on_units(
         self, rows: NDArray[Any], written: Sequence[Programmed]
     ) -> Iterator[tuple[NDArray[Any], Unit, Programmed]]:
+        """The inputs of every unit, with the unit and its cells in `written`."""
         for unit, programmed in zip(self.units, written):
             whole = unit.row_start == 0 and unit.row_stop == rows.shape[1]
             yield (
@@ -300,42 +216,16 @@ class LayerMatrix:
                 programmed,
             )
 
-    def _take_off_zero_points(
-        self, y: NDArray[Any], x: NDArray[Any], unit: Unit, zeros: NDArray[np.int64]
-    ) -> NDArray[Any]:
-        """`sum (u - zx)(w - zw) + bias` from `y = sum u * w`: the digital unit's corrections, exact in int64.
+    def constants(self, zeros: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[images, channels_out]: what makes `sum u * (w - zw)` the accumulator; `zeros` [images] as the wordlines see them."""
+        sums = self.stored.sum(axis=1) - self.weight_zero * self.layer.geometry.rows_per_group
+        return np.asarray(self.layer.bias - zeros[:, None] * sums)
 
-        `zeros` [images * positions] are the zero points as the wordlines see them.
-        """
-        layer = self.layer
-        outs = slice(unit.out_start, unit.out_stop)
-        weight_zero, sums_of_weights = self.weight_zero[outs], self.stored[outs].sum(axis=1)
-        same = bool((zeros == zeros[0]).all()) if len(zeros) else True
-        input_zero = zeros[:1, None] if same else zeros[:, None]
-        constant = layer.bias[outs] - input_zero * sums_of_weights
+    def without_weight_zeros(self, y: NDArray[Any], x: NDArray[Any], unit: Unit) -> NDArray[Any]:
+        """`sum u * (w - zw)` from `y = sum u * w` [images * positions, outputs]."""
+        weight_zero = self.weight_zero[unit.out_start : unit.out_stop]
         if not weight_zero.any():
-            return y + constant
-        per_group_rows, per_group_outputs = layer.geometry.rows_per_group, layer.geometry.outputs_per_group
-        sums = x.reshape(x.shape[0], -1, per_group_rows).sum(axis=2, dtype=np.int64)
-        input_sums = np.repeat(sums, per_group_outputs, axis=1)
-        return y + constant + weight_zero * (input_zero * per_group_rows - input_sums)
-
-
-def _interleaved(parts: Sequence[MatrixResult]) -> MatrixResult:
-    """Results of replicas r = 0 .. R - 1, which hold output positions r, r + R, ..., in the order of positions."""
-    count, images = len(parts), len(parts[0].accumulators)
-    positions = sum(part.accumulators.shape[1] for part in parts)
-
-    def woven(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        whole = np.empty((images, positions, *arrays[0].shape[2:]), dtype=arrays[0].dtype)
-        for r, array in enumerate(arrays):
-            whole[:, r::count] = array
-        return whole
-
-    driven = zip(*([n.reshape(images, -1, *n.shape[1:]) for n in part.nonzero] for part in parts))
-    return MatrixResult(
-        accumulators=woven([part.accumulators for part in parts]),
-        counts=np.sum([part.counts for part in parts], axis=0),
-        nonzero=tuple(w.reshape(-1, *w.shape[2:]) for w in map(woven, driven)),
-        paths=frozenset().union(*(part.paths for part in parts)),
-    )
+            return y
+        geometry = self.layer.geometry
+        sums = x.reshape(x.shape[0], -1, geometry.rows_per_group).sum(axis=2, dtype=np.int64)
+        return y - weight_zero * np.repeat(sums, geometry.outputs_per_group, axis=1)

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from twins import SEEDS, both, common
 
 import cimemu.kernels
 from cimemu.kernels import (
-    activity,
     cells,
     combine,
     convert,
-    im2col,
     mvm_packed,
     noise,
     pack,
@@ -29,8 +28,6 @@ from cimemu.kernels import (
 )
 from cimemu.kernels.jit import JIT_DISABLED, kernel
 
-SEEDS = st.integers(0, 2**32 - 1)
-common = settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=list(HealthCheck))
 # The event engine's slow twin is the SimPy model: tests/timing/test_engines.py compares them.
 ENGINE = {
     "push",
@@ -62,8 +59,9 @@ def test_a_kernel_has_a_twin_and_a_test_that_names_both(module, name):
     if name in ENGINE and module == "engine":
         return
     assert hasattr(importlib.import_module(f"cimemu.kernels.{module}"), f"{name}_naive")
-    assert f"{module}.{name}_naive" in Path(__file__).read_text()
-    assert f"{module}.{name}(" in Path(__file__).read_text()
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    assert f"{module}.{name}_naive" in tests
+    assert f"{module}.{name}(" in tests
 
 
 def dispatchers():
@@ -86,15 +84,6 @@ def test_no_twin_is_left_without_its_kernel():
     for info in pkgutil.iter_modules(cimemu.kernels.__path__):
         for name in vars(importlib.import_module(f"cimemu.kernels.{info.name}")):
             assert not name.endswith("_naive") or name.removesuffix("_naive") in names
-
-
-def both(kernel_call, naive_call, *outputs):
-    """Run both on their own copies of `outputs`; they must leave the same."""
-    fast, slow = [o.copy() for o in outputs], [o.copy() for o in outputs]
-    kernel_call(*fast)
-    naive_call(*slow)
-    for a, b in zip(fast, slow):
-        assert np.array_equal(a, b)
 
 
 @kernel
@@ -208,39 +197,6 @@ def test_level_sums(seed):
         lambda o: combine.level_sums(counts, order, ordered, o),
         lambda o: combine.level_sums_naive(counts, order, ordered, o),
         np.zeros((3, columns)),
-    )
-
-
-@given(SEEDS)
-@common
-def test_activity(seed):
-    rng = np.random.default_rng(seed)
-    images, positions, rows = int(rng.integers(1, 4)), int(rng.integers(1, 5)), int(rng.integers(1, 20))
-    x = rng.integers(-128, 128, (images * positions, rows)).astype(np.int16)
-    tables = rng.integers(0, 9, (2, 256))
-    both(
-        lambda p, r: activity.count_inputs(x, -128, tables[0], tables[1], p, r),
-        lambda p, r: activity.count_inputs_naive(x, -128, tables[0], tables[1], p, r),
-        np.zeros((images, rows), dtype=np.int64),
-        np.zeros(images, dtype=np.int64),
-    )
-
-
-@given(SEEDS)
-@common
-def test_im2col(seed):
-    rng = np.random.default_rng(seed)
-    stride, dilation, shape = ((int(a), int(b)) for a, b in rng.integers(1, 4, (3, 2)))
-    height, width = ((s - 1) * d + 1 + int(rng.integers(0, 5)) for s, d in zip(shape, dilation))
-    out = tuple((n - ((s - 1) * d + 1)) // t + 1 for n, s, d, t in zip((height, width), shape, dilation, stride))
-    padded = rng.integers(0, 256, (2, 3, height, width)).astype(np.uint8)
-    total = 2 * out[0] * out[1]
-    first = int(rng.integers(0, total))
-    rows = np.zeros((total - first, 3 * shape[0] * shape[1]), dtype=np.uint8)
-    both(
-        lambda o: im2col.im2col(padded, stride, dilation, shape, out, first, o),
-        lambda o: im2col.im2col_naive(padded, stride, dilation, shape, out, first, o),
-        rows,
     )
 
 
