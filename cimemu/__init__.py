@@ -23,6 +23,7 @@ _PUBLIC = {
     "cost_table": "cimemu.prices",
     "export_trace": "cimemu.views",
     "fit": "cimemu.fitting.report",
+    "diff_traces": "cimemu.difference",
     "list_archs": "cimemu.arch.load",
     "list_workloads": "cimemu.workload.manifest",
     "load_arch": "cimemu.arch.load",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from cimemu.arch.macro import Macro
     from cimemu.arch.schema import Arch
     from cimemu.compute.macro import mvm
+    from cimemu.difference import diff_traces
     from cimemu.emulate import run
     from cimemu.errors import ArchError, CimemuError, MappingError, TraceError, WorkloadError
     from cimemu.exporter import save_onnx

@@ -17,7 +17,7 @@ ROWS: list[set[str]] = [
     {"ptq", "tally", "check"},
     {"trace"},
     {"emulate", "report", "prepare", "golden", "prices"},
-    {"views", "fitting"},
+    {"views", "fitting", "difference"},
     {"stress", "compare", "validate", "claims", "adapt", "docs"},
     {"terminal"},
     {"cli"},

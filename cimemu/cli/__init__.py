@@ -10,6 +10,7 @@ from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
     claims,
     compare,
     cost,
+    diff,
     export,
     fit,
     golden,
