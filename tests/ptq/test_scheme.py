@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import cimemu
 from cimemu.compare import dequantization
 from cimemu.compute.forward import Emulator
-from cimemu.compute.psum_samples import psum_samples
+from cimemu.compute.psum_samples import lossless_emulator, psum_samples
 from cimemu.ptq.apply import apply_scheme, macro_of, quantized_weights
 from cimemu.ptq.cut import make_cut
 from cimemu.ptq.output_fit import output_error
@@ -266,9 +266,9 @@ def test_a_ramp_that_applies_the_activation_sees_only_where_it_lives():
     highest = (layer.stage.high - layer.stage.zero_point) / multiplier + zero
     levels = np.array(adc.levels)[0]
     np.testing.assert_allclose(levels[:, 0], lowest, rtol=1e-6)  # pinned: the value 0 behind ReLU
-    np.testing.assert_allclose(levels[:, -1], highest, rtol=1e-6)
+    assert (levels[:, -1] <= highest * (1 + 1e-6)).all()  # the largest activation that was seen
     # a ReLU's 0 is exact: wherever the exact layer gives its zero point, the ramp gives it too
-    exact = Emulator(fitted.network, arch.macro, adcs={})
+    exact = lossless_emulator(fitted.network, arch.macro)
     x = images(4, 7)
     q = cimemu.run(arch, fitted.network, x, detail=None)
     slow = cimemu.run(arch, fitted.network, x, detail=None, path="naive")
@@ -277,6 +277,7 @@ def test_a_ramp_that_applies_the_activation_sees_only_where_it_lives():
     b = emulator.run([x], keep=frozenset([layer.outputs[0]])).tensors[layer.outputs[0]]
     assert (a == layer.stage.low).any()
     assert (b[a == layer.stage.low] == layer.stage.low).all()
-    # with several conversions an output a psum is no activation: nothing is folded, and the fit says so
+    # with several conversions an output a psum is no activation: nothing is folded there, and the fit says so
     small = cimemu.load_arch("rram_128", {**chip, "macro.rows": 20})
-    assert not any(layer.folded for layer in apply_scheme(float_nets.residual(), small, images(), scheme).layers)
+    layers = apply_scheme(float_nets.residual(), small, images(), scheme).layers
+    assert [layer.folded for layer in layers] == [False, False, True]
