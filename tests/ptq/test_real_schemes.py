@@ -1,0 +1,70 @@
+"""Schemes on trained networks: fitted errors by granularity, binary weights, one file; needs CIMEMU_DATA."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cimemu
+from cimemu.compute.psum_samples import psum_samples
+from cimemu.layer.conv import Conv
+from cimemu.ptq.apply import macro_of, quantized_weights
+from cimemu.ptq.psum_fit import errors_of, fit_linear, linear_adc
+from cimemu.ptq.scheme import BinaryWeights, LinearConverter, scheme_of
+from cimemu.ptq.weight_rule import SchemeWeights
+
+DATA = os.environ.get("CIMEMU_DATA")
+pytestmark = pytest.mark.skipif(DATA is None, reason="CIMEMU_DATA does not name a folder of networks")
+NETWORKS = ("resnet20_cifar10", "resnet32_cifar10", "crosssim_resnet14_cifar10", "efficientnet_lite0_imagenet")
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("granularity", ["layer", "channel"])
+def test_exact_two_levels_are_never_worse_on_trained_weights(name, granularity):
+    macro = cimemu.load_arch("rram_128", {"macro.weight": {"bits": 1, "encoding": "binary"}}).macro
+    network = cimemu.load_network(Path(DATA, "networks", f"{name}.onnx"))
+    errors = {}
+    for method in ("xnor", "closed_form", "exact"):
+        rule = SchemeWeights(BinaryWeights(granularity=granularity, method=method), macro)
+        for layer in network.layers:
+            if layer.op in ("Conv", "Gemm", "MatMul"):
+                weight = np.asarray(network.constants[layer.inputs[1]], np.float32)
+                front = isinstance(layer, Conv) or getattr(layer, "trans_b", False)
+                rule(layer, weight, 0 if front else weight.ndim - 1, None)
+        errors[method] = np.array(list(rule.errors.values()))
+    assert (errors["exact"] <= errors["closed_form"] + 1e-6).all()
+    assert (errors["exact"] <= errors["xnor"] + 1e-6).all()
+    assert (errors["closed_form"] <= 1).all()
+
+
+@pytest.fixture(scope="module")
+def resnet20():
+    work = cimemu.load_workload("cifar10_resnet20")
+    return cimemu.load_network(work.network), work
+
+
+def test_finer_converters_fit_resnet20_no_worse(resnet20):
+    network, work = resnet20
+    arch = cimemu.load_arch("rram_128")
+    scheme = scheme_of("column", {"weights.bits": 4})
+    made, _ = quantized_weights(network, arch, work.calibration()[:4], scheme)
+    for samples in psum_samples(made, macro_of(arch, scheme), work.calibration()[:2], vectors=48):
+        errors = []
+        for granularity in ("layer", "array", "column"):
+            spec = LinearConverter(bits=4, granularity=granularity)
+            errors.append(errors_of(samples, linear_adc(*fit_linear(samples, spec), samples, spec, "sar"))[0])
+        assert errors[0] >= errors[1] * (1 - 1e-9) >= errors[2] * (1 - 1e-9) ** 2
+
+
+def test_resnet20_runs_from_its_file_as_it_was_made(resnet20, tmp_path):
+    network, work = resnet20
+    arch = cimemu.load_arch("rram_128")
+    scheme = scheme_of("column", {"weights.bits": 4, "converter.bits": 6})
+    fitted = cimemu.apply_scheme(network, arch, work.calibration()[:4], scheme)
+    file = cimemu.save_onnx(fitted.network, tmp_path / "q.onnx")
+    images, labels = work.inputs(2)
+    first = cimemu.run(arch, fitted.network, images, labels)
+    again = cimemu.run(arch, cimemu.quantize(cimemu.load_network(file), arch), images, labels)
+    assert first.outputs.tobytes() == again.outputs.tobytes()
+    assert (first.cycles, first.energy_uj) == (again.cycles, again.energy_uj)
