@@ -89,6 +89,7 @@ def run(
     event_images: int | None = None,
     provenance: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    metric: Callable[[Array], float | None] | None = None,
 ) -> RunResult:
     """Emulate `network` (quantised: see `cimemu.quantize`) on `arch`.
 
@@ -97,7 +98,8 @@ def run(
     file to write. `detail` is "ops", "cycles" or None (no timing, no energy). `path` "packed" forbids the exact
     integer product that otherwise replaces bit-serial work where it is proven equal. `event_images` limits the
     trace's events to the first images. `vary` are variation models in order: texts as `--vary` takes them, mappings
-    or models of `cimemu.variation`; `seed` and `trial` decide every draw.
+    or models of `cimemu.variation`; `seed` and `trial` decide every draw. `metric` makes the accuracy of outputs that
+    are no class scores (see `Workload.score`).
     Raises WorkloadError, MappingError, ArchError or TraceError.
     """
     if detail not in ("ops", "cycles", None):
@@ -133,7 +135,10 @@ def run(
 
     joined = {name: np.concatenate(parts) for name, parts in outputs.items()}
     activity = np.concatenate(counts)
-    predictions, accuracy = score(joined, network, labels, done)
+    accuracy = None if metric is None else metric(joined[network.outputs[0]])
+    predictions = None
+    if accuracy is None:
+        predictions, accuracy = score(joined, network, labels, done)
     conversions = int(activity[:, :, Counter.CONVERSIONS].sum())
     base = RunResult(
         images=done,

@@ -7,7 +7,7 @@ from typing import Any
 from cimemu.arch.schema import Arch
 from cimemu.errors import WorkloadError
 from cimemu.importer import load_network
-from cimemu.layer.base import Array
+from cimemu.layer.execute import first_images
 from cimemu.ptq import calibrate_converters, quantize
 from cimemu.workload.manifest import QuantizeSettings, Workload
 from cimemu.workload.network import Network
@@ -19,7 +19,7 @@ class Recipe:
 
     network: Network
     settings: QuantizeSettings
-    calibration: Array | None
+    calibration: Any  # an array, a dict of arrays by input name, or None
 
     def for_arch(self, arch: Arch, *, converters: str | None = None) -> Network:
         """The network for `arch`; an integer network passes through.
@@ -38,7 +38,7 @@ class Recipe:
             return quantized
         if self.calibration is None:
             raise WorkloadError(f"network {self.network.name}: has no calibration images, converters cannot be fitted")
-        return calibrate_converters(quantized, arch, self.calibration[:64], granularity=converters)
+        return calibrate_converters(quantized, arch, first_images(self.calibration, 64), granularity=converters)
 
 
 def load_recipe(workload: Workload, *, module: Any = None, calibrate: bool = False) -> Recipe:

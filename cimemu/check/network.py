@@ -13,9 +13,12 @@ from cimemu.compute.forward import Emulator
 from cimemu.errors import CimemuError, WorkloadError
 from cimemu.events import Counter
 from cimemu.layer.base import Array
+from cimemu.layer.execute import in_order
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.workload.network import Network
 
+CODES_OFF = 0.02  # behind float operators: share of a tensor's codes that may differ
+VALUES_OFF = 0.01  # ... and of the largest value of a float tensor
 SERIAL = ("packed", "fixed", "naive")  # paths that make every conversion
 
 
@@ -46,11 +49,26 @@ class CheckReport:
     unfused: int  # products that it ran in float
     layers: Mapping[str, str] = field(default_factory=dict)  # tensor -> the layer that makes it
     inexact: tuple[str, ...] = ()  # outputs of products whose ONNX Runtime kernel can saturate on this processor
+    float_operators: tuple[str, ...] = ()  # of a transformer: what runs in float between its products
+    largest: Mapping[str, float] = field(default_factory=dict)  # absolute value of float tensors
 
     @property
     def differing(self) -> int:
         """Elements that differ."""
         return sum(diff.differing for diff in self.tensors)
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything differs; behind operators in float, whose last bits are each runtime's own, whether more
+        than 2 % of a tensor's codes do, or a float value by more than 1 % of its tensor's largest."""
+        if not self.float_operators:
+            return self.differing > 0
+        return any(
+            diff.largest > VALUES_OFF * self.largest[diff.name]
+            if diff.name in self.largest
+            else diff.differing > CODES_OFF * diff.elements
+            for diff in self.tensors
+        )
 
     @property
     def elements(self) -> int:
@@ -76,6 +94,8 @@ class CheckReport:
             "kernels": dict(self.kernels),
             "unfused": self.unfused,
             "inexact": list(self.inexact),
+            "float_operators": list(self.float_operators),
+            "failed": self.failed,
             "first_layer": self.first_layer,
             "differences": [diff.as_dict() for diff in self.tensors if diff.differing],
             "compared": [diff.as_dict() for diff in self.tensors],
@@ -91,13 +111,13 @@ def lossless(macro: Macro) -> Macro:
 def check_network(
     network: Network,
     macro: Macro,
-    inputs: Array,
+    inputs: Any,
     *,
     against: str | None = None,
     path: str = "packed",
     batch: int = 64,
 ) -> CheckReport:
-    """Compare every tensor that both have on `inputs` [images, ...]; `path` as in `cimemu.run`.
+    """Compare every tensor that both have on `inputs` [images, ...] (a dict by input name for several); `path` as in `cimemu.run`.
 
     `against` is "onnxruntime", "litert" (its reference kernels), an `.npz` with a name per tensor, or None: LiteRT for a
     network that came as an integer `.tflite` file, ONNX Runtime for every other. Where `macro` has a converter of its
@@ -117,39 +137,44 @@ def check_network(
     exact = Emulator(network, lossless(macro), path=path, adcs={})
     own = None if macro.adc.model == "ideal" and not network.converters else Emulator(network, macro, path=path)
     runner = _runner(network, against)
+    arrays = in_order(network, inputs)
     if runner is not None:
         given: dict[str, Array] = {}
         names = set(runner.names)
     else:
         given = read_tensors(against)
         names = set(given) & set(network.types)
-        inputs = _as_many(inputs, given, names | set(network.outputs))
+        arrays = _as_many(arrays, given, names | set(network.outputs))
     keep = frozenset(names)
     found: list[list[TensorDiff]] = []
     moves: dict[str, _Moves] = {}
     paths: dict[str, frozenset[str]] = {}
     conversions = 0
-    for first in range(0, len(inputs), batch):
-        part = inputs[first : first + batch]
-        ours = exact.run([part], keep=keep)
+    largest: dict[str, float] = {}
+    for first in range(0, len(arrays[0]), batch):
+        part = [array[first : first + batch] for array in arrays]
+        ours = exact.run(part, keep=keep)
         conversions += int(ours.counts[:, :, Counter.CONVERSIONS].sum())
         for name, ran in ours.paths.items():
             paths[name] = paths.get(name, frozenset()) | ran
         if runner is not None:
-            theirs = runner.tensors([part], network)
+            theirs = runner.tensors(part, network)
         else:
             theirs = {name: value[first : first + batch] for name, value in given.items()}
         found.append(compare_tensors(ours.tensors, theirs))
+        for name, values in ours.tensors.items():
+            if values.dtype.kind == "f":
+                largest[name] = max(largest.get(name, 0.0), float(np.abs(values).max(initial=0.0)))
         if own is not None:
-            changed = own.run([part], keep=_layer_outputs(network))
-            straight = exact.run([part], keep=_layer_outputs(network)) if not _layer_outputs(network) <= keep else ours
+            changed = own.run(part, keep=_layer_outputs(network))
+            straight = exact.run(part, keep=_layer_outputs(network)) if not _layer_outputs(network) <= keep else ours
             for name in changed.tensors:
                 moves.setdefault(name, _Moves()).add(straight.tensors[name], changed.tensors[name])
     order = {name: number for number, layer in enumerate(network.layers) for name in layer.outputs}
     tensors = sorted((_joined(same, batch) for same in zip(*found)), key=lambda diff: order.get(diff.name, -1))
     return CheckReport(
         against=f"{runner.title} {runner.version}" if runner is not None else str(against),
-        images=len(inputs),
+        images=len(arrays[0]),
         tensors=tuple(tensors),
         layers={name: layer.name for layer in network.layers for name in layer.outputs},
         bit_serial_layers=sum(ran <= set(SERIAL) for ran in paths.values()),
@@ -159,6 +184,8 @@ def check_network(
         kernels={} if runner is None else runner.kernels,
         unfused=0 if runner is None else runner.unfused,
         inexact=() if runner is None else runner.inexact,
+        float_operators=float_operators(network),
+        largest=largest,
     )
 
 
@@ -175,18 +202,23 @@ def _runner(network: Network, against: str) -> Any:
     return None
 
 
+def float_operators(network: Network) -> tuple[str, ...]:
+    """Kinds of float operators whose results are quantised again: attention and layer normalisation of transformers."""
+    return tuple(sorted({layer.op for layer in network.layers if layer.op in ("MatMul", "LayerNormalization")}))
+
+
 def _layer_outputs(network: Network) -> frozenset[str]:
     return frozenset(layer.outputs[0] for layer in network.layers if layer.on_macros)
 
 
-def _as_many(inputs: Array, given: Mapping[str, Array], names: set[str]) -> Array:
+def _as_many(arrays: list[Array], given: Mapping[str, Array], names: set[str]) -> list[Array]:
     """As many images as the file has of every tensor."""
     counts = {len(given[name]) for name in names if name in given and given[name].ndim}
     if len(counts) > 1:
         raise CimemuError(f"tensors of the file are of {sorted(counts)} images, must all have as many")
-    if counts and min(counts) > len(inputs):
-        raise CimemuError(f"the file has {min(counts)} images, {len(inputs)} inputs are given; ask for more images")
-    return inputs[: min(counts)] if counts else inputs
+    if counts and min(counts) > len(arrays[0]):
+        raise CimemuError(f"the file has {min(counts)} images, {len(arrays[0])} inputs are given; ask for more images")
+    return [array[: min(counts)] for array in arrays] if counts else arrays
 
 
 def _joined(parts: tuple[TensorDiff, ...], batch: int) -> TensorDiff:

@@ -51,5 +51,5 @@ def check(
         print_json(found.as_dict())
     else:
         print_check(found)
-    if found.differing:
+    if found.failed:
         raise typer.Exit(1)

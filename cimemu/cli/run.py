@@ -106,6 +106,7 @@ def run(
                 "calibrate_adc": calibrate_adc,
             },
             progress=progress.update,
+            metric=work.score,
         )
     extra = work.metrics(result.outputs, labels)
     if as_json:

@@ -13,7 +13,7 @@ from cimemu.compute.encode import checked_inputs
 from cimemu.compute.forward import Emulator
 from cimemu.compute.macro import Programmed
 from cimemu.compute.paths import masked_inputs, step_psums
-from cimemu.layer.base import Array
+from cimemu.layer.execute import first_images, in_order
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.workload.network import Network
 
@@ -33,7 +33,7 @@ class LayerHistogram:
 
 
 def psum_histograms(
-    network: Network, macro: Macro, inputs: Array, *, vectors: int = 2048, seed: int = 0
+    network: Network, macro: Macro, inputs: Any, *, vectors: int = 2048, seed: int = 0
 ) -> Iterator[LayerHistogram]:
     """One histogram per macro layer from `inputs` [images, ...]: at most `vectors` input vectors a layer, drawn evenly.
 
@@ -43,8 +43,8 @@ def psum_histograms(
     emulator = Emulator(network, exact, adcs={})
     layers = {layer.name: layer for layer in network.layers if isinstance(layer, MacroLayer)}
     keep = frozenset(layer.inputs[0] for layer in layers.values())
-    images = inputs[:64]
-    tensors = {**dict(zip(network.inputs, [images])), **emulator.run([images], keep=keep).tensors}
+    images = in_order(network, first_images(inputs, 64))
+    tensors = {**dict(zip(network.inputs, images)), **emulator.run(images, keep=keep).tensors}
     rng = np.random.default_rng(seed)
     for name, layer in layers.items():
         matrix = emulator.matrices[name]

@@ -82,6 +82,7 @@ class Mapper:
                 "input_types": (),
                 "output_types": (),
                 "digital_ops": 1,
+                "table_bits": 0,
                 "pool_rows": (),
             }
             self.known[key] = plan_macro_layer(geometry, self.layers[index].layout, self.arch.macro, common)

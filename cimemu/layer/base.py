@@ -60,6 +60,10 @@ class Layer:
         """
         return max(1, sum(t.elements for t in outputs))
 
+    def table_bits(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """Bits of a constant table that one image reads from off-chip memory (an embedding's rows); else 0."""
+        return 0
+
     def error(self, message: str) -> WorkloadError:
         """A WorkloadError that names this layer and its operator; `message` says value, rule and remedy."""
         return WorkloadError(f"node '{self.name}' ({self.op}): {message}")

@@ -1,7 +1,7 @@
 """Runs a network's layers on arrays, one after the other: the float reference path and fake quantisation."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -117,6 +117,23 @@ def check_inputs(network: Graph, inputs: Array | Mapping[str, Array] | Sequence[
     if len(set(counts.values())) > 1:
         raise WorkloadError(f"inputs have different numbers of images: {counts}")
     return feeds
+
+
+def in_order(network: Graph, inputs: Any) -> list[Array]:
+    """One array an input, in the network's order: of an array (one input) or a mapping by name. WorkloadError."""
+    if not isinstance(inputs, Mapping):
+        return [np.asarray(inputs)]
+    missing = [name for name in network.inputs if name not in inputs]
+    if missing:
+        raise WorkloadError(f"inputs: no array for input {missing[0]}, the network takes {', '.join(network.inputs)}")
+    return [np.asarray(inputs[name]) for name in network.inputs]
+
+
+def first_images(inputs: Any, images: int) -> Any:
+    """The first `images` of an array or of every array of a mapping."""
+    if isinstance(inputs, Mapping):
+        return {name: array[:images] for name, array in inputs.items()}
+    return inputs[:images]
 
 
 def images_at_once(network: Graph) -> int:

@@ -236,6 +236,14 @@ class Gather(Layer):
             raise self.error(f"index {indices.max()} (or {indices.min()}) is outside a table of {size}")
         return (np.take(data, indices.astype(np.int64), axis=self.axis),)
 
+    def table_bits(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """The rows looked up, where the table is a constant: it is larger than what a chip keeps for it."""
+        embedding = inputs[1].dtype.startswith(("int", "uint")) and outputs[0].shape == (
+            *inputs[1].shape,
+            *inputs[0].shape[1:],
+        )
+        return outputs[0].bits if embedding else 0
+
 
 @dataclass(frozen=True, eq=False)
 class Expand(Layer):

@@ -91,6 +91,7 @@ def _layer_plans(network: Network, macro: Macro) -> list[LayerPlan]:
             "input_types": inputs,
             "output_types": outputs,
             "digital_ops": layer.digital_ops(operands, outputs),
+            "table_bits": layer.table_bits(operands, outputs),
             "pool_rows": tuple(getattr(layer, "kernel_shape", ()))[:1] + tuple(getattr(layer, "strides", ()))[:1],
         }
         if isinstance(layer, MacroLayer):

@@ -63,6 +63,7 @@ class LayerPlan:
     digital_ops: int
     layout: str  # of a macro layer's tensors: nchw, nhwc or rows
     pool_rows: tuple[int, ...]  # (kernel rows, stride) of a pooling layer, else empty
+    table_bits: int  # of a constant table read from off-chip memory, an image
     is_output: bool  # whether a network output is among the outputs
 
     @property

@@ -11,7 +11,7 @@ from cimemu.adc import LinearAdc
 from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.errors import ArchError, WorkloadError
-from cimemu.layer.base import Array
+from cimemu.layer.execute import in_order
 from cimemu.workload.network import Network
 
 GRANULARITIES = ("layer", "array", "column")
@@ -21,7 +21,7 @@ TRIED = 48  # clipping points tried between the whole range and an eighth of it
 def calibrate_converters(
     network: Network,
     arch: Arch | Macro,
-    calibration: Array,
+    calibration: Any,
     *,
     granularity: str = "layer",
     vectors: int = 2048,
@@ -40,10 +40,10 @@ def calibrate_converters(
         raise WorkloadError(f"granularity = {granularity!r}, must be one of {', '.join(GRANULARITIES)}")
     if not isinstance(macro.adc, LinearAdc):
         raise ArchError(f"macro.adc.model = {macro.adc.model}, converters are calibrated for model linear only")
-    if len(calibration) == 0:
+    if any(len(array) == 0 for array in in_order(network, calibration)):
         raise WorkloadError("calibration: no image given, give at least one")
     converters = {}
-    for histogram in psum_histograms(network, macro, np.asarray(calibration), vectors=vectors):
+    for histogram in psum_histograms(network, macro, calibration, vectors=vectors):
         lsb, zero = fit_linear(
             histogram.counts,
             histogram.low,

@@ -55,8 +55,10 @@ def quantize(
     uint8 of `min(input.bits, 8)` bits (symmetric int8 for signed inputs), ranges from `calibration` (an array, a
     dict of arrays by input name, or an iterable of batches of either, as the float network takes them) by
     "minmax", "percentile" or "mse". `weights` replaces the rule for weights: (layer, weight, output axis, smallest
-    scales) -> (int8 values, scales [outputs] or [1]). A network that is quantised already passes through; `.qdq` of
-    the result is the QDQ graph. Raises WorkloadError.
+    scales) -> (int8 values, scales [outputs] or [1]). Of a transformer (attention or layer normalisation) only the
+    operands of products with weights are quantised: softmax, normalisation, GELU and attention stay in float on the
+    digital unit. A network that is quantised already passes through; `.qdq` of the result is the QDQ graph. Raises
+    WorkloadError.
     """
     if network.is_quantized:
         return lower(network)
@@ -129,16 +131,17 @@ class _QdqBuilder:
             for name in layer.inputs:
                 self.readers.setdefault(name, []).append(layer)
         self.renamed: dict[str, str] = {}  # a float tensor -> what stands for it
+        self.islands = mixes_tokens(network)
 
     def build(self) -> Network:
         """The QDQ network."""
         network = self.network
         for name in network.inputs:
-            if network.types[name].dtype == "float32":
+            if network.types[name].dtype == "float32" and not self.islands:
                 self._quantize(name)
         for layer in network.layers:
             self._layer(layer)
-        outputs = tuple(self.renamed.get(name, name) for name in network.outputs)
+        outputs = network.outputs if self.islands else tuple(self.renamed.get(n, n) for n in network.outputs)
         layers = tuple(self.layers)
         if outputs != network.outputs:  # the network's outputs keep their names
             back = {new: old for old, new in zip(network.outputs, outputs) if old != new}
@@ -163,6 +166,9 @@ class _QdqBuilder:
     def _layer(self, layer: Layer) -> None:
         if isinstance(layer, PRODUCTS) and len(layer.inputs) > 1 and layer.inputs[1] in self.network.constants:
             self._product(layer)
+            return
+        if self.islands:
+            self.layers.append(layer)
             return
         if isinstance(layer, PRODUCTS):  # activations times activations: on the digital unit, in float
             self.layers.append(self._with_inputs(layer))
@@ -207,7 +213,8 @@ class _QdqBuilder:
         if len(layer.inputs) > 2 and layer.inputs[2]:
             inputs.append(self._bias(layer, scales, self.parameters[x][0]))
         self.layers.append(replace(layer, inputs=tuple(inputs)))
-        self._quantize_or_defer(layer.outputs[0], None)
+        if not self.islands:
+            self._quantize_or_defer(layer.outputs[0], None)
 
     def _constant_dq(self, name: str, values: Array, scales: NDArray[np.float32], axis: int, like: Array) -> str:
         """A constant behind a DequantizeLinear; a weight that two layers share is written once."""
@@ -306,6 +313,15 @@ class _QdqBuilder:
         )
         self.parameters[name] = shared
         self.renamed[name] = dq
+
+
+def mixes_tokens(network: Network) -> bool:
+    """Whether a network has attention (products of two activations) or layer normalisation, as transformers have."""
+    return any(
+        layer.op == "LayerNormalization"
+        or (isinstance(layer, MatMul) and not any(name in network.constants for name in layer.inputs))
+        for layer in network.layers
+    )
 
 
 def _parameters(low: float, high: float, low_q: int, high_q: int) -> tuple[np.float32, int]:

@@ -43,6 +43,8 @@ def digital_layer(feeds: Feeds, layer: LayerPlan, is_output: bool) -> Ids:
             continue
         for row, (first, stop) in enumerate(spans):
             graph.wait_all(work[row : row + 1], fetched[first:stop], cause)
+    if layer.table_bits:
+        graph.wait(work, feeds.look_up(layer, rows), Cause.MEMORY)
     written = feeds.store(layer, rows, is_output)
     graph.wait(written, work, Cause.DATA)
     return written

@@ -48,6 +48,13 @@ class Feeds:
                 self.graph.wait(tasks, whole, Cause.DATA)
         return tasks
 
+    def look_up(self, layer: LayerPlan, rows: int) -> Ids:
+        """Read the rows of an embedding's table from off-chip memory, once their indices are there; a task each."""
+        tasks = self._offchip(layer.index, np.full(rows, -(-layer.table_bits // rows)), Counter.OFFCHIP_READ_BITS)
+        if self.barrier is not None:
+            self.graph.wait(tasks, self.barrier, Cause.DATA)
+        return tasks
+
     def store(self, layer: LayerPlan, rows: int, is_output: bool) -> Ids:
         """Write the output rows of `layer`; a task each, not yet waiting on anything."""
         bits = np.full(rows, -(-sum(t.bits for t in layer.output_types) // rows))

@@ -3,6 +3,7 @@
 import io
 import pickle
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -93,6 +94,29 @@ def windows_per_clip(path: Path, form: str, images_key: str, window: int) -> int
         return 1
     rows = np.asarray((_npz if form == "npz" else _hdf5)(path, images_key, None, 0, 1)[0])
     return rows.shape[1] - window + 1 if rows.ndim == 3 else 1
+
+
+def read_tensors(
+    path: Path, form: str, keys: Mapping[str, Sequence[str]], first: int, limit: int | None, asked: int | None
+) -> dict[str, NDArray[Any]]:
+    """Arrays by input name; rows of several keys alternate. `first`, `limit` and `asked` as for `read_images`."""
+    if asked is not None and limit is not None and asked > limit:
+        raise WorkloadError(f"{path}: {limit} images are to be used, {asked} asked for; ask for fewer")
+    found: dict[str, NDArray[Any]] = {}
+    for name, sources in keys.items():
+        parts = [read_images(path, form, key, None, 0, None, None)[0] for key in sources]
+        if not parts or len({part.shape for part in parts}) > 1:
+            raise WorkloadError(
+                f"{path}: {', '.join(sources) or 'no key'} for input {name}, must be arrays of one shape"
+            )
+        whole = np.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:])
+        wanted = asked if asked is not None else limit
+        if first >= len(whole) or (asked is not None and first + asked > len(whole)):
+            raise WorkloadError(f"{path}: has {len(whole) - first} images, {asked or 1} asked for; ask for fewer")
+        found[name] = whole[first : None if wanted is None else first + wanted]
+    if len({len(array) for array in found.values()}) > 1:
+        raise WorkloadError(f"{path}: inputs of {[len(array) for array in found.values()]} images, must be as many")
+    return found
 
 
 def read_array(path: Path) -> NDArray[Any]:

@@ -13,8 +13,8 @@ from pydantic import Field
 from cimemu.config_file import read_mapping, validated
 from cimemu.errors import WorkloadError
 from cimemu.spec import Spec
-from cimemu.workload.data import read_images, windows_per_clip
-from cimemu.workload.metrics import area_under_curve, detection_errors, of_clips
+from cimemu.workload.data import read_images, read_tensors, windows_per_clip
+from cimemu.workload.metrics import area_under_curve, detection_errors, of_clips, retrieval_top1
 
 
 class DataSource(Spec):
@@ -31,6 +31,11 @@ class DataSource(Spec):
         ge=1,
         description="rows joined to one image, from every row on (spectrogram frames); of every clip where the file has "
         "[clips, rows, bins], with a label a clip",
+    )
+    tensors: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="networks of several inputs: by input name the key of its values, as stored; of several keys the rows "
+        "alternate (queries and their matches)",
     )
     first: int = Field(0, ge=0, description="images left out at the beginning")
     limit: int | None = Field(None, ge=1, description="images taken at most; null: all")
@@ -64,10 +69,11 @@ class QuantizeSettings(Spec):
 class Metric(Spec):
     """What is reported beside accuracy."""
 
-    kind: Literal["accuracy", "reconstruction", "detection"] = Field(
+    kind: Literal["accuracy", "reconstruction", "detection", "retrieval"] = Field(
         "accuracy",
         description="accuracy of labels, or the mean squared error between real inputs and outputs (anomaly detection), "
-        "and the AUC of its mean over each clip where labels are 0 (normal) and 1; or false alarms and misses of one class",
+        "and the AUC of its mean over each clip where labels are 0 (normal) and 1; or false alarms and misses of one class; "
+        "or how often the output nearest (by angle) to that of image 2i, of images 1, 3, 5 ..., is that of image 2i + 1",
     )
     positive: int = Field(0, ge=0, description="detection: number of the class that is looked for")
     output_scale: float = Field(1.0, gt=0, description="reconstruction: real value of an output code")
@@ -113,8 +119,11 @@ class Workload:
         """The network's file. WorkloadError where the environment does not say where it is."""
         return self._resolve(self.manifest.network)
 
-    def inputs(self, limit: int | None = None) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
-        """The first `limit` images as the network takes them, and their labels (None where there are none)."""
+    def inputs(self, limit: int | None = None) -> tuple[Any, NDArray[np.int64] | None]:
+        """The first `limit` images as the network takes them, and their labels (None where there are none).
+
+        An array, or where the manifest has `inputs.tensors` a dict of arrays by input name.
+        """
         images, labels = self._read(self.manifest.inputs, limit)
         return images, labels
 
@@ -126,7 +135,7 @@ class Workload:
         metric = self.manifest.metric
         if metric.kind == "detection":
             return detection_errors(outputs, labels, metric.positive)
-        if metric.kind == "accuracy":
+        if metric.kind in ("accuracy", "retrieval"):
             return {}
         source = self.manifest.inputs
         real = self._read(source, len(outputs), self.manifest.preprocess.model_copy(update={"dtype": "float32"}))[0]
@@ -138,7 +147,11 @@ class Workload:
             auc = area_under_curve(*of_clips(errors, labels[: len(errors)], each, source.first))
         return {"mean_squared_error": float(errors.mean()), "auc": auc}
 
-    def calibration(self) -> NDArray[Any]:
+    def score(self, outputs: NDArray[Any]) -> float | None:
+        """The share of retrieval's pairs that find each other, which stands for accuracy; None for other metrics."""
+        return retrieval_top1(outputs) if self.manifest.metric.kind == "retrieval" else None
+
+    def calibration(self) -> Any:
         """The calibration images as the network takes them. WorkloadError where the workload has none."""
         if self.manifest.calibration is None:
             raise WorkloadError(
@@ -148,7 +161,10 @@ class Workload:
 
     def _read(
         self, source: DataSource, limit: int | None, rule: Preprocess | None = None
-    ) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+    ) -> tuple[Any, NDArray[np.int64] | None]:
+        if source.tensors:
+            file, form = self._resolve(source.file), source.format
+            return read_tensors(file, form, source.tensors, source.first, source.limit, limit), None
         images, labels = read_images(
             self._resolve(source.file),
             source.format,

@@ -33,3 +33,12 @@ def detection_errors(
     found = outputs.reshape(len(outputs), -1).argmax(axis=1) == positive
     there = labels[: len(outputs)] == positive
     return {"false_positives": int((found & ~there).sum()), "false_negatives": int((~found & there).sum())}
+
+
+def retrieval_top1(outputs: NDArray[Any]) -> float:
+    """How often, of outputs 1, 3, 5 ..., the nearest to output 2i by angle is number 2i + 1; NaN without a pair."""
+    flat = outputs.reshape(len(outputs), -1).astype(np.float64)
+    flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-30)
+    pairs = len(flat) // 2
+    queries, matches = flat[0 : 2 * pairs : 2], flat[1 : 2 * pairs : 2]
+    return float(((queries @ matches.T).argmax(axis=1) == np.arange(pairs)).mean()) if pairs else float("nan")
