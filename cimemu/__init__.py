@@ -24,6 +24,7 @@ _PUBLIC = {
     "export_trace": "cimemu.views",
     "fit": "cimemu.fitting.report",
     "diff_traces": "cimemu.difference",
+    "import_costs": "cimemu.cost.external",
     "list_archs": "cimemu.arch.load",
     "list_workloads": "cimemu.workload.manifest",
     "load_arch": "cimemu.arch.load",
@@ -38,7 +39,6 @@ _PUBLIC = {
     "read_scheme": "cimemu.ptq",
     "save_onnx": "cimemu.exporter",
     "scheme_of": "cimemu.ptq",
-    "validate": "cimemu.validate",
     "write_html": "cimemu.views",
 }
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from cimemu.arch.macro import Macro
     from cimemu.arch.schema import Arch
     from cimemu.compute.macro import mvm
+    from cimemu.cost.external import import_costs
     from cimemu.difference import diff_traces
     from cimemu.emulate import run
     from cimemu.errors import ArchError, CimemuError, MappingError, TraceError, WorkloadError
