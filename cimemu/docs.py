@@ -70,7 +70,23 @@ def trace_markdown() -> str:
     return "\n".join(documentation())
 
 
+def variation_markdown() -> str:
+    """Every variation model: parameters with units, defaults, source."""
+    from cimemu.variation import MODELS
+
+    lines = ["| model | parameters | source |", "|---|---|---|"]
+    for name, kind in MODELS.items():
+        fields = [
+            f"`{key}` {field.description}" + (f" ({_default(field)})" if _default(field) else "")
+            for key, field in kind.model_fields.items()
+            if key != "model"
+        ]
+        lines.append(f"| `{name}` | {'; '.join(fields)} | {kind.source} |")
+    return "\n".join(lines)
+
+
 PRINTERS = {
+    "variation": variation_markdown,
     "arch": arch_markdown,
     "component": component_markdown,
     "workload": workload_markdown,

@@ -95,3 +95,13 @@ def test_trace_rows_written(benchmark, resnet20, tmp_path):
     rows = len(cimemu.open_trace(tmp_path / "x.h5").events["op"])
     benchmark.pedantic(write, rounds=2)
     report(benchmark, "rows/s (values and timing included)", rows, 1e6)
+
+
+@needs_data
+@pytest.mark.parametrize("model", ["lognormal:sigma=0.1", "stuck_at:sa0=0.01,sa1=0.001", "ir_drop:segment_ohm=2.5"])
+def test_cells_of_resnet20_drawn_and_written(benchmark, resnet20, model):
+    arch, network, _ = resnet20
+    emulator, plan = Emulator(network, arch.macro), cimemu.make_plan(network, arch)
+    cells = sum(p.matrix.levels.size for m in emulator.matrices.values() for p in m.programmed)
+    benchmark.pedantic(lambda: emulator.program(plan, [model], seed=7, threads=2), rounds=5, warmup_rounds=1)
+    report(benchmark, "cells/s", cells, 2.2e7)
