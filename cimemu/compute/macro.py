@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from cimemu.compute.combine import column_values, combined, correction
 from cimemu.compute.counts import LineCounts, count_activity, count_rows
 from cimemu.compute.encode import checked_inputs
 from cimemu.compute.flipping import unflipped
+from cimemu.compute.lookup import Lookup, make_lookup
+from cimemu.compute.lookup_run import lookup_values
 from cimemu.compute.naive import mvm_naive
 from cimemu.compute.paths import (
     clip_rule,
@@ -66,6 +69,11 @@ class Programmed:
         self.matrix = matrix
         self.rule = clip_rule(matrix)
         self.proven = exact_is_proven(matrix)
+
+    @cached_property
+    def lookup(self) -> Lookup | None:
+        """The matrix as tables, made when it is first run; None where it does not fit or the processor has no AVX2."""
+        return make_lookup(self.matrix)
 
     def run(
         self,
@@ -184,13 +192,23 @@ class Programmed:
         if matrix.references is not None and matrix.references[0].lsb is None and not matrix.integer_result:
             per_point *= 2 ** matrix.references[0].bits
         step = max(1, min(4096, CHUNK_BYTES // per_point))
+        lookup = self.lookup if out is None and path != "exact" else None
         fused = path == "packed" and self.rule is not None and out is None and matrix.macro.accumulator_bits is None
+        if lookup is not None:
+            step = 1024
 
         def one(first: int) -> None:
             part = slice(first, first + step)
             running = None
             if path == "exact":
                 sums = exact_sums(x[part], masked[part], matrix)
+            elif lookup is not None:
+                values = lookup_values(x[part], masked[part], matrix, lookup, reads.after(first), y[part])
+                if isinstance(values, bool):
+                    if not values:
+                        y[part] = correction(y[part], x[part], masked[part], matrix, reads.after(first))
+                    return
+                sums = values
             elif fused:
                 assert self.rule is not None
                 sums = sum_packed(masked[part], matrix, self.rule)

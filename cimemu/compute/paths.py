@@ -94,7 +94,7 @@ def sum_packed(x: NDArray[Any], matrix: Matrix, rule: tuple[int, int]) -> Sums:
     offset, top = rule
     skip = macro.timing.skip_zero_slices
     active = driven_steps(x, matrix) if skip else None
-    weights = _converted_weights(matrix, len(x), active)
+    weights = converted_weights(matrix, len(x), active)
     words = pack(x, matrix)
     largest = min(top, matrix.psum_range[1] + abs(offset)) * (1 << macro.input_slices) * len(matrix.starts)
     # A skipped step adds nothing by itself where a psum of 0 has code 0.
@@ -130,7 +130,7 @@ def _sum_tiles(words: Words, matrix: Matrix, offset: int, top: int) -> NDArray[n
     return sums
 
 
-def _converted_weights(matrix: Matrix, points: int, active: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+def converted_weights(matrix: Matrix, points: int, active: NDArray[np.bool_] | None) -> NDArray[np.int64]:
     """Z[p, rb]: the sum of slice weights of the steps that were converted."""
     blocks = len(matrix.layout.row_blocks)
     if active is None:
@@ -261,7 +261,7 @@ def sum_steps(
             running = _held(
                 running + step * on[:, None], macro.accumulator_bits, macro.accumulator_overflow, first_point
             )
-    return Sums(by_column=sums, weights=_converted_weights(matrix, points, active), by_code=by_code), running
+    return Sums(by_column=sums, weights=converted_weights(matrix, points, active), by_code=by_code), running
 
 
 def _held(running: NDArray[np.int64], bits: int | None, overflow: str, first_point: int) -> NDArray[np.int64]:
@@ -322,7 +322,7 @@ def exact_sums(x: NDArray[Any], masked: NDArray[Any], matrix: Matrix) -> Sums:
     by_column = np.empty((len(x), len(blocks), matrix.seen.shape[1]), dtype=np.int64)
     bound = int(np.abs(matrix.seen).sum(axis=0).max()) * max(abs(v) for v in input_range(matrix.macro))
     kind: type = np.float32 if bound < 1 << 24 else np.float64 if bound < 1 << 53 else np.int64
-    weights = _converted_weights(matrix, len(x), None)
+    weights = converted_weights(matrix, len(x), None)
     for block, (start, stop) in enumerate(blocks):
         by_column[:, block] = x[:, start:stop].astype(kind) @ matrix.seen[start:stop].astype(kind)
         if matrix.references is not None:

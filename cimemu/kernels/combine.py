@@ -1,6 +1,18 @@
 """Weighted code sums of all columns and row blocks into outputs, in integers."""
 
+import numpy as np
+
 from cimemu.kernels.jit import kernel
+from cimemu.kernels.lanes import (
+    add32,
+    every8,
+    every32,
+    interleave_high_words,
+    interleave_low_words,
+    load,
+    store,
+    weigh_word_pairs,
+)
 
 
 @kernel
@@ -66,3 +78,171 @@ def level_sums_naive(counts, order, levels, total):
                 codes = [code for code, own in zip(order[row].tolist(), levels[row].tolist()) if own == level]
                 value = value + level * sum(int(counts[p, c, code]) for code in codes)
             total[p, c] = value
+
+
+@kernel
+def combine_lanes(sums, terms, stride, lsb, rest, total, y):
+    """y[p, n] = lsb * (sum over j of terms[j, 1] * sums[stride * n + terms[j, 0], p]) + rest[p].
+
+    sums int16 [rows, P rounded up to 32]; terms int64 [J, 2], J even, factors within int16; total int32 [8, 32] is
+    scratch wide enough for the sum; rest int64 [P]; y int64 [P, N]. Two terms are multiplied and added at once.
+    """
+    points, outputs = y.shape
+    width = sums.shape[1]
+    for b in range(0, points, 32):
+        for first in range(0, outputs, 8):
+            last = min(first + 8, outputs)
+            for n in range(first, last):
+                a0 = every8(0)
+                a1 = every8(0)
+                a2 = every8(0)
+                a3 = every8(0)
+                for j in range(0, terms.shape[0], 2):
+                    at = ((stride * n + terms[j, 0]) * width + b) * 2
+                    other = ((stride * n + terms[j + 1, 0]) * width + b) * 2
+                    factors = every32((terms[j, 1] & 65535) | ((terms[j + 1, 1] & 65535) << 16))
+                    s = load(sums, at)
+                    t = load(sums, other)
+                    a0 = add32(a0, weigh_word_pairs(interleave_low_words(s, t), factors))
+                    a1 = add32(a1, weigh_word_pairs(interleave_high_words(s, t), factors))
+                    s = load(sums, at + 32)
+                    t = load(sums, other + 32)
+                    a2 = add32(a2, weigh_word_pairs(interleave_low_words(s, t), factors))
+                    a3 = add32(a3, weigh_word_pairs(interleave_high_words(s, t), factors))
+                at = (n - first) * 128
+                store(total, at, a0)
+                store(total, at + 32, a1)
+                store(total, at + 64, a2)
+                store(total, at + 96, a3)
+            for lane in range(min(32, points - b)):
+                place = (lane & 16) | ((lane & 4) << 1) | ((lane & 8) >> 1) | (lane & 3)  # the order of interleaving
+                base = rest[b + lane]
+                for n in range(first, last):
+                    y[b + lane, n] = lsb * np.int64(total[n - first, place]) + base
+
+
+def combine_lanes_naive(sums, terms, stride, lsb, rest, total, y):
+    """The definition."""
+    for p, n in np.ndindex(*y.shape):
+        y[p, n] = lsb * sum(int(f) * int(sums[stride * n + r, p]) for r, f in terms) + rest[p]
+
+
+@kernel
+def combine_lanes_float(sums, blocks, weight, places, signed, references, scratch, y):
+    """y[p, n] = sum over row blocks rb and conversions v, in this order, of lsb * A + zero * Z in float64.
+
+    A = weight[v] * sum over units and groups of rb of places[u] * sums[u, g, n*V + v, p], exact; Z = weight[v] *
+    weights[rb]; every product and sum is rounded by itself. blocks int64 [row blocks, 2] are the groups of each;
+    references = (lsb, zero float64 [row blocks, 1 or C], weights int64 [row blocks]); scratch = (total int32
+    or int64 [32], value float64 [8, 32]).
+    """
+    lsbs, zeros, weights = references
+    conversions = weight.shape[0]
+    units = sums.shape[0]
+    points, outputs = y.shape
+    total, value = scratch
+    for b in range(0, points, 32):
+        for first in range(0, outputs, 8):
+            last = min(first + 8, outputs)
+            for n in range(first, last):
+                for lane in range(32):
+                    value[n - first, lane] = 0.0
+                for block in range(blocks.shape[0]):
+                    for v in range(conversions):
+                        c = n * conversions + v
+                        for lane in range(32):
+                            total[lane] = 0
+                        for u in range(units):
+                            for g in range(blocks[block, 0], blocks[block, 1]):
+                                add_lanes(
+                                    sums[u, g, c, b : b + 32], weight[v] * places[u], signed and u == units - 1, total
+                                )
+                        lsb = lsbs[block, c if lsbs.shape[1] > 1 else 0]
+                        rest = zeros[block, c if zeros.shape[1] > 1 else 0] * (weight[v] * weights[block])
+                        for lane in range(32):
+                            value[n - first, lane] += lsb * total[lane] + rest
+            for lane in range(min(32, points - b)):
+                for n in range(first, last):
+                    y[b + lane, n] = value[n - first, lane]
+
+
+def combine_lanes_float_naive(sums, blocks, weight, places, signed, references, scratch, y):
+    """The definition, in the order of the specification."""
+    lsbs, zeros, weights = references
+    wide = signed_sums(sums, signed)
+    conversions = len(weight)
+    for p, n in np.ndindex(*y.shape):
+        y[p, n] = 0.0
+        for block, (first, last) in enumerate(blocks):
+            for v in range(conversions):
+                c = n * conversions + v
+                a = int(weight[v]) * int((wide[:, first:last, c, p] * places[:, None]).sum())
+                lsb, zero = (float(grid[block, c if grid.shape[1] > 1 else 0]) for grid in (lsbs, zeros))
+                y[p, n] += lsb * a + zero * (int(weight[v]) * int(weights[block]))
+
+
+@kernel
+def spread_lanes(sums, blocks, places, signed, total, by_column):
+    """by_column[p, rb, c] = sum over units u and the groups of row block rb of places[u] * sums[u, g, c, p].
+
+    by_column int64 [P, row blocks, C]; the rest as in `combine_lanes_float`.
+    """
+    units = sums.shape[0]
+    points, _, columns = by_column.shape
+    for b in range(0, points, 32):
+        for block in range(blocks.shape[0]):
+            for c in range(columns):
+                for lane in range(32):
+                    total[lane] = 0
+                for u in range(units):
+                    for g in range(blocks[block, 0], blocks[block, 1]):
+                        add_lanes(sums[u, g, c, b : b + 32], places[u], signed and u == units - 1, total)
+                for lane in range(min(32, points - b)):
+                    by_column[b + lane, block, c] = total[lane]
+
+
+def spread_lanes_naive(sums, blocks, places, signed, total, by_column):
+    """The definition."""
+    wide = signed_sums(sums, signed)
+    for p, block, c in np.ndindex(*by_column.shape):
+        first, last = blocks[block]
+        by_column[p, block, c] = (wide[:, first:last, c, p] * places[:, None]).sum()
+
+
+@kernel
+def input_sums(x, factor, rest, sums):
+    """sums[p] = rest + factor * sum over r of x[p, r]."""
+    for p in range(x.shape[0]):
+        total = np.int32(0)
+        for r in range(x.shape[1]):
+            total += np.int32(x[p, r])
+        sums[p] = rest + factor * np.int64(total)
+
+
+def input_sums_naive(x, factor, rest, sums):
+    """The definition."""
+    sums[:] = rest + factor * x.sum(axis=1, dtype=np.int64)
+
+
+@kernel
+def add_lanes(sums, factor, signed, total):
+    """total[l] += factor * sums[l]; uint16 sums, int16 where `signed`."""
+    if signed:
+        for lane in range(32):
+            total[lane] += factor * np.int16(sums[lane])
+    else:
+        for lane in range(32):
+            total[lane] += factor * sums[lane]
+
+
+def add_lanes_naive(sums, factor, signed, total):
+    """The definition."""
+    total += factor * sums.view(np.int16 if signed else np.uint16).astype(np.int64)
+
+
+def signed_sums(sums, signed):
+    """sums uint16 [U, ...] as int64, the last unit read as int16 where `signed`."""
+    wide = sums.astype(np.int64)
+    if signed:
+        wide[-1] = sums[-1].view(np.int16)
+    return wide

@@ -1,0 +1,245 @@
+"""Look-up in registers: the tables, the search of thresholds, and sums of random small macros against the naive twins."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cimemu.kernels import combine, convert_lanes, lanes, mvm_lookup, nibbles, noise, read_noise
+from cimemu.kernels.jit import kernel
+
+SEEDS = st.integers(0, 2**32 - 1)
+common = settings(deadline=None, derandomize=True, max_examples=12, suppress_health_check=list(HealthCheck))
+pytestmark = pytest.mark.skipif(not lanes.AVAILABLE, reason="the processor has no AVX2: the other kernels run")
+
+
+def both(fast, slow, *outputs):
+    """Run both on their own copies of `outputs`; they must leave the same."""
+    mine, theirs = [o.copy() for o in outputs], [o.copy() for o in outputs]
+    fast(*mine)
+    slow(*theirs)
+    for a, b in zip(mine, theirs):
+        assert np.array_equal(a, b)
+
+
+@given(SEEDS)
+@common
+def test_bits_are_turned_into_nibbles(seed):
+    rng = np.random.default_rng(seed)
+    points, rows, dac = int(rng.integers(1, 70)), int(rng.integers(1, 40)), int(rng.integers(1, 10))
+    wide = bool(rng.integers(0, 2))
+    x = rng.integers(0, 256, (points, rows * (1 + wide))).astype(np.uint8)
+    turned = np.zeros((-(-points // 32), -(-x.shape[1] // 16) * 16, 32), np.uint8)
+    buffer = np.zeros(1024, np.uint8)
+    both(lambda o: nibbles.turn_bytes(x, buffer, o), lambda o: nibbles.turn_bytes_naive(x, buffer, o), turned)
+    nibbles.turn_bytes_naive(x, buffer, turned)
+    source = rng.integers(0, rows, (5, 4)) * (1 + wide) * 16 + rng.integers(0, dac, (5, 4))
+    source[rng.random((5, 4)) < 0.2] = -1
+    numbers = (-(-8 // dac), dac, int(rng.integers(1, 5)))
+    units = -(-numbers[0] // numbers[2])
+    out = np.ones((len(turned), 5, units, 4, 32), np.uint8)
+    both(
+        lambda o: nibbles.make_nibbles(turned, source, wide, numbers, o),
+        lambda o: nibbles.make_nibbles_naive(turned, source, wide, numbers, o),
+        out,
+    )
+    first = rng.integers(0, turned.shape[1] - 3, 5)
+    out = np.ones((len(turned), 5, 2, 4, 32), np.uint8)
+    both(
+        lambda o: nibbles.make_bit_nibbles(turned, first, o),
+        lambda o: nibbles.make_bit_nibbles_naive(turned, first, o),
+        out,
+    )
+
+
+def drawn_places(rng, columns, highest, dtype=np.uint8):
+    index = rng.integers(0, 16, (1, 6, 2, 4, 32)).astype(np.uint8)
+    return index, rng.integers(0, highest + 1, (columns, 6, 16)).astype(dtype)
+
+
+@given(SEEDS)
+@common
+def test_sums_of_looked_up_levels(seed):
+    rng = np.random.default_rng(seed)
+    index, tables = drawn_places(rng, 4, int(rng.choice([3, 60, 255])))
+    place, span, columns = (0, int(rng.integers(0, 2))), (1, 6), (0, 4)
+    both(
+        lambda o: mvm_lookup.sum_bytes(index, tables, place, span, columns, o),
+        lambda o: mvm_lookup.sum_bytes_naive(index, tables, place, span, columns, o),
+        np.ones((4, 4, 32), np.uint8),
+    )
+    flush = 255 // int(max(1, tables.max()))
+    both(
+        lambda o: mvm_lookup.sum_words_of_bytes(index, tables, place, span, columns, flush, o),
+        lambda o: mvm_lookup.sum_words_of_bytes_naive(index, tables, place, span, columns, flush, o),
+        np.ones((4, 4, 32), np.uint16),
+    )
+    low, high = tables & 63, rng.integers(0, 64, tables.shape).astype(np.uint8)
+    both(
+        lambda o: mvm_lookup.sum_words(index, low, high, place, span, columns, 4, o),
+        lambda o: mvm_lookup.sum_words_naive(index, low, high, place, span, columns, 4, o),
+        np.ones((4, 4, 32), np.uint16),
+    )
+
+
+@given(SEEDS)
+@common
+def test_converters_in_registers(seed):
+    rng = np.random.default_rng(seed)
+    bits, columns, share = int(rng.integers(1, 9)), (0, 3), int(rng.choice([1, 3]))
+    weights = rng.integers(-8, 9, 4)
+    psums = rng.integers(0, 256, (3, 4, 32)).astype(np.uint8)
+    sums = np.zeros((3, 32), np.uint16)
+    rules = rng.integers(0, 40, (share, 2)).astype(np.uint8)
+    top = 2**bits - 1
+    both(
+        lambda o: convert_lanes.clip_bytes(psums, columns, rules, top, weights, 0, o),
+        lambda o: convert_lanes.clip_bytes_naive(psums, columns, rules, top, weights, 0, o),
+        sums,
+    )
+    thresholds = np.sort(rng.integers(-5, 260, (share, top)), axis=1)
+    trees = convert_lanes.search_tree(thresholds, 128).astype(np.uint8)
+    assert convert_lanes.tree_thresholds(trees[0], bits, 128) == np.clip(thresholds[0], 0, 255).tolist()
+    both(
+        lambda o: convert_lanes.search_bytes(psums, columns, trees, bits, weights, 0, o),
+        lambda o: convert_lanes.search_bytes_naive(psums, columns, trees, bits, weights, 0, o),
+        sums,
+    )
+    words = rng.integers(0, 65536, (3, 4, 32)).astype(np.uint16)
+    affine = rng.integers(0, 65536, (share, 4)).astype(np.uint16) * rng.integers(0, 2, (share, 4)).astype(np.uint16)
+    both(
+        lambda o: convert_lanes.affine_words(words, columns, affine, top, weights, 0, o),
+        lambda o: convert_lanes.affine_words_naive(words, columns, affine, top, weights, 0, o),
+        sums,
+    )
+    wide = convert_lanes.search_tree(np.sort(rng.integers(-5, 65540, (share, top)), axis=1), 32768)
+    halves = np.stack([wide & 255, wide >> 8], axis=1).astype(np.uint8)
+    both(
+        lambda o: convert_lanes.search_words(words, columns, halves, bits, weights, 0, o),
+        lambda o: convert_lanes.search_words_naive(words, columns, halves, bits, weights, 0, o),
+        sums,
+    )
+
+
+def drawn_noise(rng, sources, groups, columns):
+    keys = rng.integers(0, 2**63, (sources, groups, 1)).astype(np.uint64) * np.ones((1, 1, columns), np.uint64)
+    sigma = rng.integers(0, 2**12, (sources, groups, columns))
+    numbers = np.tile(np.arange(columns) + 5, (sources, 1))
+    reads = np.array([rng.integers(0, 2**40), 7, 2, 1])
+    return keys, numbers, sigma, np.arange(groups), reads, noise.normal_quantiles(), (500, 7, 4)
+
+
+@given(SEEDS)
+@common
+def test_noise_in_registers(seed):
+    rng = np.random.default_rng(seed)
+    drawn = drawn_noise(rng, int(rng.integers(1, 3)), 2, 6)
+    places, words = np.zeros((2, 32), np.uint64), np.zeros((4, 32), np.uint64)
+    both(
+        lambda o: read_noise.read_places(drawn[4], 3, o),
+        lambda o: read_noise.read_places_naive(drawn[4], 3, o),
+        places,
+    )
+    read_noise.read_places_naive(drawn[4], 3, places)
+    both(
+        lambda o: read_noise.noise_words(o, (0, 6), (1, 1), drawn, places, words),
+        lambda o: read_noise.noise_words_naive(o, (0, 6), (1, 1), drawn, places, words),
+        rng.integers(1000, 60000, (6, 4, 32)).astype(np.uint16),
+    )
+
+
+@settings(common, max_examples=6)
+@given(SEEDS)
+def test_whole_passes(seed):
+    rng = np.random.default_rng(seed)
+    index, tables = drawn_places(rng, 4, 40)
+    spans, weights = np.array([[0, 4], [4, 6]]), rng.integers(-8, 9, (2, 4))
+    bits, sums = int(rng.integers(1, 6)), np.zeros((2, 2, 4, 32), np.uint16)
+    thresholds = np.sort(rng.integers(0, 200, (2, 4, 2**bits - 1)), axis=2)
+    for searched in (False, True):
+        rules = rng.integers(0, 9, (2, 1, 2)).astype(np.uint8)
+        trees = convert_lanes.search_tree(thresholds, 128).astype(np.uint8)
+        converter = (rules, trees, bits, 2**bits - 1, searched)
+        scratch = np.zeros((mvm_lookup.COLUMNS, 4, 32), np.uint8)
+        both(
+            lambda o, k=converter, s=scratch: mvm_lookup.convert_by_bytes(index, tables, spans, k, weights, s, o),
+            lambda o, k=converter, s=scratch: mvm_lookup.convert_by_bytes_naive(index, tables, spans, k, weights, s, o),
+            sums,
+        )
+        wide = convert_lanes.search_tree(thresholds + 400, 32768)
+        halves = np.stack([wide & 255, wide >> 8], axis=2).astype(np.uint8)
+        converter = (np.zeros((1, 1, 4), np.uint16), halves, bits, 2**bits - 1, searched)
+        psums = np.zeros((mvm_lookup.COLUMNS, 4, 32), np.uint16)
+        scratch = (psums, np.zeros((2, 32), np.uint64), np.zeros((4, 32), np.uint64))
+        for high in (tables[:0], tables):
+            chosen, drawn = (tables, high, 4), drawn_noise(rng, int(rng.integers(0, 2)), 2, 4)
+            both(
+                lambda o, t=chosen, k=converter, n=drawn, s=scratch: mvm_lookup.convert_by_words(
+                    index, t, spans, k, n, weights, s, o
+                ),
+                lambda o, t=chosen, k=converter, n=drawn, s=scratch: mvm_lookup.convert_by_words_naive(
+                    index, t, spans, k, n, weights, s, o
+                ),
+                sums,
+            )
+
+
+@given(SEEDS)
+@common
+def test_weighed_codes_become_outputs(seed):
+    rng = np.random.default_rng(seed)
+    points, outputs, conversions = int(rng.integers(1, 64)), int(rng.integers(1, 11)), int(rng.integers(1, 4))
+    sums = rng.integers(0, 65536, (2, 3, outputs * conversions, 64)).astype(np.uint16)
+    weight, places, signed = rng.integers(-9, 9, conversions), np.array([1, 16]), bool(rng.integers(0, 2))
+    blocks = np.array([[0, 1], [1, 3]])
+    total, value = np.zeros((8, 32), np.int32), np.zeros((8, 32))
+    terms = np.stack([rng.integers(0, conversions, 4), rng.integers(-2000, 2000, 4)], axis=1)
+    rows, rest = sums.view(np.int16).reshape(-1, 64), rng.integers(-99, 99, points)
+    both(
+        lambda o: combine.combine_lanes(rows, terms, conversions, 3, rest, total, o),
+        lambda o: combine.combine_lanes_naive(rows, terms, conversions, 3, rest, total, o),
+        np.zeros((points, outputs), np.int64),
+    )
+    references = (rng.uniform(0, 3, (2, 1)), rng.uniform(-3, 3, (2, sums.shape[2])), rng.integers(0, 600, 2))
+    both(
+        lambda o: combine.combine_lanes_float(sums, blocks, weight, places, signed, references, (total[0], value), o),
+        lambda o: combine.combine_lanes_float_naive(
+            sums, blocks, weight, places, signed, references, (total[0], value), o
+        ),
+        np.zeros((points, outputs)),
+    )
+    both(
+        lambda o: combine.spread_lanes(sums, blocks, places, signed, total[0], o),
+        lambda o: combine.spread_lanes_naive(sums, blocks, places, signed, total[0], o),
+        np.zeros((points, 2, sums.shape[2]), np.int64),
+    )
+    both(
+        lambda o: combine.add_lanes(sums[0, 0, 0, :32], -3, signed, o),
+        lambda o: combine.add_lanes_naive(sums[0, 0, 0, :32], -3, signed, o),
+        np.zeros(32, np.int64),
+    )
+    x = rng.integers(0, 256, (points, 9)).astype(np.uint8)
+    both(
+        lambda o: combine.input_sums(x, -128, 5, o),
+        lambda o: combine.input_sums_naive(x, -128, 5, o),
+        np.zeros(points, np.int64),
+    )
+
+
+@kernel
+def scaled_up(a, b, out):
+    lanes.store(
+        out, 0, lanes.choose(lanes.load(a, 0), lanes.load_table(b, 16), lanes.sub16(lanes.load(a, 0), lanes.load(b, 0)))
+    )
+
+
+def test_a_kernel_computes_with_registers():
+    rng = np.random.default_rng(0)
+    a, b, out = (
+        rng.integers(0, 256, 32).astype(np.uint8),
+        rng.integers(0, 256, 32).astype(np.uint8),
+        np.zeros(32, np.uint8),
+    )
+    scaled_up(a, b, out)
+    which = (a.view(np.uint16) - b.view(np.uint16)).view(np.uint8)
+    assert np.array_equal(out, np.where(which >= 128, np.tile(b[16:], 2), a))
