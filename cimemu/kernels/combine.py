@@ -229,10 +229,10 @@ def add_lanes(sums, factor, signed, total):
     """total[l] += factor * sums[l]; uint16 sums, int16 where `signed`."""
     if signed:
         for lane in range(32):
-            total[lane] += factor * np.int16(sums[lane])
+            total[lane] += factor * np.int64(np.int16(sums[lane]))
     else:
         for lane in range(32):
-            total[lane] += factor * sums[lane]
+            total[lane] += factor * np.int64(sums[lane])
 
 
 def add_lanes_naive(sums, factor, signed, total):
