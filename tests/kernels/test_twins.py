@@ -59,11 +59,7 @@ def test_a_kernel_has_a_twin_and_a_test_that_names_both(module, name):
     if name in ENGINE and module == "engine":
         return
     assert hasattr(importlib.import_module(f"cimemu.kernels.{module}"), f"{name}_naive")
-<<<<<<< HEAD
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
-=======
-    tests = "".join(path.read_text() for path in sorted(Path(__file__).parent.glob("test_*.py")))
->>>>>>> 4dea802 (Look-up tables in registers: partial sums of 32 positions at once, converters and shift-add in vectors)
     assert f"{module}.{name}_naive" in tests
     assert f"{module}.{name}(" in tests
 
