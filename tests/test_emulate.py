@@ -1,10 +1,16 @@
 """`cimemu.run` from Python: inputs, labels, threads, details, errors."""
 
+import tracemalloc
+
 import nets
 import numpy as np
 import pytest
 
 import cimemu
+from cimemu.compute.matrix import LayerMatrix
+from cimemu.layer.base import TensorType
+from cimemu.layer.macro_layer import Geometry, MacroLayer
+from cimemu.layer.requantize import Fp32HalfEven
 
 ARCH = cimemu.load_arch("rram_128")
 NETWORK = nets.residual_network()
@@ -113,3 +119,38 @@ def test_low_converter_resolution_moves_outputs_and_counts_the_same():
     assert few.cycles < fine.cycles
     assert few.energy_uj < fine.energy_uj
     assert not np.array_equal(few.outputs, fine.outputs)
+
+
+def test_a_large_layer_stays_within_its_memory_budget():
+    """Rows of one image in strips: 64 channels of 160 x 160 would need 15 MB of windows an image."""
+    geometry = Geometry(
+        64, 160, 160, 16, 160, 160, kernel_h=3, kernel_w=3, pad_top=1, pad_left=1, pad_bottom=1, pad_right=1
+    )
+    rng = np.random.default_rng(0)
+    layer = MacroLayer(
+        name="big",
+        inputs=("x",),
+        outputs=("y",),
+        geometry=geometry,
+        weight=rng.integers(-128, 128, (16, 64, 3, 3)).astype(np.int16),
+        weight_zero_point=np.zeros(16, np.int64),
+        input_zero_point=3,
+        input_dtype="uint8",
+        bias=np.zeros(16, np.int64),
+        stage=Fp32HalfEven(np.float32([1e-4]), 0, 0, 255, "uint8"),
+        output_type=TensorType((16, 160, 160), "uint8"),
+    )
+    x = rng.integers(0, 256, (2, 64, 160, 160)).astype(np.uint8)
+    results = []
+    for adc in ("ideal", {"model": "linear", "bits": 6}):
+        matrix = LayerMatrix(layer, cimemu.load_arch("rram_128", {"macro.adc": adc}).macro)
+        matrix.run(x[:1, :, :], path="auto", threads=None, budget_bytes=1 << 22)
+        tracemalloc.start()
+        result = matrix.run(x, path="auto", threads=None, budget_bytes=8 << 20)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < result.output.nbytes + (8 << 20)
+        results.append(result.output)
+        whole = matrix.run(x[:1], path="auto", threads=2, budget_bytes=1 << 30).output
+        assert np.array_equal(whole, result.output[:1])
+    assert not np.array_equal(*results)

@@ -42,6 +42,9 @@ ModuleOption = Annotated[
     ),
 ]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", metavar="N", help="threads for values; default: one")]
+MemoryOption = Annotated[
+    float, typer.Option("--memory-gib", metavar="X", help="memory for tensors and the work in progress, in GiB")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="overwrite the output file")]
 WorkersOption = Annotated[int, typer.Option("--workers", "-w", metavar="N", help="local processes")]
 SchedulerOption = Annotated[

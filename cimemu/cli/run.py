@@ -13,6 +13,7 @@ from cimemu.cli.app import (
     ForceOption,
     ImagesOption,
     JsonOption,
+    MemoryOption,
     ModuleOption,
     PathOption,
     SeedOption,
@@ -59,6 +60,7 @@ def run(
     batch: Annotated[int, typer.Option("--batch", metavar="N", help="images computed together")] = 64,
     path: PathOption = "auto",
     threads: ThreadsOption = None,
+    memory_gib: MemoryOption = 1.0,
     events: Annotated[
         int | None,
         typer.Option("--events", metavar="N", help="events of the first N images only; default: all up to 20 million"),
@@ -75,6 +77,8 @@ def run(
     if detail not in ("ops", "cycles"):
         raise CimemuError(f"--detail {detail}: must be ops or cycles")
     compose(vary or ()).check(2**chip.macro.cell.bits - 1)  # before the network is read
+    if not memory_gib * 2**30 >= 1 << 20:
+        raise CimemuError(f"--memory-gib {memory_gib}: must be at least 0.001 (1 MiB); the default is 1")
     target = out
     if out is None and not no_trace:
         target = free_name(Path.cwd(), f"{work.name}_{chip.name}", ".h5")
@@ -95,6 +99,7 @@ def run(
             batch=batch,
             path=path,
             threads=threads,
+            budget_bytes=int(memory_gib * 2**30),
             overwrite=force,
             event_images=events,
             provenance={

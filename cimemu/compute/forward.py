@@ -113,10 +113,21 @@ class Emulator:
     def run(self, inputs: Sequence[Array], keep: frozenset[str] = frozenset(), first_image: int = 0) -> Batch:
         """One batch: `inputs` in the order of `network.inputs`, `keep` names tensors to return beside the outputs.
 
-        `first_image` is the batch's place among all images, which read noise is keyed by.
+        `first_image` is the batch's place among all images, which read noise is keyed by. Images are taken in parts
+        whose tensors fit half the budget, one at least; the work in progress of a layer has the other half.
         """
+        images = _checked_images(self.network, inputs)
+        step = max(1, self.budget_bytes // 2 // live_bytes(self.network, keep))
+        if images <= step:
+            return self._run_part(inputs, keep, first_image)
+        firsts = range(0, images, step)
+        parts = [self._run_part([x[b : b + step] for x in inputs], keep, first_image + b) for b in firsts]
+        return _joined(parts, self.network)
+
+    def _run_part(self, inputs: Sequence[Array], keep: frozenset[str], first_image: int) -> Batch:
+        """The same for images that are in memory together."""
         network = self.network
-        images = _checked_images(network, inputs)
+        images = len(inputs[0])
         values: dict[str, Array] = dict(network.constants)
         values.update(zip(network.inputs, inputs))
         counts = np.zeros((images, len(network.layers), len(Counter)), dtype=np.int64)
@@ -155,6 +166,41 @@ class Emulator:
             budget_bytes=self.budget_bytes,
             first_image=first_image,
         )
+
+
+def live_bytes(network: Network, keep: frozenset[str] = frozenset()) -> int:
+    """The most that the tensors of one image, alive together, take."""
+    last, kept = _last_uses(network), keep | set(network.outputs)
+    size = {name: kind.bits // 8 for name, kind in network.types.items()}
+    alive = {name: size[name] for name in network.inputs}
+    most = sum(alive.values())
+    for index, layer in enumerate(network.layers):
+        alive.update({name: size[name] for name in layer.outputs if name in size})
+        most = max(most, sum(alive.values()))
+        for name in layer.inputs:
+            if last.get(name) == index and name not in kept:
+                alive.pop(name, None)
+    return max(1, most)
+
+
+def _joined(parts: Sequence[Batch], network: Network) -> Batch:
+    """Parts of a batch, in order."""
+    paths: dict[str, frozenset[str]] = {}
+    for part in parts:
+        for name, ran in part.paths.items():
+            paths[name] = paths.get(name, frozenset()) | ran
+    return Batch(
+        tensors={
+            name: first if name in network.constants else np.concatenate([part.tensors[name] for part in parts])
+            for name, first in parts[0].tensors.items()
+        },
+        counts=np.concatenate([part.counts for part in parts]),
+        nonzero={
+            index: tuple(np.concatenate(same) for same in zip(*(part.nonzero[index] for part in parts)))
+            for index in parts[0].nonzero
+        },
+        paths=paths,
+    )
 
 
 def _last_uses(network: Network) -> dict[str, int]:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from cimemu.kernels.elementwise import add_quantized
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.shapes import Operand, broadcast
 
@@ -59,6 +60,12 @@ class QAdd(QArithmetic):
             ratio_b * np.float32(self.b.zero_point)
         )
         fixed = np.float32(np.float32(self.y.zero_point) - taken)
+        if arrays[0].shape == arrays[1].shape:
+            out = np.empty(arrays[0].shape, dtype=self.dtype)
+            limits = np.array([self.low, self.high], dtype=np.float32)
+            a, b = (np.ascontiguousarray(array).reshape(-1) for array in arrays)
+            add_quantized(a, b, ratio_a, ratio_b, fixed, limits, out.reshape(-1))
+            return (out,)
         # A product of an 8-bit integer and a float32 is exact in float64, so each line rounds once, as an FMA does.
         inner = (arrays[1] * np.float64(ratio_b) + np.float64(fixed)).astype(np.float32)
         return (self._finish((arrays[0] * np.float64(ratio_a) + inner).astype(np.float32)),)

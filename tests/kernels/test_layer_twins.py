@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from twins import SEEDS, both, common
 
-from cimemu.kernels import activity, conv_exact, finish, im2col
+from cimemu.kernels import activity, conv_exact, elementwise, finish, im2col
 
 
 @given(SEEDS)
@@ -174,4 +174,19 @@ def test_arranged_accumulators(seed):
         lambda o: finish.arrange_float(y / 3, constant, o),
         lambda o: finish.arrange_float_naive(y / 3, constant, o),
         np.zeros((images, 1, outputs, positions)),
+    )
+
+
+@given(SEEDS)
+@common
+def test_quantized_additions(seed):
+    rng = np.random.default_rng(seed)
+    dtype, low = (np.uint8, 0) if rng.random() < 0.5 else (np.int8, -128)
+    a, b = (rng.integers(low, low + 256, 300).astype(dtype) for _ in range(2))
+    ratio_a, ratio_b, fixed = (np.float32(v) for v in rng.random(3) * [2, 2, 200])
+    limits = np.array([low + 3, low + 250], dtype=np.float32)
+    both(
+        lambda o: elementwise.add_quantized(a, b, ratio_a, ratio_b, fixed, limits, o),
+        lambda o: elementwise.add_quantized_naive(a, b, ratio_a, ratio_b, fixed, limits, o),
+        np.zeros(300, dtype=dtype),
     )
