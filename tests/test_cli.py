@@ -57,7 +57,7 @@ def test_the_command_and_python_give_the_same(capsys):
     assert json.loads(out) == summary
 
 
-@pytest.mark.parametrize("arch", ["rram_128", "sram_256", "isaac", "digital_cim"])
+@pytest.mark.parametrize("arch", ["rram_128", "sram_128", "fefet_128", "sram_256", "isaac", "digital_cim"])
 def test_every_preset_classifies_the_digits(capsys, arch):
     status, out, _ = command(capsys, "run", arch, "--images", "60", "--json", "--no-trace")
     found = json.loads(out)
