@@ -16,9 +16,9 @@ from cimemu.compute.psum_samples import PsumSamples, input_moments, psum_samples
 from cimemu.errors import WorkloadError
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.lower import lower
-from cimemu.ptq.folded import Folded, fit_activations, fold
+from cimemu.ptq.folded import fit_activations, fold
 from cimemu.ptq.levels import thresholds_of
-from cimemu.ptq.psum_fit import errors_of, fit_linear, fit_table, grid, linear_adc, span_of
+from cimemu.ptq.psum_fit import View, errors_of, fit_linear, fit_table, grid, linear_adc, span_of
 from cimemu.ptq.quantize import quantize
 from cimemu.ptq.scheme import ArchConverter, LinearConverter, NonlinearConverter, Scheme
 from cimemu.ptq.weight_rule import SchemeWeights
@@ -126,14 +126,13 @@ def with_converters(
             if spec.source == "activations":
                 folded = fold(layers[seen.layer], seen, macro)
             adc = _table(seen, spec, folded)
-        bounds = None if folded is None else folded.bounds()
-        every, inside = errors_of(other, adc, bounds)
+        every, inside = errors_of(other, adc, folded)
         converters[seen.layer] = adc
         fits.append(LayerFit(seen.layer, weight_errors.get(seen.layer), every, inside, folded is not None))
     return Fitted(replace(network, converters=converters), tuple(fits))
 
 
-def _table(samples: PsumSamples, spec: NonlinearConverter, folded: Folded | None) -> Adc:
+def _table(samples: PsumSamples, spec: NonlinearConverter, folded: View | None) -> Adc:
     """A nonlinear converter of fitted levels, its thresholds as the ramp makes them."""
     granularity: str = spec.granularity
     if folded is None:

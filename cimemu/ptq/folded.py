@@ -1,7 +1,5 @@
 """Where a layer's activation lives in partial sums: a ramp between these bounds applies ReLU and clamp by itself."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,28 +8,14 @@ from cimemu.compute.psum_samples import PsumSamples
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.requantize import Fp32HalfEven
 from cimemu.ptq.levels import fit_levels, thresholds_of
-from cimemu.ptq.psum_fit import BINS, groups_of
+from cimemu.ptq.psum_fit import BINS, View, groups_of
 from cimemu.ptq.scheme import NonlinearConverter
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class Folded:
-    """A column's psum p is the activation `gain * p - shift` (in output codes from their zero point), clamped."""
-
-    gain: Floats  # [columns] > 0
-    shift: Floats
-    low: float
-    high: float
-
-    def bounds(self) -> tuple[Floats, Floats]:
-        """Smallest and largest psum [columns] that are not clamped."""
-        return (self.low + self.shift) / self.gain, (self.high + self.shift) / self.gain
-
-
-def fold(layer: MacroLayer, samples: PsumSamples, macro: Macro) -> Folded | None:
-    """How the layer's converter can apply its activation; None where a psum is not the whole accumulator."""
+def fold(layer: MacroLayer, samples: PsumSamples, macro: Macro) -> View | None:
+    """How a psum is the activation (codes from the zero point), None where a psum is not the whole accumulator."""
     stage = layer.stage
     whole = samples.steps_per_output == 1 and macro.weight.encoding not in ("offset", "binary")
     if not whole or not isinstance(stage, Fp32HalfEven) or layer.column_scale is not None:
@@ -39,7 +23,7 @@ def fold(layer: MacroLayer, samples: PsumSamples, macro: Macro) -> Folded | None
     if bool((samples.place != 1).any()) or layer.weight_zero_point.any():
         return None
     gain = np.broadcast_to(stage.multiplier.astype(np.float64), (samples.columns,))
-    return Folded(
+    return View(
         gain=gain,
         shift=gain * samples.zero,
         low=float(stage.low - stage.zero_point),
@@ -47,7 +31,7 @@ def fold(layer: MacroLayer, samples: PsumSamples, macro: Macro) -> Folded | None
     )
 
 
-def fit_activations(samples: PsumSamples, folded: Folded, spec: NonlinearConverter) -> tuple[Floats, Floats]:
+def fit_activations(samples: PsumSamples, folded: View, spec: NonlinearConverter) -> tuple[Floats, Floats]:
     """(thresholds, levels) [row blocks, columns, ...] in psums, from levels fitted to the activations."""
     values = folded.low + (folded.high - folded.low) * np.linspace(0, 1, BINS)
     groups = groups_of(samples, spec.granularity)

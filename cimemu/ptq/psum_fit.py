@@ -156,30 +156,40 @@ def quantized(psums: NDArray[np.int32], thresholds: Floats, levels: Floats) -> F
     return np.take_along_axis(np.broadcast_to(levels, (len(psums), *levels.shape)), codes[..., None], axis=2)[..., 0]
 
 
-def errors_of(samples: PsumSamples, adc: Adc, bounds: tuple[Floats, Floats] | None = None) -> tuple[float, float]:
+@dataclass(frozen=True, eq=False)
+class View:
+    """Psums of a column seen as `gain * psum - shift`, clamped to low .. high: activations where a ramp applies them."""
+
+    gain: Floats  # [columns]
+    shift: Floats
+    low: float
+    high: float
+
+
+def errors_of(samples: PsumSamples, adc: Adc, view: View | None = None) -> tuple[float, float]:
     """(over all samples, over interior samples) squared error / variance of the samples, weighed as in the fit.
 
-    The interior leaves out the samples at both edges of the range of the layer, or of each column's `bounds` [columns],
-    to which samples are clamped where the converter applies an activation.
+    The interior leaves out the samples at both edges of the layer's range, or of the activation's, where the converter
+    applies it (`view`): errors are then those of activations.
     """
-    if bounds is None:
-        low, high = (np.full(samples.columns, float(edge)) for edge in span_of(samples))
-    else:
-        low, high = bounds
-    margin = 1e-3 * (high - low)
+    if view is None:
+        low, high = (float(edge) for edge in span_of(samples))
+        view = View(np.ones(samples.columns), np.zeros(samples.columns), low, high)
+    margin = 1e-3 * (view.high - view.low)
     sums = np.zeros((2, 4))  # error, weight, first and second moment
     for step in samples.steps:
         columns = slice(step.first, step.first + step.psums.shape[1])
-        seen = step.psums[:MEASURED]
-        psums = seen if bounds is None else np.clip(seen, low[columns], high[columns])
-        error = (_converted(adc, samples, step.block, columns, seen) - psums) ** 2
+        psums = step.psums[:MEASURED]
+        gain, shift = view.gain[columns], view.shift[columns]
+        values = np.clip(gain * psums - shift, view.low, view.high)
+        error = (gain * _converted(adc, samples, step.block, columns, psums) - shift - values) ** 2
         weight = np.broadcast_to(
             (step.place * samples.place[columns] * samples.scale[step.block, columns]) ** 2, error.shape
         )
-        inside = (psums > (low + margin)[columns]) & (psums < (high - margin)[columns])
+        inside = (values > view.low + margin) & (values < view.high - margin)
         for row, keep in ((0, np.ones_like(inside)), (1, inside)):
             w = weight * keep
-            sums[row] += (w * error).sum(), w.sum(), (w * psums).sum(), (w * psums.astype(float) ** 2).sum()
+            sums[row] += (w * error).sum(), w.sum(), (w * values).sum(), (w * values**2).sum()
     found = []
     for error, mass, first, second in sums:
         variance = second - first**2 / max(mass, 1e-300)
