@@ -1,4 +1,4 @@
-"""Rates with goals, one thread: `pytest tests/bench -m bench --benchmark-enable -s`. Nothing here fails on time."""
+"""Rates with goals, one thread: `pytest tests/bench -m bench --benchmark-enable`. Nothing here fails on time."""
 
 import os
 
@@ -8,7 +8,6 @@ import pytest
 import cimemu
 from cimemu.compute.forward import Emulator
 from cimemu.compute.macro import program
-from cimemu.timing.simulate import Simulation
 
 pytestmark = pytest.mark.bench
 needs_data = pytest.mark.skipif("CIMEMU_DATA" not in os.environ, reason="CIMEMU_DATA names no folder of networks")
@@ -67,34 +66,6 @@ def test_resnet20_without_clipping(benchmark, resnet20):
     emulator.run([images])
     benchmark.pedantic(lambda: emulator.run([images]), rounds=5)
     report(benchmark, "images/s", len(images), 400)
-
-
-@needs_data
-@pytest.mark.parametrize(
-    ("detail", "engine", "goal"), [("ops", "compiled", 1e6), ("ops", "simpy", 1e5), ("cycles", "simpy", 1e5)]
-)
-def test_events_of_one_resnet20_image(benchmark, resnet20, detail, engine, goal):
-    arch, network, _ = resnet20
-    simulation = Simulation(cimemu.make_plan(network, arch))
-    events = []
-    options = {"detail": detail, "engine": engine if detail == "ops" else "auto"}
-    simulation.run(1, sink=lambda e: events.append(len(e["op"])), **options)
-    benchmark.pedantic(lambda: simulation.run(1, **options), rounds=3 if engine == "compiled" else 1)
-    report(benchmark, "events/s", sum(events), goal)
-
-
-@needs_data
-def test_trace_rows_written(benchmark, resnet20, tmp_path):
-    arch, network, images = resnet20
-    pipelined = arch.model_copy(update={"schedule": "pipelined"})
-
-    def write():
-        cimemu.run(pipelined, network, images[:16], trace=tmp_path / "x.h5", overwrite=True)
-
-    write()
-    rows = len(cimemu.open_trace(tmp_path / "x.h5").events["op"])
-    benchmark.pedantic(write, rounds=2)
-    report(benchmark, "rows/s (values and timing included)", rows, 1e6)
 
 
 @needs_data
