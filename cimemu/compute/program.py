@@ -226,8 +226,6 @@ def fixed_seen(stored: NDArray[np.int64], columns: Columns, layout: Layout) -> N
     if np.array_equal(columns.mix, np.eye(len(columns.weight), dtype=np.int64)):
         return stored
     split = stored.reshape(layout.rows, layout.outputs, -1)
-    if np.array_equal(columns.mix, np.eye(split.shape[2])):  # every column is converted by itself
-        return split.reshape(layout.rows, -1).astype(np.int64)
     return np.einsum("kns,vs->knv", split, columns.mix).reshape(layout.rows, -1)
 
 
