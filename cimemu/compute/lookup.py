@@ -51,6 +51,7 @@ class Lookup:
     small: bool  # weighed sums of one output stay in 32 bits
     zero_is_zero: bool  # code 0 stands for 0 everywhere
     terms: NDArray[np.int64] | None  # [J, 2] rows of sums and factors of output 0, where one integer rule serves all
+    block_terms: NDArray[np.int64] | None  # [row blocks, J, 2] the same by row block for its column 0, weights apart
     lsb: int
     rest: int
 
@@ -163,9 +164,22 @@ def _combination(matrix: Matrix, units: Units, top: int, padded: int) -> dict[st
         "small": largest < 1 << 31,
         "zero_is_zero": bool((grids[1] == 0).all()),
         "terms": np.ascontiguousarray(flat) if one and fits else None,
+        "block_terms": _block_terms(matrix, units, padded) if fits else None,
         "lsb": int(grids[0][0, 0]) if one else 0,
         "rest": int(grids[1][0, 0]) * int(weight.sum()) * slice_weight * groups if one else 0,
     }
+
+
+def _block_terms(matrix: Matrix, units: Units, padded: int) -> NDArray[np.int64]:
+    """Rows of sums (units outer, groups inner) and places of every row block, padded with factors of 0 to an even J."""
+    per_block = matrix.layout.groups_per_block
+    count = len(units.places) * max(per_block)
+    terms = np.zeros((len(per_block), count + count % 2, 2), dtype=np.int64)
+    for block in range(len(per_block)):
+        mine = np.flatnonzero(matrix.block_of == block)
+        rows = (np.arange(len(units.places))[:, None] * len(matrix.block_of) + mine).ravel() * padded
+        terms[block, : len(rows)] = np.stack([rows, np.repeat(units.places, len(mine))], axis=1)
+    return terms
 
 
 def _grid(rows: list[NDArray[np.float64] | None]) -> NDArray[np.float64]:

@@ -36,7 +36,7 @@ def lookup_values(
     nibbles = nibbles_of(masked, lookup)
     sums = aligned((len(units.places), len(lookup.spans), len(lookup.low), min(step, 32 * len(nibbles))), np.uint16)
     fused = plain and lookup.terms is not None
-    floats = plain and not matrix.integer_result
+    floats = plain and not matrix.integer_result and lookup.block_terms is not None
     total = np.zeros((8, 32), dtype=np.int32 if lookup.small else np.int64)
     value = np.empty((8, 32), dtype=np.float64)
     if fused:
@@ -53,16 +53,9 @@ def lookup_values(
             rows = sums.view(np.int16).reshape(-1, sums.shape[3])
             combine_lanes(rows, lookup.terms, len(columns.weight), lsb, rest[part], total, y[part])
         elif floats:
-            combine_lanes_float(
-                sums,
-                lookup.groups,
-                columns.weight,
-                units.places,
-                units.signed,
-                lookup.grids,
-                (total[0], value),
-                y[part],
-            )
+            assert lookup.block_terms is not None
+            rows = sums.view(np.int16).reshape(-1, sums.shape[3])
+            combine_lanes_float(rows, lookup.block_terms, columns.weight, lookup.grids, (total[0], value), y[part])
         else:
             spread_lanes(sums, lookup.groups, units.places, units.signed, total[0], by_column[part])
     if fused:

@@ -128,55 +128,70 @@ def combine_lanes_naive(sums, terms, stride, lsb, rest, total, y):
 
 
 @kernel
-def combine_lanes_float(sums, blocks, weight, places, signed, references, scratch, y):
+def combine_lanes_float(sums, terms, weight, references, scratch, y):
     """y[p, n] = sum over row blocks rb and conversions v, in this order, of lsb * A + zero * Z in float64.
 
-    A = weight[v] * sum over units and groups of rb of places[u] * sums[u, g, n*V + v, p], exact; Z = weight[v] *
-    weights[rb]; every product and sum is rounded by itself. blocks int64 [row blocks, 2] are the groups of each;
-    references = (lsb, zero float64 [row blocks, 1 or C], weights int64 [row blocks]); scratch = (total int32
-    or int64 [32], value float64 [8, 32]).
+    A = weight[v] * (sum over j of terms[rb, j, 1] * sums[terms[rb, j, 0] + n*V + v, p]), exact; Z = weight[v] *
+    weights[rb]; every product and sum is rounded by itself. sums int16 [rows, P rounded up to 32]; terms int64 [row
+    blocks, J, 2], J even, weight * factor within int16; references = (lsb, zero float64 [row blocks, 1 or C], weights
+    int64 [row blocks]); scratch = (total int32 [32], wide enough for A, value float64 [8, 32]).
     """
     lsbs, zeros, weights = references
-    conversions = weight.shape[0]
-    units = sums.shape[0]
-    points, outputs = y.shape
     total, value = scratch
+    conversions = weight.shape[0]
+    points, outputs = y.shape
+    width = sums.shape[1]
     for b in range(0, points, 32):
         for first in range(0, outputs, 8):
             last = min(first + 8, outputs)
             for n in range(first, last):
+                mine = value[n - first]
                 for lane in range(32):
-                    value[n - first, lane] = 0.0
-                for block in range(blocks.shape[0]):
+                    mine[lane] = 0.0
+                for block in range(terms.shape[0]):
                     for v in range(conversions):
                         c = n * conversions + v
-                        for lane in range(32):
-                            total[lane] = 0
-                        for u in range(units):
-                            for g in range(blocks[block, 0], blocks[block, 1]):
-                                add_lanes(
-                                    sums[u, g, c, b : b + 32], weight[v] * places[u], signed and u == units - 1, total
-                                )
+                        a0 = every8(0)
+                        a1 = every8(0)
+                        a2 = every8(0)
+                        a3 = every8(0)
+                        for j in range(0, terms.shape[1], 2):
+                            at = ((terms[block, j, 0] + c) * width + b) * 2
+                            other = ((terms[block, j + 1, 0] + c) * width + b) * 2
+                            one = (weight[v] * terms[block, j, 1]) & 65535
+                            factors = every32(one | (((weight[v] * terms[block, j + 1, 1]) & 65535) << 16))
+                            s = load(sums, at)
+                            t = load(sums, other)
+                            a0 = add32(a0, weigh_word_pairs(interleave_low_words(s, t), factors))
+                            a1 = add32(a1, weigh_word_pairs(interleave_high_words(s, t), factors))
+                            s = load(sums, at + 32)
+                            t = load(sums, other + 32)
+                            a2 = add32(a2, weigh_word_pairs(interleave_low_words(s, t), factors))
+                            a3 = add32(a3, weigh_word_pairs(interleave_high_words(s, t), factors))
+                        store(total, 0, a0)
+                        store(total, 32, a1)
+                        store(total, 64, a2)
+                        store(total, 96, a3)
                         lsb = lsbs[block, c if lsbs.shape[1] > 1 else 0]
                         rest = zeros[block, c if zeros.shape[1] > 1 else 0] * (weight[v] * weights[block])
                         for lane in range(32):
-                            value[n - first, lane] += lsb * total[lane] + rest
+                            mine[lane] += lsb * total[lane] + rest
             for lane in range(min(32, points - b)):
+                place = (lane & 16) | ((lane & 4) << 1) | ((lane & 8) >> 1) | (lane & 3)  # the order of interleaving
                 for n in range(first, last):
-                    y[b + lane, n] = value[n - first, lane]
+                    y[b + lane, n] = value[n - first, place]
 
 
-def combine_lanes_float_naive(sums, blocks, weight, places, signed, references, scratch, y):
+def combine_lanes_float_naive(sums, terms, weight, references, scratch, y):
     """The definition, in the order of the specification."""
     lsbs, zeros, weights = references
-    wide = signed_sums(sums, signed)
     conversions = len(weight)
     for p, n in np.ndindex(*y.shape):
         y[p, n] = 0.0
-        for block, (first, last) in enumerate(blocks):
+        for block in range(len(terms)):
             for v in range(conversions):
                 c = n * conversions + v
-                a = int(weight[v]) * int((wide[:, first:last, c, p] * places[:, None]).sum())
+                a = int(weight[v]) * sum(int(f) * int(sums[r + c, p]) for r, f in terms[block])
                 lsb, zero = (float(grid[block, c if grid.shape[1] > 1 else 0]) for grid in (lsbs, zeros))
                 y[p, n] += lsb * a + zero * (int(weight[v]) * int(weights[block]))
 

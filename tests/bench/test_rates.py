@@ -8,6 +8,7 @@ import pytest
 import cimemu
 from cimemu.compute.forward import Emulator
 from cimemu.compute.macro import program
+from cimemu.compute.read_noise import ReadNoise, quantised_sigma
 
 pytestmark = pytest.mark.bench
 needs_data = pytest.mark.skipif("CIMEMU_DATA" not in os.environ, reason="CIMEMU_DATA names no folder of networks")
@@ -23,10 +24,14 @@ def report(benchmark, what, amount, goal):
 
 
 MACROS = {
-    "clipping, lsb 1": ({}, 2e9),
-    "step 2.5": ({"macro.adc.lsb": 2.5}, 3e8),
-    "2-bit cells": ({"macro.cell.bits": 2, "macro.adc.bits": 8}, 2e8),
-    "2-bit DAC": ({"macro.input.dac_bits": 2, "macro.adc.bits": 8}, 2e8),
+    "clipping, lsb 1": ({}, 4e9),
+    "step 2.5": ({"macro.adc.lsb": 2.5}, 1.5e9),
+    "steps of every column": (
+        {"macro.adc": {"model": "linear", "bits": 6, "lsb": [[1 + 0.004 * c for c in range(512)]]}},
+        1.5e9,
+    ),
+    "2-bit cells": ({"macro.cell.bits": 2, "macro.adc.bits": 8}, 1e9),
+    "2-bit DAC": ({"macro.input.dac_bits": 2, "macro.adc.bits": 8}, 1e9),
 }
 
 
@@ -39,6 +44,25 @@ def test_conversions(benchmark, name):
     x = rng.integers(0, 256, (4096, 128)).astype(np.uint8)
     made = programmed.run(x, path="packed").conversions
     benchmark(lambda: programmed.run(x, path="packed"))
+    report(benchmark, "conversions/s", made, goal)
+
+
+@pytest.mark.parametrize(("sigma", "goal"), [(0.0, 6e8), (0.5, 3e8)])
+def test_conversions_of_cells_that_vary(benchmark, sigma, goal):
+    macro = cimemu.load_arch("rram_128", {"macro.adc.bits": 6}).macro
+    rng = np.random.default_rng(0)
+    w = rng.integers(-128, 128, (128, 64))
+    levels = program(w, macro).matrix.levels
+    noise = ReadNoise(
+        keys=np.full((1, 512), 5, dtype=np.uint64),
+        columns=np.arange(512) % 128,
+        sigma=np.full((1, 512), quantised_sigma(sigma, macro.cell.fraction_bits)),
+    )
+    cells = levels * np.exp(rng.normal(0, 0.1, levels.shape))
+    programmed = program(w, macro, cells=cells, noise=(noise,) if sigma else ())
+    x = rng.integers(0, 256, (1024, 128)).astype(np.uint8)
+    made = programmed.run(x).conversions
+    benchmark(lambda: programmed.run(x))
     report(benchmark, "conversions/s", made, goal)
 
 
