@@ -31,6 +31,7 @@ _PUBLIC = {
     "load_network": "cimemu.importer",
     "load_workload": "cimemu.workload.manifest",
     "make_plan": "cimemu.mapping.place",
+    "make_shape": "cimemu.shapes",
     "mvm": "cimemu.compute.macro",
     "op_cycles": "cimemu.mapping.cycles",
     "open_trace": "cimemu.trace.read",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from cimemu.mapping.place import make_plan
     from cimemu.prices import cost_table
     from cimemu.ptq import apply_scheme, calibrate_converters, quantize, read_scheme, scheme_of
+    from cimemu.shapes import make_shape
     from cimemu.trace.read import open_trace
     from cimemu.views import export_trace, write_html
     from cimemu.workload.manifest import list_workloads, load_workload

@@ -14,7 +14,7 @@ ROWS: list[set[str]] = [
     {"arch", "workload"},
     {"importer", "exporter", "mapping", "lower"},
     {"compute", "timing"},
-    {"ptq", "tally", "check"},
+    {"ptq", "tally", "check", "shapes"},
     {"trace"},
     {"emulate", "report", "prepare", "golden", "prices"},
     {"views", "fitting", "difference"},

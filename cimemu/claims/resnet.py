@@ -1,16 +1,21 @@
 """Networks with a ResNet's shapes and random weights, made of integer layers: for time, energy and area, not accuracy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
 
+from cimemu.layer.arithmetic import Add
 from cimemu.layer.base import Layer, TensorType
+from cimemu.layer.conv import Conv
 from cimemu.layer.macro_layer import Geometry, MacroLayer
+from cimemu.layer.matmul import Gemm
 from cimemu.layer.pool import MaxPool
 from cimemu.layer.q_arith import QAdd, Scale
 from cimemu.layer.q_pool import QGlobalAveragePool
 from cimemu.layer.requantize import Accumulator, Fp32HalfEven
+from cimemu.shapes import folded, make_shape
+from cimemu.shapes.resnet import resnet20 as float_resnet20
 from cimemu.workload.network import Network
 
 
@@ -95,46 +100,43 @@ class _Maker:
             kind,
         )
 
-    def stages(self, source: str, widths: tuple[int, ...], blocks: int, kernel_of_shortcut: int = 1) -> str:
-        for stage, width in enumerate(widths):
-            for block in range(blocks):
-                name = f"s{stage}b{block}"
-                stride = 2 if stage and not block else 1
-                inside = self.conv(f"{name}c0", source, width, 3, stride)
-                inside = self.conv(f"{name}c1", inside, width, 3, 1)
-                changes = self.types[source].shape != self.types[inside].shape
-                around = self.conv(f"{name}short", source, width, kernel_of_shortcut, stride) if changes else source
-                source = self.join(f"{name}add", inside, around)
-        return source
 
-
-def _maker(input_bits: int, weight_bits: int, shape: tuple[int, int, int], seed: int) -> _Maker:
+def integer_shape(source: Network, input_bits: int, weight_bits: int, *, seed: int = 0) -> Network:
+    """A residual float network's shapes as integer layers of other random weights; ReLUs are in the output stages."""
     limit = 0 if weight_bits == 1 else 2 ** (weight_bits - 1) - 1
-    return _Maker(input_bits, limit, np.random.default_rng(seed), [], {"x": TensorType(shape, "uint8")})
-
-
-def _network(name: str, maker: _Maker, output: str) -> Network:
-    return Network(
-        name=name, layers=tuple(maker.layers), constants={}, inputs=("x",), outputs=(output,), types=maker.types
-    )  # fmt: skip
-
-
-def resnet18(input_bits: int, weight_bits: int, *, side: int = 224, classes: int = 1000, seed: int = 0) -> Network:
-    """He et al., CVPR 2016: 7x7 stem, four stages of two basic blocks (64 .. 512 channels), on `side` x `side` images."""
-    maker = _maker(input_bits, weight_bits, (3, side, side), seed)
-    stem = maker.conv("stem", "x", 64, 7, 2)
-    channels, height, width = maker.types[stem].shape
-    pool = MaxPool(
-        name="max", inputs=(stem,), outputs=("max_out",), kernel_shape=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1)
+    maker = _Maker(
+        input_bits, limit, np.random.default_rng(seed), [], {"x": TensorType(source.types["x"].shape, "uint8")}
     )
-    pooled = maker.add(pool, TensorType((channels, *pool.output_size(height, width)), "uint8"))
-    body = maker.stages(pooled, (64, 128, 256, 512), 2)
-    return _network("resnet18", maker, maker.classify(body, classes))
+    made = {"x": "x"}  # by name of the float tensor
+    for layer in source.layers:
+        first, output = made[layer.inputs[0]], layer.outputs[0]
+        if isinstance(layer, Conv):
+            channels = source.types[output].shape[0]
+            made[output] = maker.conv(layer.name, first, channels, layer.kernel_shape[0], layer.strides[0])
+        elif isinstance(layer, Add):
+            made[output] = maker.join(layer.name, first, made[layer.inputs[1]])
+        elif isinstance(layer, MaxPool):
+            kind = TensorType(source.types[output].shape, "uint8")
+            made[output] = maker.add(replace(layer, inputs=(first,)), kind)
+        elif isinstance(layer, Gemm):
+            made[output] = maker.classify(first, source.types[output].shape[0])
+        else:  # ReLU, the mean and the flattening before the classifier
+            made[output] = first
+    return Network(
+        name=source.name,
+        layers=tuple(maker.layers),
+        constants={},
+        inputs=("x",),
+        outputs=(made[source.outputs[0]],),
+        types=maker.types,
+    )
+
+
+def resnet18(input_bits: int, weight_bits: int, *, side: int = 224, seed: int = 0) -> Network:
+    """ResNet-18's shapes on `side` x `side` images."""
+    return integer_shape(make_shape("resnet18", side=side), input_bits, weight_bits, seed=seed)
 
 
 def resnet20(input_bits: int, weight_bits: int, *, seed: int = 0) -> Network:
-    """The CIFAR-10 network of He et al.: three stages of three basic blocks (16, 32, 64 channels), 1x1 shortcuts."""
-    maker = _maker(input_bits, weight_bits, (3, 32, 32), seed)
-    stem = maker.conv("stem", "x", 16, 3, 1)
-    body = maker.stages(stem, (16, 32, 64), 3)
-    return _network("resnet20", maker, maker.classify(body, 10))
+    """ResNet-20's shapes for CIFAR-10, with 1x1 shortcuts."""
+    return integer_shape(folded(float_resnet20(projection=True)), input_bits, weight_bits, seed=seed)

@@ -18,6 +18,7 @@ from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
     quantize,
     report,
     run,
+    shape,
     stress,
     sweep,
     validate,

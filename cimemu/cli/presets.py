@@ -8,9 +8,10 @@ from cimemu.terminal import make_console, print_json
 
 @app.command(name="list")
 def list_all(as_json: JsonOption = False) -> None:
-    """Presets and workloads, and the converter models, layers and formats that are there."""
+    """Presets, workloads and network shapes, and the converter models, layers and formats that are there."""
     from cimemu.arch.load import list_archs
     from cimemu.importer import FORMATS
+    from cimemu.shapes import SHAPES
     from cimemu.variation import MODELS
     from cimemu.variation.parse import described
     from cimemu.workload.manifest import list_workloads
@@ -18,6 +19,7 @@ def list_all(as_json: JsonOption = False) -> None:
     groups: dict[str, Any] = {
         "archs": dict(list_archs()),
         "workloads": dict(list_workloads()),
+        "shapes": {name: shape.title for name, shape in SHAPES.items()},
         "variations": {name: described(kind) for name, kind in MODELS.items()},
         "network formats": dict.fromkeys(FORMATS, ""),
     }
