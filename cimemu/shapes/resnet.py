@@ -30,7 +30,7 @@ def _stages(b: Builder, source: str, widths: tuple[int, ...], blocks: int, *, pr
 
 def resnet18(side: int = 224, seed: int = 0) -> Network:
     """Table 1, 18 layers: 7x7 stem, four stages of two basic blocks (64 .. 512 channels), 1000 classes."""
-    b = Builder("resnet18", side, seed, 33)
+    b = Builder("resnet18", side, seed, 32)
     stem = b.max_pool("max", b.relu(_conv(b, "stem", "x", 64, 7, 2)), 3, 2, 1)
     body = _stages(b, stem, (64, 128, 256, 512), 2, projection=True)
     return b.network(b.linear("fc", b.flat(b.global_mean(body)), 1000))

@@ -14,7 +14,7 @@ from cimemu.shapes import SHAPES, make_shape, parameter_count
 # Published counts: torchvision's model pages; Inception-V3 is 27,161,264 with the auxiliary head's 3,326,696. ResNet-20:
 # 267,696 convolution weights, 1,376 of batch normalisations, 64 * 100 + 100 of the head.
 PARAMETERS = {"resnet18": 11_689_512, "vgg16": 138_357_544, "inception_v3": 23_834_568, "resnet20_cifar100": 275_572}
-SMALL = {"resnet18": 40, "vgg16": 32, "inception_v3": 75, "resnet20_cifar100": 16}
+SMALL = {"resnet18": 32, "vgg16": 32, "inception_v3": 75, "resnet20_cifar100": 16}
 # Multiplications of one image at the published side: He et al. table 1 and section 4.2, torchvision's GMACs.
 MACS = {"resnet18": 1.81e9, "vgg16": 15.47e9, "inception_v3": 5.71e9, "resnet20_cifar100": 40.6e6}
 
