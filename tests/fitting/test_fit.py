@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-import float_nets
+import fitting_nets
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -34,14 +34,14 @@ def groups_of(network):
 
 
 def test_residual_additions_tie_channels_and_the_classes_stay():
-    assert groups_of(float_nets.residual()) == [("stem", "outer"), ("inner",), ("wide",), ("wide2",)]
+    assert groups_of(fitting_nets.residual()) == [("stem", "outer"), ("inner",), ("wide",), ("wide2",)]
 
 
 def test_a_depthwise_convolution_keeps_the_width_of_what_it_reads():
-    assert groups_of(float_nets.branches()) == [("stem",), ("left",), ("right",), ("narrow", "deep")]
+    assert groups_of(fitting_nets.branches()) == [("stem",), ("left",), ("right",), ("narrow", "deep")]
 
 
-@pytest.mark.parametrize("make", [float_nets.residual, float_nets.branches])
+@pytest.mark.parametrize("make", [fitting_nets.residual, fitting_nets.branches])
 def test_a_resized_network_runs_and_has_the_asked_widths(make):
     network = make()
     channels = trace_channels(network)
@@ -59,7 +59,7 @@ def test_a_resized_network_runs_and_has_the_asked_widths(make):
 
 
 def test_an_option_a_shortcut_cannot_lose_channels():
-    network = float_nets.residual()
+    network = fitting_nets.residual()
     channels = trace_channels(network)
     roots = channels.free()
     widths = {root: channels.sizes[root] for root in roots} | {roots[0]: 13}
@@ -70,7 +70,7 @@ def test_an_option_a_shortcut_cannot_lose_channels():
 @settings(max_examples=15, deadline=None)
 @given(st.data())
 def test_the_search_maps_widths_as_the_mapper_maps_the_resized_network(data):
-    network = data.draw(st.sampled_from([float_nets.residual, float_nets.branches]))()
+    network = data.draw(st.sampled_from([fitting_nets.residual, fitting_nets.branches]))()
     chip = arch(**{"macro.rows": 64, "macro.active_rows": 64, "macro.columns": 64, "chip.tiles": 32})
     chip = chip.model_copy(update={"mapping": chip.mapping.model_copy(update={"packing": "tight"})})
     image = np.random.default_rng(2).standard_normal((1, 3, 8, 8)).astype(np.float32)
@@ -93,7 +93,7 @@ def test_full_widths_are_whole_kernels_of_the_rows():
 
 def test_loading_is_what_a_run_in_phases_charges():
     chip = arch(**{"chip.tiles": 1, "tile.macros": 4, "macro.rows": 64, "macro.active_rows": 64, "macro.columns": 64})
-    network = float_nets.residual()
+    network = fitting_nets.residual()
     images = np.random.default_rng(3).standard_normal((2, 3, 8, 8)).astype(np.float32)
     lowered = cimemu.quantize(network, chip, calibration=images)
     found = cimemu.fit(chip, network, propose=False)
@@ -112,13 +112,13 @@ def test_loading_is_what_a_run_in_phases_charges():
 def test_a_proposal_is_checked_by_the_mapper_and_repeats(monkeypatch):
     monkeypatch.setattr("cimemu.fitting.search.STEPS", 500)
     chip = arch(**{"chip.tiles": 4, "macro.rows": 64, "macro.active_rows": 64, "macro.columns": 64})
-    found = cimemu.fit(chip, float_nets.residual(), macros=20, goal=0.5)
+    found = cimemu.fit(chip, fitting_nets.residual(), macros=20, goal=0.5)
     proposal = found.proposal
     plan = proposal.mapped.plan
     assert plan.macros_used <= 20
     assert proposal.reached == (plan.utilization >= 0.5)
     assert plan.utilization > found.mapped.plan.utilization
-    again = cimemu.fit(chip, float_nets.residual(), macros=20, goal=0.5)
+    again = cimemu.fit(chip, fitting_nets.residual(), macros=20, goal=0.5)
     assert again.proposal.groups == proposal.groups
 
 
@@ -171,7 +171,7 @@ def test_mistakes_are_one_line(arguments, words, capsys, tmp_path, monkeypatch):
 
 
 def test_a_network_without_a_width_to_change_says_so():
-    b = float_nets.Builder()
+    b = fitting_nets.Builder()
     b.conv("y", "x", 4)
     with pytest.raises(cimemu.MappingError, match="no channel width that may change"):
         cimemu.fit(arch(), b.network())

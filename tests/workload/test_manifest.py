@@ -35,7 +35,7 @@ def refused(message, call, *arguments):
 
 def test_the_presets_are_these():
     assert [name for name, _ in cimemu.list_workloads()] == [
-        "cifar10_resnet20", "digits", "tiny_ad", "tiny_kws", "tiny_resnet8", "tiny_sww", "tiny_vww",
+        "cifar10_resnet20", "digits", "minilm_retrieval", "tiny_ad", "tiny_kws", "tiny_resnet8", "tiny_sww", "tiny_vww",
     ]  # fmt: skip
     assert all(title for _, title in cimemu.list_workloads())
 
@@ -100,7 +100,7 @@ def test_a_wrong_manifest_names_file_key_value_and_rule(tmp_path, text, message)
 
 
 def test_what_is_no_workload_says_what_there_is(tmp_path):
-    refused("presets: cifar10_resnet20, digits, tiny_ad", cimemu.load_workload, "nothing")
+    refused("presets: cifar10_resnet20, digits, minilm_retrieval, tiny_ad", cimemu.load_workload, "nothing")
     (tmp_path / "net.onnx").write_bytes(b"x")
     refused("write a workload.yaml", cimemu.load_workload, tmp_path / "net.onnx")
 
