@@ -1,5 +1,6 @@
 """What an estimator may know of the chip that it is asked about, and what it answers."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 
@@ -52,6 +53,6 @@ class Estimate:
 class Estimator:
     """One question: what does this component cost where it stands?"""
 
+    @abstractmethod
     def estimate(self, site: Site) -> Estimate:
         """Energy, area and leakage; ValueError with value, rule and remedy where there is no answer."""
-        raise NotImplementedError
