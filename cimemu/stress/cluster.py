@@ -4,6 +4,7 @@ import itertools
 import logging
 import pickle
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +34,8 @@ def run_cluster(task: Task, jobs: Jobs, address: str) -> Iterator[Outcome]:
         reason = str(error).split("\n")[0]
         raise CimemuError(f"scheduler {address}: not reached ({reason}); start it, or use --workers") from None
     coming = iter(jobs)
+    again: list[int] = []
+    failures: Counter[int] = Counter()
     running: dict[Any, int] = {}
     heard = time.monotonic()
     try:
@@ -40,8 +43,9 @@ def run_cluster(task: Task, jobs: Jobs, address: str) -> Iterator[Outcome]:
         shared = client.submit(pickle.loads, pickle.dumps(task), pure=False)
         width = max(1, sum(client.nthreads().values())) * AHEAD
         while True:
-            for job in itertools.islice(coming, max(0, width - len(running))):
+            for job in [*again, *itertools.islice(coming, max(0, width - len(running)))]:
                 running[client.submit(_attempt, shared, job, pure=False, retries=TRIES - 1)] = job
+            again.clear()
             if not running:
                 return
             try:
@@ -56,7 +60,12 @@ def run_cluster(task: Task, jobs: Jobs, address: str) -> Iterator[Outcome]:
                 job = running.pop(future)
                 if future.status == "cancelled":
                     raise _lost(address)
-                yield _outcome(future, job)
+                outcome = _outcome(future, job)
+                failures[job] += future.status != "finished"
+                if future.status != "finished" and failures[job] == 1:
+                    again.append(job)  # it may have died with a neighbour on its worker
+                else:
+                    yield outcome
             if done and client.status == "running":
                 width = max(1, sum(client.nthreads().values())) * AHEAD
     except (OSError, FuturesCancelledError):
