@@ -27,7 +27,8 @@ def run_cluster(task: Task, jobs: Jobs, address: str) -> Iterator[Outcome]:
         from distributed.client import FuturesCancelledError
     except ImportError:
         raise CimemuError('dask.distributed is not installed: pip install "cimemu[dist]", or use --workers') from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # a lost scheduler is one line, ours
+    for name in [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # a lost scheduler is one line, ours; each has its own level
     try:
         client = Client(address, timeout=10)
     except (OSError, ValueError, TimeoutError) as error:
