@@ -38,7 +38,13 @@ def read_images(
     if asked is not None and asked < 1:
         raise WorkloadError(f"images = {asked}, must be >= 1")
     form = _by_suffix(path) if form == "auto" else form
-    readers = {"npz": _npz, "hdf5": _hdf5, "cifar10_python": _cifar_python, "cifar10_binary": _cifar_binary}
+    readers = {
+        "npz": _npz,
+        "hdf5": _hdf5,
+        "hdf5_jpeg": _hdf5_jpeg,
+        "cifar10_python": _cifar_python,
+        "cifar10_binary": _cifar_binary,
+    }
     if asked is not None and limit is not None and asked > limit:
         raise WorkloadError(f"{path}: {limit} images are to be used, {asked} asked for; ask for fewer")
     wanted = asked if asked is not None else limit
@@ -177,6 +183,32 @@ def _hdf5(path: Path, images: str, labels: str | None, first: int, stop: int | N
         if labels is not None and len(file[labels]) != total:
             raise WorkloadError(f"{path}: {total} images and {len(file[labels])} labels, must be as many")
         return file[images][first:stop], None if labels is None else file[labels][first:stop], total
+
+
+def _hdf5_jpeg(path: Path, images: str, labels: str | None, first: int, stop: int | None) -> tuple[Any, Any, int]:
+    """JPEG bytes end to end in `images`, image i at offsets[i] .. offsets[i + 1]; decoded to [images, rows, columns, 3]."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise WorkloadError(f'{path}: JPEGs need Pillow: pip install "cimemu[torch]"') from None
+    bytes_of, truth, _ = _hdf5(path, images, None, 0, None)
+    offsets, _, entries = _hdf5(path, "offsets", None, 0, None)
+    offsets = np.asarray(offsets, dtype=np.int64)
+    total = entries - 1
+    if total < 1 or offsets[0] < 0 or int(offsets[-1]) > len(bytes_of) or bool((np.diff(offsets) <= 0).any()):
+        raise ValueError(f"{images}: offsets do not cut its {len(bytes_of)} bytes into images")
+    if labels is not None:
+        truth, _, labelled = _hdf5(path, labels, None, 0, None)
+        if labelled != total:
+            raise WorkloadError(f"{path}: {total} images and {labelled} labels, must be as many")
+    chosen = range(total)[first:stop] or range(1)  # the caller refuses a beginning behind the end
+    decoded = [
+        np.asarray(Image.open(io.BytesIO(bytes_of[offsets[i] : offsets[i + 1]].tobytes())).convert("RGB"))
+        for i in chosen
+    ]
+    if len({one.shape for one in decoded}) > 1:
+        raise ValueError(f"{images}: images of several sizes, must be of one")
+    return np.stack(decoded), truth if labels is None else truth[first:stop], total
 
 
 class _PlainUnpickler(pickle.Unpickler):

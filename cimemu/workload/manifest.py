@@ -21,8 +21,10 @@ class DataSource(Spec):
     """Where images (and labels) come from."""
 
     file: str = Field(description="path beside the workload.yaml; ${NAME} is taken from the environment")
-    format: Literal["auto", "npz", "hdf5", "cifar10_python", "cifar10_binary"] = Field(
-        "auto", description="by suffix (.npz, .h5, .bin; CIFAR-10's pickles have none), or named"
+    format: Literal["auto", "npz", "hdf5", "hdf5_jpeg", "cifar10_python", "cifar10_binary"] = Field(
+        "auto",
+        description="by suffix (.npz, .h5, .bin; CIFAR-10's pickles have none), or named; hdf5_jpeg: JPEG bytes in the key "
+        "`images`, cut by the key `offsets`",
     )
     images: str = Field("images", description="key of the images (npz, hdf5)")
     labels: str | None = Field("labels", description="key of the labels (npz, hdf5); null: there are none")
@@ -178,19 +180,23 @@ class Workload:
         return prepared(images, rule or self.manifest.preprocess, str(self.path)), labels
 
     def _resolve(self, text: str) -> Path:
-        """Environment names filled in, relative to the workload.yaml."""
+        return resolve(text, self.path)
 
-        def fill(match: re.Match[str]) -> str:
-            name = match.group(1)
-            if not os.environ.get(name):
-                raise WorkloadError(
-                    f"{self.path}: {text} needs the environment variable {name}; set it to the folder that has the file, "
-                    "or copy the workload and write your own path"
-                )
-            return os.environ[name]
 
-        path = Path(re.sub(r"\$\{(\w+)\}", fill, text)).expanduser()
-        return path if path.is_absolute() else self.path.parent / path
+def resolve(text: str, beside: Path) -> Path:
+    """A path with environment names filled in, relative to the folder of the file `beside`. WorkloadError."""
+
+    def fill(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if not os.environ.get(name):
+            raise WorkloadError(
+                f"{beside}: {text} needs the environment variable {name}; set it to the folder that has the file, "
+                "or copy the workload and write your own path"
+            )
+        return os.environ[name]
+
+    path = Path(re.sub(r"\$\{(\w+)\}", fill, text)).expanduser()
+    return path if path.is_absolute() else beside.parent / path
 
 
 def prepared(images: NDArray[Any], rule: Preprocess, where: str) -> NDArray[Any]:

@@ -1,0 +1,55 @@
+"""The log of a training run: a CSV file of one row an epoch, and TensorBoard's events where that is installed."""
+
+import csv
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cimemu.errors import WorkloadError
+from cimemu.whole_file import whole_file
+
+Row = Mapping[str, float | int | None]
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """All rows as a CSV file, columns in the order they first appear; the file is replaced in one step."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with whole_file(path, WorkloadError, overwrite=True) as partial, open(partial, "w", newline="") as file:
+        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            writer.writerow({key: "" if value is None else _text(value) for key, value in row.items()})
+
+
+def _text(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+class Board:
+    """TensorBoard's events below a folder; nothing where no folder is named."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """Raises WorkloadError where tensorboard is not installed."""
+        self.writer: Any = None
+        if folder is None:
+            return
+        try:
+            board = importlib.import_module("torch.utils.tensorboard")
+        except ImportError:
+            raise WorkloadError(
+                "tensorboard is not installed: pip install tensorboard, or leave --tensorboard out"
+            ) from None
+        self.writer = board.SummaryWriter(str(folder))
+
+    def add(self, row: Row) -> None:
+        """One epoch's row."""
+        if self.writer is not None:
+            for name, value in row.items():
+                if value is not None and name != "epoch":
+                    self.writer.add_scalar(name, value, row["epoch"])
+
+    def close(self) -> None:
+        """Write what is left."""
+        if self.writer is not None:
+            self.writer.close()

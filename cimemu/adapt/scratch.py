@@ -1,0 +1,72 @@
+"""A float ResNet trained from its first weights, as an ONNX file."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cimemu.adapt.images import ImageSet
+from cimemu.adapt.library import torch_of
+from cimemu.adapt.resnet import make_resnet
+from cimemu.adapt.settings import TrainSettings
+from cimemu.adapt.train import Hooks, MetricsRow, Progress, train
+from cimemu.errors import WorkloadError
+from cimemu.exporter import save_onnx
+from cimemu.importer.from_torch import load_torch
+from cimemu.workload.network import Network
+
+
+def parse_shape(name: str) -> int:
+    """The depth in "resnet20". WorkloadError for another name."""
+    depth = name.removeprefix("resnet")
+    if not name.startswith("resnet") or not depth.isdigit():
+        raise WorkloadError(
+            f"network {name!r}: can be trained from scratch are resnet8, resnet14, resnet20, resnet32 ..."
+        )
+    return int(depth)
+
+
+def train_from_scratch(
+    name: str,
+    data: ImageSet,
+    settings: TrainSettings,
+    out: Path,
+    *,
+    width: int = 16,
+    tests: Mapping[str, ImageSet] | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
+    tensorboard: Path | None = None,
+    overwrite: bool = False,
+    hooks: Hooks | None = None,
+    progress: Progress | None = None,
+) -> list[MetricsRow]:
+    """Train "resnet20" (or 8, 14, 32 ...) on `data` and write it to `out` as ONNX; rows of metrics, one an epoch.
+
+    Weights are drawn from the settings' seed. Raises WorkloadError in one line.
+    """
+    if out.exists() and not overwrite:
+        raise WorkloadError(f"{out}: exists already, name another file or add --force")
+    if len(data) == 0 or data.images.ndim != 4:
+        raise WorkloadError(f"images of shape {list(data.images.shape)}, a resnet needs [images, rows, columns, 3]")
+    shape = data.inputs(slice(0, 1)).shape[1:]
+    if shape[0] != 3:
+        raise WorkloadError(f"images of {shape[0]} channels, a resnet from scratch takes 3")
+    torch_of().manual_seed(settings.seed)
+    model = make_resnet(parse_shape(name), classes=int(data.labels.max()) + 1, width=width)
+    rows = train(
+        model, data, settings, tests=tests, folder=folder, resume=resume, tensorboard=tensorboard, hooks=hooks,
+        progress=progress,
+    )  # fmt: skip
+    save_onnx(float_network(model, shape), out, overwrite=overwrite)
+    return rows
+
+
+def float_network(model: Any, shape: tuple[int, ...]) -> Network:
+    """The imported network of a torch module for images of `shape`, by PyTorch's own export."""
+    torch = torch_of()
+    model.cpu()
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "network.pt"
+        torch.save(model.state_dict(), weights)
+        return load_torch(weights, model, shape)

@@ -1,0 +1,58 @@
+"""What a training run is, as frozen records: rates, augmentation, budget, and where images come from."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from cimemu.spec import Spec
+from cimemu.workload.manifest import DataSource, Preprocess
+
+
+class Rates(Spec):
+    """Learning rates of the parameter groups at their highest."""
+
+    weights: float = Field(0.01, gt=0, description="weights, biases and normalisation")
+    scales: float = Field(0.001, ge=0, description="learned step sizes")
+
+
+class Augment(Spec):
+    """What is done to a training image at random."""
+
+    crop_pad: int = Field(4, ge=0, le=16, description="black pixels around it, then a crop of the first size; 0: none")
+    flip: bool = Field(True, description="mirrored left to right, every second one")
+
+
+class TrainSettings(Spec):
+    """Stochastic gradient descent with momentum, and its budget."""
+
+    epochs: int = Field(8, ge=1, description="epochs")
+    images_per_epoch: int | None = Field(
+        None, ge=1, description="images an epoch; the next ones of a shuffled order; null: all"
+    )
+    batch: int = Field(128, ge=1, description="images a step")
+    rates: Rates = Field(default_factory=Rates, description="learning rates")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine falls to 0 with the last step")
+    warmup_epochs: float = Field(0.0, ge=0, description="epochs in which rates rise from 0")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of the gradient")
+    nesterov: bool = Field(False, description="Nesterov's form of momentum")
+    weight_decay: float = Field(1e-4, ge=0, description="of weights; scales, biases and normalisation have none")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the label spread over all classes")
+    gradient_clip: float | None = Field(None, gt=0, description="largest norm of all gradients together; null: any")
+    augment: Augment = Field(default_factory=Augment, description="what is done to training images")
+    seed: int = Field(0, ge=0, description="root of order, augmentation, first weights and noise")
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")
+    threads: int | None = Field(None, ge=1, description="threads of the CPU; null: PyTorch's choice")
+    evaluate_every: int = Field(
+        1, ge=0, description="epochs between measurements of accuracy; 0: after the last one only"
+    )
+    checkpoint_minutes: float = Field(5.0, gt=0, description="a checkpoint at least so often; and after every epoch")
+
+
+class DataSettings(Spec):
+    """Images for training and for measuring."""
+
+    train: DataSource = Field(description="images and labels that are trained on")
+    test: dict[str, DataSource] = Field(
+        default_factory=dict, description="by name: images that accuracy is measured on"
+    )
+    preprocess: Preprocess = Field(default_factory=Preprocess, description="from stored images to the network's input")
