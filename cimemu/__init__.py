@@ -24,6 +24,7 @@ _PUBLIC = {
     "export_trace": "cimemu.views",
     "fit": "cimemu.fitting.report",
     "diff_traces": "cimemu.difference",
+    "grouped_view": "cimemu.mapping.grouped",
     "import_costs": "cimemu.cost.external",
     "list_archs": "cimemu.arch.load",
     "list_workloads": "cimemu.workload.manifest",
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from cimemu.fitting.report import fit
     from cimemu.importer import load_network
     from cimemu.mapping.cycles import op_cycles
+    from cimemu.mapping.grouped import grouped_view
     from cimemu.mapping.place import make_plan
     from cimemu.prices import cost_table
     from cimemu.ptq import apply_scheme, calibrate_converters, quantize, read_scheme, scheme_of

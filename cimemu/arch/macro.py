@@ -78,9 +78,10 @@ class Timing(Spec):
 class MacroMapping(Spec):
     """How matrices are cut into macros."""
 
-    rows: Literal["dense", "whole_kernels"] = Field(
+    rows: Literal["dense", "whole_kernels", "grouped"] = Field(
         "dense",
-        description="row blocks of `rows` rows, or of whole input channels so that no kernel straddles two arrays",
+        description="row blocks of `rows` rows; or of whole input channels so that no kernel straddles two arrays, as many "
+        "as fit (whole_kernels) or spread evenly over as few arrays (grouped: a grouped convolution, a group an array)",
     )
     groups: Literal["block_diagonal", "separate"] = Field(
         "block_diagonal",

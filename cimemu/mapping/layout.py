@@ -1,6 +1,7 @@
 """How a weight matrix is cut into macros, and how a grouped convolution is cut into matrices (spec section 1)."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,23 +43,27 @@ class Layout:
 
 
 def make_layout(rows: int, outputs: int, macro: Macro, kernel_area: int = 1) -> Layout:
-    """Cut `[rows, outputs]` for `macro`; `kernel_area` = kernel rows x columns matters for `whole_kernels`.
+    """Cut `[rows, outputs]` for `macro`; `kernel_area` = kernel rows x columns matters where kernels stay whole.
 
     Raises MappingError where a kernel does not fit the rows of a macro.
     """
-    block_rows = macro.rows
-    if macro.mapping.rows == "whole_kernels":
-        channels = macro.rows // kernel_area
-        if channels < 1:
-            raise MappingError(
-                f"mapping.rows = whole_kernels with a kernel of {kernel_area} rows, must be <= macro.rows = {macro.rows}; "
-                "use mapping.rows = dense"
-            )
-        block_rows = channels * kernel_area
+    cut = macro.mapping.rows
+    channels = macro.rows // kernel_area
+    if cut == "dense":
+        row_blocks = _spans(rows, macro.rows)
+    elif channels < 1:
+        raise MappingError(
+            f"mapping.rows = {cut} with a kernel of {kernel_area} rows, must be <= macro.rows = {macro.rows}; "
+            "use mapping.rows = dense"
+        )
+    elif cut == "whole_kernels":
+        row_blocks = _spans(rows, channels * kernel_area)
+    else:
+        row_blocks = _even_spans(rows // kernel_area, channels, kernel_area)
     return Layout(
         rows=rows,
         outputs=outputs,
-        row_blocks=_spans(rows, block_rows),
+        row_blocks=row_blocks,
         col_blocks=_spans(outputs, macro.outputs),
         active_rows=macro.raised_rows,
     )
@@ -66,6 +71,13 @@ def make_layout(rows: int, outputs: int, macro: Macro, kernel_area: int = 1) -> 
 
 def _spans(total: int, step: int) -> tuple[Span, ...]:
     return tuple((first, min(first + step, total)) for first in range(0, total, step))
+
+
+def _even_spans(channels: int, most: int, kernel_area: int) -> tuple[Span, ...]:
+    """`ceil(channels / most)` blocks of whole channels, sizes one apart at most, the larger ones first."""
+    blocks = -(-channels // most)
+    edges = [number * (channels // blocks) + min(number, channels % blocks) for number in range(blocks + 1)]
+    return tuple((first * kernel_area, last * kernel_area) for first, last in pairwise(edges))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,10 +17,13 @@ Percentile = Annotated[float, Field(gt=50, le=100, description="for method perce
 
 
 class UniformWeights(Spec):
-    """Integers of equal steps; a scale for the layer, an output channel, an array, or an array's column."""
+    """Integers of equal steps; a scale for the layer, an output channel, an array, or an array's column.
+
+    One bit: the two levels -scale and +scale, in the `binary` encoding (the sum of inputs puts the sign right).
+    """
 
     kind: Literal["uniform"] = "uniform"
-    bits: int = Field(8, ge=2, le=8, description="weight width in bits")
+    bits: int = Field(8, ge=1, le=8, description="weight width in bits; 1: plus or minus a scale")
     granularity: Literal["layer", "channel", "array", "column"] = Field("channel", description="what shares a scale")
     method: Method = Field("minmax", description="how a scale is found")
     percentile: Percentile = 99.9
@@ -114,23 +117,31 @@ class Scheme(Spec):
         description="how weights lie in cells: as the arch says; offset (two's complement digits of any cell: the top "
         "digit's sign is the offset's correction); differential (a column pair)",
     )
-    rows: Literal["arch", "dense", "whole_kernels"] = Field("arch", description="how matrices are cut into arrays")
+    rows: Literal["arch", "dense", "whole_kernels", "grouped"] = Field(
+        "arch", description="how matrices are cut into arrays (macro.mapping.rows)"
+    )
+
+    @property
+    def one_bit(self) -> bool:
+        """Weights of two levels, a cell each."""
+        return isinstance(self.weights, BinaryWeights) or self.weights.bits == 1
 
     @model_validator(mode="after")
     def _binary_has_its_encoding(self) -> "Scheme":
-        if self.weights.kind == "binary" and self.digits != "arch":
+        if self.one_bit and self.digits != "arch":
             raise ValueError(
-                f"digits = {self.digits} with binary weights, which lie in one cell each: leave digits out"
+                f"digits = {self.digits} with weights of one bit, which lie in one cell each: leave digits out"
             )
         return self
 
     def overrides(self, macro: Macro) -> dict[str, Any]:
         """Dotted keys of an arch that the scheme changes, but for the fitted converter's parameters."""
         changed: dict[str, Any] = {"macro.input.bits": self.activations.bits}
-        if self.weights.kind == "binary":
+        if self.one_bit:
             weight = {"bits": 1, "encoding": "binary", "correction": macro.weight.correction}
             changed |= {"macro.weight": weight, "macro.cell.bits": 1}
         else:
+            assert isinstance(self.weights, UniformWeights)
             changed["macro.weight.bits"] = self.weights.bits
             if self.digits != "arch":
                 changed["macro.weight.encoding"] = self.digits

@@ -70,7 +70,7 @@ class SchemeWeights:
         scales = fit_scales(
             w, cut, rule.bits, rule.granularity, rule.method, percentile=rule.percentile, moments=moments
         )
-        integers = codes(w, scales, cut, 2 ** (rule.bits - 1) - 1)
+        integers = codes(w, scales, cut, rule.bits)
         if not rule.slice_scales:
             return integers, scales, None
         groups = cut.groups(rule.granularity)

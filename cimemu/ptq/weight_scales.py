@@ -23,11 +23,11 @@ def fit_scales(
     percentile: float = 99.9,
     moments: Floats | None = None,
 ) -> Floats:
-    """Scales [N, row blocks] of real weights `w` [N, K] on -(2^(bits-1)-1) .. 2^(bits-1)-1.
+    """Scales [N, row blocks] of real weights `w` [N, K] on -(2^(bits-1)-1) .. 2^(bits-1)-1, or on {-1, +1} (one bit).
 
     `moments` [1 or N, K, K] are the mean products of a layer's inputs, for method "output".
     """
-    top = 2 ** (bits - 1) - 1
+    top = largest_code(bits)
     groups = cut.groups(granularity)
     if method == "minmax":
         return _by_group(w, cut, groups, lambda values: np.abs(values).max()) / top
@@ -39,14 +39,24 @@ def fit_scales(
     ]
     largest = _by_group(w, cut, groups, lambda values: np.abs(values).max()) / top
     candidates = [*coarser, *(largest * share for share in TRIED)]
+    if bits == 1:  # the mean magnitude is the least squares scale of two levels (XNOR-Net)
+        candidates.append(_by_group(w, cut, groups, lambda values: np.abs(values).mean()))
     if method == "mse":
-        return _least(candidates, lambda scales: _group_errors(squared(w, scales, cut, top), groups, cut), groups)
+        return _least(candidates, lambda scales: _group_errors(squared(w, scales, cut, bits), groups, cut), groups)
     assert moments is not None
-    return _least_output(w, candidates, cut, top, groups, moments, split=granularity in ("array", "column"))
+    return _least_output(w, candidates, cut, bits, groups, moments, split=granularity in ("array", "column"))
 
 
-def codes(w: Floats, scales: Floats, cut: Cut, top: int) -> NDArray[np.int64]:
+def largest_code(bits: int) -> int:
+    """The largest integer of a width: the most negative code is left out; one bit is {-1, +1}."""
+    return max(1, 2 ** (bits - 1) - 1)
+
+
+def codes(w: Floats, scales: Floats, cut: Cut, bits: int) -> NDArray[np.int64]:
     """Integers [N, K] of weights under scales [N, row blocks]."""
+    if bits == 1:
+        return np.where(w >= 0, 1, -1)
+    top = largest_code(bits)
     step = np.take_along_axis(scales, cut.block, axis=1)
     return np.clip(np.rint(w / step), -top, top).astype(np.int64)
 
@@ -56,9 +66,9 @@ def real(integers: NDArray[np.int64], scales: Floats, cut: Cut) -> Floats:
     return np.asarray(integers * np.take_along_axis(scales, cut.block, axis=1))
 
 
-def squared(w: Floats, scales: Floats, cut: Cut, top: int) -> Floats:
+def squared(w: Floats, scales: Floats, cut: Cut, bits: int) -> Floats:
     """Squared error of every weight [N, K]."""
-    return np.asarray((real(codes(w, scales, cut, top), scales, cut) - w) ** 2)
+    return np.asarray((real(codes(w, scales, cut, bits), scales, cut) - w) ** 2)
 
 
 def output_error(delta: Floats, moments: Floats) -> Floats:
@@ -98,12 +108,12 @@ def _least(candidates: list[Floats], error, groups: NDArray[np.int64]) -> Floats
 
 
 def _least_output(
-    w: Floats, candidates: list[Floats], cut: Cut, top: int, groups: NDArray[np.int64], moments: Floats, *, split: bool
+    w: Floats, candidates: list[Floats], cut: Cut, bits: int, groups: NDArray[np.int64], moments: Floats, *, split: bool
 ) -> Floats:
     """Coordinate descent on the layer's output error: row blocks one after the other where scales differ between them."""
 
     def error_of(scales: Floats) -> Floats:
-        return output_error(real(codes(w, scales, cut, top), scales, cut) - w, moments)
+        return output_error(real(codes(w, scales, cut, bits), scales, cut) - w, moments)
 
     def summed(errors: Floats, block: int) -> Floats:
         """Errors of outputs summed over the outputs that share a scale of this row block."""

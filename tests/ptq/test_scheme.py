@@ -7,14 +7,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cimemu
+from cimemu.adc.base import LIMIT
 from cimemu.compare import dequantization
 from cimemu.compute.forward import Emulator
 from cimemu.compute.psum_samples import lossless_emulator, psum_samples
+from cimemu.compute.references import make_references
 from cimemu.ptq.apply import apply_scheme, macro_of, quantized_weights
+from cimemu.ptq.binary import binarize
 from cimemu.ptq.cut import make_cut
+from cimemu.ptq.levels import squared_error
 from cimemu.ptq.output_fit import output_error
-from cimemu.ptq.psum_fit import fit_linear, histograms
-from cimemu.ptq.scheme import LinearConverter, scheme_of
+from cimemu.ptq.psum_fit import fit_linear, fit_table, histograms
+from cimemu.ptq.scheme import LinearConverter, NonlinearConverter, scheme_of
 
 CHIP = {"macro.rows": 20, "macro.columns": 48}
 GRANULARITIES = ("layer", "array", "column")
@@ -42,6 +46,9 @@ SCHEMES = [
         {},
     ),
     ("columnquant", {}, {"macro.cell.bits": 2}),
+    ("array", {"weights.bits": 4, "converter.bits": 3, "rows": "grouped"}, {"macro.cell.bits": 2}),
+    ("column", {"weights.bits": 1, "weights.method": "mse", "converter.bits": 1}, {}),
+    ("array", {"weights.bits": 1, "weights.method": "output", "converter.bits": 1.5}, {"macro.cell.bits": 4}),
     ("bwma", {}, {}),
     (
         "bwma",
@@ -52,6 +59,7 @@ SCHEMES = [
     ("bs_kmq", {"converter.ramp.mismatch": 0.05}, {}),
     ("bs_kmq", {"converter.method": "kmeans_exact", "converter.granularity": "column", "converter.bits": 3}, {}),
 ]
+NESTED_LEVELS = ("linear_mse", "kmeans_exact")  # the other methods stay in local optima: no such law for them
 
 
 @pytest.mark.parametrize("groups", [1, 3])
@@ -200,8 +208,24 @@ def single_error(samples, lsb, zero, count):
     return float((found.weights * (values - found.values) ** 2).sum())
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("method", NESTED_LEVELS)
+def test_finer_levels_never_have_a_larger_fitted_error(method, bits):
+    arch = cimemu.load_arch("rram_128", CHIP)
+    network, _ = quantized_weights(float_nets.residual(), arch, images(), scheme_of("array", {"weights.bits": 4}))
+    for samples in psum_samples(network, arch.macro, images()):
+        found = histograms(samples, "column")
+        errors = []
+        for granularity in GRANULARITIES:
+            levels = fit_table(samples, NonlinearConverter(bits=bits, granularity=granularity, method=method))
+            errors.append(squared_error(found.values, found.weights, levels.reshape(-1, 2**bits)).sum())
+        assert errors[0] >= errors[1] * (1 - 1e-9)
+        assert errors[1] >= errors[2] * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
 @pytest.mark.parametrize("method", ["mse", "output"])
-def test_a_finer_weight_scale_never_has_a_larger_fitted_error(method):
+def test_a_finer_weight_scale_never_has_a_larger_fitted_error(method, bits):
     from cimemu.ptq.weight_scales import codes, fit_scales, output_error, real
 
     rng = np.random.default_rng(3)
@@ -211,14 +235,59 @@ def test_a_finer_weight_scale_never_has_a_larger_fitted_error(method):
     moments = (x.T @ x / len(x))[None]
     errors = {}
     for granularity in ("layer", "channel", "array", "column"):
-        scales = fit_scales(w, cut, 4, granularity, method, moments=moments)
-        delta = real(codes(w, scales, cut, 7), scales, cut) - w
+        scales = fit_scales(w, cut, bits, granularity, method, moments=moments)
+        delta = real(codes(w, scales, cut, bits), scales, cut) - w
         errors[granularity] = (delta**2).sum() if method == "mse" else output_error(delta, moments).sum()
         # one scale a group
         groups = cut.groups(granularity)
         assert all(len(np.unique(scales[groups == g])) == 1 for g in np.unique(groups))
     for fine, coarse in (("array", "layer"), ("channel", "layer"), ("column", "array"), ("column", "channel")):
         assert errors[fine] <= errors[coarse] * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("method", ["exact", "xnor"])
+def test_finer_groups_of_two_levels_never_have_a_larger_error(method):
+    """Both are the least squares levels of their group (`xnor` of fixed signs); the closed form's signs move with the mean."""
+    rng = np.random.default_rng(4)
+    w = rng.normal(0.1, 1, size=(9, 50)) * rng.uniform(0.2, 3, (9, 1))
+    cut = make_cut(1, 50, 9, 1, cimemu.load_arch("rram_128", {"macro.rows": 20, "macro.columns": 32}).macro)
+    errors = {}
+    for granularity in ("layer", "channel", "array", "column"):
+        signs, alpha, beta = binarize(w, cut, granularity, method)
+        real = signs * np.take_along_axis(alpha, cut.block, 1) + np.take_along_axis(beta, cut.block, 1)
+        errors[granularity] = ((real - w) ** 2).sum()
+    for fine, coarse in (("array", "layer"), ("channel", "layer"), ("column", "array"), ("column", "channel")):
+        assert errors[fine] <= errors[coarse] * (1 + 1e-9)
+
+
+def test_uniform_weights_of_one_bit_are_xnor_s_where_their_error_is_least():
+    """Two levels +-scale in one cell: method `mse` gives the mean magnitude, so the network is the `xnor` scheme's."""
+    changes = {"activations.bits": 4, "converter.bits": 4}
+    arch, one = made("layer", {"weights.bits": 1, "weights.method": "mse", **changes}, {"macro.cell.bits": 4})
+    _, xnor = made("xnor", {"activations.method": "minmax", **changes})
+    assert one.overrides["macro.weight"]["encoding"] == "binary"
+    x = images(3, 1)
+    assert cimemu.run(arch, one, x).outputs.tobytes() == cimemu.run(arch, xnor, x).outputs.tobytes()
+    _, wide = made("layer", {"weights.bits": 1, "weights.method": "minmax", **changes})
+    assert cimemu.run(arch, wide, x).outputs.tobytes() != cimemu.run(arch, one, x).outputs.tobytes()
+
+
+@pytest.mark.parametrize(("bits", "count"), [(1, 2), (1.5, 3)])
+def test_psums_of_one_bit_and_three_levels_are_neighbours_one_step_apart(bits, count):
+    """ColumnQuant's {C, C + 1} and {C - 1, C, C + 1} steps, in every column; the fourth code of three is never reached."""
+    scheme = scheme_of("column", {"weights.bits": 4, "converter.bits": bits})
+    arch, network = made(scheme)
+    emulator = Emulator(network, macro_of(arch, scheme))
+    for name, matrix in emulator.matrices.items():
+        for unit in matrix.programmed:
+            adc = network.converters[name]
+            for ramp in make_references(adc, unit.matrix.layout, 4, 0):
+                levels, thresholds = ramp.levels[:, :count], ramp.thresholds[:, : count - 1]
+                step = np.diff(levels, axis=1)
+                assert (step > 0).all()
+                np.testing.assert_allclose(step, np.broadcast_to(step[:, :1], step.shape), rtol=1e-9)
+                assert (thresholds == np.ceil((levels[:, 1:] + levels[:, :-1]) / 2)).all()
+                assert (ramp.thresholds[:, count - 1 :] > LIMIT / 2).all()
 
 
 @settings(deadline=None, derandomize=True, max_examples=20, suppress_health_check=list(HealthCheck))
@@ -240,6 +309,10 @@ def test_mistakes_in_a_scheme_are_one_line():
         scheme_of("column", {"weights.kind": "ternary"})
     with pytest.raises(cimemu.WorkloadError, match="leave digits out"):
         scheme_of("bwma", {"digits": "offset"})
+    with pytest.raises(cimemu.WorkloadError, match="digits = differential with weights of one bit"):
+        scheme_of("column", {"weights.bits": 1, "digits": "differential"})
+    with pytest.raises(cimemu.WorkloadError, match=r"bits = 0, must be >= 1"):
+        scheme_of("column", {"weights.bits": 0})
     arch = cimemu.load_arch("rram_128", {"macro.cell.bits": 4})
     with pytest.raises(cimemu.WorkloadError, match="slice_scales"):
         apply_scheme(float_nets.residual(), arch, images(), scheme_of("columnquant"))
