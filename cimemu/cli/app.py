@@ -41,6 +41,12 @@ ModuleOption = Annotated[
         "--module", metavar="FILE.py:NAME", help="the torch module that PyTorch weights are for; its code runs"
     ),
 ]
+NetworkOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--network", metavar="FILE", help="this network instead of the workload's, e.g. of cimemu quantize or adapt"
+    ),
+]
 ThreadsOption = Annotated[int | None, typer.Option("--threads", metavar="N", help="threads for values; default: one")]
 MemoryOption = Annotated[
     float, typer.Option("--memory-gib", metavar="X", help="memory for tensors and the work in progress, in GiB")

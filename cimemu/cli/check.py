@@ -10,11 +10,13 @@ from cimemu.cli.app import (
     ImagesOption,
     JsonOption,
     ModuleOption,
+    NetworkOption,
     PathOption,
     SetOption,
     WorkloadName,
     app,
     arch_of,
+    refuse_fixed,
     workload_of,
 )
 from cimemu.terminal import print_check, print_json
@@ -35,6 +37,7 @@ def check(
     images: ImagesOption = None,
     overrides: SetOption = None,
     calibrate_adc: CalibrateOption = None,
+    network_file: NetworkOption = None,
     module: ModuleOption = None,
     path: PathOption = "packed",
     as_json: JsonOption = False,
@@ -43,9 +46,10 @@ def check(
     from cimemu.check.network import check_network
     from cimemu.prepare import quantized_network
 
-    chip, work = arch_of(arch, overrides), workload_of(workload)
+    chip, work = arch_of(arch, overrides), workload_of(workload, network_file)
     inputs, _ = work.inputs(images)
     network = quantized_network(work, chip, converters=calibrate_adc, module=module)
+    refuse_fixed(network, overrides)
     found = check_network(network, chip.macro, inputs, against=against, path=path)
     if as_json:
         print_json(found.as_dict())

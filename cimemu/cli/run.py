@@ -15,6 +15,7 @@ from cimemu.cli.app import (
     JsonOption,
     MemoryOption,
     ModuleOption,
+    NetworkOption,
     PathOption,
     SeedOption,
     SetOption,
@@ -50,12 +51,7 @@ def run(
     trial: TrialOption = 0,
     overrides: SetOption = None,
     calibrate_adc: CalibrateOption = None,
-    network_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--network", metavar="FILE", help="this network instead of the workload's, e.g. of cimemu quantize"
-        ),
-    ] = None,
+    network_file: NetworkOption = None,
     module: ModuleOption = None,
     batch: Annotated[int, typer.Option("--batch", metavar="N", help="images computed together")] = 64,
     path: PathOption = "auto",

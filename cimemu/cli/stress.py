@@ -19,12 +19,16 @@ from cimemu.cli.app import (
     WorkloadName,
     app,
     arch_of,
+    refuse_fixed,
     workload_of,
 )
+from cimemu.errors import WorkloadError
 from cimemu.terminal import ProgressBars, make_console, print_json, print_table
 
 if TYPE_CHECKING:
+    from cimemu.arch.schema import Arch
     from cimemu.stress.monte_carlo import StressResult
+    from cimemu.workload.network import Network
 
 
 @app.command()
@@ -57,6 +61,14 @@ def stress(
             help="fitted converters; several are schemes compared on the same chips",
         ),
     ] = None,
+    network_files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--network",
+            metavar="FILE",
+            help="this network instead of the workload's (of cimemu quantize or adapt); several are compared on the same chips",
+        ),
+    ] = None,
     module: ModuleOption = None,
     seed: SeedOption = 0,
     width: Annotated[
@@ -70,18 +82,14 @@ def stress(
     as_json: JsonOption = False,
 ) -> None:
     """Draw chips with varied cells and converters: mean accuracy with its interval, and which layer breaks first."""
-    from cimemu.prepare import free_name, load_recipe
+    from cimemu.prepare import free_name
     from cimemu.stress.monte_carlo import stress as monte_carlo
     from cimemu.stress.tables import stress_rows, write_csv
 
     chip, work = arch_of(arch, overrides), workload_of(workload)
     schemes = [name.strip() for name in (calibrate_adc or "none").split(",")]
-    recipe = load_recipe(work, module=module, calibrate=schemes != ["none"])
     inputs, labels = work.inputs(images)
-    networks = {
-        name if len(schemes) > 1 else "": recipe.for_arch(chip, converters=None if name == "none" else name)
-        for name in schemes
-    }
+    networks = _networks(chip, workload, network_files or [], schemes, module, overrides)
     if out is None and resume is None:
         out = free_name(Path.cwd(), f"{work.name}_{chip.name}_stress", ".h5")
     with ProgressBars(not as_json) as progress:
@@ -128,7 +136,7 @@ def stress(
         )
     for error in result.errors:
         console.print(f"failed: {error}", soft_wrap=True)
-    again = _again(result, arch, workload, schemes, overrides)
+    again = _again(result, arch, workload, schemes, network_files or [], overrides)
     if again:
         console.print(f"worst chip again: {again}", soft_wrap=True)
     for written in (result.path, csv, plot):
@@ -136,13 +144,50 @@ def stress(
             console.print(f"wrote {written}")
 
 
-def _again(result: "StressResult", arch: str, workload: str, schemes: list[str], overrides: list[str] | None) -> str:
+def _networks(
+    chip: "Arch",
+    workload: str,
+    files: list[Path],
+    schemes: list[str],
+    module: str | None,
+    overrides: list[str] | None,
+) -> "dict[str, Network]":
+    """The networks to compare, by name: a file each, or one file's with converters fitted in several ways."""
+    from cimemu.prepare import load_recipe
+
+    if len(files) > 1 and len(schemes) > 1:
+        raise WorkloadError("--network several times with several --calibrate-adc: compare one or the other")
+    names = [path.stem for path in files]
+    for name in names:
+        if names.count(name) > 1:
+            raise WorkloadError(f"--network {name} twice: networks are told apart by file name, rename one")
+    found: dict[str, Network] = {}
+    for path in files or [None]:  # type: ignore[list-item]
+        work = workload_of(workload, path)
+        recipe = load_recipe(work, module=module, calibrate=schemes != ["none"])
+        for scheme in schemes:
+            network = recipe.for_arch(chip, converters=None if scheme == "none" else scheme)
+            refuse_fixed(network, overrides)
+            found[scheme if len(schemes) > 1 else path.stem if len(files) > 1 else ""] = network
+    return found
+
+
+def _again(
+    result: "StressResult",
+    arch: str,
+    workload: str,
+    schemes: list[str],
+    files: list[Path],
+    overrides: list[str] | None,
+) -> str:
     """The command that runs the least accurate chip once more, "" where nothing was scored."""
     point = result.worst_point()
     if point is None:
         return ""
-    scheme = result.scheme_of[point] or schemes[0]
+    named = result.scheme_of[point]
+    scheme = named if len(schemes) > 1 else schemes[0]
     words = ["cimemu run", arch, workload, *(f"--set {text}" for text in overrides or ())]
+    words += [f"--network {path}" for path in files if len(files) == 1 or path.stem == named]
     words += [] if scheme == "none" else [f"--calibrate-adc {scheme}"]
     words += [f"--vary {text}" for text in result.vary[point]]
     return " ".join([*words, f"--seed {result.seed}", f"--trial {result.columns['worst_trial'][point]}"])
