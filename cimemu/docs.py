@@ -63,6 +63,16 @@ def workload_markdown() -> str:
     return markdown_table(Manifest)
 
 
+def adapt_markdown() -> str:
+    """Every key of a file for `cimemu adapt`, but for those of its images, which a workload file has too."""
+    from cimemu.adapt.config import Method
+    from cimemu.adapt.settings import TrainSettings
+
+    lines = markdown_table(Method).splitlines()
+    lines += [f"| `train.{line.removeprefix('| `')}" for line in markdown_table(TrainSettings).splitlines()[2:]]
+    return "\n".join(lines)
+
+
 def trace_markdown() -> str:
     """Every attribute and dataset of a trace."""
     from cimemu.trace.schema import documentation
@@ -90,6 +100,7 @@ PRINTERS = {
     "arch": arch_markdown,
     "component": component_markdown,
     "workload": workload_markdown,
+    "adapt": adapt_markdown,
     "trace": trace_markdown,
 }
 

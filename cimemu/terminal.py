@@ -229,3 +229,30 @@ class ProgressBars:
         if stage not in self.tasks:
             self.tasks[stage] = self.bar.add_task(stage, total=total or None)
         self.bar.update(self.tasks[stage], completed=done)
+
+
+class EpochLines:
+    """A line on the error stream for every epoch of a training run."""
+
+    def __init__(self, epochs: int, wanted: bool) -> None:
+        self.epochs, self.shown = epochs, wanted
+
+    def of_run(self, run: str, row: Mapping[str, Any]) -> None:
+        """A line of one run of several."""
+        self.print(row, f"{run}: ")
+
+    def print(self, row: Mapping[str, Any], before: str = "") -> None:
+        """Loss, accuracies, rate and the time left."""
+        if not self.shown:
+            return
+        parts = [f"{before}epoch {row['epoch']} of {self.epochs}"]
+        if "loss" in row:
+            parts += [f"loss {row['loss']:.4f}", f"training {100 * row['train_accuracy']:.2f} %"]
+        for name, value in row.items():
+            if name.startswith("accuracy_"):
+                error = row[name.replace("accuracy", "standard_error")]
+                parts.append(f"{name.removeprefix('accuracy_')} {100 * value:.2f} +- {100 * error:.2f} %")
+        if row.get("seconds"):
+            left = row["total_seconds"] / row["epoch"] * (self.epochs - row["epoch"])
+            parts += [f"{row['images'] / row['seconds']:.0f} images/s", f"{left / 60:.1f} minutes left"]
+        print(", ".join(parts), file=sys.stderr, flush=True)

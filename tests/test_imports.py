@@ -18,8 +18,8 @@ ROWS: list[set[str]] = [
     {"trace"},
     {"emulate", "report", "prepare", "golden", "prices"},
     {"views", "fitting", "difference"},
-    {"stress", "compare", "validate", "claims", "adapt", "docs"},
-    {"terminal"},
+    {"stress", "compare", "validate", "claims", "adapt"},
+    {"terminal", "docs"},
     {"cli"},
 ]
 ONLY_IN = {

@@ -9,7 +9,7 @@ from cimemu.adapt.images import ImageSet
 from cimemu.adapt.library import torch_of
 from cimemu.adapt.resnet import make_resnet
 from cimemu.adapt.settings import TrainSettings
-from cimemu.adapt.train import Hooks, MetricsRow, Progress, train
+from cimemu.adapt.train import Hooks, Keep, MetricsRow, Progress, train
 from cimemu.errors import WorkloadError
 from cimemu.exporter import save_onnx
 from cimemu.importer.from_torch import load_torch
@@ -34,9 +34,7 @@ def train_from_scratch(
     *,
     width: int = 16,
     tests: Mapping[str, ImageSet] | None = None,
-    folder: Path | None = None,
-    resume: bool = False,
-    tensorboard: Path | None = None,
+    keep: Keep | None = None,
     overwrite: bool = False,
     hooks: Hooks | None = None,
     progress: Progress | None = None,
@@ -54,10 +52,7 @@ def train_from_scratch(
         raise WorkloadError(f"images of {shape[0]} channels, a resnet from scratch takes 3")
     torch_of().manual_seed(settings.seed)
     model = make_resnet(parse_shape(name), classes=int(data.labels.max()) + 1, width=width)
-    rows = train(
-        model, data, settings, tests=tests, folder=folder, resume=resume, tensorboard=tensorboard, hooks=hooks,
-        progress=progress,
-    )  # fmt: skip
+    rows = train(model, data, settings, tests=tests, keep=keep, hooks=hooks, progress=progress)
     save_onnx(float_network(model, shape), out, overwrite=overwrite)
     return rows
 

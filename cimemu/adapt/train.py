@@ -31,6 +31,16 @@ class Hooks:
     after_epoch: Callable[[MetricsRow], None] | None = None
 
 
+@dataclass(frozen=True)
+class Keep:
+    """What of a run is kept where, so that it can go on after an interruption."""
+
+    folder: Path | None = None  # of checkpoint.pt and metrics.csv
+    resume: bool = False
+    tensorboard: Path | None = None
+    identity: Mapping[str, Any] = field(default_factory=dict)  # of network and scheme: must be the same when resumed
+
+
 @dataclass
 class _State:
     """Where a run is."""
@@ -87,29 +97,28 @@ def train(
     settings: TrainSettings,
     *,
     tests: Mapping[str, ImageSet] | None = None,
-    folder: Path | None = None,
-    resume: bool = False,
-    tensorboard: Path | None = None,
+    keep: Keep | None = None,
     hooks: Hooks | None = None,
     progress: Progress | None = None,
 ) -> list[MetricsRow]:
     """Train `model` in place; a row of metrics for every epoch.
 
-    Below `folder` lie checkpoint.pt (model, optimizer, random generators, place in the epoch) and metrics.csv. With
-    `resume` a run goes on from its checkpoint and ends with the very bytes that it would have had undisturbed (same
+    Below `keep.folder` lie checkpoint.pt (model, optimizer, random generators, place in the epoch) and metrics.csv. With
+    `keep.resume` a run goes on from its checkpoint and ends with the very bytes that it would have had undisturbed (same
     device kind and number of threads: sums in another order differ in the last bit). Raises WorkloadError for a
     checkpoint of other settings, and for a loss that is no number.
     """
     device = device_of(settings.device)
     with repeatable(settings.threads):
-        run = _Run(model, data, settings, tests or {}, folder, device, hooks or Hooks(), progress)
-        if resume:
+        keep = keep or Keep()
+        run = _Run(model, data, settings, tests or {}, keep, device, hooks or Hooks(), progress)
+        if keep.resume:
             run.load()
-        elif folder is not None and (folder / CHECKPOINT).exists():
+        elif keep.folder is not None and (keep.folder / CHECKPOINT).exists():
             raise WorkloadError(
-                f"{folder / CHECKPOINT}: is there from an earlier run, add --resume or name another folder"
+                f"{keep.folder / CHECKPOINT}: is there from an earlier run, add --resume or name another folder"
             )
-        board = Board(tensorboard)
+        board = Board(keep.tensorboard)
         try:
             while run.state.epoch < settings.epochs:
                 run.epoch()
@@ -128,13 +137,14 @@ class _Run:
         data: ImageSet,
         settings: TrainSettings,
         tests: Mapping[str, ImageSet],
-        folder: Path | None,
+        keep: Keep,
         device: Any,
         hooks: Hooks,
         progress: Progress | None,
     ) -> None:
         torch = torch_of()
-        self.data, self.settings, self.tests, self.folder = data, settings, tests, folder
+        self.identity = {**settings.model_dump(mode="json"), **keep.identity}
+        self.data, self.settings, self.tests, self.folder = data, settings, tests, keep.folder
         self.device, self.hooks, self.progress = device, hooks, progress
         self.model = model.to(device=device, memory_format=torch.channels_last)
         self.images = min(settings.images_per_epoch or len(data), 10**9)
@@ -155,8 +165,7 @@ class _Run:
             raise WorkloadError("--resume without a folder of checkpoints: name it with --checkpoints")
         path = self.folder / CHECKPOINT
         kept = load_checkpoint(path, self.device)
-        now = self.settings.model_dump(mode="json")
-        for key, value in now.items():
+        for key, value in self.identity.items():
             if key not in FREE and kept["settings"].get(key) != value:
                 raise WorkloadError(
                     f"{path}: was made with {key} = {kept['settings'].get(key)}, now it is {value}; use the first or start anew"
@@ -176,7 +185,7 @@ class _Run:
         save_checkpoint(
             self.folder / CHECKPOINT,
             {
-                "settings": self.settings.model_dump(mode="json"),
+                "settings": self.identity,
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "generators": generator_states(self.device),

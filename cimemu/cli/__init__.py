@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
+    adapt,
     check,
     claims,
     compare,

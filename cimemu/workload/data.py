@@ -185,6 +185,17 @@ def _hdf5(path: Path, images: str, labels: str | None, first: int, stop: int | N
         return file[images][first:stop], None if labels is None else file[labels][first:stop], total
 
 
+def hdf5_keys(path: Path) -> tuple[str, ...]:
+    """The keys at the top of an HDF5 file. WorkloadError where it is none."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return tuple(file)
+    except OSError as error:
+        raise WorkloadError(f"{path}: cannot be read as hdf5: {' '.join(str(error).split())[:160]}") from None
+
+
 def _hdf5_jpeg(path: Path, images: str, labels: str | None, first: int, stop: int | None) -> tuple[Any, Any, int]:
     """JPEG bytes end to end in `images`, image i at offsets[i] .. offsets[i + 1]; decoded to [images, rows, columns, 3]."""
     try:

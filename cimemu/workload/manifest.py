@@ -98,6 +98,7 @@ class Manifest(Spec):
     network: str = Field(description="network file beside the workload.yaml; ${NAME} is taken from the environment")
     inputs: DataSource = Field(description="images that are run")
     calibration: DataSource | None = Field(None, description="images that ranges are calibrated on")
+    train: DataSource | None = Field(None, description="images that cimemu adapt trains on, with labels")
     preprocess: Preprocess = Field(default_factory=Preprocess, description="from stored images to the network's input")
     quantize: QuantizeSettings = Field(default_factory=QuantizeSettings, description="how a float network is quantised")
     metric: Metric = Field(default_factory=Metric, description="what is reported beside accuracy")

@@ -8,6 +8,7 @@ from cimemu.adapt.library import torch_of
 from cimemu.adapt.resnet import make_resnet
 from cimemu.adapt.scratch import train_from_scratch
 from cimemu.adapt.settings import Rates, TrainSettings
+from cimemu.adapt.train import Keep
 from cimemu.errors import WorkloadError
 from cimemu.importer import load_network
 from cimemu.layer.execute import run_float
@@ -24,7 +25,9 @@ def test_resnet20_has_the_papers_weights():
 
 def test_written_network_is_the_trained_one(tiny_train, tiny_test, tmp_path):
     out = tmp_path / "net.onnx"
-    rows = train_from_scratch("resnet8", tiny_train, SETTINGS, out, width=4, tests={"x": tiny_test}, folder=tmp_path)
+    rows = train_from_scratch(
+        "resnet8", tiny_train, SETTINGS, out, width=4, tests={"x": tiny_test}, keep=Keep(tmp_path)
+    )
     network = load_network(out)
     scores = run_float(network, tiny_test.inputs())[network.outputs[0]]
     assert (scores.argmax(1) == tiny_test.labels).mean() == pytest.approx(rows[-1]["accuracy_x"])

@@ -8,7 +8,7 @@ from cimemu.adapt.accuracy import accuracy_of
 from cimemu.adapt.library import torch_of
 from cimemu.adapt.resnet import make_resnet
 from cimemu.adapt.settings import Rates, TrainSettings
-from cimemu.adapt.train import CHECKPOINT, METRICS, Hooks, parameter_groups, rate_factor, train
+from cimemu.adapt.train import CHECKPOINT, METRICS, Hooks, Keep, parameter_groups, rate_factor, train
 from cimemu.errors import WorkloadError
 
 SETTINGS = TrainSettings(
@@ -41,7 +41,7 @@ def test_it_learns_and_logs(tiny_train, tiny_test, tmp_path):
     model = fresh()
     before = accuracy_of(model, tiny_test)
     longer = SETTINGS.model_copy(update={"epochs": 6, "images_per_epoch": 192, "batch": 16})
-    rows = train(model, tiny_train, longer, tests={"held_out": tiny_test}, folder=tmp_path)
+    rows = train(model, tiny_train, longer, tests={"held_out": tiny_test}, keep=Keep(tmp_path))
     assert len(rows) == 6
     assert rows[-1]["accuracy_held_out"] > max(0.6, before.share)
     assert rows[-1]["loss"] < rows[0]["loss"]
@@ -66,9 +66,9 @@ def test_killed_and_resumed_is_undisturbed(tiny_train, tmp_path, step):
     train(whole, tiny_train, SETTINGS)
     often = SETTINGS.model_copy(update={"checkpoint_minutes": 1e-9})
     with pytest.raises(KilledError):
-        train(fresh(), tiny_train, often, folder=tmp_path, hooks=killed_at(step))
+        train(fresh(), tiny_train, often, keep=Keep(tmp_path), hooks=killed_at(step))
     later = fresh(seed=99)  # whatever it holds, the checkpoint replaces it
-    rows = train(later, tiny_train, SETTINGS, folder=tmp_path, resume=True)
+    rows = train(later, tiny_train, SETTINGS, keep=Keep(tmp_path, resume=True))
     assert weights(later) == weights(whole)
     assert [row["epoch"] for row in rows] == [1, 2]
     assert rows[-1]["images"] == 96
@@ -76,17 +76,17 @@ def test_killed_and_resumed_is_undisturbed(tiny_train, tmp_path, step):
 
 def test_checkpoints_are_refused_where_they_do_not_fit(tiny_train, tmp_path):
     with pytest.raises(WorkloadError, match="no checkpoint to resume"):
-        train(fresh(), tiny_train, SETTINGS, folder=tmp_path, resume=True)
-    train(fresh(), tiny_train, SETTINGS, folder=tmp_path)
+        train(fresh(), tiny_train, SETTINGS, keep=Keep(tmp_path, resume=True))
+    train(fresh(), tiny_train, SETTINGS, keep=Keep(tmp_path))
     with pytest.raises(WorkloadError, match="add --resume"):
-        train(fresh(), tiny_train, SETTINGS, folder=tmp_path)
+        train(fresh(), tiny_train, SETTINGS, keep=Keep(tmp_path))
     with pytest.raises(WorkloadError, match="batch = 32, now it is 16"):
-        train(fresh(), tiny_train, SETTINGS.model_copy(update={"batch": 16}), folder=tmp_path, resume=True)
+        train(fresh(), tiny_train, SETTINGS.model_copy(update={"batch": 16}), keep=Keep(tmp_path, resume=True))
     with pytest.raises(WorkloadError, match="another network"):
-        train(make_resnet(8, classes=4, width=4), tiny_train, SETTINGS, folder=tmp_path, resume=True)
+        train(make_resnet(8, classes=4, width=4), tiny_train, SETTINGS, keep=Keep(tmp_path, resume=True))
     (tmp_path / CHECKPOINT).write_bytes(b"no checkpoint")
     with pytest.raises(WorkloadError, match="is no checkpoint"):
-        train(fresh(), tiny_train, SETTINGS, folder=tmp_path, resume=True)
+        train(fresh(), tiny_train, SETTINGS, keep=Keep(tmp_path, resume=True))
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tiny_train):

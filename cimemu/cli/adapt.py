@@ -1,0 +1,284 @@
+"""`cimemu adapt`: train a network with the macro in its forward pass."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cimemu.cli.app import ForceOption, JsonOption, ModuleOption, SetOption, app
+from cimemu.errors import CimemuError, WorkloadError
+from cimemu.terminal import EpochLines, ProgressBars, make_console, print_json, print_table
+
+if TYPE_CHECKING:
+    from cimemu.adapt.config import AdaptConfig
+    from cimemu.adapt.sources import Images
+    from cimemu.adapt.train import Keep
+
+
+@app.command()
+def adapt(
+    arch: Annotated[
+        str | None, typer.Argument(metavar="ARCH", help="architecture: a preset's name or a YAML file")
+    ] = None,
+    network: Annotated[
+        str | None, typer.Argument(metavar="NETWORK", help="a float network file, or a workload that names one")
+    ] = None,
+    scheme: Annotated[
+        str | None, typer.Option("--scheme", metavar="NAME|FILE", help="quantisation scheme, or a YAML file of one")
+    ] = None,
+    scheme_keys: Annotated[
+        list[str] | None,
+        typer.Option("--scheme-set", metavar="KEY=VALUE", help="change the scheme, e.g. converter.bits=3"),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", metavar="FILE", help="images to train on: .npz, .h5 (images or JPEGs), CIFAR-10's own"),
+    ] = None,
+    workload: Annotated[
+        str | None,
+        typer.Option("--workload", metavar="WORKLOAD", help="whose images and preprocessing a NETWORK file takes"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="ONNX file to write, for cimemu run --network")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="YAML of all settings; options change its keys")
+    ] = None,
+    keys: Annotated[
+        list[str] | None,
+        typer.Option("--key", metavar="KEY=VALUE", help="change any key of the config, e.g. train.momentum=0.8"),
+    ] = None,
+    from_scratch: Annotated[
+        str | None,
+        typer.Option("--from-scratch", metavar="resnet20", help="train a float network from its first weights instead"),
+    ] = None,
+    study: Annotated[
+        Path | None, typer.Option("--study", metavar="FILE", help="make all runs of a YAML file below the folder --out")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="RUN", help="of a study: this run alone; again for more")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", help="epochs")] = None,
+    images: Annotated[int | None, typer.Option("--images", "-n", metavar="N", help="images an epoch")] = None,
+    batch: Annotated[int | None, typer.Option("--batch", metavar="N", help="images a step")] = None,
+    rate: Annotated[float | None, typer.Option("--rate", help="learning rate of weights")] = None,
+    scale_rate: Annotated[float | None, typer.Option("--scale-rate", help="learning rate of step sizes")] = None,
+    weight_decay: Annotated[float | None, typer.Option("--weight-decay", help="of weights")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="root of every random draw")] = None,
+    device: Annotated[str | None, typer.Option("--device", metavar="cpu|cuda", help="where to train")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", metavar="N", help="threads of the CPU")] = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option("--vary", metavar="MODEL:PARAM=VALUE", help="cells drawn anew for every step, as stress does"),
+    ] = None,
+    gradient: Annotated[
+        str | None, typer.Option("--gradient", metavar="proper|public", help="gradient of weight slices")
+    ] = None,
+    code_parity: Annotated[
+        bool | None, typer.Option("--code-parity", help="ColumnQuant's public form: arrays see all channels")
+    ] = None,
+    checkpoints: Annotated[
+        Path | None, typer.Option("--checkpoints", metavar="DIR", help="keep checkpoint.pt and metrics.csv there")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in --checkpoints")] = False,
+    metrics: Annotated[Path | None, typer.Option("--metrics", metavar="FILE.csv", help="a row an epoch")] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option("--tensorboard", metavar="DIR", help="events for TensorBoard")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option("--cache", metavar="DIR", help="where decoded JPEGs are kept; default: the user's cache folder"),
+    ] = None,
+    overrides: SetOption = None,
+    module: ModuleOption = None,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a network with the macro in the loop, and write what the emulator runs (needs cimemu[torch])."""
+    from cimemu.adapt.config import read_config
+    from cimemu.adapt.library import torch_of
+    from cimemu.adapt.train import Keep
+    from cimemu.arch.load import parse_override
+
+    def pairs(texts: list[str] | None) -> dict[str, Any]:
+        return dict(parse_override(text) for text in texts or ())
+
+    torch_of()  # its absence is told before anything is read
+    named = {
+        "train.epochs": epochs,
+        "train.images_per_epoch": images,
+        "train.batch": batch,
+        "train.rates.weights": rate,
+        "train.rates.scales": scale_rate,
+        "train.weight_decay": weight_decay,
+        "train.seed": seed,
+        "train.device": device,
+        "train.threads": threads,
+    }
+    changes = {key: value for key, value in named.items() if value is not None} | pairs(keys)
+    if study is not None:
+        others = {
+            "ARCH": arch, "--scheme": scheme, "--scheme-set": scheme_keys, "--data": data, "--workload": workload,
+            "--config": config, "--from-scratch": from_scratch, "--seed": seed, "--vary": vary, "--gradient": gradient,
+            "--code-parity": code_parity, "--checkpoints": checkpoints, "--metrics": metrics,
+            "--tensorboard": tensorboard, "--set": overrides, "--module": module,
+        }  # fmt: skip
+        given = [name for name, value in others.items() if value is not None]
+        if given:
+            raise WorkloadError(f"{given[0]} with --study: the study's file says it, change it there or with --key")
+        _run_study(study, changes, out, only, resume, cache, as_json)
+        return
+    if only:
+        raise WorkloadError("--only without --study: it names runs of a study")
+    if out is not None and out.exists() and not force:
+        raise WorkloadError(f"{out}: exists already, name another file or add --force")
+    if resume and checkpoints is None:
+        raise WorkloadError("--resume: needs --checkpoints DIR, the folder of the run to go on with")
+    method = {"scheme": scheme, "vary": vary or None, "gradient": gradient, "code_parity": code_parity}
+    changes |= {key: value for key, value in method.items() if value is not None}
+    if scheme_keys:
+        changes["scheme_set"] = pairs(scheme_keys)
+    if overrides:
+        changes["set"] = pairs(overrides)
+    settings = read_config(config, changes)
+    folder = None if config is None else config.parent
+    named_images = _Images(workload, data, folder, cache)
+    keep = Keep(checkpoints, resume, tensorboard)
+    lines = EpochLines(settings.train.epochs, not as_json)
+    if from_scratch is not None:
+        if scheme is not None or arch is not None:
+            raise WorkloadError("--from-scratch trains a float network: leave ARCH, NETWORK and --scheme out")
+        if out is None:
+            raise WorkloadError("--from-scratch: give --out FILE.onnx, where the trained network goes")
+        rows = _from_scratch(from_scratch, settings, named_images, out, keep, force, lines)
+    elif arch is None or network is None:
+        raise CimemuError("adapt: give ARCH and NETWORK, or --from-scratch, or --study; see cimemu adapt --help")
+    else:
+        rows = _macro_aware(arch, network, settings, named_images, out, keep, force, lines, module)
+    if metrics is not None:
+        from cimemu.adapt.metrics_log import write_rows
+
+        write_rows(metrics, rows)
+    if as_json:
+        print_json({"epochs": rows, "out": None if out is None else str(out)})
+        return
+    print_table([{key: value for key, value in row.items() if key != "total_seconds"} for row in rows])
+    for written in (out, metrics, checkpoints):
+        if written is not None:
+            make_console().print(f"wrote {written}")
+    if out is not None and from_scratch is None:
+        make_console().print(f"run it: cimemu run {arch} {workload or network} --network {out}", soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Where images come from, as the command line says."""
+
+    workload: str | None
+    data: str | None
+    folder: Path | None  # of the config
+    cache: Path | None
+
+    def find(self, settings: "AdaptConfig", workload: str | None = None) -> "Images":
+        """The images; `workload` where --workload names none."""
+        from cimemu.adapt.sources import find_images
+        from cimemu.workload.manifest import load_workload
+
+        name = self.workload or workload
+        work = None if name is None else load_workload(name)
+        return find_images(settings.data, work, data=self.data, folder=self.folder, cache=self.cache)
+
+
+def _from_scratch(
+    name: str, settings: "AdaptConfig", images: _Images, out: Path, keep: "Keep", force: bool, lines: EpochLines
+) -> list[dict[str, Any]]:
+    from cimemu.adapt.scratch import parse_shape, train_from_scratch
+    from cimemu.adapt.train import Hooks
+
+    parse_shape(name)
+    found = images.find(settings)
+    with ProgressBars(lines.shown) as bars:
+        return train_from_scratch(
+            name,
+            found.train,
+            settings.train,
+            out,
+            tests=found.tests,
+            keep=keep,
+            overwrite=force,
+            hooks=Hooks(after_epoch=lines.print),
+            progress=bars.update,
+        )
+
+
+def _macro_aware(
+    arch: str,
+    network: str,
+    settings: "AdaptConfig",
+    images: _Images,
+    out: Path | None,
+    keep: "Keep",
+    force: bool,
+    lines: EpochLines,
+    module: str | None,
+) -> list[dict[str, Any]]:
+    from cimemu.adapt.run import adapt_network
+    from cimemu.adapt.sources import is_file, load_float
+    from cimemu.arch.load import load_arch
+
+    load_arch(arch, settings.set)
+    settings.scheme_record(images.folder)  # mistakes are told before images are read
+    found = images.find(settings, None if is_file(network) else network)
+    with ProgressBars(lines.shown) as bars:
+        done = adapt_network(
+            arch,
+            load_float(network, module=module, shape=found.train.inputs(slice(0, 1)).shape[1:]),
+            settings,
+            found.train,
+            settings.train,
+            tests=found.tests,
+            out=out,
+            keep=keep,
+            overwrite=force,
+            scheme_folder=images.folder,
+            report=lines.print,
+            progress=bars.update,
+        )
+    return list(done.rows)
+
+
+def _run_study(
+    path: Path,
+    changes: dict[str, Any],
+    out: Path | None,
+    only: list[str] | None,
+    resume: bool,
+    cache: Path | None,
+    as_json: bool,
+) -> None:
+    from cimemu.adapt.study import RESULTS, read_study, run_study
+
+    if out is None:
+        raise WorkloadError("--study: give --out DIR, the folder of its runs")
+    study = read_study(path, changes)
+    lines = EpochLines(study.train.epochs, not as_json)
+    with ProgressBars(lines.shown) as bars:
+        rows = run_study(
+            study,
+            out,
+            folder=path.parent,
+            only=only,
+            resume=resume,
+            cache=cache,
+            report=lines.of_run,
+            progress=bars.update,
+        )
+    if as_json:
+        print_json({"runs": rows, "out": str(out / RESULTS)})
+        return
+    shares = [
+        name for name in dict.fromkeys(key for row in rows for key in row) if "accuracy" in name or "error" in name
+    ]
+    print_table(rows, shares=shares)
+    make_console().print(f"wrote {out / RESULTS}")

@@ -1,0 +1,109 @@
+"""`cimemu adapt` from the command line: options, files, one line for every mistake."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cimemu.adapt.library import torch_of
+from cimemu.cli import main
+
+CONFIG = """
+train: {epochs: 3, images_per_epoch: 96, batch: 32, rates: {weights: 0.05}, threads: 1, checkpoint_minutes: 1.0e-9}
+data:
+  train: {file: train.npz}
+  test: {held_out: {file: test.npz}}
+  preprocess: {stored: nhwc, divide: 255, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, tiny_train, tiny_test) -> Path:
+    np.savez(tmp_path / "train.npz", images=tiny_train.images, labels=tiny_train.labels)
+    np.savez(tmp_path / "test.npz", images=tiny_test.images, labels=tiny_test.labels)
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def scratch(folder: Path, *more: str) -> list[str]:
+    return ["adapt", "--from-scratch", "resnet8", "--config", str(folder / "config.yaml"), *more]
+
+
+def checkpoint_weights(path: Path) -> dict[str, bytes]:
+    state = torch_of().load(path, weights_only=True)["model"]
+    return {name: value.numpy().tobytes() for name, value in state.items()}
+
+
+def test_from_scratch_writes_network_and_metrics(folder, capsys):
+    out, metrics = folder / "net.onnx", folder / "m.csv"
+    assert main(scratch(folder, "-o", str(out), "--metrics", str(metrics), "--epochs", "2", "--batch", "48")) == 0
+    printed = capsys.readouterr()
+    assert "epoch 2 of 2, loss" in printed.err
+    assert "0.0 minutes left" in printed.err
+    assert "accuracy_held_out" in printed.out
+    assert out.is_file()
+    rows = list(csv.DictReader(metrics.open()))
+    assert [row["images"] for row in rows] == ["96", "96"]
+
+
+def test_a_killed_process_is_resumed_to_the_byte(folder):
+    whole, killed = folder / "whole", folder / "killed"
+    assert main(scratch(folder, "-o", str(folder / "a.onnx"), "--checkpoints", str(whole))) == 0
+    words = [
+        sys.executable,
+        "-m",
+        "cimemu",
+        *scratch(folder, "-o", str(folder / "b.onnx"), "--checkpoints", str(killed)),
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (killed / "checkpoint.pt").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (killed / "checkpoint.pt").is_file()
+    assert not (folder / "b.onnx").exists()
+    assert main(scratch(folder, "-o", str(folder / "b.onnx"), "--checkpoints", str(killed), "--resume")) == 0
+    assert checkpoint_weights(killed / "checkpoint.pt") == checkpoint_weights(whole / "checkpoint.pt")
+    assert (folder / "b.onnx").read_bytes() == (folder / "a.onnx").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "--from-scratch: give --out FILE.onnx"),
+        (("-o", "x.onnx", "--scheme", "column"), "leave ARCH, NETWORK and --scheme out"),
+        (("-o", "x.onnx", "--epochs", "0"), "train.epochs = 0, must be >= 1"),
+        (("-o", "x.onnx", "--key", "train.rate=1"), "train.rate = 1, no such key; did you mean rates?"),
+        (("-o", "x.onnx", "--key", "gradient=smooth"), "gradient = 'smooth', must be 'proper' or 'public'"),
+        (("-o", "x.onnx", "--vary", "lognorm:sigma=1"), "did you mean lognormal"),
+        (("-o", "x.onnx", "--device", "tpu"), "train.device = 'tpu'"),
+        (("-o", "x.onnx", "--device", "cuda:77"), "device = cuda:77: PyTorch sees"),
+        (("-o", "x.onnx", "--resume"), "--resume: needs --checkpoints DIR"),
+        (("-o", "x.onnx", "--resume", "--checkpoints", "nothing"), "no checkpoint to resume"),
+        (("-o", "x.onnx", "--data", "absent.npz"), "absent.npz: no such file"),
+    ],
+)
+def test_mistakes_are_one_line(folder, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(folder)
+    assert main(scratch(folder, *words)) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not list(folder.glob("x.onnx*"))
+
+
+def test_without_a_network_or_images(capsys, tmp_path):
+    assert main(["adapt"]) == 2
+    assert "give ARCH and NETWORK, or --from-scratch" in capsys.readouterr().err
+    assert main(["adapt", "--from-scratch", "resnet8", "-o", str(tmp_path / "x.onnx")]) == 2
+    assert "no training images: name a workload" in capsys.readouterr().err
+    assert main(["adapt", "--from-scratch", "resnet8", "--workload", "digits", "-o", str(tmp_path / "x.onnx")]) == 2
+    assert "has no key `train`" in capsys.readouterr().err
