@@ -89,7 +89,8 @@ def make_lookup(matrix: Matrix) -> Lookup | None:
     wide = macro.input.bits > 8
     source, spans = _places(matrix, 2 if wide else 1)
     rows = _rows_only(source, 2 if wide else 1)
-    noise, margin = _noise(matrix)
+    noise, margins = _noise(matrix)
+    margin = int(margins.sum())
     sums_of, shifted = [], []
     for (first, last), block in zip(spans, matrix.block_of):
         sums = nibble_sums(matrix.seen, rows[first:last])
@@ -130,7 +131,7 @@ def make_lookup(matrix: Matrix) -> Lookup | None:
         flush=flush,
         converter=_even(found, padded),
         units=units,
-        noise=(*noise, (margin, macro.input_slices, units.per_unit)),
+        noise=(*noise, (margins, macro.input_slices, units.per_unit)),
         bit_rows=_bit_rows(matrix, source, units, wide),
         **_combination(matrix, units, top, padded),
     )
@@ -330,8 +331,8 @@ def _affine(moved: Moved, references: References, unit: int) -> NDArray[np.int64
     return found if bool(done.all()) else None
 
 
-def _noise(matrix: Matrix) -> tuple[tuple[Any, ...], int]:
-    """((keys, numbers, sigma by group, group in its block, reads, quantiles), the largest draw of all sources)."""
+def _noise(matrix: Matrix) -> tuple[tuple[Any, ...], NDArray[np.int64]]:
+    """((keys, numbers, sigma by group, group in its block, reads, quantiles), the largest draw of every source)."""
     groups, columns = len(matrix.starts), matrix.seen.shape[1]
     padded = columns + columns % 2
     inside = np.arange(groups) - np.searchsorted(matrix.block_of, matrix.block_of)
@@ -340,10 +341,10 @@ def _noise(matrix: Matrix) -> tuple[tuple[Any, ...], int]:
     numbers = np.zeros((count, padded), dtype=np.int64)
     sigma = np.zeros((count, groups, padded), dtype=np.int64)
     quantiles = normal_quantiles()
-    margin = 0
+    margins = np.zeros(count, dtype=np.int64)
     for s, source in enumerate(matrix.noise):
         keys[s, :, :columns] = source.keys[matrix.block_of]
         numbers[s, :columns] = source.columns
         sigma[s, :, :columns] = source.sigma[matrix.block_of]
-        margin += 1 + (int(sigma[s].max(initial=0)) * int(quantiles[-1]) >> (24 + SIGMA_BITS))
-    return (keys, numbers, sigma, inside, np.zeros(4, dtype=np.int64), quantiles), margin
+        margins[s] = 1 + (int(sigma[s].max(initial=0)) * int(quantiles[-1]) >> (24 + SIGMA_BITS))
+    return (keys, numbers, sigma, inside, np.zeros(4, dtype=np.int64), quantiles), margins

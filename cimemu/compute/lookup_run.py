@@ -118,7 +118,7 @@ def converted(nibbles: NDArray[np.uint8], lookup: Lookup, reads: Reads, sums: ND
     tables = (lookup.low, lookup.high, lookup.flush)
     work = (
         aligned((COLUMNS, 4, 32), np.uint16),
-        np.empty((2, 32), dtype=np.uint64),
-        np.empty((4, 32), dtype=np.uint64),
+        aligned((2, 32), np.uint32),
+        aligned((4, 32), np.uint32),
     )
     convert_by_words(nibbles, tables, lookup.spans, lookup.converter, noise, units.weights, work, sums)

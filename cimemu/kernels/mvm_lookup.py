@@ -295,8 +295,7 @@ def convert_by_words(nibbles, tables, spans, converter, noise, weights, scratch,
 
     tables = (low, high, flush), high of no columns where one digit does; converter as there but rules uint16 [1 or G,
     1 or C, 4] and trees [.., 2, TREE_ROWS, 16]; noise as `noise_words` takes it (no keys: none);
-    scratch = (psums uint16 [COLUMNS, 4, 32], places
-    uint64 [2, 32], words uint64 [4, 32]).
+    scratch = (psums uint16 [COLUMNS, 4, 32], places uint32 [2, 32], words uint32 [4, 32]).
     """
     rules, trees, bits, top, searched = converter
     low, high, flush = tables

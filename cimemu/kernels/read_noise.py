@@ -3,7 +3,18 @@
 import numpy as np
 
 from cimemu.kernels.jit import kernel
-from cimemu.kernels.noise import philox, philox_naive
+from cimemu.kernels.lanes import add16, add16_held, both, differ, every16, load, shift_left, shift_right, store
+from cimemu.kernels.lanes_wide import (
+    add64,
+    every64,
+    gather32,
+    merge32,
+    multiply32,
+    multiply32_signed,
+    pack32,
+    shift_right32,
+)
+from cimemu.kernels.noise import HALF, LOW, M0, M1, W0, W1, philox, philox_naive
 
 SIGMA_BITS = 8  # sigma has so many bits more than a psum: a small sigma keeps its first digits
 _SHIFT = np.int64(SIGMA_BITS + 24)
@@ -50,11 +61,11 @@ def add_read_noise_naive(psums, keys, columns, sigma, reads, group, step, quanti
 
 @kernel
 def read_places(reads, block, places):
-    """places[:, l] = (global image index modulo 2^32, output position) of row 32 * block + l."""
+    """places[:, l] = (global image index modulo 2^32, output position) of row 32 * block + l; uint32."""
     for lane in range(32):
         row = reads[0] + 32 * block + lane
-        places[0, lane] = np.uint64(row // reads[1]) & np.uint64(0xFFFFFFFF)
-        places[1, lane] = np.uint64((row % reads[1]) * reads[2] + reads[3])
+        places[0, lane] = np.uint64(row // reads[1]) & LOW
+        places[1, lane] = (row % reads[1]) * reads[2] + reads[3]
 
 
 def read_places_naive(reads, block, places):
@@ -65,60 +76,132 @@ def read_places_naive(reads, block, places):
 
 
 @kernel
+def philox_lanes(places, counter, key, words):
+    """words[:, l] = philox(places[0, l], places[1, l], counter[0], counter[1], key), eight lanes at once.
+
+    places uint32 [2, 32], words uint32 [4, 32]. Numbers of 32 bits stand in 64; a product ignores what is above them,
+    so nothing clears it: eight operations a round for four lanes. The counters share their first product.
+    """
+    m0 = every64(M0)
+    m1 = every64(M1)
+    w0 = every64(W0)
+    w1 = every64(W1)
+    k0 = key & LOW
+    k1 = key >> HALF
+    product = M1 * counter[0]
+    first = every64((product >> HALF) ^ k0)
+    second = every64(product & LOW)
+    third = every64(counter[1] ^ k1)
+    key0 = every64(k0)
+    key1 = every64(k1)
+    for at in range(0, 128, 32):
+        image = load(places, at)
+        position = load(places, at + 128)
+        d = multiply32(image, m0)
+        h = multiply32(shift_right(image, 32), m0)
+        a = differ(position, first)
+        e = differ(shift_right(position, 32), first)
+        b = second
+        f = second
+        c = differ(shift_right(d, 32), third)
+        g = differ(shift_right(h, 32), third)
+        k = key0
+        l = key1
+        for _ in range(9):
+            k = add64(k, w0)
+            l = add64(l, w1)
+            p0 = multiply32(a, m0)
+            p1 = multiply32(c, m1)
+            a = differ(differ(shift_right(p1, 32), b), k)
+            b = p1
+            c = differ(differ(shift_right(p0, 32), d), l)
+            d = p0
+            p0 = multiply32(e, m0)
+            p1 = multiply32(g, m1)
+            e = differ(differ(shift_right(p1, 32), f), k)
+            f = p1
+            g = differ(differ(shift_right(p0, 32), h), l)
+            h = p0
+        store(words, at, merge32(a, shift_left(e, 32)))
+        store(words, at + 128, merge32(b, shift_left(f, 32)))
+        store(words, at + 256, merge32(c, shift_left(g, 32)))
+        store(words, at + 384, merge32(d, shift_left(h, 32)))
+
+
+def philox_lanes_naive(places, counter, key, words):
+    """The definition, a lane at a time."""
+    for lane in range(32):
+        words[:, lane] = philox_naive(places[0, lane], places[1, lane], counter[0], counter[1], key)
+
+
+@kernel
+def add_draws(words, place, sigma, margin, quantiles, psums):
+    """psums[l] = min(65535, psum + margin + draw), the draw of sigma and 16 bits of lane l at `place` of its octet.
+
+    words uint32 [4, 32] by `philox_lanes`, psums uint16 [32]; no draw is below -margin, sigma and a draw fit 31 and
+    15 bits. The product with a quantile has 64 bits: its high half, rounded, is the draw.
+    """
+    low = every64(0x0000FFFF0000FFFF)
+    half = every64(_ROUND)
+    scale = every64(sigma)
+    offset = every16(margin)
+    shift = 16 * (place & 1)
+    start = (place >> 1) * 128
+    for at in range(0, 128, 64):
+        p = gather32(quantiles, both(shift_right32(load(words, start + at), shift), low))
+        q = gather32(quantiles, both(shift_right32(load(words, start + at + 32), shift), low))
+        p = merge32(
+            shift_right(add64(multiply32_signed(p, scale), half), 32),
+            add64(multiply32_signed(shift_right(p, 32), scale), half),
+        )
+        q = merge32(
+            shift_right(add64(multiply32_signed(q, scale), half), 32),
+            add64(multiply32_signed(shift_right(q, 32), scale), half),
+        )
+        store(psums, at >> 1, add16_held(load(psums, at >> 1), add16(pack32(p, q), offset)))
+
+
+def add_draws_naive(words, place, sigma, margin, quantiles, psums):
+    """The definition, on Python integers."""
+    for lane in range(32):
+        quantile = int(quantiles[int(words[place // 2, lane]) // 2 ** (16 * (place % 2)) % 2**16])
+        psums[lane] = min(int(psums[lane]) + int(margin) + (int(sigma) * quantile + 2**31) // 2**32, 65535)
+
+
+@kernel
 def noise_words(psums, columns, step, noise, places, words):
-    """psums[c, k, l] = min(65535, psum + margin + the draws of all sources), held at 0 below.
+    """psums[c, k, l] = min(65535, psum + the margins and draws of all sources).
 
     psums uint16 [>= columns, 4, 32] of group g and unit u = step; noise = (keys uint64 [S, G, C], numbers int64 [S, C],
-    sigma int64 [S, G, C], group of g in its block int64 [G], reads int64 [4], quantiles, (margin, slices, slices of a
-    unit)); places uint64 [2, 32] by `read_places`; words uint64 [4, 32] is scratch. The draw is `add_read_noise`'s.
+    sigma int64 [S, G, C], group of g in its block int64 [G], reads int64 [4], quantiles, (margins int64 [S], slices,
+    slices of a unit)), no draw of source s below -margins[s]; places uint32 [2, 32] by `read_places`; words uint32
+    [4, 32] is scratch. The draw is `add_read_noise`'s.
     """
     keys, numbers, sigmas, groups, _, quantiles, limits = noise
-    margin, slices, per_unit = limits
+    margins, slices, per_unit = limits
     g, u = step
-    low = np.uint64(0xFFFFFFFF)
-    mask = np.uint64(0xFFFF)
-    for k in range(per_unit):
-        slice_ = u * per_unit + k
-        if slice_ >= slices:
-            break
+    for k in range(min(per_unit, slices - u * per_unit)):
         for s in range(keys.shape[0]):
             c = columns[0]
             while c < columns[1]:
                 key = keys[s, g, c]
                 octet = numbers[s, c] >> 3
-                end = c + 1
-                while end < columns[1] and numbers[s, end] >> 3 == octet and keys[s, g, end] == key:
-                    end += 1
-                word = (np.uint64(groups[g]) << np.uint64(16)) | np.uint64(octet)
-                for lane in range(32):
-                    w0, w1, w2, w3 = philox(places[0, lane] & low, places[1, lane] & low, word, np.uint64(slice_), key)
-                    words[0, lane] = w0
-                    words[1, lane] = w1
-                    words[2, lane] = w2
-                    words[3, lane] = w3
-                for column in range(c, end):
-                    place = numbers[s, column] & 7
-                    shift = np.uint64(16 * (place & 1))
-                    sigma = sigmas[s, g, column]
-                    offset = margin if s == 0 else 0
-                    row = psums[column - columns[0], k]
-                    drawn = words[place >> 1]
-                    for lane in range(32):
-                        quantile = np.int64(quantiles[(drawn[lane] >> shift) & mask])
-                        total = np.int64(row[lane]) + offset + ((sigma * quantile + _ROUND) >> _SHIFT)
-                        row[lane] = min(max(total, 0), 65535)
-                c = end
+                counter = (np.uint64((groups[g] << 16) | octet), np.uint64(u * per_unit + k))
+                philox_lanes(places, counter, key, words)
+                while c < columns[1] and numbers[s, c] >> 3 == octet and keys[s, g, c] == key:
+                    add_draws(words, numbers[s, c] & 7, sigmas[s, g, c], margins[s], quantiles, psums[c - columns[0], k])
+                    c += 1
 
 
 def noise_words_naive(psums, columns, step, noise, places, words):
     """The definition, a conversion at a time."""
-    keys, numbers, sigmas, groups, _, quantiles, (margin, slices, per_unit) = noise
+    keys, numbers, sigmas, groups, _, quantiles, (margins, slices, per_unit) = noise
     g, u = step
     for k in range(per_unit):
         if u * per_unit + k < slices:
             for c in range(columns[0], columns[1]):
                 for lane in range(32):
-                    drawn = 0
+                    drawn = int(margins.sum())
                     for s in range(len(keys)):
                         octet, number = divmod(int(numbers[s, c]), 8)
                         word = philox_naive(
@@ -130,5 +213,4 @@ def noise_words_naive(psums, columns, step, noise, places, words):
                         )[number // 2]
                         quantile = int(quantiles[word // 2 ** (16 * (number % 2)) % 2**16])
                         drawn += (int(sigmas[s, g, c]) * quantile + 2**31) // 2**32
-                    psum = int(psums[c - columns[0], k, lane]) + int(margin) + drawn
-                    psums[c - columns[0], k, lane] = min(max(psum, 0), 65535)
+                    psums[c - columns[0], k, lane] = min(int(psums[c - columns[0], k, lane]) + drawn, 65535)

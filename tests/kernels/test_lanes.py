@@ -126,7 +126,7 @@ def drawn_noise(rng, sources, groups, columns):
     sigma = rng.integers(0, 2**12, (sources, groups, columns))
     numbers = np.tile(np.arange(columns) + 5, (sources, 1))
     reads = np.array([rng.integers(0, 2**40), 7, 2, 1])
-    return keys, numbers, sigma, np.arange(groups), reads, noise.normal_quantiles(), (500, 7, 4)
+    return keys, numbers, sigma, np.arange(groups), reads, noise.normal_quantiles(), (np.array([500, 90])[:sources], 7, 4)
 
 
 @given(SEEDS)
@@ -134,7 +134,7 @@ def drawn_noise(rng, sources, groups, columns):
 def test_noise_in_registers(seed):
     rng = np.random.default_rng(seed)
     drawn = drawn_noise(rng, int(rng.integers(1, 3)), 2, 6)
-    places, words = np.zeros((2, 32), np.uint64), np.zeros((4, 32), np.uint64)
+    places, words = np.zeros((2, 32), np.uint32), np.zeros((4, 32), np.uint32)
     both(
         lambda o: read_noise.read_places(drawn[4], 3, o),
         lambda o: read_noise.read_places_naive(drawn[4], 3, o),
@@ -170,7 +170,7 @@ def test_whole_passes(seed):
         halves = np.stack([wide & 255, wide >> 8], axis=2).astype(np.uint8)
         converter = (np.zeros((1, 1, 4), np.uint16), halves, bits, 2**bits - 1, searched)
         psums = np.zeros((mvm_lookup.COLUMNS, 4, 32), np.uint16)
-        scratch = (psums, np.zeros((2, 32), np.uint64), np.zeros((4, 32), np.uint64))
+        scratch = (psums, np.zeros((2, 32), np.uint32), np.zeros((4, 32), np.uint32))
         for high in (tables[:0], tables):
             chosen, drawn = (tables, high, 4), drawn_noise(rng, int(rng.integers(0, 2)), 2, 4)
             both(
