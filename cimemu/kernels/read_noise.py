@@ -106,21 +106,21 @@ def philox_lanes(places, counter, key, words):
         c = differ(shift_right(d, 32), third)
         g = differ(shift_right(h, 32), third)
         k = key0
-        l = key1
+        m = key1
         for _ in range(9):
             k = add64(k, w0)
-            l = add64(l, w1)
+            m = add64(m, w1)
             p0 = multiply32(a, m0)
             p1 = multiply32(c, m1)
             a = differ(differ(shift_right(p1, 32), b), k)
             b = p1
-            c = differ(differ(shift_right(p0, 32), d), l)
+            c = differ(differ(shift_right(p0, 32), d), m)
             d = p0
             p0 = multiply32(e, m0)
             p1 = multiply32(g, m1)
             e = differ(differ(shift_right(p1, 32), f), k)
             f = p1
-            g = differ(differ(shift_right(p0, 32), h), l)
+            g = differ(differ(shift_right(p0, 32), h), m)
             h = p0
         store(words, at, merge32(a, shift_left(e, 32)))
         store(words, at + 128, merge32(b, shift_left(f, 32)))
@@ -189,7 +189,9 @@ def noise_words(psums, columns, step, noise, places, words):
                 counter = (np.uint64((groups[g] << 16) | octet), np.uint64(u * per_unit + k))
                 philox_lanes(places, counter, key, words)
                 while c < columns[1] and numbers[s, c] >> 3 == octet and keys[s, g, c] == key:
-                    add_draws(words, numbers[s, c] & 7, sigmas[s, g, c], margins[s], quantiles, psums[c - columns[0], k])
+                    add_draws(
+                        words, numbers[s, c] & 7, sigmas[s, g, c], margins[s], quantiles, psums[c - columns[0], k]
+                    )
                     c += 1
 
 

@@ -92,6 +92,24 @@ def test_resnet20_without_clipping(benchmark, resnet20):
     report(benchmark, "images/s", len(images), 400)
 
 
+VARIED = {
+    "lognormal cells": (["lognormal:sigma=0.1"], 60),
+    "lognormal cells, read noise": (["lognormal:sigma=0.1", "thermal:amplifier=0.5"], 100),
+}
+
+
+@needs_data
+@pytest.mark.parametrize("name", VARIED)
+def test_resnet20_that_varies(benchmark, resnet20, name):
+    arch, network, images = resnet20
+    models, goal_ms = VARIED[name]
+    emulator = Emulator(network, arch.macro)
+    emulator.program(cimemu.make_plan(network, arch), models, seed=7)
+    emulator.run([images])
+    benchmark.pedantic(lambda: emulator.run([images]), rounds=5)
+    report(benchmark, "images/s", len(images), 1000 / goal_ms)
+
+
 @needs_data
 @pytest.mark.parametrize("model", ["lognormal:sigma=0.1", "stuck_at:sa0=0.01,sa1=0.001", "ir_drop:segment_ohm=2.5"])
 def test_cells_of_resnet20_drawn_and_written(benchmark, resnet20, model):

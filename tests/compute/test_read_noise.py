@@ -7,8 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cimemu
-from cimemu.compute.macro import program
+from cimemu.compute.macro import Programmed, program
 from cimemu.compute.read_noise import ReadNoise, Reads, quantised_sigma
+from cimemu.compute.sites import own_macros
+from cimemu.compute.vary import vary_matrix
+from cimemu.kernels.lanes import AVAILABLE
+from cimemu.variation.compose import compose
 
 SEEDS = st.integers(0, 2**32 - 1)
 common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -63,6 +67,24 @@ def test_neither_threads_nor_batch_splits_change_a_draw(seed):
     for first, last in ((0, 1), (1, 37), (37, len(x))):
         part = matrix.run(x[first:last], reads=Reads(first_row=first, positions=positions)).y
         assert part.tobytes() == whole[first:last].tobytes()
+
+
+@pytest.mark.parametrize(
+    "vary", [["lognormal:sigma=0.1"], ["lognormal:sigma=0.1", "converter:noise=0.3", "thermal:amplifier=0.5"]]
+)
+def test_threads_give_the_same_bytes_from_tables(vary):
+    macro = cimemu.load_arch("rram_128", {"macro.adc.bits": 6}).macro
+    rng = np.random.default_rng(0)
+    w, x = rng.integers(-128, 128, (200, 13)), rng.integers(0, 256, (3000, 200))
+    ideal = program(w, macro)
+    varied = Programmed(vary_matrix(ideal.matrix, own_macros(ideal.matrix.layout), compose(vary, 7, 0)))
+    assert varied.lookup is not None or not AVAILABLE
+    one, two = (varied.run(x, images=3, threads=threads).y for threads in (1, 2))
+    assert one.tobytes() == two.tobytes()
+    for part in (slice(0, 3), slice(1000, 1003)):
+        reads = Reads(first_row=part.start, positions=1000)
+        slow = varied.run(x[part], path="naive", reads=reads).y
+        assert slow.tobytes() == two[part].tobytes()
 
 
 def test_every_place_draws_anew_and_the_spread_is_sigma():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cimemu.kernels import combine, convert_lanes, lanes, mvm_lookup, nibbles, noise, read_noise
+from cimemu.kernels import combine, convert_lanes, lanes, lanes_wide, mvm_lookup, nibbles, noise, read_noise
 from cimemu.kernels.jit import kernel
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -126,7 +126,15 @@ def drawn_noise(rng, sources, groups, columns):
     sigma = rng.integers(0, 2**12, (sources, groups, columns))
     numbers = np.tile(np.arange(columns) + 5, (sources, 1))
     reads = np.array([rng.integers(0, 2**40), 7, 2, 1])
-    return keys, numbers, sigma, np.arange(groups), reads, noise.normal_quantiles(), (np.array([500, 90])[:sources], 7, 4)
+    return (
+        keys,
+        numbers,
+        sigma,
+        np.arange(groups),
+        reads,
+        noise.normal_quantiles(),
+        (np.array([500, 90])[:sources], 7, 4),
+    )
 
 
 @given(SEEDS)
@@ -141,6 +149,19 @@ def test_noise_in_registers(seed):
         places,
     )
     read_noise.read_places_naive(drawn[4], 3, places)
+    counter, key = tuple(rng.integers(0, 2**32, 2).astype(np.uint64)), rng.integers(0, 2**64, dtype=np.uint64)
+    both(
+        lambda o: read_noise.philox_lanes(places, counter, key, o),
+        lambda o: read_noise.philox_lanes_naive(places, counter, key, o),
+        words,
+    )
+    read_noise.philox_lanes_naive(places, counter, key, words)
+    sigma, place, quantiles = int(rng.integers(0, 2**20)), int(rng.integers(0, 8)), noise.normal_quantiles()
+    both(
+        lambda o: read_noise.add_draws(words, place, sigma, 20000, quantiles, o),
+        lambda o: read_noise.add_draws_naive(words, place, sigma, 20000, quantiles, o),
+        rng.integers(0, 65536, 32).astype(np.uint16),
+    )
     both(
         lambda o: read_noise.noise_words(o, (0, 6), (1, 1), drawn, places, words),
         lambda o: read_noise.noise_words_naive(o, (0, 6), (1, 1), drawn, places, words),
@@ -242,3 +263,31 @@ def test_a_kernel_computes_with_registers():
     scaled_up(a, b, out)
     which = (a.view(np.uint16) - b.view(np.uint16)).view(np.uint8)
     assert np.array_equal(out, np.where(which >= 128, np.tile(b[16:], 2), a))
+
+
+@kernel
+def random_operations(a, b, table, out):
+    x, y = lanes.load(a, 0), lanes.load(b, 0)
+    lanes.store(out, 0, lanes_wide.multiply32(x, y))
+    lanes.store(out, 32, lanes_wide.multiply32_signed(x, y))
+    lanes.store(out, 64, lanes_wide.add64(x, lanes_wide.every64(3 << 40)))
+    lanes.store(out, 96, lanes_wide.merge32(x, y))
+    lanes.store(out, 128, lanes_wide.pack32(x, lanes_wide.shift_right32(y, 20)))
+    lanes.store(out, 160, lanes_wide.gather32(table, lanes_wide.shift_right32(x, 25)))
+
+
+def test_registers_of_wide_numbers():
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(0, 256, 32).astype(np.uint8) for _ in range(2))
+    table, out = rng.integers(-(2**31), 2**31, 128).astype(np.int32), np.zeros(192, np.uint8)
+    random_operations(a, b, table, out)
+    low_a, low_b = a.view(np.uint32)[::2].tolist(), b.view(np.uint32)[::2].tolist()
+    signed_a, signed_b = a.view(np.int32)[::2].tolist(), b.view(np.int32)[::2].tolist()
+    words = np.concatenate([a.view(np.int32), b.view(np.uint32) >> 20])
+    assert out[:32].view(np.uint64).tolist() == [x * y for x, y in zip(low_a, low_b)]
+    assert out[32:64].view(np.int64).tolist() == [x * y for x, y in zip(signed_a, signed_b)]
+    assert out[64:96].view(np.uint64).tolist() == [(int(x) + (3 << 40)) % 2**64 for x in a.view(np.uint64)]
+    assert np.array_equal(out[96:128].view(np.uint32)[::2], a.view(np.uint32)[::2])
+    assert np.array_equal(out[96:128].view(np.uint32)[1::2], b.view(np.uint32)[1::2])
+    assert np.array_equal(out[128:160].view(np.int16), np.clip(words, -32768, 32767))
+    assert np.array_equal(out[160:].view(np.int32), table[a.view(np.uint32) >> 25])
