@@ -24,10 +24,14 @@ def paper_count(geometries: list[Geometry], macro: Macro) -> PaperCount:
     """
     columns = cells = 0
     for g in geometries:
-        channels = g.channels_in // g.groups
-        fit = macro.rows // g.kernel_area
-        blocks = ceil(channels / fit) if fit else ceil(channels * g.kernel_area / macro.rows)
+        blocks = row_blocks(g.channels_in // g.groups, g.kernel_area, macro.rows)
         columns += blocks * g.channels_out * macro.columns_per_output
         cells += g.rows_per_group * g.channels_out * macro.columns_per_output
     macros = ceil(columns / macro.columns)
     return PaperCount(columns, macros, cells / (macros * macro.rows * macro.columns))
+
+
+def row_blocks(channels: int, kernel_area: int, rows: int) -> int:
+    """`G = ceil(Cin / n)`: macros one above the other that hold the kernels of `channels` input channels."""
+    fit = rows // kernel_area
+    return ceil(channels / fit) if fit else ceil(channels * kernel_area / rows)

@@ -90,14 +90,24 @@ class Mapper:
 
 
 def allocate(
-    lowered: Network, channels: Channels, arch: Arch, macros: int, goal: float, seed: int = 0
+    lowered: Network,
+    channels: Channels,
+    arch: Arch,
+    macros: int,
+    goal: float,
+    seed: int = 0,
+    *,
+    start: Widths | None = None,
+    tries: int = TRIES,
+    steps: int = STEPS,
 ) -> tuple[Widths, Mapped]:
     """(widths by root, their mapping) that fill at most `macros` macros.
 
     From the largest uniform multiple of the present widths that fits, simulated annealing over single groups of
     tied channels, over all groups of one kind, and over two in opposite directions: towards a share `goal` of cells
     that hold weights, and widths near the uniform multiple. Reconstructed after the morphing of CIM-aware adaption
-    (arXiv 2510.14379), without its importance of channels. The same seed gives the same widths. Raises MappingError
+    (arXiv 2510.14379), without its importance of channels. The same seed gives the same widths. With `start` (widths
+    that fit) the walks begin there and stay near it; `tries` walks of `steps` candidates at most. Raises MappingError
     where not even one channel everywhere fits.
     """
     mapper = Mapper(lowered, channels, arch, macros)
@@ -105,7 +115,8 @@ def allocate(
     if not roots:
         raise MappingError(f"network {lowered.name}: has no channel width that may change")
     present = {root: channels.sizes[root] for root in roots}
-    scale = _largest_scale(mapper, present)
+    scale = largest_scale(mapper, present) if start is None else 1.0
+    present = present if start is None else dict(start)
     uniform = {root: max(1, round(scale * width)) for root, width in present.items()}
 
     def worth(widths: Widths) -> float:
@@ -119,8 +130,8 @@ def allocate(
     kinds = _kinds(channels, roots)
     best, top, mapped = uniform, worth(uniform), mapper(uniform)
     assert mapped is not None  # that is how the multiple was chosen
-    for attempt in range(TRIES):
-        found, value = _anneal(uniform, worth, roots, kinds, np.random.default_rng((seed, attempt)))
+    for attempt in range(tries):
+        found, value = _anneal(uniform, worth, roots, kinds, np.random.default_rng((seed, attempt)), steps)
         fits = mapper(found)
         if value > top and fits is not None:
             best, top, mapped = found, value, fits
@@ -130,15 +141,20 @@ def allocate(
 
 
 def _anneal(
-    start: Widths, worth: Callable[[Widths], float], roots: list[int], kinds: list[list[int]], draw: np.random.Generator
+    start: Widths,
+    worth: Callable[[Widths], float],
+    roots: list[int],
+    kinds: list[list[int]],
+    draw: np.random.Generator,
+    steps: int,
 ) -> tuple[Widths, float]:
     """The best widths met on one walk from `start`, and their worth."""
     now = best = start
     value = top = worth(start)
-    for step in range(STEPS):
+    for step in range(steps):
         candidate = _moved(now, roots, kinds, draw)
         reached = worth(candidate)
-        heat = HOT * (COLD / HOT) ** (step / STEPS)
+        heat = HOT * (COLD / HOT) ** (step / steps)
         if reached >= value or (reached > -np.inf and draw.random() < exp((reached - value) / heat)):
             now, value = candidate, reached
             if value > top:
@@ -163,7 +179,7 @@ def _moved(widths: Widths, roots: list[int], kinds: list[list[int]], draw: np.ra
     return made
 
 
-def _largest_scale(mapper: Mapper, present: Widths) -> float:
+def largest_scale(mapper: Mapper, present: Widths) -> float:
     """The largest uniform multiple of the present widths that fits, to a part in 200."""
 
     def fits(scale: float) -> bool:

@@ -1,0 +1,35 @@
+"""The key `morph` of a file for `cimemu adapt`: two-stage macro-aware adaptation."""
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from cimemu.adapt.settings import TrainSettings
+from cimemu.spec import Spec
+
+
+class MorphSettings(Spec):
+    """Stage 1 of macro-aware adaptation: shrink, prune, expand, retrain."""
+
+    macros: int | tuple[int, ...] = Field(
+        description="macros to fill; a list: stage 1 alone for each, as a curve beside the network trained as long"
+    )
+    goal: float = Field(0.9, gt=0, le=1, description="share of their cells that should hold weights")
+    columns_left: float = Field(
+        0.8, gt=0, le=1, description="share of their columns that shrinking leaves, the rest is filled again"
+    )
+    threshold: float = Field(0.01, ge=0, description="channels whose batch-normalisation scale is smaller are pruned")
+    drop_branches: bool = Field(True, description="whether whole residual branches may go where rows stay empty")
+    shrink: TrainSettings = Field(default_factory=lambda: TrainSettings(epochs=1), description="training with penalty")
+    retrain: TrainSettings = Field(default_factory=TrainSettings, description="training of the filled network")
+    calibration: int = Field(
+        256, ge=2, description="training images that channel scales are found on, where normalisations are folded"
+    )
+
+    @field_validator("macros")
+    @classmethod
+    def _some(cls, value: Any) -> Any:
+        each = value if isinstance(value, tuple) else (value,)
+        if not each or min(each) < 1:
+            raise ValueError(f"macros = {value}, must be 1 or more")
+        return value
