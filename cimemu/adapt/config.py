@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from cimemu.adapt.morph_settings import MorphSettings
 from cimemu.adapt.settings import DataSettings, TrainSettings
 from cimemu.config_file import read_mapping, validated
 from cimemu.errors import WorkloadError
@@ -50,6 +51,9 @@ class AdaptConfig(Method):
     """One run of `cimemu adapt`."""
 
     train: TrainSettings = Field(default_factory=TrainSettings, description="the optimizer and its budget")
+    morph: MorphSettings | None = Field(
+        None, description="first shrink, prune and fill macros; seed, device and threads are those of `train`"
+    )
     data: DataSettings | None = Field(None, description="images; null: those of the workload")
 
 

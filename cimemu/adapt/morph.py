@@ -152,7 +152,7 @@ def _shrink(
 ) -> tuple[Network, dict[str, tuple[int, int]], dict[str, float]]:
     """The pruned network, (channels before, after) and mean scale by each layer that makes a width."""
     own = settings.shrink
-    goal = Goal(int(settings.columns_left * macros * arch.macro.columns))
+    goal = Goal(int(settings.columns_left * macros * arch.macro.columns), penalty=settings.penalty)
     run = Shrink(network, arch.macro, goal)
     train(
         run.module,

@@ -1,7 +1,7 @@
 """Compression against accuracy: stage 1 for several numbers of macros, beside the network itself trained as long."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,7 @@ def _plain(
         "compression": 0.0,
         "branches_dropped": 0,
         **last,
+        **{f"pruned_{name}": None for name in last if name.startswith("accuracy")},
     }
 
 
@@ -155,9 +156,3 @@ def _read(path: Path) -> Row:
         return dict(json.loads(path.read_text()))
     except ValueError:
         raise WorkloadError(f"{path}: is damaged, remove it and go on with --resume") from None
-
-
-def shares(rows: Sequence[Row]) -> list[str]:
-    """Columns that are shares, for printing."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return [name for name in names if name in ("utilization", "compression") or "accuracy" in name or "error" in name]

@@ -1,6 +1,6 @@
 """The key `morph` of a file for `cimemu adapt`: two-stage macro-aware adaptation."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -18,8 +18,14 @@ class MorphSettings(Spec):
     columns_left: float = Field(
         0.8, gt=0, le=1, description="share of their columns that shrinking leaves, the rest is filled again"
     )
+    penalty: Literal["count", "log"] = Field(
+        "count", description="of a channel that lives: its columns, or those times the logarithm of its scale"
+    )
     threshold: float = Field(0.01, ge=0, description="channels whose batch-normalisation scale is smaller are pruned")
     drop_branches: bool = Field(True, description="whether whole residual branches may go where rows stay empty")
+    stage2: bool = Field(
+        True, description="whether the macro's quantisation is trained in behind it; else the float network is written"
+    )
     shrink: TrainSettings = Field(default_factory=lambda: TrainSettings(epochs=1), description="training with penalty")
     retrain: TrainSettings = Field(default_factory=TrainSettings, description="training of the filled network")
     calibration: int = Field(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,18 +24,19 @@ class Goal:
 
     columns: int  # at the end
     ramp: float = RAMP  # share of the steps in which columns fall to that
+    penalty: Literal["count", "log"] = "count"
 
 
 class Shrink:
     """The penalty of one run as a wrapper module and a hook of the trainer.
 
-    Of the loss `CE + lambda sum_c price_c log rms(g_c)` the second part is applied as a proximal step behind each of the
-    optimizer's: the mean square of a decision's m scales (those of all layers that a residual addition joins) falls by
-    `2 lambda price_c / m` and stays 0 where it would fall below, so that small scales vanish and large ones hardly move
-    (a reweighted l1 norm: MorphNet's l1 with weights price_c / |g_c|, for training that is too short to undo its bias).
-    `price_c` are the columns that the channel takes with those living now. Lambda is the smallest, step by step, that
-    keeps the columns on a straight line down to the target; from there on it is 0, and the dead stay dead. Reconstructed
-    after MorphNet (Gordon et al. 2018) and arXiv 2510.14379.
+    The loss is `CE + lambda sum_c price_c f(g_c)`, its second part applied as a proximal step behind each step of the
+    optimizer, on the root mean square g_c of a decision's m scales (those of all layers that a residual addition joins).
+    `f = [g_c != 0]` ("count"): scales with `g_c^2 <= 2 lambda price_c / m` become 0, the others stay. `f = log g_c`
+    ("log", MorphNet's l1 norm reweighted by 1 / g_c): `g_c^2` falls by that much. `price_c` are the columns that the
+    channel takes with those living now. Lambda is the smallest, step by step, that keeps the columns on a straight line
+    down to the target; from there on it is 0, and the dead stay dead. Reconstructed after MorphNet (Gordon et al. 2018)
+    and arXiv 2510.14379; the count is ours, for training that is too short to undo the bias of a norm.
     """
 
     def __init__(self, network: Network, macro: Macro, goal: Goal) -> None:
@@ -100,7 +101,8 @@ class Shrink:
         spared = left(high)
         for width in self.widths:
             before = flat[width.root]
-            after = np.maximum(before - high * prices[width.root], 0)
+            fall = high * prices[width.root] if self.goal.penalty == "log" else 0.0
+            after = np.maximum(before - fall, 0)
             after = np.where(spared[width.root] & (after == 0), before, after)  # the last channel of a width stays
             factor = np.sqrt(after / np.maximum(before, 1e-300)) * spared[width.root]
             for name in self.scales[width.root]:

@@ -75,6 +75,10 @@ def adapt(
     gradient: Annotated[
         str | None, typer.Option("--gradient", metavar="proper|public", help="gradient of weight slices")
     ] = None,
+    macros: Annotated[
+        list[int] | None,
+        typer.Option("--macros", metavar="N", help="first morph the network to fill N macros; again: a curve instead"),
+    ] = None,
     code_parity: Annotated[
         bool | None, typer.Option("--code-parity", help="ColumnQuant's public form: arrays see all channels")
     ] = None,
@@ -122,7 +126,7 @@ def adapt(
             "ARCH": arch, "--scheme": scheme, "--scheme-set": scheme_keys, "--data": data, "--workload": workload,
             "--config": config, "--from-scratch": from_scratch, "--seed": seed, "--vary": vary, "--gradient": gradient,
             "--code-parity": code_parity, "--checkpoints": checkpoints, "--metrics": metrics,
-            "--tensorboard": tensorboard, "--set": overrides, "--module": module,
+            "--tensorboard": tensorboard, "--set": overrides, "--module": module, "--macros": macros,
         }  # fmt: skip
         given = [name for name, value in others.items() if value is not None]
         if given:
@@ -141,6 +145,8 @@ def adapt(
         changes["scheme_set"] = pairs(scheme_keys)
     if overrides:
         changes["set"] = pairs(overrides)
+    if macros:
+        changes["morph.macros"] = macros[0] if len(macros) == 1 else macros
     settings = read_config(config, changes)
     folder = None if config is None else config.parent
     named_images = _Images(workload, data, folder, cache)
@@ -154,6 +160,8 @@ def adapt(
         rows = _from_scratch(from_scratch, settings, named_images, out, keep, force, lines)
     elif arch is None or network is None:
         raise CimemuError("adapt: give ARCH and NETWORK, or --from-scratch, or --study; see cimemu adapt --help")
+    elif settings.morph is not None:
+        rows = _two_stage(arch, network, settings, named_images, out, keep, force, lines, module)
     else:
         rows = _macro_aware(arch, network, settings, named_images, out, keep, force, lines, module)
     if metrics is not None:
@@ -163,7 +171,8 @@ def adapt(
     if as_json:
         print_json({"epochs": rows, "out": None if out is None else str(out)})
         return
-    print_table([{key: value for key, value in row.items() if key != "total_seconds"} for row in rows])
+    shares = [name for row in rows[:1] for name in row if name in ("utilization", "compression")]
+    print_table([{key: value for key, value in row.items() if key != "total_seconds"} for row in rows], shares=shares)
     for written in (out, metrics, checkpoints):
         if written is not None:
             make_console().print(f"wrote {written}")
@@ -246,6 +255,49 @@ def _macro_aware(
             progress=bars.update,
         )
     return list(done.rows)
+
+
+def _two_stage(
+    arch: str,
+    network: str,
+    settings: "AdaptConfig",
+    images: _Images,
+    out: Path | None,
+    keep: "Keep",
+    force: bool,
+    lines: EpochLines,
+    module: str | None,
+) -> list[dict[str, Any]]:
+    from cimemu.adapt.morph import Watch
+    from cimemu.adapt.morph_curve import curve
+    from cimemu.adapt.morph_run import morph_settings, two_stage
+    from cimemu.adapt.sources import is_file, load_float
+    from cimemu.arch.load import load_arch
+
+    chip, own = load_arch(arch, settings.set), morph_settings(settings)
+    many = isinstance(own.macros, tuple)
+    if many and out is not None:
+        raise WorkloadError(f"--out {out}: several --macros make a curve of float networks, below --checkpoints DIR")
+    settings.scheme_record(images.folder)  # mistakes are told before images are read
+    found = images.find(settings, None if is_file(network) else network)
+    source = load_float(network, module=module, shape=found.train.inputs(slice(0, 1)).shape[1:])
+    with ProgressBars(lines.shown) as bars:
+        watch = Watch(lines.of_run, bars.update)
+        if many:
+            return curve(chip, source, own, found.train, tests=found.tests, keep=keep, watch=watch)
+        done = two_stage(
+            arch,
+            source,
+            settings,
+            found.train,
+            tests=found.tests,
+            out=out,
+            keep=keep,
+            overwrite=force,
+            scheme_folder=images.folder,
+            watch=watch,
+        )
+    return [dict(row) for row in done.rows]
 
 
 def _run_study(

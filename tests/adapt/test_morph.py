@@ -35,8 +35,9 @@ def settings(macros=3, **changes):
     return MorphSettings(macros=macros, shrink=TRAIN, retrain=TRAIN, goal=0.7, calibration=32, **changes)
 
 
-def test_shrinking_reaches_its_columns_and_the_dead_stay_silent(arch, network, tiny_train):
-    goal = Goal(columns=Shrink(network, arch.macro, Goal(1)).first // 2)
+@pytest.mark.parametrize("penalty", ["count", "log"])
+def test_shrinking_reaches_its_columns_and_the_dead_stay_silent(arch, network, tiny_train, penalty):
+    goal = Goal(columns=Shrink(network, arch.macro, Goal(1)).first // 2, penalty=penalty)
     run = Shrink(network, arch.macro, goal)
     train(run.module, tiny_train, TRAIN.model_copy(update={"epochs": 2}), hooks=Hooks(before_step=run.before_step))
     alive = run.finish(run.module, 0.01)
@@ -49,7 +50,7 @@ def test_shrinking_reaches_its_columns_and_the_dead_stay_silent(arch, network, t
 
 
 def test_the_penalty_takes_more_from_a_channel_that_costs_more(arch, network, tiny_train):
-    run = Shrink(network, arch.macro, Goal(columns=1))
+    run = Shrink(network, arch.macro, Goal(columns=1, penalty="log"))
     for names in run.scales.values():
         for name in names:
             run.module.inner.value(name).data.fill_(1.0)
