@@ -10,15 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.compute.lookup_converters import (
+    Moved,
+    byte_converter,
+    even_columns,
+    reached_threshold,
+    shifted_thresholds,
+    word_converter,
+)
+from cimemu.compute.lookup_digits import Digits, level_digits, level_ranks
+from cimemu.compute.lookup_levels import Summing, level_summing, ranking
 from cimemu.compute.program import Matrix
-from cimemu.compute.references import References
-from cimemu.kernels.convert_lanes import TREE_ROWS, search_tree
 from cimemu.kernels.lanes import AVAILABLE
 from cimemu.kernels.nibbles import nibble_sums
 from cimemu.kernels.noise import normal_quantiles
 from cimemu.kernels.read_noise import SIGMA_BITS
-
-Moved = tuple[NDArray[np.int64], int]  # thresholds [1 or C, T] above the smallest psum, and the largest psum above it
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +60,8 @@ class Lookup:
     block_terms: NDArray[np.int64] | None  # [row blocks, J, 2] the same by row block for its column 0, weights apart
     lsb: int
     rest: int
+    nonlinear: bool
+    summing: Summing | None  # levels on no grid: counted one by one
 
 
 def slice_units(matrix: Matrix, top: int) -> Units | None:
@@ -82,10 +90,19 @@ def make_lookup(matrix: Matrix) -> Lookup | None:
     macro, references = matrix.macro, matrix.references
     if not AVAILABLE or references is None or macro.accumulator_bits is not None or matrix.bow:
         return None
-    if references[0].lsb is None:
-        return None  # a nonlinear level counts by itself
-    if macro.timing.skip_zero_slices and (matrix.noise or min(int(r.thresholds.min()) for r in references) <= 0):
+    skipping = macro.timing.skip_zero_slices
+    if skipping and (matrix.noise or min(int(r.thresholds.min()) for r in references) <= 0):
         return None  # a skipped step must be one whose code is 0 anyway
+    nonlinear = references[0].lsb is None
+    if nonlinear and skipping and any(bool(r.levels[:, 0].any()) for r in references):
+        return None  # and whose level is 0
+    digits = level_digits(matrix)
+    ranked = level_ranks(matrix) if digits is None else None
+    summing = None if ranked is None else level_summing(matrix, ranked[1])
+    if digits is None:
+        if ranked is None or summing is None or references[0].bits > 8:
+            return None
+        digits = ranked[0]
     wide = macro.input.bits > 8
     source, spans = _places(matrix, 2 if wide else 1)
     rows = _rows_only(source, 2 if wide else 1)
@@ -98,29 +115,34 @@ def make_lookup(matrix: Matrix) -> Lookup | None:
         sums -= least[:, :, None]
         sums_of.append(sums)
         most = int(sums.max(axis=2).sum(axis=0).max()) + 2 * margin
-        shifted.append((_shifted(references[block], least.sum(axis=0), margin), most))
+        shifted.append((shifted_thresholds(references[block], least.sum(axis=0), margin), most))
     largest = max(int(sums.max()) for sums in sums_of)
-    bits = references[0].bits
-    top = max(1, max(int((t <= most).sum(axis=1).max()) for t, most in shifted))
+    by_group, rules_of = [digits[block] for block in matrix.block_of], [references[block] for block in matrix.block_of]
+    top = max(1, max(_top_digit(moved, own) for moved, own in zip(shifted, by_group)))
     flush = 0
-    found = _byte_converter(shifted, bits, top) if largest <= 255 and not matrix.noise else None
+    found = byte_converter(shifted, by_group, top) if largest <= 255 and not matrix.noise else None
     if found is None:
-        if _reached(shifted) > 65534 - 2 * margin or largest > 16383:
+        if reached_threshold(shifted) > 65534 - 2 * margin or largest > 16383:
             return None
         flush = 255 // max(1, largest) if largest <= 255 else min(4, 255 // (largest >> 6))
-        found = _word_converter(shifted, references, matrix, bits, top)
-    units = None if found is None else slice_units(matrix, top)
+        found = word_converter(shifted, rules_of, by_group, matrix.unit, top)
+    units = None if found is None else slice_units(matrix, top if summing is None else 1)
     if found is None or units is None:
         return None
     columns = matrix.seen.shape[1]
     padded = columns + columns % 2
-    digits = 2 if flush and largest > 255 else 1
-    tables = [np.zeros((padded if d < digits else 0, len(source), 16), dtype=np.uint8) for d in range(2)]
+    two_digits = 2 if flush and largest > 255 else 1
+    tables = [np.zeros((padded if d < two_digits else 0, len(source), 16), dtype=np.uint8) for d in range(2)]
     for (first, last), sums in zip(spans, sums_of):
         by_column = sums.transpose(1, 0, 2)
-        tables[0][:columns, first:last] = by_column if digits == 1 else by_column & 63
-        if digits == 2:
+        tables[0][:columns, first:last] = by_column if two_digits == 1 else by_column & 63
+        if two_digits == 2:
             tables[1][:columns, first:last] = by_column >> 6
+    if summing is not None:
+        found = ranking(found, shifted, by_group, flush)
+    combination = _combination(matrix, digits, units, top, padded)
+    if nonlinear and summing is None and not matrix.integer_result and combination["block_terms"] is None:
+        return None  # sums too large for the kernels that make floats of them
     return Lookup(
         source=source,
         wide=wide,
@@ -129,24 +151,32 @@ def make_lookup(matrix: Matrix) -> Lookup | None:
         low=tables[0],
         high=tables[1],
         flush=flush,
-        converter=_even(found, padded),
+        converter=even_columns(found, padded),
         units=units,
         noise=(*noise, (margins, macro.input_slices, units.per_unit)),
         bit_rows=_bit_rows(matrix, source, units, wide),
-        **_combination(matrix, units, top, padded),
+        nonlinear=nonlinear,
+        summing=None if summing is None else summing.of_units(units),
+        **combination,
     )
 
 
-def _combination(matrix: Matrix, units: Units, top: int, padded: int) -> dict[str, Any]:
+def _top_digit(moved: Moved, digits: Digits) -> int:
+    """The largest digit among the codes that partial sums reach."""
+    thresholds, most = moved
+    reached = (thresholds <= most).sum(axis=1)
+    codes = np.arange(digits.table.shape[1])
+    return int(np.where(codes <= reached[:, None], digits.table, 0).max())
+
+
+def _combination(matrix: Matrix, digits: list[Digits], units: Units, top: int, padded: int) -> dict[str, Any]:
     """How sums become outputs: the fields of Lookup from `groups` on."""
-    references = matrix.references
-    assert references is not None
     groups = len(matrix.block_of)
-    blocks = np.arange(len(references))
+    blocks = np.arange(len(digits))
     slice_weight = int(matrix.slice_weights.sum())
     grids = (
-        _grid([r.lsb for r in references]),
-        _grid([r.zero for r in references]),
+        _grid([d.lsb for d in digits]),
+        _grid([d.zero for d in digits]),
         np.array(matrix.layout.groups_per_block, dtype=np.int64) * slice_weight,
     )
     weight = matrix.columns.weight
@@ -183,11 +213,10 @@ def _block_terms(matrix: Matrix, units: Units, padded: int) -> NDArray[np.int64]
     return terms
 
 
-def _grid(rows: list[NDArray[np.float64] | None]) -> NDArray[np.float64]:
+def _grid(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
     """[row blocks, 1 or C]."""
-    given = [row for row in rows if row is not None]
-    wide = max(len(row) for row in given)
-    return np.ascontiguousarray(np.stack([np.broadcast_to(row, wide) for row in given]))
+    wide = max(len(row) for row in rows)
+    return np.ascontiguousarray(np.stack([np.broadcast_to(row, wide) for row in rows]))
 
 
 def _places(matrix: Matrix, bytes_per_input: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -218,117 +247,6 @@ def _bit_rows(matrix: Matrix, source: NDArray[np.int64], units: Units, wide: boo
     first = source[:, 0] >> 4
     padded = -(-matrix.layout.rows // 16) * 16
     return first if int(first.max()) + 4 <= padded else None
-
-
-def _shifted(references: References, least: NDArray[np.int64], margin: int) -> NDArray[np.int64]:
-    """Thresholds [1 or C, T] above the smallest sum of each column."""
-    if len(references.thresholds) == 1 and (least == least[0]).all():
-        least = least[:1]
-    return references.thresholds - least[:, None] + margin
-
-
-def _stacked(parts: list[NDArray[Any]]) -> NDArray[Any]:
-    """Parts [1 or C, ...] of all groups as one array [1 or G, 1 or C, ...]."""
-    columns = max(len(p) for p in parts)
-    whole = np.stack([np.broadcast_to(p, (columns, *p.shape[1:])) for p in parts])
-    if (whole == whole[:1]).all():
-        whole = whole[:1]
-    if (whole == whole[:, :1]).all():
-        whole = whole[:, :1]
-    return np.ascontiguousarray(whole)
-
-
-def _even(converter: tuple[Any, ...], columns: int) -> tuple[Any, ...]:
-    """Rules and trees of every column padded to `columns`."""
-
-    def pad(a: NDArray[Any]) -> NDArray[Any]:
-        missing = columns - a.shape[1] if a.shape[1] > 1 else 0
-        return np.ascontiguousarray(np.pad(a, [(0, 0), (0, missing), *[(0, 0)] * (a.ndim - 2)], mode="edge"))
-
-    return (pad(converter[0]), pad(converter[1]), *converter[2:])
-
-
-def _steps_of_one(moved: Moved) -> NDArray[np.int64] | None:
-    """First thresholds [c] where all that can be reached follow each other by 1, else None."""
-    thresholds, most = moved
-    follow = thresholds[:, :1] + np.arange(thresholds.shape[1])
-    same = (thresholds == follow) | ((thresholds > most) & (follow > most))
-    return np.minimum(thresholds[:, 0], most + 1) if bool(same.all()) else None
-
-
-def _byte_converter(shifted: list[Moved], bits: int, top: int) -> tuple[Any, ...] | None:
-    """(rules, trees, bits, top, searched) for partial sums held at 255; None where a threshold lies above."""
-    most = max(m for _, m in shifted)
-    firsts = [_steps_of_one(moved) for moved in shifted]
-    if all(first is not None for first in firsts):
-        down = [np.maximum(first - 1, 0) for first in firsts if first is not None]
-        up = [np.maximum(1 - first, 0) for first in firsts if first is not None]
-        most_up, most_down = max(int(u.max()) for u in up), max(int(d.max()) for d in down)
-        if most_up <= 255 and most_down <= 255 and (most_down + top <= 255 or most + most_up <= 255) and top <= 255:
-            rules = _stacked([np.stack([u, d], axis=1) for u, d in zip(up, down)]).astype(np.uint8)
-            return rules, np.zeros((1, 1, TREE_ROWS, 16), dtype=np.uint8), bits, top, False
-    if bits > 8 or _reached(shifted) > 254:
-        return None
-    trees = _stacked([search_tree(t, 128) for t, _ in shifted]).astype(np.uint8)
-    return np.zeros((1, 1, 2), dtype=np.uint8), trees, bits, top, True
-
-
-def _reached(shifted: list[Moved]) -> int:
-    """The highest threshold that a psum can reach."""
-    return max(int(t[t <= most].max(initial=0)) for t, most in shifted)
-
-
-def _word_converter(
-    shifted: list[Moved], references: tuple[References, ...], matrix: Matrix, bits: int, top: int
-) -> tuple[Any, ...] | None:
-    """The same for partial sums held at 65535."""
-    rules = [_affine(moved, references[block], matrix.unit) for moved, block in zip(shifted, matrix.block_of)]
-    if all(rule is not None for rule in rules):
-        whole = _stacked([rule for rule in rules if rule is not None]).astype(np.uint16)
-        return whole, np.zeros((1, 1, 2, TREE_ROWS, 16), dtype=np.uint8), bits, top, False
-    if bits > 8:
-        return None
-    trees = _stacked([search_tree(t, 32768) for t, _ in shifted])
-    halves = np.ascontiguousarray(np.stack([trees & 255, trees >> 8], axis=2).astype(np.uint8))
-    return np.zeros((1, 1, 4), dtype=np.uint16), halves, bits, top, True
-
-
-def _affine(moved: Moved, references: References, unit: int) -> NDArray[np.int64] | None:
-    """Rules (up, down, gain, fall) [c, 4] proven to give the code at every psum, or None.
-
-    The rule rises with the psum, so it is enough that it gives at least k at threshold k and less than k just below it
-    (and at the largest psum, where that is below the threshold).
-    """
-    thresholds, most = moved
-    ones = _steps_of_one(moved)
-    if ones is not None:
-        if int(np.abs(ones).max()) > 32767:
-            return None
-        zero = np.zeros_like(ones)
-        return np.stack([np.maximum(1 - ones, 0), np.maximum(ones - 1, 0), zero, zero], axis=1)
-    if references.lsb is None:
-        return None
-    step = np.broadcast_to(references.lsb * unit, len(thresholds))
-    if float(step.min()) < 1.001 or float(step.max()) >= 2.0**15:
-        return None
-    k = np.arange(1, thresholds.shape[1] + 1)
-    rest = np.clip(np.floor(np.log2(step * 65535 / 65536)).astype(np.int64), 0, 15)
-    need = k * np.left_shift(np.int64(1), 16 + rest)[:, None]
-    reach = thresholds <= most
-    found = np.zeros((len(thresholds), 4), dtype=np.int64)
-    done = np.zeros(len(thresholds), dtype=np.bool_)
-    for rounded in (np.rint, np.floor, np.ceil):
-        base = rounded(thresholds[:, 0] - step).astype(np.int64)
-        at = np.maximum(thresholds, 0) - base[:, None]
-        below = np.minimum(thresholds - 1, most) - base[:, None]
-        gain = np.where(reach, -(-need // np.maximum(at, 1)), 0).max(axis=1)
-        most_gain = np.where((thresholds >= 1) & (below > 0), (need - 1) // np.maximum(below, 1), 65535).min(axis=1)
-        good = (gain <= most_gain) & (gain > 0) & ~(reach & (at < 1)).any(axis=1) & (np.abs(base) <= 32767) & ~done
-        fall = np.where(rest > 0, np.left_shift(np.int64(1), 16 - rest), 0)
-        rule = np.stack([np.maximum(-base, 0), np.maximum(base, 0), gain, fall], axis=1)
-        found[good] = rule[good]
-        done |= good
-    return found if bool(done.all()) else None
 
 
 def _noise(matrix: Matrix) -> tuple[tuple[Any, ...], NDArray[np.int64]]:

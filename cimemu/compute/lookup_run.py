@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.compute.lookup import Lookup
+from cimemu.compute.lookup_levels import add_levels_of
 from cimemu.compute.paths import Sums, converted_weights, driven_steps
 from cimemu.compute.program import Matrix
 from cimemu.compute.read_noise import Reads
@@ -30,6 +31,11 @@ def lookup_values(
         and matrix.scale is None
         and (not matrix.macro.timing.skip_zero_slices or lookup.zero_is_zero)
     )
+    if lookup.summing is not None:
+        _leveled(nibbles_of(masked, lookup), lookup, reads, y)
+        return False
+    if lookup.nonlinear:
+        plain = True  # a skipped step's level is 0
     points, blocks = len(masked), len(matrix.layout.row_blocks)
     per_block = 64 * len(units.places) * len(lookup.spans) * len(lookup.low)
     step = 32 * max(1, SUMS_BYTES // per_block)
@@ -62,6 +68,11 @@ def lookup_values(
         return corrected
     if floats:
         return False
+    if lookup.nonlinear:
+        weights = converted_weights(matrix, points, None)
+        by_column *= int(lookup.grids[0][0, 0])
+        by_column += weights[:, :, None] * int(lookup.grids[1][0, 0])
+        return Sums(by_column=by_column, weights=weights)
     active = driven_steps(masked, matrix) if matrix.macro.timing.skip_zero_slices else None
     return Sums(by_column=by_column, weights=converted_weights(matrix, points, active))
 
@@ -112,13 +123,33 @@ def converted(nibbles: NDArray[np.uint8], lookup: Lookup, reads: Reads, sums: ND
         scratch = aligned((COLUMNS, 4, 32), np.uint8)
         convert_by_bytes(nibbles, lookup.low, lookup.spans, lookup.converter, units.weights, scratch, sums)
         return
-    keys, numbers, sigma, inside, _, quantiles, limits = lookup.noise
-    place = np.array([reads.first_row, reads.positions, reads.replicas, reads.replica], dtype=np.int64)
-    noise = (keys, numbers, sigma, inside, place, quantiles, limits)
     tables = (lookup.low, lookup.high, lookup.flush)
-    work = (
+    psums, places, words = _word_scratch()
+    work = (psums, aligned((COLUMNS, 4, 32), np.uint8), places, words)
+    convert_by_words(
+        nibbles, tables, lookup.spans, lookup.converter, _read_at(lookup, reads), units.weights, work, sums
+    )
+
+
+def _leveled(nibbles: NDArray[np.uint8], lookup: Lookup, reads: Reads, y: NDArray[Any]) -> None:
+    """y [P, N] of levels that are counted one by one."""
+    tables = (lookup.low, lookup.high, lookup.flush)
+    assert lookup.summing is not None
+    noise = _read_at(lookup, reads)
+    add_levels_of(nibbles, tables, lookup.spans, lookup.converter, noise, lookup.summing, _word_scratch(), y)
+
+
+def _word_scratch() -> tuple[NDArray[np.uint16], NDArray[np.uint32], NDArray[np.uint32]]:
+    """(psums, places, words) of kernels for partial sums of 16 bits."""
+    return (
         aligned((COLUMNS, 4, 32), np.uint16),
         aligned((2, 32), np.uint32),
         aligned((4, 32), np.uint32),
     )
-    convert_by_words(nibbles, tables, lookup.spans, lookup.converter, noise, units.weights, work, sums)
+
+
+def _read_at(lookup: Lookup, reads: Reads) -> tuple[Any, ...]:
+    """The noise of `lookup` for the reads that start at `reads`."""
+    keys, numbers, sigma, inside, _, quantiles, limits = lookup.noise
+    place = np.array([reads.first_row, reads.positions, reads.replicas, reads.replica], dtype=np.int64)
+    return keys, numbers, sigma, inside, place, quantiles, limits

@@ -1,14 +1,15 @@
 """Converters on registers: partial sums of 32 positions and four input slices into codes, weighed and added.
 
-Every converter of up to 8 bits is a binary search of its thresholds, whose tables are looked up in registers (TREE_ROWS
-rows of 16 bytes a column); linear ones that were proven equal are a clamp, or one multiplication and a clamp.
+A byte's converter is a clamp, or a table of what each of its values becomes, looked up in registers. A word's is one
+multiplication and a clamp where that was proven equal, else a binary search of thresholds (up to 8 bits; TREE_ROWS rows
+of 16 bytes a column). What they give need not be the code: any byte that stands for the code's level serves.
 """
 
 import numpy as np
 
 from cimemu.kernels.jit import kernel
+from cimemu.kernels.lane_tables import lookup1, lookup2, lookup4, lookup8, lookup16
 from cimemu.kernels.lanes import (
-    above8,
     above16,
     add8,
     add8_held,
@@ -24,13 +25,11 @@ from cimemu.kernels.lanes import (
     load,
     load_table,
     lookup,
-    lookup2,
-    lookup4,
-    lookup8,
     low16,
     merge,
     min8,
     min16,
+    pack_words,
     store,
     sub8,
     sub8_held,
@@ -90,66 +89,83 @@ def clip_bytes_naive(psums, columns, rules, top, weights, block, sums):
 
 
 @kernel
-def search_bytes(psums, columns, trees, bits, weights, block, sums):
-    """sums[c, 32 * block + p] = sum_k weights[k] * (how many of column c's thresholds are <= psum).
+def table_bytes(values, columns, rules, tables):
+    """values[c, k, l] becomes tables[c, min(max(value - down, 0), last)]: any function of a byte, of each column.
 
-    As `clip_bytes`; trees uint8 [1 or C, TREE_ROWS, 16] are made by `search_tree` of at most 8 bits.
+    values uint8 [columns, 4, 32], columns = (first, last); rules uint8 [1 or C, 1] = down; tables uint8 [1 or C, 16,
+    32, 64, 128 or 256], `last` the index of the last entry.
     """
+    entries = tables.shape[1]
+    highest = every8(entries - 1)
+    stride = 0 if tables.shape[0] == 1 else entries
+    one = rules.shape[0] == 1
+    for c in range(columns[0], columns[1]):
+        down = every8(rules[0 if one else c, 0])
+        table = c * stride
+        at = (c - columns[0]) * 128
+        a = min8(sub8_held(load(values, at), down), highest)
+        b = min8(sub8_held(load(values, at + 32), down), highest)
+        d = min8(sub8_held(load(values, at + 64), down), highest)
+        e = min8(sub8_held(load(values, at + 96), down), highest)
+        if entries == 16:
+            store(values, at, lookup1(tables, table, a))
+            store(values, at + 32, lookup1(tables, table, b))
+            store(values, at + 64, lookup1(tables, table, d))
+            store(values, at + 96, lookup1(tables, table, e))
+        elif entries == 32:
+            store(values, at, lookup2(tables, table, a))
+            store(values, at + 32, lookup2(tables, table, b))
+            store(values, at + 64, lookup2(tables, table, d))
+            store(values, at + 96, lookup2(tables, table, e))
+        elif entries == 64:
+            store(values, at, lookup4(tables, table, a))
+            store(values, at + 32, lookup4(tables, table, b))
+            store(values, at + 64, lookup4(tables, table, d))
+            store(values, at + 96, lookup4(tables, table, e))
+        elif entries == 128:
+            store(values, at, lookup8(tables, table, a))
+            store(values, at + 32, lookup8(tables, table, b))
+            store(values, at + 64, lookup8(tables, table, d))
+            store(values, at + 96, lookup8(tables, table, e))
+        else:
+            store(values, at, lookup16(tables, table, a))
+            store(values, at + 32, lookup16(tables, table, b))
+            store(values, at + 64, lookup16(tables, table, d))
+            store(values, at + 96, lookup16(tables, table, e))
+
+
+def table_bytes_naive(values, columns, rules, tables):
+    """The definition."""
+    for c in range(columns[0], columns[1]):
+        table, down = tables[c % len(tables)], int(rules[c % len(rules), 0])
+        for k, lane in np.ndindex(4, 32):
+            index = max(int(values[c - columns[0], k, lane]) - down, 0)
+            values[c - columns[0], k, lane] = table[min(index, len(table) - 1)]
+
+
+@kernel
+def weigh_bytes(values, columns, weights, block, sums):
+    """sums[c, 32 * block + p] = sum_k weights[k] * values[c, k, lane of p], modulo 2^16; the rest as in `clip_bytes`."""
     w01 = every16((weights[0] & 255) | ((weights[1] & 255) << 8))
     w23 = every16((weights[2] & 255) | ((weights[3] & 255) << 8))
-    one = every8(1)
-    sign = every8(128)
     points = sums.shape[1]
-    stride = 0 if trees.shape[0] == 1 else TREE_ROWS * 16
     for c in range(columns[0], columns[1]):
-        tree = c * stride
         at = (c - columns[0]) * 128
-        v0 = differ(add8_held(load(psums, at), one), sign)
-        v1 = differ(add8_held(load(psums, at + 32), one), sign)
-        v2 = differ(add8_held(load(psums, at + 64), one), sign)
-        v3 = differ(add8_held(load(psums, at + 96), one), sign)
-        k0 = every8(0)
-        k1 = every8(0)
-        k2 = every8(0)
-        k3 = every8(0)
-        for level in range(min(bits, 5)):
-            table = load_table(trees, tree + level * 16)
-            k0 = sub8(add8(k0, k0), above8(v0, lookup(table, k0)))
-            k1 = sub8(add8(k1, k1), above8(v1, lookup(table, k1)))
-            k2 = sub8(add8(k2, k2), above8(v2, lookup(table, k2)))
-            k3 = sub8(add8(k3, k3), above8(v3, lookup(table, k3)))
-        if bits > 5:
-            k0 = sub8(add8(k0, k0), above8(v0, lookup2(trees, tree + 80, k0)))
-            k1 = sub8(add8(k1, k1), above8(v1, lookup2(trees, tree + 80, k1)))
-            k2 = sub8(add8(k2, k2), above8(v2, lookup2(trees, tree + 80, k2)))
-            k3 = sub8(add8(k3, k3), above8(v3, lookup2(trees, tree + 80, k3)))
-        if bits > 6:
-            k0 = sub8(add8(k0, k0), above8(v0, lookup4(trees, tree + 112, k0)))
-            k1 = sub8(add8(k1, k1), above8(v1, lookup4(trees, tree + 112, k1)))
-            k2 = sub8(add8(k2, k2), above8(v2, lookup4(trees, tree + 112, k2)))
-            k3 = sub8(add8(k3, k3), above8(v3, lookup4(trees, tree + 112, k3)))
-        if bits > 7:
-            k0 = sub8(add8(k0, k0), above8(v0, lookup8(trees, tree + 176, k0)))
-            k1 = sub8(add8(k1, k1), above8(v1, lookup8(trees, tree + 176, k1)))
-            k2 = sub8(add8(k2, k2), above8(v2, lookup8(trees, tree + 176, k2)))
-            k3 = sub8(add8(k3, k3), above8(v3, lookup8(trees, tree + 176, k3)))
+        a = load(values, at)
+        b = load(values, at + 32)
+        d = load(values, at + 64)
+        e = load(values, at + 96)
         out = (c * points + 32 * block) * 2
-        low = add16(weigh_pairs(interleave_low(k0, k1), w01), weigh_pairs(interleave_low(k2, k3), w23))
-        high = add16(weigh_pairs(interleave_high(k0, k1), w01), weigh_pairs(interleave_high(k2, k3), w23))
-        store(sums, out, low)
-        store(sums, out + 32, high)
+        store(sums, out, add16(weigh_pairs(interleave_low(a, b), w01), weigh_pairs(interleave_low(d, e), w23)))
+        store(sums, out + 32, add16(weigh_pairs(interleave_high(a, b), w01), weigh_pairs(interleave_high(d, e), w23)))
 
 
-def search_bytes_naive(psums, columns, trees, bits, weights, block, sums):
-    """By the thresholds that the tree was made of."""
+def weigh_bytes_naive(values, columns, weights, block, sums):
+    """The definition."""
     order = [*range(0, 8), *range(16, 24), *range(8, 16), *range(24, 32)]
     for c in range(columns[0], columns[1]):
-        thresholds = tree_thresholds(trees[0 if len(trees) == 1 else c], bits, 128)
         for lane in range(32):
-            total = 0
-            for k in range(4):
-                psum = min(int(psums[c - columns[0], k, lane]), 254)
-                total += int(weights[k]) * sum(1 for t in thresholds if t <= psum)
+            total = sum(int(weights[k]) * int(values[c - columns[0], k, lane]) for k in range(4))
             sums[c, 32 * block + order[lane]] = total % 65536
 
 
@@ -207,21 +223,19 @@ def affine_words_naive(psums, columns, rules, top, weights, block, sums):
 
 
 @kernel
-def search_words(psums, columns, trees, bits, weights, block, sums):
-    """sums[c, 32 * block + p] = sum_k weights[k] * (how many of column c's thresholds are <= psum).
+def search_words(psums, columns, trees, bits, codes):
+    """codes[c, k, lane of p] = how many of column c's thresholds are <= psums[c, k, p].
 
-    psums uint16 [columns, 4, 32]; trees uint8 [1 or C, 2, TREE_ROWS, 16], low and high bytes, made by `search_tree`.
+    psums uint16 [columns, 4, 32]; trees uint8 [1 or C, 2, TREE_ROWS, 16], low and high bytes, made by `search_tree` of
+    at most 8 bits; codes uint8 [columns, 4, 32], lanes in the order of `clip_bytes`.
     The code stands in both bytes of a word while it is searched: each finds its half of the threshold.
     """
     one = every16(1)
     sign = every16(32768)
     low_byte = every16(255)
-    points = sums.shape[1]
     half = TREE_ROWS * 16
     stride = 0 if trees.shape[0] == 1 else 2 * half
     for c in range(columns[0], columns[1]):
-        low = every16(0)
-        high = every16(0)
         for k in range(4):
             at = (c - columns[0]) * 256 + 64 * k
             v0 = differ(add16_held(load(psums, at), one), sign)
@@ -252,25 +266,18 @@ def search_words(psums, columns, trees, bits, weights, block, sums):
                 t1 = merge(lookup8(trees, tree, k1), lookup8(trees, tree + half, k1))
                 k0 = sub8(add8(k0, k0), above16(v0, t0))
                 k1 = sub8(add8(k1, k1), above16(v1, t1))
-            weight = every16(weights[k])
-            low = add16(low, low16(both(k0, low_byte), weight))
-            high = add16(high, low16(both(k1, low_byte), weight))
-        out = (c * points + 32 * block) * 2
-        store(sums, out, low)
-        store(sums, out + 32, high)
+            store(codes, (c - columns[0]) * 128 + 32 * k, pack_words(both(k0, low_byte), both(k1, low_byte)))
 
 
-def search_words_naive(psums, columns, trees, bits, weights, block, sums):
+def search_words_naive(psums, columns, trees, bits, codes):
     """By the thresholds that the tree was made of."""
+    order = [*range(0, 8), *range(16, 24), *range(8, 16), *range(24, 32)]
     for c in range(columns[0], columns[1]):
         tree = trees[0 if len(trees) == 1 else c].astype(np.int64)
         thresholds = tree_thresholds(tree[0] + 256 * tree[1], bits, 32768)
-        for p in range(32):
-            total = 0
-            for k in range(4):
-                psum = min(int(psums[c - columns[0], k, p]), 65534)
-                total += int(weights[k]) * sum(1 for t in thresholds if t <= psum)
-            sums[c, 32 * block + p] = total % 65536
+        for k, lane in np.ndindex(4, 32):
+            psum = min(int(psums[c - columns[0], k, order[lane]]), 65534)
+            codes[c - columns[0], k, lane] = sum(1 for t in thresholds if t <= psum)
 
 
 def _places(bits):

@@ -127,6 +127,11 @@ above8 = _operation(  # 255 where a > b as signed bytes, else 0
     lambda b, x, y: b.sext(b.icmp_signed(">", x, y), _BYTES),
     2,
 )
+same8 = _operation(  # 255 where a == b, else 0
+    lambda a, b: np.where(a == b, 255, 0).astype(np.uint8),
+    lambda b, x, y: b.sext(b.icmp_unsigned("==", x, y), _BYTES),
+    2,
+)
 choose = _operation(  # b where bit 7 of `which` is set, else a
     lambda a, b, which: np.where(which >= 128, b, a),
     lambda b, x, y, which: _call(b, "llvm.x86.avx2.pblendvb", _BYTES, [x, y, which]),
@@ -227,6 +232,11 @@ def _interleave_words(mask):
 
 
 interleave_low_words, interleave_high_words = _interleave_words(_LOW_WORDS), _interleave_words(_HIGH_WORDS)
+pack_words = _operation(  # words below 256 as bytes: what interleaving the result with zeros gives back
+    lambda a, b: np.concatenate([a[::2][:8], b[::2][:8], a[::2][8:], b[::2][8:]]),
+    lambda b, x, y: _call(b, "llvm.x86.avx2.packuswb", _BYTES, _as_words(b, x, y)),
+    2,
+)
 weigh_pairs = _operation(
     _pairs_python,
     lambda b, x, y: _as_bytes(b, _call(b, "llvm.x86.avx2.pmadd.ub.sw", _WORDS, [x, y])),
@@ -279,48 +289,6 @@ def _make_load_table():
     return load_table
 
 
-def _make_lookup_rows(rows):
-    @intrinsic
-    def lookup_rows(typingctx, array, index, which):
-        def codegen(context, builder, sig, args):
-            where = context.cast(builder, args[1], sig.args[1], types.intp)
-            found = []
-            for row in range(rows):
-                half = ir.VectorType(_I8, 16)
-                at = builder.add(where, ir.Constant(where.type, 16 * row))
-                loaded = builder.load(_pointer(context, builder, sig.args[0], args[0], at, half))
-                loaded.align = 1
-                both_ = builder.shuffle_vector(
-                    loaded, ir.Constant(half, ir.Undefined), ir.Constant(ir.VectorType(_I32, 32), [*range(16)] * 2)
-                )
-                found.append(_call(builder, "llvm.x86.avx2.pshuf.b", _BYTES, [both_, args[2]]))
-            move = 3  # bit 4, then 5, then 6 of the index goes to bit 7, which chooses
-            wide = ir.VectorType(_I64, 4)
-            while len(found) > 1:
-                moved = builder.shl(builder.bitcast(args[2], wide), ir.Constant(wide, [move] * 4))
-                chooser = builder.bitcast(moved, _BYTES)
-                found = [
-                    _call(builder, "llvm.x86.avx2.pblendvb", _BYTES, [found[j], found[j + 1], chooser])
-                    for j in range(0, len(found), 2)
-                ]
-                move -= 1
-            return found[0]
-
-        return lanes(array, index, which), codegen
-
-    return lookup_rows
-
-
-def _lookup_rows_python(rows):
-    return lambda array, index, which: _bytes_of(array)[index : index + 16 * rows][which]
-
-
-# Tables of 32, 64 and 128 entries (2, 4, 8 rows of 16); the index must be inside them.
-lookup2, lookup4, lookup8 = (
-    _pick(_lookup_rows_python(rows), lambda rows=rows: _make_lookup_rows(rows)) for rows in (2, 4, 8)
-)
-
-
 def _make_store():
     @intrinsic
     def store(typingctx, array, index, value):
@@ -339,6 +307,19 @@ def _store_python(array, index, value):
     _bytes_of(array)[index : index + WIDTH] = value
 
 
+def _make_any_bit():
+    @intrinsic
+    def any_bit(typingctx, a):
+        def codegen(context, builder, sig, args):
+            whole = builder.bitcast(args[0], ir.IntType(256))
+            return builder.zext(builder.icmp_unsigned("!=", whole, ir.Constant(whole.type, 0)), _I64)
+
+        return types.int64(a), codegen
+
+    return any_bit
+
+
+any_bit = _pick(lambda a: int(a.any()), _make_any_bit)  # 1 where any bit is set
 load = _pick(lambda array, index: _bytes_of(array)[index : index + WIDTH].copy(), _make_load)
 load_table = _pick(lambda array, index: np.tile(_bytes_of(array)[index : index + 16], 2), _make_load_table)
 store = _pick(_store_python, _make_store)

@@ -13,10 +13,12 @@ from cimemu.kernels.convert_lanes import (
     affine_words_naive,
     clip_bytes,
     clip_bytes_naive,
-    search_bytes,
-    search_bytes_naive,
     search_words,
     search_words_naive,
+    table_bytes,
+    table_bytes_naive,
+    weigh_bytes,
+    weigh_bytes_naive,
 )
 from cimemu.kernels.jit import kernel
 from cimemu.kernels.lanes import (
@@ -35,6 +37,7 @@ from cimemu.kernels.lanes import (
 )
 from cimemu.kernels.read_noise import noise_words, noise_words_naive, read_places, read_places_naive
 
+ZERO = np.zeros((1, 1), dtype=np.uint8)
 COLUMNS = 32  # partial sums of so many columns wait in the first-level cache for their converter
 
 
@@ -254,37 +257,40 @@ def sum_words_of_bytes_naive(nibbles, tables, place, span, columns, flush, psums
 
 @kernel
 def convert_by_bytes(nibbles, tables, spans, converter, weights, psums, sums):
-    """sums[u, g, c, 32 * b + p]: weighed codes of unit u of group g's partial sums, which fit bytes.
+    """sums[u, g, c, 32 * b + p]: weighed digits of unit u of group g's partial sums, which fit bytes.
 
-    spans int64 [G, 2] are the places of every group; converter = (rules uint8 [1 or G, 1 or C, 2], trees uint8 [1 or G,
-    1 or C, TREE_ROWS, 16], bits, top, searched); weights int64 [U, 4]; psums uint8 [COLUMNS, 4, 32] is scratch.
+    spans int64 [G, 2] are the places of every group; converter = (rules uint8 [1 or G, 1 or C, 2], digits uint8 [1 or
+    G, 1 or C, entries], top, tabled): a clamp at `top`, or where `tabled` the digits of `table_bytes`; weights int64
+    [U, 4]; psums uint8 [COLUMNS, 4, 32] is scratch.
     """
-    rules, trees, bits, top, searched = converter
+    rules, digits, top, tabled = converter
     total = tables.shape[0]
     for b in range(nibbles.shape[0]):
         for g in range(spans.shape[0]):
             rule = rules[g if rules.shape[0] > 1 else 0]
-            tree = trees[g if trees.shape[0] > 1 else 0]
+            table = digits[g if digits.shape[0] > 1 else 0]
             span = (spans[g, 0], spans[g, 1])
             for u in range(nibbles.shape[2]):
                 for first in range(0, total, COLUMNS):
                     columns = (first, min(first + COLUMNS, total))
                     sum_bytes(nibbles, tables, (b, u), span, columns, psums)
-                    if searched:
-                        search_bytes(psums, columns, tree, bits, weights[u], b, sums[u, g])
+                    if tabled:
+                        table_bytes(psums, columns, rule, table)
+                        weigh_bytes(psums, columns, weights[u], b, sums[u, g])
                     else:
                         clip_bytes(psums, columns, rule, top, weights[u], b, sums[u, g])
 
 
 def convert_by_bytes_naive(nibbles, tables, spans, converter, weights, psums, sums):
     """The definition: one group, unit and block after the other by the naive twins."""
-    rules, trees, bits, top, searched = converter
+    rules, digits, top, tabled = converter
     columns = (0, len(tables))
     scratch = np.zeros((len(tables), 4, 32), dtype=np.uint8)
     for b, g, u in np.ndindex(len(nibbles), len(spans), nibbles.shape[2]):
         sum_bytes_naive(nibbles, tables, (b, u), spans[g], columns, scratch)
-        if searched:
-            search_bytes_naive(scratch, columns, trees[g % len(trees)], bits, weights[u], b, sums[u, g])
+        if tabled:
+            table_bytes_naive(scratch, columns, rules[g % len(rules)], digits[g % len(digits)])
+            weigh_bytes_naive(scratch, columns, weights[u], b, sums[u, g])
         else:
             clip_bytes_naive(scratch, columns, rules[g % len(rules)], top, weights[u], b, sums[u, g])
 
@@ -293,20 +299,22 @@ def convert_by_bytes_naive(nibbles, tables, spans, converter, weights, psums, su
 def convert_by_words(nibbles, tables, spans, converter, noise, weights, scratch, sums):
     """As `convert_by_bytes` for partial sums of 16 bits, with read noise.
 
-    tables = (low, high, flush), high of no columns where one digit does; converter as there but rules uint16 [1 or G,
-    1 or C, 4] and trees [.., 2, TREE_ROWS, 16]; noise as `noise_words` takes it (no keys: none);
-    scratch = (psums uint16 [COLUMNS, 4, 32], places uint32 [2, 32], words uint32 [4, 32]).
+    tables = (low, high, flush), high of no columns where one digit does; converter = (rules uint16 [1 or G, 1 or C, 4],
+    trees uint8 [1 or G, 1 or C, 2, TREE_ROWS, 16], bits, digits uint8 [1 or G, 1 or C, 256] of codes or of no columns,
+    top, searched); noise as `noise_words` takes it (no keys: none); scratch = (psums uint16 [COLUMNS, 4, 32], codes
+    uint8 [COLUMNS, 4, 32], places uint32 [2, 32], words uint32 [4, 32]).
     """
-    rules, trees, bits, top, searched = converter
+    rules, trees, bits, digits, top, searched = converter
     low, high, flush = tables
     total = low.shape[0]
-    psums, places, words = scratch
+    psums, codes, places, words = scratch
     for b in range(nibbles.shape[0]):
         if noise[0].shape[0] > 0:
             read_places(noise[4], b, places)
         for g in range(spans.shape[0]):
             rule = rules[g if rules.shape[0] > 1 else 0]
             tree = trees[g if trees.shape[0] > 1 else 0]
+            table = digits[g if digits.shape[0] > 1 else 0]
             span = (spans[g, 0], spans[g, 1])
             for u in range(nibbles.shape[2]):
                 for first in range(0, total, COLUMNS):
@@ -318,25 +326,31 @@ def convert_by_words(nibbles, tables, spans, converter, noise, weights, scratch,
                     if noise[0].shape[0] > 0:
                         noise_words(psums, columns, (g, u), noise, places, words)
                     if searched:
-                        search_words(psums, columns, tree, bits, weights[u], b, sums[u, g])
+                        search_words(psums, columns, tree, bits, codes)
+                        if table.shape[0] > 0:
+                            table_bytes(codes, columns, ZERO, table)
+                        weigh_bytes(codes, columns, weights[u], b, sums[u, g])
                     else:
                         affine_words(psums, columns, rule, top, weights[u], b, sums[u, g])
 
 
 def convert_by_words_naive(nibbles, tables, spans, converter, noise, weights, scratch, sums):
     """The definition: one group, unit and block after the other by the naive twins."""
-    rules, trees, bits, top, searched = converter
+    rules, trees, bits, digits, top, searched = converter
     low, high, flush = tables
     high = high if len(high) else low * 0
     columns = (0, len(low))
-    psums = np.zeros((len(low), 4, 32), dtype=np.uint16)
-    _, places, words = scratch
+    psums, codes = (np.zeros((len(low), 4, 32), dtype=kind) for kind in (np.uint16, np.uint8))
+    _, _, places, words = scratch
     for b, g, u in np.ndindex(len(nibbles), len(spans), nibbles.shape[2]):
         sum_words_naive(nibbles, low, high, (b, u), spans[g], columns, flush, psums)
         if len(noise[0]):
             read_places_naive(noise[4], b, places)
             noise_words_naive(psums, columns, (g, u), noise, places, words)
         if searched:
-            search_words_naive(psums, columns, trees[g % len(trees)], bits, weights[u], b, sums[u, g])
+            search_words_naive(psums, columns, trees[g % len(trees)], bits, codes)
+            if digits.shape[1]:
+                table_bytes_naive(codes, columns, ZERO, digits[g % len(digits)])
+            weigh_bytes_naive(codes, columns, weights[u], b, sums[u, g])
         else:
             affine_words_naive(psums, columns, rules[g % len(rules)], top, weights[u], b, sums[u, g])

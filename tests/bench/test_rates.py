@@ -23,6 +23,21 @@ def report(benchmark, what, amount, goal):
     print(f"\n{benchmark.name}: {rate:,.4g} {what} (goal {goal:,.4g})")
 
 
+def table(bits, real, columns=None):
+    """A nonlinear converter: thresholds anywhere among the psums, integer or real levels; `columns` tables or one."""
+    rng = np.random.default_rng(1)
+
+    def one():
+        levels = np.sort(rng.uniform(0, 80, 2**bits))
+        return np.sort(rng.choice(100, 2**bits - 1, replace=False)).tolist(), (
+            levels if real else levels.round()
+        ).tolist()
+
+    tables = [one() for _ in range(columns or 1)]
+    parts = ([[t for t, _ in tables]], [[v for _, v in tables]]) if columns else tables[0]
+    return {"macro.adc": {"model": "nonlinear", "bits": bits, "thresholds": parts[0], "levels": parts[1]}}
+
+
 MACROS = {
     "clipping, lsb 1": ({}, 4e9),
     "step 2.5": ({"macro.adc.lsb": 2.5}, 1.5e9),
@@ -30,6 +45,10 @@ MACROS = {
         {"macro.adc": {"model": "linear", "bits": 6, "lsb": [[1 + 0.004 * c for c in range(512)]]}},
         1.5e9,
     ),
+    "threshold table, 6 bits, integer levels": (table(6, False), 1.5e9),
+    "threshold table of every column, 4 bits, integer levels": (table(4, False, 512), 1.5e9),
+    "threshold table, 4 bits, real levels": (table(4, True), 1.5e9),
+    "threshold table, 6 bits, real levels": (table(6, True), 1.5e9),
     "2-bit cells": ({"macro.cell.bits": 2, "macro.adc.bits": 8}, 1e9),
     "2-bit DAC": ({"macro.input.dac_bits": 2, "macro.adc.bits": 8}, 1e9),
 }

@@ -5,7 +5,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cimemu.kernels import combine, convert_lanes, lanes, lanes_wide, mvm_lookup, nibbles, noise, read_noise
+from cimemu.kernels import (
+    combine,
+    convert_lanes,
+    lanes,
+    lanes_wide,
+    level_lanes,
+    mvm_lookup,
+    nibbles,
+    noise,
+    read_noise,
+)
 from cimemu.kernels.jit import kernel
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -97,12 +107,15 @@ def test_converters_in_registers(seed):
         lambda o: convert_lanes.clip_bytes_naive(psums, columns, rules, top, weights, 0, o),
         sums,
     )
-    thresholds = np.sort(rng.integers(-5, 260, (share, top)), axis=1)
-    trees = convert_lanes.search_tree(thresholds, 128).astype(np.uint8)
-    assert convert_lanes.tree_thresholds(trees[0], bits, 128) == np.clip(thresholds[0], 0, 255).tolist()
+    tables = rng.integers(0, 256, (share, int(rng.choice([16, 32, 64, 128, 256])))).astype(np.uint8)
     both(
-        lambda o: convert_lanes.search_bytes(psums, columns, trees, bits, weights, 0, o),
-        lambda o: convert_lanes.search_bytes_naive(psums, columns, trees, bits, weights, 0, o),
+        lambda o: convert_lanes.table_bytes(o, columns, rules[:, :1], tables),
+        lambda o: convert_lanes.table_bytes_naive(o, columns, rules[:, :1], tables),
+        psums,
+    )
+    both(
+        lambda o: convert_lanes.weigh_bytes(psums, columns, weights, 0, o),
+        lambda o: convert_lanes.weigh_bytes_naive(psums, columns, weights, 0, o),
         sums,
     )
     words = rng.integers(0, 65536, (3, 4, 32)).astype(np.uint16)
@@ -112,12 +125,14 @@ def test_converters_in_registers(seed):
         lambda o: convert_lanes.affine_words_naive(words, columns, affine, top, weights, 0, o),
         sums,
     )
-    wide = convert_lanes.search_tree(np.sort(rng.integers(-5, 65540, (share, top)), axis=1), 32768)
+    thresholds = np.sort(rng.integers(-5, 65540, (share, top)), axis=1)
+    wide = convert_lanes.search_tree(thresholds, 32768)
+    assert convert_lanes.tree_thresholds(wide[0], bits, 32768) == np.clip(thresholds[0], 0, 65535).tolist()
     halves = np.stack([wide & 255, wide >> 8], axis=1).astype(np.uint8)
     both(
-        lambda o: convert_lanes.search_words(words, columns, halves, bits, weights, 0, o),
-        lambda o: convert_lanes.search_words_naive(words, columns, halves, bits, weights, 0, o),
-        sums,
+        lambda o: convert_lanes.search_words(words, columns, halves, bits, o),
+        lambda o: convert_lanes.search_words_naive(words, columns, halves, bits, o),
+        psums,
     )
 
 
@@ -179,8 +194,8 @@ def test_whole_passes(seed):
     thresholds = np.sort(rng.integers(0, 200, (2, 4, 2**bits - 1)), axis=2)
     for searched in (False, True):
         rules = rng.integers(0, 9, (2, 1, 2)).astype(np.uint8)
-        trees = convert_lanes.search_tree(thresholds, 128).astype(np.uint8)
-        converter = (rules, trees, bits, 2**bits - 1, searched)
+        digits = rng.integers(0, 200, (2, 4, 64)).astype(np.uint8)
+        converter = (rules, digits, 2**bits - 1, searched)
         scratch = np.zeros((mvm_lookup.COLUMNS, 4, 32), np.uint8)
         both(
             lambda o, k=converter, s=scratch: mvm_lookup.convert_by_bytes(index, tables, spans, k, weights, s, o),
@@ -189,9 +204,10 @@ def test_whole_passes(seed):
         )
         wide = convert_lanes.search_tree(thresholds + 400, 32768)
         halves = np.stack([wide & 255, wide >> 8], axis=2).astype(np.uint8)
-        converter = (np.zeros((1, 1, 4), np.uint16), halves, bits, 2**bits - 1, searched)
+        table = rng.integers(0, 256, (1, int(rng.choice([0, 1, 4])), 256)).astype(np.uint8)
+        converter = (np.zeros((1, 1, 4), np.uint16), halves, bits, table, 2**bits - 1, searched)
         psums = np.zeros((mvm_lookup.COLUMNS, 4, 32), np.uint16)
-        scratch = (psums, np.zeros((2, 32), np.uint32), np.zeros((4, 32), np.uint32))
+        scratch = (psums, psums.astype(np.uint8), np.zeros((2, 32), np.uint32), np.zeros((4, 32), np.uint32))
         for high in (tables[:0], tables):
             chosen, drawn = (tables, high, 4), drawn_noise(rng, int(rng.integers(0, 2)), 2, 4)
             both(
@@ -203,6 +219,69 @@ def test_whole_passes(seed):
                 ),
                 sums,
             )
+
+
+@given(SEEDS)
+@common
+def test_levels_are_counted_and_added_in_order(seed):
+    rng = np.random.default_rng(seed)
+    groups, units, signed = int(rng.integers(1, 4)), int(rng.integers(1, 3)), bool(rng.integers(0, 2))
+    ranks = rng.integers(0, 9, (groups * units, mvm_lookup.COLUMNS, 4, 32)).astype(np.uint8)
+    places = np.array([1, 2, 4, 8, 16, 32, 64, -128 if signed else 128])[: 4 * units] & 255
+    masks = np.repeat(places.astype(np.uint8).reshape(units, 4, 1), 32, axis=2)
+    levels = np.sort(rng.normal(0, 1, (int(rng.choice([1, 6])), 9)), axis=1)
+    scratch = (np.zeros(32, np.uint8), np.zeros(32, np.int32), np.zeros(32))
+    both(
+        lambda o: level_lanes.add_levels(ranks, groups, (0, 6, 2), masks, signed, levels, scratch, o),
+        lambda o: level_lanes.add_levels_naive(ranks, groups, (0, 6, 2), masks, signed, levels, scratch, o),
+        rng.normal(0, 1, (3, 32)),
+    )
+    value = rng.normal(0, 1, (3, 32))
+    both(
+        lambda o: level_lanes.put_lanes(value, 32, o),
+        lambda o: level_lanes.put_lanes_naive(value, 32, o),
+        np.zeros((int(rng.integers(1, 70)), 3)),
+    )
+
+
+@settings(common, max_examples=6)
+@given(SEEDS)
+def test_whole_passes_with_levels(seed):
+    rng = np.random.default_rng(seed)
+    index, tables = drawn_places(rng, 4, 40)
+    spans, blocks = np.array([[0, 4], [4, 6]]), np.array([[0, 1], [1, 2]])
+    masks = np.repeat((2 ** np.arange(8)).astype(np.uint8).reshape(2, 4, 1), 32, axis=2)
+    levels = np.sort(rng.normal(0, 1, (2, 3, 16)), axis=2)
+    summing = (blocks, masks, False, levels, 1, 3)
+    parts, value = (np.zeros(32, np.uint8), np.zeros(32, np.int32), np.zeros(32)), np.zeros((3, 32))
+    ranks = np.zeros((2, mvm_lookup.COLUMNS, 4, 32), np.uint8)
+    rules, digits = rng.integers(0, 90, (2, 1, 1)).astype(np.uint8), rng.integers(0, 16, (1, 4, 64)).astype(np.uint8)
+    both(
+        lambda o: level_lanes.levels_by_bytes(index, tables, spans, (rules, digits), summing, (ranks, parts, value), o),
+        lambda o: level_lanes.levels_by_bytes_naive(
+            index, tables, spans, (rules, digits), summing, (ranks, parts, value), o
+        ),
+        np.zeros((20, 3)),
+    )
+    wide = convert_lanes.search_tree(np.sort(rng.integers(0, 900, (2, 4, 15)), axis=2), 32768)
+    halves = np.stack([wide & 255, wide >> 8], axis=2).astype(np.uint8)
+    converter = (halves, 4, rng.integers(0, 16, (1, 4, 256)).astype(np.uint8))
+    words = (
+        np.zeros((mvm_lookup.COLUMNS, 4, 32), np.uint16),
+        np.zeros((2, 32), np.uint64),
+        np.zeros((4, 32), np.uint64),
+    )
+    for high in (tables[:0], tables):
+        chosen, drawn = (tables, high, 4), drawn_noise(rng, int(rng.integers(0, 2)), 2, 4)
+        both(
+            lambda o, t=chosen, n=drawn: level_lanes.levels_by_words(
+                index, t, spans, converter, n, summing, (ranks, parts, value, *words), o
+            ),
+            lambda o, t=chosen, n=drawn: level_lanes.levels_by_words_naive(
+                index, t, spans, converter, n, summing, (ranks, parts, value, *words), o
+            ),
+            np.zeros((20, 3)),
+        )
 
 
 @given(SEEDS)

@@ -1,0 +1,109 @@
+"""Nonlinear converters are looked up in registers, with the bytes of the step by step path."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import cimemu
+from cimemu.cli import main
+from cimemu.compare.table import read_table
+from cimemu.compute import lookup, macro
+from cimemu.compute.macro import Programmed, program
+from cimemu.compute.read_noise import ReadNoise, quantised_sigma
+
+common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+looked_up = pytest.mark.skipif(not lookup.AVAILABLE, reason="the processor has no AVX2")
+DRAWS = {
+    "integers": lambda rng, n: rng.integers(-9, 120, n).astype(float),
+    "far apart": lambda rng, n: rng.integers(-9, 9000, n).astype(float),
+    "quarters": lambda rng, n: rng.integers(-20, 200, n) / 4,
+    "real": lambda rng, n: np.sort(rng.normal(20, 15, n)),
+    "real, equal": lambda rng, n: rng.choice([0.1, 0.7, -3.3], n),
+}
+
+
+def table(rng, bits, levels, row_blocks, columns):
+    """A nonlinear converter: one table, or one of its own for every row block and column."""
+
+    def one():
+        return np.sort(rng.uniform(-3, 70, 2**bits - 1)).round(2).tolist(), DRAWS[levels](rng, 2**bits).tolist()
+
+    made = {"model": "nonlinear", "bits": bits}
+    if columns is None:
+        return {**made, "thresholds": (pair := one())[0], "levels": pair[1]}
+    all_ = [[one() for _ in range(columns)] for _ in range(row_blocks)]
+    return {
+        **made,
+        "thresholds": [[t for t, _ in row] for row in all_],
+        "levels": [[v for _, v in row] for row in all_],
+    }
+
+
+def same_bytes(x, make):
+    """Looked up, and step by step (which `test_random_macros` compares with the naive twin)."""
+    fast = make()
+    assert fast.lookup is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lookup, "AVAILABLE", False)
+        slow = Programmed(fast.matrix)
+        assert slow.lookup is None
+    assert fast.run(x).y.tobytes() == slow.run(x).y.tobytes()
+
+
+@looked_up
+@settings(common, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(DRAWS)), st.integers(1, 8), st.booleans())
+def test_any_table_gives_the_bytes_of_the_other_path(seed, levels, bits, own):
+    rng = np.random.default_rng(seed)
+    rows, outputs = int(rng.integers(1, 300)), int(rng.integers(1, 6))
+    signed = bool(rng.integers(0, 2))
+    changes = {
+        "macro.active_rows": int(rng.choice([128, 64, 48])),
+        "macro.cell.bits": int(rng.choice([1, 2])),
+        "macro.input": {"bits": 8, "signed": signed, "dac_bits": 1 if signed else int(rng.choice([1, 2]))},
+    }
+    conversions = cimemu.load_arch("rram_128", changes).macro.conversions_per_output
+    changes["macro.adc"] = table(rng, bits, levels, -(-rows // 128), outputs * conversions if own else None)
+    chip = cimemu.load_arch("rram_128", changes).macro
+    w = rng.integers(-128, 128, (rows, outputs))
+    x = rng.integers(-128 if signed else 0, 128 if signed else 256, (37, rows))
+    x[rng.random(x.shape) < rng.random()] = 0
+    same_bytes(x, lambda: program(w, chip))
+    written = program(w, chip).matrix
+    shape = (-(-rows // 128), written.seen.shape[1])
+    noise = ReadNoise(
+        keys=np.full(shape, 5, dtype=np.uint64),
+        columns=np.arange(shape[1]) % 128,
+        sigma=np.full(shape, quantised_sigma(0.7, chip.cell.fraction_bits)),
+    )
+    cells = written.levels * np.exp(rng.normal(0, 0.1, written.levels.shape))
+    same_bytes(x, lambda: program(w, chip, cells=cells, noise=(noise,) if rng.integers(0, 2) else ()))
+
+
+@looked_up
+@pytest.mark.parametrize("scheme", ["bs_kmq", "columnquant"])
+def test_schemes_of_nonlinear_levels_run_in_registers(scheme, tmp_path, monkeypatch, capsys):
+    """`cimemu compare` and `cimemu run` never convert step by step, and print what the step by step path gives."""
+    arguments = ["compare", "rram_128", "digits", "--scheme", scheme, "-n", "20", "--calibration", "16"]
+    arguments += ["--set", "macro.weight.bits=4"]
+    if scheme == "columnquant":
+        arguments += ["--vary", "converter.bits=1.5"]
+    taken, steps = [], macro.lookup_values
+
+    def counted(*given):
+        taken.append(1)
+        return steps(*given)
+
+    def never(*_, **__):
+        raise AssertionError("converted step by step")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(macro, "lookup_values", counted)
+        patch.setattr(macro, "sum_steps", never)
+        assert main([*arguments, "-o", str(tmp_path / "fast.csv")]) == 0
+    assert taken
+    monkeypatch.setattr(lookup, "AVAILABLE", False)
+    assert main([*arguments, "-o", str(tmp_path / "slow.csv")]) == 0
+    fast, slow = (read_table(tmp_path / f"{name}.csv") for name in ("fast", "slow"))
+    assert [row["accuracy"] for row in fast] == [row["accuracy"] for row in slow]
