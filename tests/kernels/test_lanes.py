@@ -268,8 +268,8 @@ def test_whole_passes_with_levels(seed):
     converter = (halves, 4, rng.integers(0, 16, (1, 4, 256)).astype(np.uint8))
     words = (
         np.zeros((mvm_lookup.COLUMNS, 4, 32), np.uint16),
-        np.zeros((2, 32), np.uint64),
-        np.zeros((4, 32), np.uint64),
+        np.zeros((2, 32), np.uint32),
+        np.zeros((4, 32), np.uint32),
     )
     for high in (tables[:0], tables):
         chosen, drawn = (tables, high, 4), drawn_noise(rng, int(rng.integers(0, 2)), 2, 4)
