@@ -1,0 +1,98 @@
+"""Where the weights and channels of a convolution go in the grouped convolution of its arrays: indices only."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from cimemu.arch.macro import Macro
+from cimemu.layer.macro_layer import Geometry
+from cimemu.mapping.layout import make_layout
+from cimemu.ptq.cut import Cut, make_cut
+
+LANES = 8  # channels of a group are filled up to a multiple of these: such convolutions take half the time
+
+
+class Wiring(torch.nn.Module):
+    """The physical form: group g of wordlines meets its own channels alone."""
+
+    def __init__(self, geometry: Geometry, macro: Macro) -> None:
+        """For an ungrouped convolution on `macro`."""
+        super().__init__()
+        rows, area = geometry.rows_per_group, geometry.kernel_area
+        spans = make_layout(rows, geometry.channels_out, macro, area).group_spans
+        self.cut: Cut = make_cut(1, rows, geometry.channels_out, area, macro)
+        self.groups = len(spans)
+        channels = [np.arange(first // area, -(-last // area)) for _, first, last in spans]
+        slots = max(len(mine) for mine in channels)
+        if self.groups > 1:
+            slots = -(-slots // LANES) * LANES
+        take = np.full((self.groups, slots, area), rows, dtype=np.int64)  # row `rows` is an empty place
+        order = np.zeros((self.groups, slots), dtype=np.int64)
+        for g, ((_, first, last), mine) in enumerate(zip(spans, channels)):
+            order[g, : len(mine)] = mine
+            k = mine[:, None] * area + np.arange(area)
+            take[g, : len(mine)] = np.where((k >= first) & (k < last), k, rows)
+        self.kernel = (slots, geometry.kernel_h, geometry.kernel_w)
+        self.channels = None if self.groups == 1 else torch.from_numpy(order.ravel())
+        self._keep("take", torch.from_numpy(take.ravel()))
+        self._keep("block_of", torch.tensor([block for block, _, _ in spans]))
+        present = (take < rows).astype(np.float32).reshape(self.groups, *self.kernel)
+        self._keep("present", torch.from_numpy(present))
+        if self.channels is not None:
+            self._keep("order", self.channels)
+        self.window = ((geometry.stride_h, geometry.stride_w), 0, (geometry.dilation_h, geometry.dilation_w))
+
+    def _keep(self, name: str, value: Any) -> None:
+        self.register_buffer(name, value, persistent=False)
+
+    def filters(self, seen: Any) -> Any:
+        """[groups * columns, slots, *kernel] of what columns see of rows, [columns, K]."""
+        flat = torch.nn.functional.pad(seen, (0, 1))
+        taken = flat[:, self.take].reshape(len(seen), self.groups, -1)
+        return taken.transpose(0, 1).reshape(-1, *self.kernel)
+
+    def psums(self, u: Any, filters: Any) -> Any:
+        """Partial sums [images, groups * columns, height, width] of padded codes [images, channels, ...]."""
+        if self.channels is not None:
+            u = u[:, self.order]
+        return torch.nn.functional.conv2d(u, filters, None, *self.window, self.groups)
+
+    def input_sums(self, u: Any) -> Any:
+        """Sums of the codes of every group's wordlines, [images, groups, height, width]."""
+        return self.psums(u, self.present)
+
+    def by_group(self, scale: Any) -> Any:
+        """[groups, N] of values [N, row blocks]."""
+        return scale[:, self.block_of].T
+
+
+class ParityWiring(Wiring):
+    """ColumnQuant's public form: every array has filters of its own for all channels (read in its code; see the README).
+
+    Filters are [arrays * N, K], one row block each: no crossbar of these rows can hold them.
+    """
+
+    def __init__(self, geometry: Geometry, macro: Macro) -> None:
+        """For an ungrouped convolution."""
+        super().__init__(geometry, macro)
+        self.arrays, outputs, rows = self.groups, geometry.channels_out, geometry.rows_per_group
+        self.groups, self.channels = 1, None
+        self.kernel = (geometry.channels_in, geometry.kernel_h, geometry.kernel_w)
+        self._keep("take", torch.arange(rows))
+        self._keep("present", torch.ones(1, *self.kernel))
+        self.cut = Cut(
+            block=np.zeros((self.arrays * outputs, rows), dtype=np.int64),
+            array=np.repeat(np.arange(self.arrays), outputs),
+            row_starts=(0,),
+            conversions=macro.conversions_per_output,
+            kernel_area=geometry.kernel_area,
+        )
+
+    def input_sums(self, u: Any) -> Any:
+        """Every array has all of them."""
+        return super().input_sums(u).expand(-1, self.arrays, -1, -1)
+
+    def by_group(self, scale: Any) -> Any:
+        """[arrays, N] of values [arrays * N, 1]."""
+        return scale.reshape(self.arrays, -1)
