@@ -54,6 +54,7 @@ class FakeMacro(torch.nn.Module):
                 self.slice_scale = torch.nn.Parameter(torch.ones(self.groups.count, self.conversions))
         self.converter = "none"
         self.top = 0
+        self.drive_offset = 0  # what is added to codes on their way to the wordlines
         self.deviation: Any = None  # [N, conversions, K] that varied cells add
         place = torch.tensor(columns_of(macro).weight, dtype=torch.float32)
         self.register_buffer("place", place, persistent=False)
@@ -63,9 +64,9 @@ class FakeMacro(torch.nn.Module):
         """A linear converter of learned steps [groups]; `number` [row blocks, columns] says which, `unit` what a psum is."""
         self.converter, self.top = "learned", top
         self.register_buffer("psum_group", number, persistent=False)
-        self.register_buffer("psum_unit", torch.tensor(float(unit)))
-        self.psum_scale = torch.nn.Parameter(lsb.to(torch.float32) * unit)
-        self.psum_zero_step = torch.nn.Parameter(zero.to(torch.float32) * unit)
+        self.psum_unit = unit
+        self.psum_scale = torch.nn.Parameter(lsb.to(torch.float32))
+        self.psum_zero_step = torch.nn.Parameter(zero.to(torch.float32))
 
     def fix_steps(self, lsb: Any, zero: Any, top: int) -> None:
         """A linear converter that stays: lsb, zero [row blocks, columns]."""
@@ -104,10 +105,13 @@ class FakeMacro(torch.nn.Module):
         return y + self.bias[:, None, None] if self.norm is None else self.norm(y)
 
     def learned_steps(self, psums: int = 1) -> tuple[Any, Any]:
-        """(lsb, zero) [row blocks, columns] in psums; a group has `psums` of them an image (LSQ's gradient share)."""
-        share = float((max(1, psums) * self.top) ** -0.5)
-        lsb = slowed(self.psum_scale, share) / self.psum_unit
-        zero = slowed(self.psum_zero_step, share) / self.psum_unit
+        """(lsb, zero) [row blocks, columns] in psums; a group has `psums` of them an image (LSQ's gradient share).
+
+        They move as steps in units of real activations would: a step of `unit` psums divides its gradient by `unit^2`.
+        """
+        share = float((max(1, psums) * self.top) ** -0.5) / self.psum_unit**2
+        lsb = slowed(self.psum_scale, share)
+        zero = slowed(self.psum_zero_step, share)
         return lsb.clamp(min=SMALLEST_STEP)[self.psum_group], zero[self.psum_group]
 
     def slice_factors(self) -> Any:

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
-from cimemu.adapt.library import torch_of
 from cimemu.layer.activation import Clip, LeakyRelu, Relu
 from cimemu.layer.arithmetic import Elementwise
 from cimemu.layer.base import Layer
@@ -21,56 +21,59 @@ from cimemu.workload.network import Network
 Values = list[Any]
 
 
-def trainable(network: Network) -> Any:
-    """A torch.nn.Module that computes `network`; its `network()` is the network of the present weights.
+class Trainable(torch.nn.Module):
+    """A network whose constants of products and normalisations are parameters, in the order of the layers.
 
-    Constants of products and normalisations are parameters (a normalisation's mean and variance buffers, which follow
-    the batches in training), in the order of the layers. Raises WorkloadError for an operator without a twin here.
+    A normalisation's mean and variance are buffers that follow the batches in training.
     """
-    torch = torch_of()
 
-    class Module(torch.nn.Module):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self.source = network
-            self.places: dict[str, str] = {}  # constant -> parameter or buffer
-            for layer in network.layers:
-                if not isinstance(layer, tuple(TWINS)):
-                    raise layer.error(f"cannot be trained; operators that can: {', '.join(sorted(OPS))}")
-                statistics = layer.inputs[3:] if isinstance(layer, BatchNormalization) else ()
-                for name in layer.inputs:
-                    if name in network.constants and name not in self.places:
-                        self._own(name, network.constants[name], name not in statistics)
+    def __init__(self, network: Network) -> None:
+        """Raises WorkloadError for an operator without a twin here."""
+        super().__init__()
+        self.source = network
+        self.places: dict[str, str] = {}  # constant -> parameter or buffer
+        for layer in network.layers:
+            if not isinstance(layer, tuple(TWINS)):
+                raise layer.error(f"cannot be trained; operators that can: {', '.join(sorted(OPS))}")
+            statistics = layer.inputs[3:] if isinstance(layer, BatchNormalization) else ()
+            for name in layer.inputs:
+                if name in network.constants and name not in self.places:
+                    self._own(name, network.constants[name], name not in statistics)
 
-        def _own(self, name: str, value: Any, learned: bool) -> None:
-            place = f"c{len(self.places)}"
-            tensor = torch.tensor(np.asarray(value))
-            if learned and tensor.is_floating_point():
-                self.register_parameter(place, torch.nn.Parameter(tensor))
-            else:
-                self.register_buffer(place, tensor)
-            self.places[name] = place
+    def _own(self, name: str, value: Any, learned: bool) -> None:
+        place = f"c{len(self.places)}"
+        tensor = torch.tensor(np.asarray(value))
+        if learned and tensor.is_floating_point():
+            self.register_parameter(place, torch.nn.Parameter(tensor))
+        else:
+            self.register_buffer(place, tensor)
+        self.places[name] = place
 
-        def value(self, name: str) -> Any:
-            """The parameter or buffer of a constant."""
-            return getattr(self, self.places[name])
+    def value(self, name: str) -> Any:
+        """The parameter or buffer of a constant."""
+        return getattr(self, self.places[name])
 
-        def forward(self, x: Any) -> Any:
-            known = {network.inputs[0]: x}
-            for layer in network.layers:
-                operands = [known[n] if n in known else self.value(n) for n in layer.inputs]
-                known[layer.outputs[0]] = _twin(layer)(torch, self, layer, operands)
-            return known[network.outputs[0]]
+    def forward(self, x: Any) -> Any:
+        """The network's first output of its first input."""
+        known = {self.source.inputs[0]: x}
+        for layer in self.source.layers:
+            operands = [known[n] if n in known else self.value(n) for n in layer.inputs]
+            known[layer.outputs[0]] = twin(layer)(torch, self, layer, operands)
+        return known[self.source.outputs[0]]
 
-        def network(self) -> Network:
-            """The network with the present values."""
-            values = {name: self.value(name).detach().cpu().numpy().copy() for name in self.places}
-            return replace(network, constants={**network.constants, **values})
-
-    return Module()
+    def network(self) -> Network:
+        """The network with the present values."""
+        values = {name: self.value(name).detach().cpu().numpy().copy() for name in self.places}
+        return replace(self.source, constants={**self.source.constants, **values})
 
 
-def _twin(layer: Layer) -> Callable[[Any, Any, Any, Values], Any]:
+def from_network(network: Network) -> Trainable:
+    """A torch.nn.Module that computes the float `network`; `.network()` is the network of the present weights."""
+    return Trainable(network)
+
+
+def twin(layer: Layer) -> Callable[[Any, Any, Any, Values], Any]:
+    """What computes a layer: (torch, module, layer, operands) -> its output."""
     return next(twin for kind, twin in TWINS.items() if isinstance(layer, kind))
 
 
@@ -79,9 +82,7 @@ def _conv(torch: Any, module: Any, layer: Conv, v: Values) -> Any:
     f = torch.nn.functional
     bias = v[2] if len(v) > 2 else None
     if v[0].ndim == 3:
-        return f.conv1d(
-            f.pad(v[0], (left, right)), v[1], bias, layer.strides[1], 0, layer.dilations[1], layer.groups
-        )
+        return f.conv1d(f.pad(v[0], (left, right)), v[1], bias, layer.strides[1], 0, layer.dilations[1], layer.groups)
     if (top, left) == (bottom, right):
         return f.conv2d(v[0], v[1], bias, layer.strides, (top, left), layer.dilations, layer.groups)
     padded = f.pad(v[0], (left, right, top, bottom))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from cimemu.adapt.rounding import Through
 from cimemu.kernels.psum_step import convert_sum, convert_sum_back
 
 
@@ -37,7 +38,7 @@ def looked_up(psums: Any, thresholds: Any, levels: Any, factor: Any, shape: Shap
     value = value.reshape(psums.shape[1], len(psums), -1).transpose(0, 1)
     low, high = levels.min(dim=1).values, levels.max(dim=1).values
     soft = torch.minimum(torch.maximum(psums, low[:, None]), high[:, None])
-    return summed((soft + (value - soft).detach()) * factor[:, None], shape)
+    return summed(Through.apply(soft, value.detach()) * factor[:, None], shape)
 
 
 def summed(values: Any, shape: Shape) -> Any:

@@ -27,7 +27,7 @@ class Groups:
 
     def __init__(self, cut: Cut, granularity: str) -> None:
         """The groups numbered from 0 without gaps."""
-            found, number = np.unique(cut.groups(granularity), return_inverse=True)
+        found, number = np.unique(cut.groups(granularity), return_inverse=True)
         self.count = len(found)
         by_block: NDArray[np.int64] = number.reshape(len(cut.array), cut.blocks).astype(np.int64)
         self.by_block = torch.from_numpy(by_block)
@@ -36,7 +36,7 @@ class Groups:
 
     def mean(self, values: Any) -> Any:
         """Means of values [N, K] by group."""
-            total = torch.zeros(self.count, dtype=values.dtype, device=values.device)
+        total = torch.zeros(self.count, dtype=values.dtype, device=values.device)
         where = self.by_weight.to(values.device).flatten()
         return total.index_add(0, where, values.flatten()) / self.sizes.to(values.device)
 

@@ -76,14 +76,20 @@ def quantized_weights(
         moments = input_moments(first, macro, calibration)
     rule = SchemeWeights(scheme.weights, macro, moments)
     made = quantize(network, macro, calibration, weights=rule, **settings)
+    return with_column_scales(made, arch, scheme, rule), rule.errors
+
+
+def with_column_scales(made: Network, arch: Arch, scheme: Scheme, rule: SchemeWeights) -> Network:
+    """`made`, of weights by `rule`, with what its QDQ graph cannot say: finer scales, widths of the arch, the scheme."""
     assert made.qdq is not None
-    scaled = replace(
-        made.qdq,
-        column_scales=rule.scaled,
-        overrides=scheme.overrides(arch.macro),
-        scheme=scheme.model_dump(mode="json"),
+    return lower(
+        replace(
+            made.qdq,
+            column_scales=rule.scaled,
+            overrides=scheme.overrides(arch.macro),
+            scheme=scheme.model_dump(mode="json"),
+        )
     )
-    return lower(scaled), rule.errors
 
 
 def macro_of(arch: Arch, scheme: Scheme) -> Macro:

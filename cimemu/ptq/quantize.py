@@ -24,6 +24,7 @@ from cimemu.workload.network import Network
 
 PRODUCTS = (Conv, Gemm, MatMul)
 BIAS_LIMIT = 2.0**30
+Step = tuple[np.float32, int]  # (scale, zero point) of a tensor
 WeightRule = Callable[[Layer, NDArray[np.float32], int, NDArray[np.float64] | None], tuple[Array, NDArray[np.float32]]]
 MOVES = (
     "Reshape",
@@ -48,6 +49,7 @@ def quantize(
     method: str = "minmax",
     percentile: float = 99.99,
     weights: WeightRule | None = None,
+    steps: Mapping[str, Step] | None = None,
 ) -> Network:
     """Quantise a float network to the widths of `arch` and lower it to integer layers.
 
@@ -55,7 +57,8 @@ def quantize(
     uint8 of `min(input.bits, 8)` bits (symmetric int8 for signed inputs), ranges from `calibration` (an array, a
     dict of arrays by input name, or an iterable of batches of either, as the float network takes them) by
     "minmax", "percentile" or "mse". `weights` replaces the rule for weights: (layer, weight, output axis, smallest
-    scales) -> (int8 values, scales [outputs] or [1]). Of a transformer (attention or layer normalisation) only the
+    scales) -> (int8 values, scales [outputs] or [1]), `steps` the calibration: (scale, zero point) of every tensor that
+    is quantised, by name. Of a transformer (attention or layer normalisation) only the
     operands of products with weights are quantised: softmax, normalisation, GELU and attention stay in float on the
     digital unit. A network that is quantised already passes through; `.qdq` of the result is the QDQ graph. Raises
     WorkloadError.
@@ -69,12 +72,12 @@ def quantize(
         raise WorkloadError(f"weight_granularity = {weight_granularity!r}, must be channel or layer")
     if not 50.0 < percentile <= 100.0:
         raise WorkloadError(f"percentile = {percentile}, must be above 50 and at most 100")
-    if calibration is None:
+    if calibration is None and steps is None:
         raise WorkloadError(f"network {network.name}: is float, give calibration images to quantise it")
     names = [name for name, t in network.types.items() if t.dtype == "float32"]
-    observers = observe(_run_calibration(network, calibration, names))
+    observers = observe(_run_calibration(network, calibration, names)) if steps is None else {}
     rule = _plain_rule(macro, weight_granularity) if weights is None else weights
-    return lower(_QdqBuilder(network, macro, observers, rule, method, percentile).build())
+    return lower(_QdqBuilder(network, macro, observers, rule, method, percentile, steps).build())
 
 
 def _plain_rule(macro: Macro, granularity: str) -> WeightRule:
@@ -120,8 +123,9 @@ class _QdqBuilder:
         rule: WeightRule,
         method: str,
         percentile: float,
+        steps: Mapping[str, Step] | None,
     ) -> None:
-        self.network, self.macro, self.observers = network, macro, observers
+        self.network, self.macro, self.observers, self.steps = network, macro, observers, steps
         self.rule, self.method, self.percentile = rule, method, percentile
         self.constants: dict[str, Array] = dict(network.constants)
         self.layers: list[Layer] = []
@@ -286,6 +290,8 @@ class _QdqBuilder:
     ) -> None:
         """QuantizeLinear, an integer Clip for fewer than 8 bits, DequantizeLinear behind float tensor `name`."""
         low_q, high_q = self._limits()
+        if self.steps is not None:
+            shared = self.steps[name]
         if shared is None:
             observer = self.observers[range_of or name]
             levels = high_q - low_q + 1

@@ -1,0 +1,228 @@
+"""The adapted network: a QDQ graph in torch whose products are fake macros; in evaluation mode it is the chip."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from cimemu.adapt.cell_draws import CellDraws
+from cimemu.adapt.chip import Chip
+from cimemu.adapt.fake_macro import FakeMacro
+from cimemu.adapt.module import TWINS, twin
+from cimemu.adapt.rounding import levels, rounded, slowed
+from cimemu.arch.schema import Arch
+from cimemu.layer.activation import Clip
+from cimemu.layer.base import Layer
+from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
+from cimemu.ptq.apply import macro_of
+from cimemu.ptq.quantize import MOVES
+from cimemu.ptq.scheme import Scheme
+from cimemu.workload.network import Network
+
+SHARPNESS = (1.0, 10.0)  # of smooth activations, from the first step to the last, geometrically
+SMALLEST = 1e-6
+
+
+class ActivationStep(torch.nn.Module):
+    """Real values to codes `clamp(rint(x / step) + zero, low, high)` of a learned step (LSQ)."""
+
+    def __init__(self, scale: float, zero: int, low: int, high: int, largest: float | None, *, smooth: bool) -> None:
+        """`largest`: the step's bound, where an activation's clamp is this saturation."""
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(float(scale)))
+        self.zero, self.low, self.high, self.largest = zero, low, high, largest
+        self.smooth, self.sharpness = smooth and zero == low, SHARPNESS[0]
+
+    def step(self, elements: int = 1) -> Any:
+        """The step; `elements` of an image share it (LSQ's gradient share)."""
+        share = float((max(1, elements) * (self.high - self.low)) ** -0.5)
+        return slowed(self.scale, share).clamp(min=SMALLEST, max=self.largest)
+
+    def forward(self, x: Any, step: Any) -> Any:
+        """Codes."""
+        z = x / step
+        if self.smooth:
+            return levels(z, self.high - self.low, self.sharpness) + self.low
+        return rounded((z + self.zero).clamp(self.low, self.high))
+
+
+class AdaptedModule(torch.nn.Module):
+    """`forward(x)`: the network's first output of float images `x`.
+
+    Training mode: differentiable, converters in the forward, batch statistics in the normalisations behind macros.
+    Evaluation mode: the integers of the exported network on the chip (`cimemu.adapt.chip`), without gradients.
+    """
+
+    def __init__(
+        self,
+        source: Network,
+        fitted: Network,
+        arch: Arch,
+        scheme: Scheme,
+        macros: Mapping[str, FakeMacro],
+        *,
+        smooth: bool,
+    ) -> None:
+        """`source` float with biases, `fitted` its integer network with first steps, `macros` by layer name."""
+        super().__init__()
+        assert fitted.qdq is not None
+        self.source, self.arch, self.scheme, self.graph = source, arch, scheme, fitted.qdq
+        self.first_converters = dict(fitted.converters)
+        self.chosen = macro_of(arch, scheme)
+        self.macro_names = list(macros)
+        self.macros = torch.nn.ModuleList(list(macros.values()))
+        self.activations = torch.nn.ModuleList()
+        self.tensors: dict[str, int] = {}  # tensor -> its activation step
+        for layer in self.graph.layers:
+            if isinstance(layer, QuantizeLinear):
+                self._own_step(layer, smooth)
+        self.draws: list[CellDraws] = []
+        self._chip: Chip | None = None
+
+    def _own_step(self, layer: QuantizeLinear, smooth: bool) -> None:
+        """One step a tensor; what only moves values shares the step of what it moves."""
+        graph = self.graph
+        name = layer.inputs[1].removesuffix("_scale")
+        scale, zero = float(graph.constants[layer.inputs[1]]), int(graph.constants[layer.inputs[2]])
+        low, high = layer.limits
+        for after in graph.layers:
+            if isinstance(after, Clip) and after.inputs[0] == layer.outputs[0]:
+                low, high = int(after.low or low), int(after.high or high)
+        maker = next((p for p in graph.layers if layer.inputs[0] in p.outputs), None)
+        if maker is not None and maker.op in MOVES:
+            before = self.tensors.get(_tensor_of(maker.inputs[0]))
+            if before is not None:
+                other: Any = self.activations[before]
+                if other.zero == zero and float(other.scale.detach()) == np.float32(scale):
+                    self.tensors[name] = before
+                    return
+        self.tensors[name] = len(self.activations)
+        largest = self._bound(name, zero, high)
+        self.activations.append(ActivationStep(scale, zero, low, high, largest, smooth=smooth))
+
+    def _bound(self, name: str, zero: int, high: int) -> float | None:
+        """The largest step for which the codes' saturation is the Clip that alone reads the tensor."""
+        readers = [layer for layer in self.source.layers if name in layer.inputs]
+        only = readers[0] if len(readers) == 1 else None
+        if isinstance(only, Clip) and only.high is not None and high > zero:
+            return float(only.high) / (high - zero)
+        return None
+
+    def forward(self, x: Any) -> Any:
+        """[images, ...] of float images [images, ...]."""
+        if not self.training:
+            return torch.from_numpy(self.chip().run(x.detach().cpu().contiguous().numpy())).to(x.device)
+        return self.traced(x)
+
+    def traced(self, x: Any) -> Any:
+        """The training forward."""
+        known: dict[str, Any] = {self.graph.inputs[0]: x}
+        codes: dict[str, tuple[Any, Any, int]] = {}  # (codes, step, zero point) of quantised tensors
+        for layer in self.graph.layers:
+            out = layer.outputs[0]
+            if isinstance(layer, QuantizeLinear):
+                activation: Any = self.activations[self.tensors[layer.inputs[1].removesuffix("_scale")]]
+                real = known[layer.inputs[0]]
+                step = activation.step(real[0].numel())
+                codes[out] = activation(real, step), step, activation.zero
+            elif layer.inputs[0] in codes and isinstance(layer, Clip):
+                codes[out] = codes[layer.inputs[0]]
+            elif isinstance(layer, DequantizeLinear):
+                if layer.inputs[0] in codes:
+                    values, step, zero = codes[out] = codes[layer.inputs[0]]
+                    known[out] = (values - zero) * step
+            elif layer.name in self.macro_names:
+                known[out] = self._product(layer, *codes[layer.inputs[0]])
+            else:
+                known[out] = self._other(layer, known)
+        return known[self.graph.outputs[0]]
+
+    def _product(self, layer: Layer, codes: Any, step: Any, zero: int) -> Any:
+        macro: Any = self.macros[self.macro_names.index(layer.name)]
+        g = macro.geometry
+        u = codes + macro.drive_offset
+        if u.ndim == 4 and u.shape[1:] == (g.channels_in, g.height_in, g.width_in):
+            return macro(u, step, float(zero + macro.drive_offset))
+        rows = u.reshape(len(u), g.height_in, g.width_in, g.channels_in).permute(0, 3, 1, 2)
+        y = macro(rows, step, float(zero + macro.drive_offset)).permute(0, 2, 3, 1)
+        return y.reshape(len(u), *self.graph.types[layer.outputs[0]].shape)
+
+    def _other(self, layer: Layer, known: Mapping[str, Any]) -> Any:
+        if not isinstance(layer, tuple(TWINS)):
+            raise layer.error("cannot be trained")
+        operands = [
+            known[name] if name in known else torch.as_tensor(np.asarray(self.graph.constants[name]))
+            for name in layer.inputs
+        ]
+        return twin(layer)(torch, self, layer, operands)
+
+    def set_norms(self, images: Any) -> None:
+        """Normalisations that at first change nothing: mean and variance of what macros give on `images`."""
+        biases = {p.name: self.source.constants[p.inputs[2]] for p in self.source.layers if p.name in self.macro_names}
+        hooks = []
+        self.train()
+        for name, macro in zip(self.macro_names, self.macros):
+            bias = torch.from_numpy(np.array(biases[name], dtype=np.float32).reshape(-1))
+            if macro.norm is None:
+                macro.bias.data = bias
+            else:
+                macro.norm.momentum = None  # the mean of all batches; meanwhile what goes in comes out, with the bias
+                hooks.append(macro.norm.register_forward_hook(_plain(bias)))
+                macro.norm.bias.data = bias
+        with torch.no_grad():
+            for first in range(0, len(images), 64):
+                self.traced(torch.from_numpy(np.asarray(images[first : first + 64], dtype=np.float32)))
+        for hook in hooks:
+            hook.remove()
+        for macro in self.macros:
+            if macro.norm is not None:
+                norm: Any = macro.norm
+                norm.momentum = 0.1
+                norm.weight.data = (norm.running_var + norm.eps).sqrt()
+                norm.bias.data = norm.bias.data + norm.running_mean
+        self.eval()
+
+    def train(self, mode: bool = True) -> "AdaptedModule":
+        """Training mode forgets the chip of the weights so far."""
+        self._chip = None
+        super().train(mode)
+        return self
+
+    def chip(self) -> Chip:
+        """The chip of the present weights."""
+        if self._chip is None:
+            from cimemu.adapt.export import integer_network
+
+            self._chip = Chip(integer_network(self), self.arch.macro)
+        return self._chip
+
+    def vary(self, models: Sequence[str], seed: int) -> None:
+        """Varied cells in the training forward, a chip a step, drawn as `stress` draws them."""
+        self.draws, first = [], 0
+        for macro in self.macros:
+            self.draws.append(CellDraws(models, self.chosen, seed=seed, first_macro=first))
+            cut: Any = macro.wiring.cut
+            first += cut.blocks * (int(cut.array.max()) + 1)
+
+    def begin_step(self, step: int, share: float) -> None:
+        """Before every step of training; `share` 0 .. 1 of all steps is done."""
+        for activation in self.activations:
+            activation.sharpness = SHARPNESS[0] * (SHARPNESS[1] / SHARPNESS[0]) ** share
+        for macro, draws in zip(self.macros, self.draws):
+            g = macro.geometry
+            integers = macro.written().integers.detach().round().to(torch.int64).cpu().numpy()
+            more = draws.deviations(np.ascontiguousarray(integers.T), g.kernel_area, step)  # [K, N * conversions]
+            macro.deviation = (
+                torch.from_numpy(more).T.reshape(g.channels_out, macro.conversions, -1).to(macro.weight.device)
+            )
+
+
+def _tensor_of(name: str) -> str:
+    """The tensor behind a DequantizeLinear's output."""
+    return name.removesuffix("_DequantizeLinear_Output")
+
+
+def _plain(bias: Any) -> Any:
+    """A hook: what went in, with the bias, in the place of what a normalisation makes of it."""
+    return lambda module, inputs, output: inputs[0] + bias[:, None, None]
