@@ -11,7 +11,7 @@ NAMES = {
     "FakeMacro": "fake_macro",
 }
 
-__all__ = list(NAMES)  # noqa: PLE0605
+__all__ = list(NAMES)
 
 
 def __getattr__(name: str) -> Any:

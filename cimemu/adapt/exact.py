@@ -52,12 +52,17 @@ def compare_with_emulator(module: AdaptedModule, images: Array, batch: int = 8) 
         part = np.ascontiguousarray(images[first : first + batch], dtype=np.float32)
         tensors = {network.inputs[0]: part, **emulator.run([part], keep=keep).tensors}
 
-        def seen(name: str, inside: Inside) -> None:
+        for name, inside in _insides(module, part):
             source, target = names[name]
             totals[name] += _layer(emulator, name, tensors[source], tensors[target], inside)
-
-        module.chip().run(part, seen)
     return tuple(Compared(name, *(int(v) for v in total)) for name, total in totals.items())
+
+
+def _insides(module: AdaptedModule, images: Array) -> list[tuple[str, Inside]]:
+    """Integers of every macro layer, in order."""
+    found: list[tuple[str, Inside]] = []
+    module.chip().run(images, lambda name, inside: found.append((name, inside)))
+    return found
 
 
 def _layer(emulator: Emulator, name: str, source: Array, target: Array, inside: Inside) -> np.ndarray:

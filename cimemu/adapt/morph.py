@@ -11,7 +11,6 @@ from cimemu.adapt.images import ImageSet
 from cimemu.adapt.library import repeatable, torch_of
 from cimemu.adapt.morph_channels import carried, products, widths_of, without_branches
 from cimemu.adapt.morph_fill import Filled, fill, tight
-from cimemu.adapt.morph_module import trainable
 from cimemu.adapt.morph_norms import with_norms, without_norms
 from cimemu.adapt.morph_rebuild import rebuilt
 from cimemu.adapt.morph_settings import MorphSettings
@@ -88,7 +87,9 @@ def morph(
     with repeatable(settings.retrain.threads):
         grown = _grown(filled, settings.retrain.seed)
         accuracy["expanded"] = _accuracy(grown, tests)
-        module = trainable(grown)
+        from cimemu.adapt.module import from_network
+
+        module = from_network(grown)
         rows = train(
             module,
             data,
@@ -125,7 +126,9 @@ def train_plainly(
     """The network itself trained further, for comparison; normalisations are put back as `morph` does."""
     with repeatable(settings.threads):
         torch_of().manual_seed(settings.seed)
-        module = trainable(with_norms(network, data.inputs(slice(0, min(calibration, len(data))))))
+        from cimemu.adapt.module import from_network
+
+        module = from_network(with_norms(network, data.inputs(slice(0, min(calibration, len(data))))))
         hooks, progress = (watch or Watch()).hooks("seed"), (watch or Watch()).progress
         rows = train(module, data, settings, tests=tests, keep=keep, hooks=hooks, progress=progress)
         return without_norms(module.cpu().network()), rows
@@ -213,7 +216,9 @@ def _best(scales: Any, width: int, first: Any) -> Any:
 
 
 def _accuracy(network: Network, tests: Mapping[str, ImageSet]) -> MetricsRow:
-    module = trainable(network).eval()
+    from cimemu.adapt.module import from_network
+
+    module = from_network(network).eval()
     row: MetricsRow = {}
     for name, test in tests.items():
         found = accuracy_of(module, test)

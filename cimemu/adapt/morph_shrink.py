@@ -40,7 +40,7 @@ class Shrink:
     """
 
     def __init__(self, network: Network, macro: Macro, goal: Goal) -> None:
-        from cimemu.adapt.morph_module import trainable
+        from cimemu.adapt.module import from_network
 
         torch = torch_of()
         self.network, self.goal = network, goal
@@ -55,7 +55,7 @@ class Shrink:
         class Shrinking(torch.nn.Module):  # type: ignore[misc, name-defined]
             def __init__(self) -> None:
                 super().__init__()
-                self.inner = trainable(network)
+                self.inner = from_network(network)
                 self.register_buffer("reached", torch.tensor(False))
 
             def forward(self, x: Any) -> Any:

@@ -107,14 +107,14 @@ def test_a_grown_network_computes_what_it_did(seed, shape):
 
 def test_new_channels_reach_the_gradient():
     from cimemu.adapt.library import torch_of
-    from cimemu.adapt.morph_module import trainable
+    from cimemu.adapt.module import from_network
 
     network = tiny_resnet()
     channels = trace_channels(network)
     found = widths_of(network, channels)
     kept = {width.root: np.ones(width.size, np.bool_) for width in found}
     grown = rebuilt(network, channels, kept, {width.root: width.size + 2 for width in found})
-    module = trainable(grown)
+    module = from_network(grown)
     module(torch_of().from_numpy(IMAGES)).square().sum().backward()
     readers = module.value("s0b0_conv2.weight").grad  # its inputs 4, 5 are new
     assert float(readers[:, 4:].abs().max()) > 0
