@@ -39,6 +39,14 @@ def compare(
         Path, typer.Option("--out", "-o", metavar="FILE", help="CSV; rows that it has already are not made again")
     ] = Path("compare.csv"),
     plots: Annotated[Path | None, typer.Option("--plots", metavar="DIR", help="write plots there (matplotlib)")] = None,
+    plot_layer: Annotated[
+        str | None,
+        typer.Option(
+            "--plot-layer",
+            metavar="NAME",
+            help="whose levels are plotted; default: of the largest error at the first point",
+        ),
+    ] = None,
     calibration: Annotated[int, typer.Option("--calibration", metavar="N", help="calibration images used")] = 128,
     images: ImagesOption = None,
     overrides: SetOption = None,
@@ -59,7 +67,7 @@ def compare(
     if plots is not None:
         from cimemu.compare.plots import write_plots
 
-        for path in write_plots(rows, [axis.key for axis in axes], out, plots):
+        for path in write_plots(rows, [axis.key for axis in axes], out, plots, plot_layer):
             if not as_json:
                 make_console().print(f"plot      {path}")
     if as_json:

@@ -10,6 +10,7 @@ import numpy as np
 from cimemu.arch.load import load_arch
 from cimemu.arch.schema import Arch
 from cimemu.compare.grid import Point
+from cimemu.compare.sidecar import append_layers, append_levels
 from cimemu.compare.table import Row, append_row, done_rows, point_row, to_hex
 from cimemu.compute.forward import Emulator
 from cimemu.compute.psum_samples import PsumSamples
@@ -62,8 +63,8 @@ def compare(
 ) -> list[Row]:
     """Rows of all `points`, in their order; those that `out` has already are not made again.
 
-    Each row is appended to `out` (CSV) as soon as it is there, and errors by layer to `OUT.layers.csv`. Raises
-    WorkloadError, ArchError or MappingError of the first point that cannot be made.
+    Each row is appended to `out` (CSV) as soon as it is there, errors by layer to `OUT.layers.csv`, levels and psum
+    histograms by layer to `OUT.levels.csv`. Raises WorkloadError, ArchError or MappingError of the first point that cannot be made.
     """
     axes = [key for key, _ in points[0].settings] if points else []
     done = done_rows(out, axes)
@@ -80,7 +81,9 @@ def compare(
         fitted = _fitted(stage, network, chip, seen, point)
         row = point_row(point, _measured(chip, fitted, inputs, labels))
         append_row(out, axes, row)
-        _append_layers(out, point, axes, fitted)
+        append_layers(out, point, axes, fitted)
+        assert stage.samples is not None
+        append_levels(out, point, axes, fitted, stage.samples[0])
         done[point.key] = row
         if progress is not None:
             progress("points", number + 1, len(missing))
@@ -135,24 +138,3 @@ def _measured(arch: Arch, fitted: Fitted, inputs: Any, labels: Any) -> Row:
         "folded_layers": str(sum(layer.folded for layer in layers)),
         "correct": to_hex(correct),
     }
-
-
-def _append_layers(out: Path, point: Point, axes: Sequence[str], fitted: Fitted) -> None:
-    """Errors by layer of one point."""
-    import csv
-
-    path = layers_path(out)
-    fresh = not path.is_file()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if fresh:
-            writer.writerow(["scheme", *axes, "layer", "weight_error", "psum_error", "interior_error", "folded"])
-        for layer in fitted.layers:
-            errors = (layer.weight_error, layer.psum_error, layer.interior_error)
-            shown = ["" if error is None else f"{error:.6g}" for error in errors]
-            writer.writerow([*point.key, layer.layer, *shown, int(layer.folded)])
-
-
-def layers_path(out: Path) -> Path:
-    """Where errors by layer stand beside a table."""
-    return out.with_name(f"{out.stem}.layers.csv")

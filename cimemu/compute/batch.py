@@ -62,7 +62,7 @@ class LayerBatch:
             item = 1 if source.narrow else 2
             inputs = g.channels_in * source.columns * g.stride_h
             per_row = item * inputs + g.width_out * (4 * item * g.groups * g.rows_per_group + 24 * g.channels_out)
-            aim = ROWS_BYTES
+            aim = ROWS_BYTES * min(len(self.matrix.units), 16)  # every unit's calls take their share of a strip
         return cut_in_strips(self.images, g.height_out, per_row, min(aim, budget_bytes // (2 * workers)), workers)
 
     def work(self, strips: Sequence[Strip]) -> "Done":

@@ -95,6 +95,8 @@ def _level_sum(
         a = sums.by_column[:, block, columns] * weight
         z = (sums.weights[:, block] * weight)[:, None]
         return lsb * a + zero * z
+    if sums.levels is not None:
+        return sums.levels[:, block, columns] * (sums.weights[:, block] * weight)[:, None]
     assert sums.by_code is not None
     return levels_times_counts(sums.by_code[:, block, columns] * weight, references, columns)
 

@@ -20,6 +20,7 @@ from cimemu.compute.lookup_run import lookup_values
 from cimemu.compute.naive import mvm_naive
 from cimemu.compute.paths import (
     clip_rule,
+    converts_once,
     driven_steps,
     exact_is_proven,
     exact_product,
@@ -189,7 +190,9 @@ class Programmed:
         kind = np.int64 if matrix.integer_result else np.float64
         y = np.empty((len(x), matrix.layout.outputs), dtype=kind)
         per_point = 8 * matrix.seen.shape[1] * (len(matrix.layout.row_blocks) + 1)
-        if matrix.references is not None and matrix.references[0].lsb is None and not matrix.integer_result:
+        floats = matrix.references is not None and matrix.references[0].lsb is None and not matrix.integer_result
+        if floats and not converts_once(matrix):
+            assert matrix.references is not None
             per_point *= 2 ** matrix.references[0].bits
         step = max(1, min(4096, CHUNK_BYTES // per_point))
         lookup = self.lookup if out is None and path != "exact" else None

@@ -25,12 +25,14 @@ class Sums:
 
     `by_column` int64 [P, row blocks, converted columns]: sums of codes (linear), values (integer levels of a
     nonlinear converter) or psums (ideal). `by_code` int64 [P, row blocks, converted columns, codes] replaces it
-    where nonlinear levels are no integers. `weights` int64 [P, row blocks]: the sum of slice weights converted.
+    where nonlinear levels are no integers, `levels` float64 [P, row blocks, converted columns] where a row block is
+    one conversion then. `weights` int64 [P, row blocks]: the sum of slice weights converted.
     """
 
     by_column: NDArray[np.integer]
     weights: NDArray[np.int64]
     by_code: NDArray[np.int64] | None = None
+    levels: NDArray[np.float64] | None = None
 
 
 def masked_inputs(x: NDArray[Any], matrix: Matrix) -> NDArray[Any]:
@@ -197,6 +199,18 @@ def codes_of(
     return codes
 
 
+def converts_once(matrix: Matrix) -> bool:
+    """Whether a row block is one conversion of every column: one slice, all its rows raised together."""
+    return matrix.macro.input_slices == 1 and len(matrix.starts) == len(matrix.layout.row_blocks)
+
+
+def chosen_levels(codes: NDArray[np.int32], references: References) -> NDArray[np.float64]:
+    """Levels [P, columns] of codes [P, columns]."""
+    if references.uniform:
+        return np.asarray(references.levels[0][codes])
+    return np.asarray(references.levels[np.arange(codes.shape[1]), codes])
+
+
 def integer_values(
     codes: NDArray[np.int32], references: References, columns: slice | NDArray[np.int64]
 ) -> NDArray[np.int64]:
@@ -223,8 +237,10 @@ def sum_steps(
     sums = np.zeros((points, blocks, columns), dtype=np.int64)
     linear = matrix.references is None or matrix.references[0].lsb is not None
     use_values = not linear and matrix.integer_result
-    by_code = None
-    if not linear and not use_values:
+    by_code = levels = None
+    if not linear and not use_values and converts_once(matrix):
+        levels = np.empty((points, blocks, columns), dtype=np.float64)
+    elif not linear and not use_values:
         assert matrix.references is not None
         by_code = np.zeros((points, blocks, columns, 2 ** matrix.references[0].bits), dtype=np.int64)
     active = driven_steps(x, matrix) if macro.timing.skip_zero_slices else None
@@ -243,12 +259,15 @@ def sum_steps(
                 codes_out[:, g, i] = np.where(on[:, None], codes, 65535)
             if use_values:
                 counted = integer_values(codes, matrix.references[block], slice(None))
+            elif levels is not None:
+                levels[:, block] = chosen_levels(codes, (matrix.values or matrix.references)[block])
+                counted = codes.astype(np.int64)
             elif by_code is not None:
                 add_by_code(codes, weight, on, by_code[:, block])
                 counted = codes.astype(np.int64)
             else:
                 counted = codes.astype(np.int64)
-        if by_code is None:
+        if by_code is None and levels is None:
             add_weighted(counted, weight, on, sums[:, block])
         if running is not None:
             value = counted
@@ -261,7 +280,8 @@ def sum_steps(
             running = _held(
                 running + step * on[:, None], macro.accumulator_bits, macro.accumulator_overflow, first_point
             )
-    return Sums(by_column=sums, weights=converted_weights(matrix, points, active), by_code=by_code), running
+    weights = converted_weights(matrix, points, active)
+    return Sums(by_column=sums, weights=weights, by_code=by_code, levels=levels), running
 
 
 def _held(running: NDArray[np.int64], bits: int | None, overflow: str, first_point: int) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ from cimemu.ptq.folded import fit_activations, fold
 from cimemu.ptq.levels import thresholds_of
 from cimemu.ptq.psum_fit import View, errors_of, fit_linear, fit_table, grid, linear_adc, span_of
 from cimemu.ptq.quantize import quantize
-from cimemu.ptq.scheme import ArchConverter, LinearConverter, NonlinearConverter, Scheme
+from cimemu.ptq.scheme import ArchConverter, GivenWeights, LinearConverter, NonlinearConverter, Scheme
 from cimemu.ptq.weight_rule import SchemeWeights
 from cimemu.workload.network import Network
 
@@ -49,6 +49,8 @@ class Fitted:
 def apply_scheme(network: Network, arch: Arch, calibration: Any, scheme: Scheme) -> Fitted:
     """Quantise the float `network` by `scheme` for `arch` and fit its converters to `calibration` [images, ...].
 
+    With `weights.kind` "given" the network is a quantised one, and converters alone are fitted.
+
     Converters are fitted on the first half of the calibration images, errors are measured on the second half. Raises
     WorkloadError or ArchError in one line.
     """
@@ -61,12 +63,19 @@ def quantized_weights(
     network: Network, arch: Arch, calibration: Any, scheme: Scheme
 ) -> tuple[Network, Mapping[str, float]]:
     """The integer network of `scheme` without converters, and its weight errors by layer."""
-    if network.is_quantized:
-        raise WorkloadError(
-            f"network {network.name}: is quantised already, a scheme starts from the float network; leave --scheme out"
-        )
     if len(calibration) == 0:
         raise WorkloadError("calibration: no image given, give at least one")
+    if isinstance(scheme.weights, GivenWeights):
+        if not network.is_quantized:
+            raise WorkloadError(
+                f"network {network.name}: is float, weights.kind = given needs a quantised one; give uniform or binary"
+            )
+        return quantize(network, arch), {}
+    if network.is_quantized:
+        raise WorkloadError(
+            f"network {network.name}: is quantised already, a scheme starts from the float network; leave --scheme out, "
+            "or fit converters alone with weights.kind = given"
+        )
     macro = macro_of(arch, scheme)
     settings: dict[str, Any] = {"method": scheme.activations.method, "percentile": scheme.activations.percentile}
     moments = None

@@ -40,6 +40,12 @@ class BinaryWeights(Spec):
     )
 
 
+class GivenWeights(Spec):
+    """The integers that a quantised network brings, its activations too: the scheme fits converters alone."""
+
+    kind: Literal["given"] = "given"
+
+
 class Activations(Spec):
     """Integers on the wordlines."""
 
@@ -105,7 +111,7 @@ class Scheme(Spec):
     """Weights, activations and converters together."""
 
     name: str = Field("scheme", pattern=r"^[A-Za-z0-9_.-]+$", description="short name")
-    weights: Annotated[UniformWeights | BinaryWeights, Field(discriminator="kind")] = Field(
+    weights: Annotated[UniformWeights | BinaryWeights | GivenWeights, Field(discriminator="kind")] = Field(
         default_factory=UniformWeights, description="what weights become"
     )
     activations: Activations = Field(default_factory=Activations, description="what activations become")
@@ -124,7 +130,7 @@ class Scheme(Spec):
     @property
     def one_bit(self) -> bool:
         """Weights of two levels, a cell each."""
-        return isinstance(self.weights, BinaryWeights) or self.weights.bits == 1
+        return isinstance(self.weights, BinaryWeights) or getattr(self.weights, "bits", None) == 1
 
     @model_validator(mode="after")
     def _binary_has_its_encoding(self) -> "Scheme":
@@ -134,15 +140,25 @@ class Scheme(Spec):
             )
         return self
 
+    @model_validator(mode="after")
+    def _given_is_the_network_s(self) -> "Scheme":
+        if isinstance(self.weights, GivenWeights) and self.activations != Activations():
+            raise ValueError(
+                "activations with weights.kind = given, which keeps the network's own: leave activations out"
+            )
+        return self
+
     def overrides(self, macro: Macro) -> dict[str, Any]:
         """Dotted keys of an arch that the scheme changes, but for the fitted converter's parameters."""
-        changed: dict[str, Any] = {"macro.input.bits": self.activations.bits}
+        changed: dict[str, Any] = {}
+        if not isinstance(self.weights, GivenWeights):
+            changed["macro.input.bits"] = self.activations.bits
         if self.one_bit:
             weight = {"bits": 1, "encoding": "binary", "correction": macro.weight.correction}
             changed |= {"macro.weight": weight, "macro.cell.bits": 1}
         else:
-            assert isinstance(self.weights, UniformWeights)
-            changed["macro.weight.bits"] = self.weights.bits
+            if isinstance(self.weights, UniformWeights):
+                changed["macro.weight.bits"] = self.weights.bits
             if self.digits != "arch":
                 changed["macro.weight.encoding"] = self.digits
             if self.digits not in ("arch", "differential"):

@@ -8,6 +8,7 @@ import pytest
 import cimemu
 from cimemu.cli import main
 from cimemu.compare import compare, grid_points, paired_difference, parse_axis, read_table
+from cimemu.compare.sidecar import read_levels
 from cimemu.compare.table import append_row, from_hex, to_hex
 from cimemu.ptq.scheme import scheme_of
 
@@ -27,7 +28,8 @@ def test_a_grid_is_a_table_that_is_resumed(tmp_path, capsys):
     rows = read_table(out)
     assert [row["converter.granularity"] for row in rows] == ["layer", "column"]
     assert int(rows[1]["scale_multiplications_per_image"]) > int(rows[0]["scale_multiplications_per_image"])
-    assert {path.name for path in (tmp_path / "plots").iterdir()} == {"accuracy.png", "layer_errors.png"}
+    names = {"accuracy.png", "layer_errors.png", "levels.png"}
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == names
     whole = out.read_bytes()
     lines = whole.decode().splitlines(keepends=True)
     out.write_text("".join(lines[:2]) + lines[2][:30])  # cut in the middle of a row
@@ -149,3 +151,69 @@ def test_layer_errors_are_beside_the_table(tmp_path):
     with (tmp_path / "grid.layers.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["layer"] for row in rows} == {"stem", "conv1", "conv2", "down", "conv3", "scores"}
+
+
+LEVELS = ["--scheme", "bs_kmq", "--vary", "converter.method=linear,bs_kmq_pin", "--vary", "converter.bits=2", "-n", "2"]
+LEVELS += ["--vary", "converter.granularity=layer,array,column", "--set", "macro.weight.bits=4"]
+LEVELS += ["--vary", "weights.bits=4", "--calibration", "8"]
+
+
+def test_levels_and_their_psums_are_beside_the_table_and_plotted(tmp_path, capsys):
+    """The file holds what was fitted and what it was fitted to; the plot draws every level and every share of it."""
+    pytest.importorskip("matplotlib")
+    from matplotlib.figure import Figure
+
+    out, plots = tmp_path / "grid.csv", tmp_path / "plots"
+    arguments = ["compare", "rram_128", "digits", *LEVELS, "-o", str(out), "--plots", str(plots)]
+    drawn = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda self, path, **_: drawn.append((path.name, self.axes)))
+        assert main([*arguments, "--plot-layer", "conv2"]) == 0
+    axes = ["converter.method", "converter.bits", "converter.granularity", "weights.bits"]
+    found = read_levels(out, axes)
+    assert len(found) == 6
+    top, bottom = dict(drawn)["levels.png"]
+    assert [line.get_xdata().tolist() for line in bottom.lines] == [f["conv2"].levels.tolist() for f in found.values()]
+    assert len(top.lines) == 3  # both methods see the same psums, a layer, an array and a column other ones
+    # the file says what the scheme gives
+    chip, work = cimemu.load_arch("rram_128"), cimemu.load_workload("digits")
+    network, images = cimemu.load_network(work.network), work.calibration()[:8]
+    for granularity in ("layer", "array", "column"):
+        changes = {"converter.method": "bs_kmq_pin", "converter.bits": 2, "converter.granularity": granularity}
+        scheme = scheme_of("bs_kmq", {**changes, "weights.bits": 4})
+        fitted = cimemu.apply_scheme(network, chip, images, scheme)
+        row = found["bs_kmq", "bs_kmq_pin", "2", granularity, "4"]["conv2"]
+        levels = fitted.network.converters["conv2"].levels
+        first = levels[0][0]
+        np.testing.assert_allclose(row.levels, np.unique(first), rtol=1e-5)
+        assert row.shares.sum() == pytest.approx(1, abs=1e-4)
+        # pinned to the edges of what was seen, within a bin
+        width = np.diff(row.values).max()
+        assert abs(row.levels[0] - row.values[0]) <= width
+        assert abs(row.levels[-1] - row.values[-1]) <= width
+    capsys.readouterr()
+    assert main([*arguments, "--plot-layer", "conv9"]) == 2
+    error = capsys.readouterr().err
+    assert "--plot-layer conv9: no such layer, must be one of stem" in error
+    assert error.count("\n") == 1
+    assert (
+        main(
+            [
+                "compare",
+                "rram_128",
+                "digits",
+                "--scheme",
+                "plain",
+                "-n",
+                "2",
+                "-o",
+                str(tmp_path / "p.csv"),
+                "--plots",
+                str(plots),
+                "--plot-layer",
+                "stem",
+            ]
+        )
+        == 2
+    )
+    assert "no converter was fitted" in capsys.readouterr().err
