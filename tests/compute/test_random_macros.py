@@ -1,5 +1,7 @@
 """Every path, on random macros, gives what the naive twin and an independent reading of the specification give."""
 
+import random
+
 import macros
 import numpy as np
 import pytest
@@ -36,6 +38,34 @@ def compare_all_paths(seed):
 @given(SEEDS)
 def test_all_paths_equal_the_naive_twin_and_the_reference(seed):
     compare_all_paths(seed)
+
+
+@settings(common, max_examples=60)
+@given(SEEDS)
+def test_one_conversion_a_row_block_needs_no_counts_by_code(seed):
+    """Whole inputs in one slice and one raise, real levels: looked up at once, as the counts of codes would give."""
+    x, w, macro = macros.draw(seed, converter=False)
+    r = random.Random(seed)
+    tree = {**macro.model_dump(), "active_rows": macro.rows}
+    tree["input"] |= {"bits": macro.input.bits, "dac_bits": macro.input.bits, "signed": False, "dac": "pulse"}
+    bits = r.randint(1, 4)
+    cuts = [
+        sorted(r.uniform(-5, 60) for _ in range(2**bits - 1)) for _ in range(w.shape[1] * macro.conversions_per_output)
+    ]
+    levels = [[r.choice([0.5, -1.25, 3.3, 7.1, 0.0]) for _ in range(2**bits)] for _ in cuts]
+    blocks = -(-len(w) // macro.rows)
+    tables = {"thresholds": [cuts] * blocks, "levels": [levels] * blocks}
+    if r.random() < 0.5:
+        tables = {"thresholds": cuts[0], "levels": levels[0]}
+    tree["adc"] = {"model": "nonlinear", "bits": bits, **tables}
+    macro, x = cimemu.Macro.model_validate(tree), np.abs(x)
+    slow = cimemu.mvm(x, w, macro, path="naive")
+    for once in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            if not once:
+                patch.setattr("cimemu.compute.paths.converts_once", lambda matrix: False)
+            fast = cimemu.mvm(x, w, macro, path="fixed")
+        assert fast.y.tobytes() == slow.y.tobytes()
 
 
 @pytest.mark.slow

@@ -300,6 +300,32 @@ def test_results_depend_on_nothing_but_images_and_network(seed, number):
     assert whole.tobytes() == np.concatenate(parts).tobytes()
 
 
+@pytest.mark.parametrize(
+    "converter", [{"kind": "linear", "bits": 8}, {"kind": "nonlinear", "method": "kmeans", "bits": 8}]
+)
+def test_converters_alone_are_fitted_to_a_quantised_network(converter):
+    """`weights.kind` given: the integers stay, the fitted converters come near what a lossless one gives."""
+    arch = cimemu.load_arch("rram_128", CHIP)
+    plain = cimemu.quantize(float_nets.residual(), arch, images())
+    scheme = scheme_of({"weights": {"kind": "given"}, "converter": {**converter, "granularity": "column"}})
+    fitted = apply_scheme(plain, arch, images(), scheme)
+    for before, after in zip(plain.layers, fitted.network.layers):
+        if hasattr(before, "weight"):
+            assert np.array_equal(before.weight, after.weight)
+    assert set(fitted.network.converters) == {"conv1", "conv2", "fc"}
+    assert all(layer.weight_error is None and layer.psum_error < 1e-3 for layer in fitted.layers)
+    x = images(4, 3)
+    exact = cimemu.run(arch, plain, x, detail=None).outputs
+    ran = cimemu.run(arch, fitted.network, x, detail=None).outputs
+    assert np.abs(ran - exact).max() < 0.1 * np.ptp(exact)
+    slow = cimemu.run(arch, fitted.network, x, detail=None, path="naive").outputs
+    assert np.array_equal(slow, ran)
+    with pytest.raises(cimemu.WorkloadError, match=r"is float, weights.kind = given needs a quantised one"):
+        apply_scheme(float_nets.residual(), arch, images(), scheme)
+    with pytest.raises(cimemu.WorkloadError, match="leave activations out"):
+        scheme_of({"weights": {"kind": "given"}, "activations": {"bits": 4}})
+
+
 def test_mistakes_in_a_scheme_are_one_line():
     with pytest.raises(cimemu.WorkloadError, match="no such scheme or file; schemes: plain"):
         scheme_of("colum")
