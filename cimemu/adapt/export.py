@@ -34,7 +34,7 @@ class LearnedWeights(SchemeWeights):
 
     def __init__(self, module: AdaptedModule) -> None:
         """For the module's scheme."""
-        super().__init__(module.scheme.weights, module.chosen)
+        super().__init__(module.scheme.weight_rule, module.chosen)
         self.layers: dict[str, Any] = dict(zip(module.macro_names, module.macros))
 
     def __call__(

@@ -40,7 +40,7 @@ class FakeMacro(torch.nn.Module):
         self.wiring = (ParityWiring if parity else Wiring)(geometry, macro)
         self.copies = len(self.wiring.cut.array) // self.outputs
         self.weight = torch.nn.Parameter(weight.detach().clone().repeat(self.copies, 1) / self.copies)
-        self.groups = Groups(self.wiring.cut, scheme.weights.granularity)
+        self.groups = Groups(self.wiring.cut, scheme.weight_rule.granularity)
         self.norm = torch.nn.BatchNorm2d(self.outputs) if norm else None
         if norm:
             self.register_parameter("bias", None)
@@ -48,9 +48,10 @@ class FakeMacro(torch.nn.Module):
             self.bias = torch.nn.Parameter(torch.zeros(self.outputs))
         self.register_parameter("weight_scale", None)
         self.register_parameter("slice_scale", None)
-        if not isinstance(scheme.weights, BinaryWeights):
+        rule = scheme.weight_rule
+        if not isinstance(rule, BinaryWeights):
             self.weight_scale = torch.nn.Parameter(torch.ones(self.groups.count))
-            if scheme.weights.slice_scales:
+            if rule.slice_scales:
                 self.slice_scale = torch.nn.Parameter(torch.ones(self.groups.count, self.conversions))
         self.converter = "none"
         self.top = 0
@@ -82,9 +83,10 @@ class FakeMacro(torch.nn.Module):
 
     def written(self) -> Written:
         """Integers and scales of the latent weights."""
-        if isinstance(self.scheme.weights, BinaryWeights):
-            return binary(self.weight, self.groups, self.scheme.weights)
-        return uniform(self.weight, self.weight_scale, self.groups, self.scheme.weights)
+        rule = self.scheme.weight_rule
+        if isinstance(rule, BinaryWeights):
+            return binary(self.weight, self.groups, rule)
+        return uniform(self.weight, self.weight_scale, self.groups, rule)
 
     def forward(self, u: Any, step: Any, zero: float) -> Any:
         """Training forward; gradients reach weights and steps."""

@@ -150,10 +150,11 @@ def _row(
     """One line of results.csv."""
     scheme = method.scheme_record(folder)
     converter: Any = scheme.converter
+    rule = scheme.weight_rule
     return {
         "run": job.run.name,
         "seed": job.seed,
-        "weights": f"{getattr(scheme.weights, 'bits', 1)} {scheme.weights.granularity} {scheme.weights.method}",
+        "weights": f"{getattr(rule, 'bits', 1)} {rule.granularity} {rule.method}",
         "activation_bits": scheme.activations.bits,
         "converter": " ".join(
             str(getattr(converter, key)) for key in ("kind", "bits", "granularity", "method") if hasattr(converter, key)

@@ -83,7 +83,7 @@ def quantized_weights(
         plain = scheme.weights.model_copy(update={"method": "mse", "granularity": "channel", "slice_scales": False})
         first = quantize(network, macro, calibration, weights=SchemeWeights(plain, macro), **settings)
         moments = input_moments(first, macro, calibration)
-    rule = SchemeWeights(scheme.weights, macro, moments)
+    rule = SchemeWeights(scheme.weight_rule, macro, moments)
     made = quantize(network, macro, calibration, weights=rule, **settings)
     return with_column_scales(made, arch, scheme, rule), rule.errors
 

@@ -128,6 +128,13 @@ class Scheme(Spec):
     )
 
     @property
+    def weight_rule(self) -> UniformWeights | BinaryWeights:
+        """How float weights become integers; WorkloadError for `given`, which makes none."""
+        if isinstance(self.weights, GivenWeights):
+            raise WorkloadError("weights.kind = given makes no weights of a float network: use uniform or binary")
+        return self.weights
+
+    @property
     def one_bit(self) -> bool:
         """Weights of two levels, a cell each."""
         return isinstance(self.weights, BinaryWeights) or getattr(self.weights, "bits", None) == 1
