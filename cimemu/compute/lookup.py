@@ -1,7 +1,7 @@
 """Matrices prepared for table look-up: tables of every four rows, and each converter as data for the register kernels.
 
-Applies to every macro whose partial sums fit 16 bits (or are beyond the last threshold there) and whose converter has
-codes; what it does not apply to runs step by step, with the same result.
+Applies to every macro whose partial sums fit 30 bits (16 bits, or beyond the last threshold there, are faster) and whose
+linear converter has codes; what it does not apply to runs step by step, with the same result.
 """
 
 from dataclasses import dataclass
@@ -20,8 +20,10 @@ from cimemu.compute.lookup_converters import (
 )
 from cimemu.compute.lookup_digits import Digits, level_digits, level_ranks
 from cimemu.compute.lookup_levels import Summing, level_summing, ranking
+from cimemu.compute.lookup_wide import DIGITS_TOP, PSUM_TOP, wide_converter
 from cimemu.compute.program import Matrix
 from cimemu.kernels.lanes import AVAILABLE
+from cimemu.kernels.mvm_wide import FLUSH
 from cimemu.kernels.nibbles import nibble_sums
 from cimemu.kernels.noise import normal_quantiles
 from cimemu.kernels.read_noise import SIGMA_BITS
@@ -47,6 +49,7 @@ class Lookup:
     spans: NDArray[np.int64]  # [G, 2] places of every group
     low: NDArray[np.uint8]  # [C rounded up to even, Q, 16]
     high: NDArray[np.uint8]  # the second digit, or no columns
+    highest: NDArray[np.uint8]  # the third digit, or no columns: partial sums of 32 bits
     flush: int  # 0: partial sums fit bytes
     converter: tuple[Any, ...]
     units: Units
@@ -121,23 +124,27 @@ def make_lookup(matrix: Matrix) -> Lookup | None:
     top = max(1, max(_top_digit(moved, own) for moved, own in zip(shifted, by_group)))
     flush = 0
     found = byte_converter(shifted, by_group, top) if largest <= 255 and not matrix.noise else None
-    if found is None:
-        if reached_threshold(shifted) > 65534 - 2 * margin or largest > 16383:
-            return None
+    if found is None and reached_threshold(shifted) <= 65534 - 2 * margin and largest <= 16383:
         flush = 255 // max(1, largest) if largest <= 255 else min(4, 255 // (largest >> 6))
         found = word_converter(shifted, rules_of, by_group, matrix.unit, top)
+    parts = 2 if flush and largest > 255 else 1
+    narrow = int(noise[2].max(initial=0)) < 1 << 31  # sigma is one factor of a 32-bit product
+    most = max(most for _, most in shifted)
+    if found is None and not nonlinear and narrow and largest <= DIGITS_TOP and most <= PSUM_TOP:
+        flush, parts = FLUSH, 3
+        steps = [np.asarray(r.lsb) * matrix.unit for r in rules_of]
+        found = wide_converter(shifted, steps, references[0].bits, top)
     units = None if found is None else slice_units(matrix, top if summing is None else 1)
     if found is None or units is None:
         return None
     columns = matrix.seen.shape[1]
     padded = columns + columns % 2
-    two_digits = 2 if flush and largest > 255 else 1
-    tables = [np.zeros((padded if d < two_digits else 0, len(source), 16), dtype=np.uint8) for d in range(2)]
+    tables = [np.zeros((padded if d < parts else 0, len(source), 16), dtype=np.uint8) for d in range(3)]
     for (first, last), sums in zip(spans, sums_of):
         by_column = sums.transpose(1, 0, 2)
-        tables[0][:columns, first:last] = by_column if two_digits == 1 else by_column & 63
-        if two_digits == 2:
-            tables[1][:columns, first:last] = by_column >> 6
+        tables[0][:columns, first:last] = by_column if parts == 1 else by_column & 63
+        for d in range(1, parts):
+            tables[d][:columns, first:last] = by_column >> 6 * d & (63 if parts == 3 else 255)
     if summing is not None:
         found = ranking(found, shifted, by_group, flush)
     combination = _combination(matrix, digits, units, top, padded)
@@ -150,6 +157,7 @@ def make_lookup(matrix: Matrix) -> Lookup | None:
         spans=spans,
         low=tables[0],
         high=tables[1],
+        highest=tables[2],
         flush=flush,
         converter=even_columns(found, padded),
         units=units,

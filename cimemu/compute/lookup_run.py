@@ -13,6 +13,7 @@ from cimemu.compute.program import Matrix
 from cimemu.compute.read_noise import Reads
 from cimemu.kernels.combine import combine_lanes, combine_lanes_float, input_sums, spread_lanes
 from cimemu.kernels.mvm_lookup import COLUMNS, convert_by_bytes, convert_by_words
+from cimemu.kernels.mvm_wide import WIDE_COLUMNS, convert_wide
 from cimemu.kernels.nibbles import make_bit_nibbles, make_nibbles, turn_bytes
 
 SUMS_BYTES = 1 << 19  # weighed codes of so many bytes stay in the second-level cache until they are combined
@@ -123,8 +124,14 @@ def converted(nibbles: NDArray[np.uint8], lookup: Lookup, reads: Reads, sums: ND
         scratch = aligned((COLUMNS, 4, 32), np.uint8)
         convert_by_bytes(nibbles, lookup.low, lookup.spans, lookup.converter, units.weights, scratch, sums)
         return
-    tables = (lookup.low, lookup.high, lookup.flush)
     psums, places, words = _word_scratch()
+    if len(lookup.highest):
+        digits = (lookup.low, lookup.high, lookup.highest)
+        wide = (aligned((WIDE_COLUMNS, 4, 32), np.int32), places, words)
+        noise = _read_at(lookup, reads)
+        convert_wide(nibbles, digits, lookup.spans, lookup.converter, noise, units.weights, wide, sums)
+        return
+    tables = (lookup.low, lookup.high, lookup.flush)
     work = (psums, aligned((COLUMNS, 4, 32), np.uint8), places, words)
     convert_by_words(
         nibbles, tables, lookup.spans, lookup.converter, _read_at(lookup, reads), units.weights, work, sums

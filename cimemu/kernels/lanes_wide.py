@@ -1,4 +1,4 @@
-"""Registers as eight numbers of 32 bits or four of 64: what the random generator and its table look-ups need.
+"""Registers as eight numbers of 32 bits or four of 64: for the random generator and for sums beyond 16 bits.
 
 A register and its Python meaning are those of `lanes`.
 """
@@ -48,6 +48,31 @@ merge32 = _wide_operation(  # even numbers of a, odd numbers of b
     lambda a, b: np.where(np.arange(8) % 2 == 0, a, b),
     lambda b, x, y: b.shuffle_vector(x, y, ir.Constant(_DOUBLES, [v + 8 * (v % 2) for v in range(8)])),
 )
+
+sub32 = _wide_operation(_DOUBLES, np.uint32, lambda a, b: a - b, lambda b, x, y: b.sub(x, y))
+max32 = _wide_operation(_DOUBLES, np.int32, np.maximum, lambda b, x, y: _call(b, "llvm.smax.v8i32", _DOUBLES, [x, y]))
+min32 = _wide_operation(_DOUBLES, np.int32, np.minimum, lambda b, x, y: _call(b, "llvm.smin.v8i32", _DOUBLES, [x, y]))
+above32 = _wide_operation(  # 2^32 - 1 where a > b as signed numbers, else 0
+    _DOUBLES,
+    np.int32,
+    lambda a, b: np.where(a > b, np.int32(-1), np.int32(0)),
+    lambda b, x, y: b.sext(b.icmp_signed(">", x, y), _DOUBLES),
+)
+
+
+def _join(first):
+    """Half `first` of a, then of b."""
+    mask = ir.Constant(ir.VectorType(_I32, 4), [2 * first, 2 * first + 1, 2 * first + 4, 2 * first + 5])
+    part = slice(2 * first, 2 * first + 2)
+    return _wide_operation(
+        _QUADS,
+        np.uint64,
+        lambda a, b: np.concatenate([a[part], b[part]]),
+        lambda b, x, y: b.shuffle_vector(x, y, mask),
+    )
+
+
+join_low, join_high = _join(0), _join(1)
 
 
 def _pack(builder, x, y):
@@ -99,4 +124,4 @@ def _make_gather32():
 
 shift_right32 = _pick(lambda a, count: (a.view(np.uint32) >> np.uint32(count)).view(np.uint8), _make_shift_right32)
 # Eight entries of a table of 32-bit numbers; the indices must be inside it.
-gather32 = _pick(lambda table, index: table[index.view(np.int32)].view(np.uint8), _make_gather32)
+gather32 = _pick(lambda table, index: table.reshape(-1)[index.view(np.int32)].view(np.uint8), _make_gather32)

@@ -3,7 +3,19 @@
 import numpy as np
 
 from cimemu.kernels.jit import kernel
-from cimemu.kernels.lanes import add16, add16_held, both, differ, every16, load, shift_left, shift_right, store
+from cimemu.kernels.lanes import (
+    add16,
+    add16_held,
+    add32,
+    both,
+    differ,
+    every16,
+    every32,
+    load,
+    shift_left,
+    shift_right,
+    store,
+)
 from cimemu.kernels.lanes_wide import (
     add64,
     every64,
@@ -136,15 +148,15 @@ def philox_lanes_naive(places, counter, key, words):
 
 @kernel
 def add_draws(words, place, sigma, margin, quantiles, psums):
-    """psums[l] = min(65535, psum + margin + draw), the draw of sigma and 16 bits of lane l at `place` of its octet.
+    """psums[l] += margin + draw, the draw of sigma and 16 bits of lane l at `place` of its octet.
 
-    words uint32 [4, 32] by `philox_lanes`, psums uint16 [32]; no draw is below -margin, sigma and a draw fit 31 and
-    15 bits. The product with a quantile has 64 bits: its high half, rounded, is the draw.
+    words uint32 [4, 32] by `philox_lanes`; psums uint16 [32], held at 65535, or int32 [32]; no draw is below -margin,
+    sigma fits 31 bits, a draw 15 or 31. The product with a quantile has 64 bits: its high half, rounded, is the draw.
     """
     low = every64(0x0000FFFF0000FFFF)
     half = every64(_ROUND)
     scale = every64(sigma)
-    offset = every16(margin)
+    offset = every32(margin)
     shift = 16 * (place & 1)
     start = (place >> 1) * 128
     for at in range(0, 128, 64):
@@ -158,21 +170,26 @@ def add_draws(words, place, sigma, margin, quantiles, psums):
             shift_right(add64(multiply32_signed(q, scale), half), 32),
             add64(multiply32_signed(shift_right(q, 32), scale), half),
         )
-        store(psums, at >> 1, add16_held(load(psums, at >> 1), add16(pack32(p, q), offset)))
+        if psums.itemsize == 2:
+            store(psums, at >> 1, add16_held(load(psums, at >> 1), add16(pack32(p, q), every16(margin))))
+        else:
+            store(psums, at, add32(load(psums, at), add32(p, offset)))
+            store(psums, at + 32, add32(load(psums, at + 32), add32(q, offset)))
 
 
 def add_draws_naive(words, place, sigma, margin, quantiles, psums):
     """The definition, on Python integers."""
     for lane in range(32):
         quantile = int(quantiles[int(words[place // 2, lane]) // 2 ** (16 * (place % 2)) % 2**16])
-        psums[lane] = min(int(psums[lane]) + int(margin) + (int(sigma) * quantile + 2**31) // 2**32, 65535)
+        total = int(psums[lane]) + int(margin) + (int(sigma) * quantile + 2**31) // 2**32
+        psums[lane] = min(total, 65535) if psums.itemsize == 2 else total
 
 
 @kernel
 def noise_words(psums, columns, step, noise, places, words):
-    """psums[c, k, l] = min(65535, psum + the margins and draws of all sources).
+    """psums[c, k, l] += the margins and draws of all sources, held at 65535 where psums are uint16.
 
-    psums uint16 [>= columns, 4, 32] of group g and unit u = step; noise = (keys uint64 [S, G, C], numbers int64 [S, C],
+    psums uint16 or int32 [>= columns, 4, 32] of group g and unit u = step; noise = (keys uint64 [S, G, C], numbers int64 [S, C],
     sigma int64 [S, G, C], group of g in its block int64 [G], reads int64 [4], quantiles, (margins int64 [S], slices,
     slices of a unit)), no draw of source s below -margins[s]; places uint32 [2, 32] by `read_places`; words uint32
     [4, 32] is scratch. The draw is `add_read_noise`'s.
@@ -215,4 +232,5 @@ def noise_words_naive(psums, columns, step, noise, places, words):
                         )[number // 2]
                         quantile = int(quantiles[word // 2 ** (16 * (number % 2)) % 2**16])
                         drawn += (int(sigmas[s, g, c]) * quantile + 2**31) // 2**32
-                    psums[c - columns[0], k, lane] = min(int(psums[c - columns[0], k, lane]) + drawn, 65535)
+                    total = int(psums[c - columns[0], k, lane]) + drawn
+                    psums[c - columns[0], k, lane] = min(total, 65535) if psums.itemsize == 2 else total
