@@ -114,6 +114,7 @@ def test_resnet20_without_clipping(benchmark, resnet20):
 VARIED = {
     "lognormal cells": (["lognormal:sigma=0.1"], 60),
     "lognormal cells, read noise": (["lognormal:sigma=0.1", "thermal:amplifier=0.5"], 100),
+    "lognormal cells, weak read noise": (["lognormal:sigma=0.1", "thermal"], 100),
 }
 
 
