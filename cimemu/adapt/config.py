@@ -26,6 +26,9 @@ class Method(Spec):
     gradient: Literal["proper", "public"] = Field(
         "proper", description="of weight slices: each its share, or the lowest alone as ColumnQuant's public code"
     )
+    smooth: bool = Field(
+        False, description="activations pass gradients by BWMA's annealed smooth steps (reconstructed)"
+    )
     code_parity: bool = Field(
         False, description="every array sees all channels, as ColumnQuant's public code: for comparison, never exported"
     )

@@ -48,25 +48,32 @@ def adapt_network(
     First step sizes are found on the first `method.calibration` training images. `out` is a file that run, check and
     stress take. Raises WorkloadError or ArchError in one line.
     """
-    from cimemu.adapt.convert import convert  # type: ignore[import-not-found]
-    from cimemu.adapt.export import export  # type: ignore[import-not-found]
-    from cimemu.adapt.module import from_network  # type: ignore[import-not-found]
+    from cimemu.adapt.convert import convert
+    from cimemu.adapt.export import export
 
+    if out is not None and method.code_parity:
+        raise WorkloadError(
+            f"{out}: code_parity cannot be written, no chip holds it; leave --out out to compare accuracies"
+        )
     if out is not None and out.exists() and not overwrite:
         raise WorkloadError(f"{out}: exists already, name another file or add --force")
     chip = load_arch(arch, method.set)
     scheme = method.scheme_record(scheme_folder)
+    if method.vary and method.code_parity:
+        raise WorkloadError("vary with code_parity: no chip holds its cells, train with one of them")
     with repeatable(settings.threads):
-        calibration = data.inputs(slice(0, min(method.calibration, len(data))))
         module = convert(
-            from_network(network),
+            network,
             chip,
             scheme,
-            calibration=calibration,
+            calibration=data.inputs(slice(0, min(method.calibration, len(data)))),
             gradient=method.gradient,
             code_parity=method.code_parity,
+            smooth=method.smooth,
         )
-        before = measured(module, tests or {})
+        if method.vary:
+            module.vary(method.vary, settings.seed)
+        before = measured(module, tests or {}) if settings.evaluate_first else {}
     if report is not None and before:
         report({"epoch": 0, **before})
     identity = {
@@ -76,10 +83,22 @@ def adapt_network(
         | {"scheme": scheme.model_dump(mode="json")},
     }
     keep = replace(keep or Keep(), identity=identity)
-    rows = train(module, data, settings, tests=tests, keep=keep, hooks=Hooks(after_epoch=report), progress=progress)
+    rows = train(
+        module,
+        data,
+        settings,
+        tests=tests,
+        keep=keep,
+        hooks=Hooks(before_step=_begin_step, after_epoch=report),
+        progress=progress,
+    )
     if out is not None:
         export(module, out, overwrite=overwrite)
     return Adapted(module, out, tuple(rows), before)
+
+
+def _begin_step(module: Any, step: int, share: float) -> None:
+    module.begin_step(step, share)
 
 
 def measured(module: Any, tests: dict[str, ImageSet], device: Any = "cpu") -> MetricsRow:

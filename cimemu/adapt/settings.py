@@ -45,6 +45,9 @@ class TrainSettings(Spec):
     evaluate_every: int = Field(
         1, ge=0, description="epochs between measurements of accuracy; 0: after the last one only"
     )
+    evaluate_first: bool = Field(
+        True, description="accuracy is measured before training too, with the first step sizes"
+    )
     checkpoint_minutes: float = Field(5.0, gt=0, description="a checkpoint at least so often; and after every epoch")
 
 

@@ -17,7 +17,7 @@ from cimemu.errors import WorkloadError
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.csv"
-FREE = ("device", "threads", "checkpoint_minutes")  # what a resumed run may have changed
+FREE = ("device", "threads", "checkpoint_minutes", "evaluate_first")  # what a resumed run may have changed
 Progress = Callable[[str, int, int], None]
 MetricsRow = dict[str, float | int | None]
 
@@ -27,6 +27,7 @@ class Hooks:
     """What a method does beside the loop; `share` is how much of all steps is done, 0 .. 1."""
 
     before_step: Callable[[Any, int, float], None] | None = None  # (module, step, share)
+    after_step: Callable[[Any], None] | None = None  # (module)
     penalty: Callable[[Any], Any] | None = None  # added to the loss, of the module
     after_epoch: Callable[[MetricsRow], None] | None = None
 
@@ -66,8 +67,8 @@ def rate_factor(step: int, steps: int, settings: TrainSettings, steps_per_epoch:
 
 
 def is_scale(name: str) -> bool:
-    """Whether a parameter is a learned step size, by its name."""
-    return name.rpartition(".")[2].endswith(("scale", "scales", "step", "steps"))
+    """Whether a parameter is a learned step size or a converter's learned zero, by its name."""
+    return name.rpartition(".")[2].endswith(("scale", "step", "zero"))
 
 
 def parameter_groups(model: Any, settings: TrainSettings) -> list[dict[str, Any]]:
@@ -260,6 +261,8 @@ class _Run:
         if settings.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip)
         self.optimizer.step()
+        if self.hooks.after_step is not None:
+            self.hooks.after_step(self.model)
         state.loss += float(loss.detach()) * len(labels)
         state.right += int((scores.detach().argmax(1) == labels).sum())
         state.seen += len(labels)

@@ -1,6 +1,7 @@
 """`cimemu adapt` from the command line: options, files, one line for every mistake."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -107,3 +108,94 @@ def test_without_a_network_or_images(capsys, tmp_path):
     assert "no training images: name a workload" in capsys.readouterr().err
     assert main(["adapt", "--from-scratch", "resnet8", "--workload", "digits", "-o", str(tmp_path / "x.onnx")]) == 2
     assert "has no key `train`" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def float_file(tmp_path_factory, tiny_train) -> Path:
+    """A small float network that was trained a little."""
+    from cimemu.adapt.scratch import train_from_scratch
+    from cimemu.adapt.settings import Rates, TrainSettings
+
+    out = tmp_path_factory.mktemp("float") / "net.onnx"
+    settings = TrainSettings(epochs=6, images_per_epoch=192, batch=16, rates=Rates(weights=0.05), threads=1)
+    train_from_scratch("resnet8", tiny_train, settings, out, width=4)
+    return out
+
+
+KEYS = ("cell.bits=2", "weight.encoding=differential", "weight.subtract=analog", "input.dac_bits=4", "rows=36")
+ARCH = tuple(word for key in KEYS for word in ("--set", f"macro.{key}"))
+SCHEME = ("--scheme", "column", "--scheme-set", "weights.bits=4", "--scheme-set", "activations.bits=4")
+SCHEME += ("--scheme-set", "converter.bits=4")
+
+
+def macro_aware(folder: Path, float_file: Path, *more: str) -> list[str]:
+    return ["adapt", "rram_128", str(float_file), "--config", str(folder / "config.yaml"), *SCHEME, *ARCH, *more]
+
+
+def emulated(folder: Path, file: Path, capsys, *more: str) -> float:
+    """Accuracy that `cimemu run` gives the network in a file."""
+    (folder / "workload.yaml").write_text(
+        "name: tiny\nsource: drawn\nnetwork: none.onnx\ninputs: {file: test.npz}\n"
+        "preprocess: {stored: nhwc, divide: 255, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}\n"
+    )
+    words = ["run", "rram_128", str(folder), "--network", str(file), "--no-trace", "--json", *ARCH, *more]
+    capsys.readouterr()
+    assert main(words) == 0
+    return json.loads(capsys.readouterr().out)["accuracy"]
+
+
+def test_trained_file_gives_the_emulator_what_training_measured(folder, float_file, capsys):
+    out = folder / "adapted.onnx"
+    words = macro_aware(
+        folder, float_file, "-o", str(out), "--json", "--rate", "0.02", "--images", "192", "--batch", "16"
+    )
+    assert main(words) == 0
+    rows = json.loads(capsys.readouterr().out)["epochs"]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert emulated(folder, out, capsys) == pytest.approx(rows[-1]["accuracy_held_out"])
+
+
+def test_macro_aware_training_is_resumed_to_the_byte(folder, float_file, capsys):
+    whole, killed = folder / "whole", folder / "killed"
+    noisy = ("--vary", "lognormal:sigma=0.1", "--epochs", "2")
+    assert main(macro_aware(folder, float_file, *noisy, "-o", str(folder / "a.onnx"), "--checkpoints", str(whole))) == 0
+    words = macro_aware(folder, float_file, *noisy, "-o", str(folder / "b.onnx"), "--checkpoints", str(killed))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cimemu", *words],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    while not (killed / "checkpoint.pt").exists() and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    assert main([*words, "--resume"]) == 0
+    assert (folder / "b.onnx").read_bytes() == (folder / "a.onnx").read_bytes()
+    assert main([*words, "--resume", "--scheme-set", "converter.bits=3", "--force"]) == 2
+    assert "was made with method" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--scheme", "collumn"), "no such scheme"),
+        (("--scheme-set", "converter.bits=9"), "bits"),
+        (("--set", "macro.rows=0"), "macro.rows = 0"),
+        (("--vary", "converter:noise=1"), "only models of cells"),
+        (("--key", "calibration=0"), "calibration = 0, must be >= 1"),
+    ],
+)
+def test_macro_aware_mistakes_are_one_line(folder, float_file, capsys, words, message):
+    assert main([*macro_aware(folder, float_file), *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_quantised_networks_are_refused(folder, float_file, capsys):
+    out = folder / "q.onnx"
+    assert main(macro_aware(folder, float_file, "-o", str(out), "--epochs", "1", "--images", "32")) == 0
+    assert main(["adapt", "rram_128", str(out), "--config", str(folder / "config.yaml"), *ARCH]) == 2
+    assert "is quantised already" in capsys.readouterr().err

@@ -1,0 +1,117 @@
+"""Many runs with one budget: resumable, one table."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cimemu.adapt.scratch import train_from_scratch
+from cimemu.adapt.settings import Rates, TrainSettings
+from cimemu.adapt.study import read_study, run_study
+from cimemu.cli import main
+from cimemu.errors import WorkloadError
+
+STUDY = """
+network: net.onnx
+set: {macro.cell.bits: 2, macro.weight.encoding: differential, macro.weight.subtract: analog, macro.input.dac_bits: 4}
+train: {epochs: 2, images_per_epoch: 64, batch: 16, threads: 1}
+data:
+  train: {file: train.npz}
+  test: {held_out: {file: test.npz}}
+  preprocess: {stored: nhwc, divide: 255, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}
+runs:
+  - name: layer
+    calibration: 32
+    scheme: {weights: {bits: 4, granularity: layer}, activations: {bits: 4}, converter: {bits: 4, granularity: layer}}
+  - name: column
+    calibration: 32
+    scheme: column
+    scheme_set: {weights.bits: 4, activations.bits: 4, converter.bits: 4}
+    train: {rates.weights: 0.02}
+    seeds: [0, 1]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tiny_train, tiny_test) -> Path:
+    place = tmp_path_factory.mktemp("study")
+    np.savez(place / "train.npz", images=tiny_train.images, labels=tiny_train.labels)
+    np.savez(place / "test.npz", images=tiny_test.images, labels=tiny_test.labels)
+    settings = TrainSettings(epochs=4, batch=16, rates=Rates(weights=0.05), threads=1)
+    train_from_scratch("resnet8", tiny_train, settings, place / "net.onnx", width=4)
+    (place / "study.yaml").write_text(STUDY)
+    return place
+
+
+def test_a_study_is_a_table_and_goes_on(folder, capsys):
+    out = folder / "out"
+    words = ["adapt", "--study", str(folder / "study.yaml"), "--out", str(out)]
+    assert main([*words, "--epochs", "1", "--only", "layer"]) == 0
+    assert "layer_seed0: epoch 1 of 1" in capsys.readouterr().err
+    first = (out / "layer_seed0" / "result.json").read_bytes()
+    assert main([*words, "--epochs", "1"]) == 2
+    assert "add --resume" in capsys.readouterr().err
+    assert main([*words, "--epochs", "1", "--resume", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["runs"]
+    assert [(row["run"], row["seed"]) for row in rows] == [("layer", 0), ("column", 0), ("column", 1)]
+    assert (out / "layer_seed0" / "result.json").read_bytes() == first
+    logged = list(csv.DictReader((out / "results.csv").open()))
+    assert [row["run"] for row in logged] == ["layer", "column", "column"]
+    assert logged[1]["converter"] == "linear 4 column mse"
+    assert 0 <= float(logged[0]["accuracy_held_out"]) <= 1
+    assert float(logged[0]["standard_error_held_out"]) > 0
+    assert float(logged[0]["seconds"]) > 0
+    assert all((out / name / "network.onnx").is_file() for name in ("layer_seed0", "column_seed0", "column_seed1"))
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint(folder):
+    study = read_study(folder / "study.yaml", {"train.evaluate_first": False})
+
+    def stop(name, row):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study, folder / "cut", folder=folder, only=["layer"], report=stop)
+    assert (folder / "cut" / "layer_seed0" / "checkpoint.pt").is_file()
+    seen = []
+    rows = run_study(
+        study,
+        folder / "cut",
+        folder=folder,
+        only=["layer"],
+        resume=True,
+        report=lambda name, row: seen.append(row["epoch"]),
+    )
+    assert seen == [2]
+    whole = run_study(study, folder / "whole", folder=folder, only=["layer"])
+    same = ("loss", "train_accuracy", "accuracy_held_out")
+    assert [rows[0][key] for key in same] == [whole[0][key] for key in same]
+    networks = [(folder / place / "layer_seed0" / "network.onnx").read_bytes() for place in ("cut", "whole")]
+    assert networks[0] == networks[1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("name: column", "name: layer", "run layer with seed 0 is there twice"),
+        ("rates.weights: 0.02", "rates.wheights: 0.02", "rates.wheights = 0.02, no such key"),
+        ("scheme: column", "scheme: row", "no such scheme"),
+        ("runs:", "runns:", "runns"),
+    ],
+)
+def test_mistakes_in_a_study_are_one_line(folder, tmp_path, old, new, message):
+    (tmp_path / "study.yaml").write_text(STUDY.replace(old, new))
+    with pytest.raises(WorkloadError, match=message):
+        read_study(tmp_path / "study.yaml")
+
+
+def test_options_that_a_study_does_not_take(folder, capsys):
+    words = ["adapt", "--study", str(folder / "study.yaml")]
+    assert main(words) == 2
+    assert "give --out DIR" in capsys.readouterr().err
+    assert main([*words, "--out", str(folder / "x"), "--scheme", "layer"]) == 2
+    assert "--scheme with --study" in capsys.readouterr().err
+    assert main([*words, "--out", str(folder / "x"), "--only", "nothing"]) == 2
+    assert "run 'nothing': not in the study" in capsys.readouterr().err
