@@ -40,6 +40,9 @@ class Study(Spec):
     set: dict[str, Any] = Field(default_factory=dict, description="dotted keys of the arch that differ, for all runs")
     train: TrainSettings = Field(default_factory=TrainSettings, description="the optimizer and its budget")
     data: DataSettings = Field(description="images")
+    calibration: int = Field(
+        256, ge=1, description="training images that first step sizes are found on, where a run says none"
+    )
     runs: tuple[StudyRun, ...] = Field(min_length=1, description="in the order in which they are made")
 
     @field_validator("runs")
@@ -83,6 +86,14 @@ def _settings(study: Study, run: StudyRun, seed: int) -> TrainSettings:
     )
 
 
+def _method(study: Study, run: StudyRun) -> StudyRun:
+    """The run with what the study says for all."""
+    same: dict[str, Any] = {"set": {**study.set, **run.set}}
+    if "calibration" not in run.model_fields_set:
+        same["calibration"] = study.calibration
+    return run.model_copy(update=same)
+
+
 def run_study(
     study: Study,
     out: Path,
@@ -113,7 +124,7 @@ def run_study(
         if progress is not None:
             progress("runs", number, len(missing))
         place = out / job.name
-        method = job.run.model_copy(update={"set": {**study.set, **job.run.set}})
+        method = _method(study, job.run)
         settings = _settings(study, job.run, job.seed)
         done = adapt_network(
             study.arch,
@@ -157,7 +168,9 @@ def _row(
         "weights": f"{getattr(rule, 'bits', 1)} {rule.granularity} {rule.method}",
         "activation_bits": scheme.activations.bits,
         "converter": " ".join(
-            str(getattr(converter, key)) for key in ("kind", "bits", "granularity", "method") if hasattr(converter, key)
+            f"{value:g}" if isinstance(value, float) else str(value)
+            for key in ("kind", "bits", "granularity", "method")
+            if (value := getattr(converter, key, None)) is not None
         ),
         "gradient": method.gradient,
         "epochs": settings.epochs,

@@ -199,3 +199,22 @@ def test_quantised_networks_are_refused(folder, float_file, capsys):
     assert main(macro_aware(folder, float_file, "-o", str(out), "--epochs", "1", "--images", "32")) == 0
     assert main(["adapt", "rram_128", str(out), "--config", str(folder / "config.yaml"), *ARCH]) == 2
     assert "is quantised already" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("CIMEMU_DATA" not in os.environ, reason="CIMEMU_DATA is not set")
+def test_resnet20_on_real_images_trains_and_is_the_emulators(tmp_path, capsys):
+    """A few steps at 4 bits from the supplied weights: the loss falls, and `cimemu run` gives the accuracy."""
+    keys = ("cell.bits=2", "weight.encoding=differential", "weight.subtract=analog", "input.dac_bits=4")
+    arch = [word for key in keys for word in ("--set", f"macro.{key}")]
+    out = tmp_path / "net.onnx"
+    words = ["adapt", "rram_128", "cifar10_resnet20", *arch, *SCHEME, "-o", str(out), "--json", "--threads", "2"]
+    data = Path(os.environ["CIMEMU_DATA"]) / "data/train/cifar10_train_exact761.h5"
+    words += ["--data", str(data), "--epochs", "2", "--images", "256", "--batch", "32", "--key", "calibration=16"]
+    assert main([*words, "--key", "train.evaluate_first=false", "--key", "train.evaluate_every=0"]) == 0
+    rows = json.loads(capsys.readouterr().out)["epochs"]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert rows[-1]["accuracy_test"] > 0.5
+    run = ["run", "rram_128", "cifar10_resnet20", *arch, "--network", str(out), "--no-trace", "--json"]
+    assert main([*run, "--threads", "2"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] == pytest.approx(rows[-1]["accuracy_test"])

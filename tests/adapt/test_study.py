@@ -98,7 +98,7 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(folder):
         ("name: column", "name: layer", "run layer with seed 0 is there twice"),
         ("rates.weights: 0.02", "rates.wheights: 0.02", "rates.wheights = 0.02, no such key"),
         ("scheme: column", "scheme: row", "no such scheme"),
-        ("runs:", "runns:", "runns"),
+        ("runs:", "runns:", "runs: missing, give a value"),
     ],
 )
 def test_mistakes_in_a_study_are_one_line(folder, tmp_path, old, new, message):
