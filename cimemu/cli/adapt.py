@@ -177,7 +177,8 @@ def adapt(
         if written is not None:
             make_console().print(f"wrote {written}")
     if out is not None and from_scratch is None:
-        make_console().print(f"run it: cimemu run {arch} {workload or network} --network {out}", soft_wrap=True)
+        sets = "".join(f" --set {text}" for text in overrides or ())
+        make_console().print(f"run it: cimemu run {arch} {workload or network} --network {out}{sets}", soft_wrap=True)
 
 
 @dataclass(frozen=True)
