@@ -47,7 +47,7 @@ def lookup_values(
     total = np.zeros((8, 32), dtype=np.int32 if lookup.small else np.int64)
     value = np.empty((8, 32), dtype=np.float64)
     if fused:
-        lsb, rest, corrected = _constants(x, matrix, lookup)
+        lsb, rest, corrected = constants(x, matrix, lookup.lsb, lookup.rest)
     elif not floats:
         by_column = np.empty((points, blocks, matrix.seen.shape[1]), dtype=np.int64)
     for start in range(0, points, step):
@@ -78,9 +78,9 @@ def lookup_values(
     return Sums(by_column=by_column, weights=converted_weights(matrix, points, active))
 
 
-def _constants(x: NDArray[Any], matrix: Matrix, lookup: Lookup) -> tuple[int, NDArray[np.int64], bool]:
+def constants(x: NDArray[Any], matrix: Matrix, lsb: int, rest: int) -> tuple[int, NDArray[np.int64], bool]:
     """(lsb, what is added to every output of each input, whether that is the encoding's correction too)."""
-    encoding, lsb, rest = matrix.macro.weight.encoding, lookup.lsb, lookup.rest
+    encoding = matrix.macro.weight.encoding
     sums = np.full(len(x), rest, dtype=np.int64)
     if encoding not in ("offset", "binary"):
         return lsb, sums, True

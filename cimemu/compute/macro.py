@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cimemu.adc import Adc
 from cimemu.arch.macro import Macro
+from cimemu.compute.bit_planes import POINTS, BitPlanes, make_planes, plane_values
 from cimemu.compute.combine import column_values, combined, correction
 from cimemu.compute.counts import LineCounts, count_activity, count_rows
 from cimemu.compute.encode import checked_inputs
@@ -75,6 +76,11 @@ class Programmed:
     def lookup(self) -> Lookup | None:
         """The matrix as tables, made when it is first run; None where it does not fit or the processor has no AVX2."""
         return make_lookup(self.matrix)
+
+    @cached_property
+    def planes(self) -> BitPlanes | None:
+        """The matrix as bit planes, likewise; None where look-up is faster or the converter is another."""
+        return make_planes(self.matrix, self.rule)
 
     def run(
         self,
@@ -195,16 +201,23 @@ class Programmed:
             assert matrix.references is not None
             per_point *= 2 ** matrix.references[0].bits
         step = max(1, min(4096, CHUNK_BYTES // per_point))
-        lookup = self.lookup if out is None and path != "exact" else None
+        planes = self.planes if out is None and path == "packed" else None
+        lookup = self.lookup if out is None and path != "exact" and planes is None else None
         fused = path == "packed" and self.rule is not None and out is None and matrix.macro.accumulator_bits is None
         if lookup is not None:
             step = 1024
+        if planes is not None:
+            step = POINTS
 
         def one(first: int) -> None:
             part = slice(first, first + step)
             running = None
             if path == "exact":
                 sums = exact_sums(x[part], masked[part], matrix)
+            elif planes is not None:
+                if not plane_values(x[part], masked[part], matrix, planes, y[part]):
+                    y[part] = correction(y[part], x[part], masked[part], matrix, reads.after(first))
+                return
             elif lookup is not None:
                 values = lookup_values(x[part], masked[part], matrix, lookup, reads.after(first), y[part])
                 if isinstance(values, bool):

@@ -1,12 +1,13 @@
 """Processors without AVX2 run other kernels: the same bytes from both, and which of them ran."""
 
 import macros
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cimemu
-from cimemu.compute import lookup
+from cimemu.compute import bit_planes, lookup
 from cimemu.compute.macro import program
 
 common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -19,6 +20,7 @@ def test_table_look_up_and_the_other_kernels_give_the_same_bytes(seed):
     with_tables = cimemu.mvm(x, w, macro, path="packed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lookup, "AVAILABLE", False)
+        patch.setattr(bit_planes, "AVAILABLE", False)
         without = cimemu.mvm(x, w, macro, path="packed")
         assert program(w, macro).lookup is None
     assert with_tables.y.tobytes() == without.y.tobytes()
@@ -38,3 +40,30 @@ def test_table_look_up_and_the_other_kernels_give_the_same_bytes(seed):
 def test_the_usual_converters_are_looked_up(changes):
     macro = cimemu.load_arch("rram_128", changes).macro
     assert program([[1] * 4] * 128, macro).lookup is not None
+
+
+@settings(common, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.sampled_from([1, 8, 20, 33, 64]), st.integers(1, 300))
+def test_bit_planes_and_table_look_up_give_the_same_bytes(seed, bits, outputs, rows):
+    rng = np.random.default_rng(seed)
+    changes = {
+        "macro.adc.bits": bits,
+        "macro.weight.encoding": str(rng.choice(["offset", "twos_complement", "differential"])),
+    }
+    changes |= {"macro.active_rows": int(rng.choice([128, 20])), "macro.input.bits": int(rng.integers(1, 9))}
+    changes["macro.weight.correction"] = "reference_column" if rng.integers(0, 2) else "digital"
+    changes["macro.timing.skip_zero_slices"] = bool(rng.integers(0, 2))
+    if changes["macro.weight.encoding"] != "offset":
+        del changes["macro.weight.correction"]
+    macro = cimemu.load_arch("rram_128", changes).macro
+    w = rng.integers(-127, 128, (rows, outputs))
+    x = rng.integers(0, 2**macro.input.bits, (37, rows)) * (rng.random((37, rows)) < rng.random())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bit_planes, "LEAST_FILL", 0.0)
+        planes = program(w, macro)
+        most = min(2**bits - 1, rows, macro.raised_rows) * (2**macro.input.bits - 1)  # an input's sum of codes
+        assert (planes.planes is not None) == (lookup.AVAILABLE and most <= 32767)
+        fast = planes.run(x, path="packed").y
+        patch.setattr(bit_planes, "AVAILABLE", False)
+        assert program(w, macro).planes is None
+        assert fast.tobytes() == program(w, macro).run(x, path="packed").y.tobytes()
