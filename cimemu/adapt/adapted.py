@@ -12,6 +12,7 @@ from cimemu.adapt.fake_macro import FakeMacro
 from cimemu.adapt.module import TWINS, twin
 from cimemu.adapt.rounding import levels, rounded, slowed
 from cimemu.arch.schema import Arch
+from cimemu.errors import WorkloadError
 from cimemu.layer.activation import Clip
 from cimemu.layer.base import Layer
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
@@ -198,7 +199,9 @@ class AdaptedModule(torch.nn.Module):
         return self._chip
 
     def vary(self, models: Sequence[str], seed: int) -> None:
-        """Varied cells in the training forward, a chip a step, drawn as `stress` draws them."""
+        """Varied cells in the training forward, a chip a step, drawn as `stress` draws them. Raises Cimemu's errors."""
+        if any(macro.parity for macro in self.macros):
+            raise WorkloadError("vary with code_parity: no chip holds its cells, train with one of them")
         self.draws, first = [], 0
         for macro in self.macros:
             self.draws.append(CellDraws(models, self.chosen, seed=seed, first_macro=first))

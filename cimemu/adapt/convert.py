@@ -63,6 +63,8 @@ def convert(
     fitted = apply_scheme(network, chip, images, made).network
     assert fitted.qdq is not None
     macro = macro_of(chip, made)
+    if code_parity and macro.weight.correction == "reference_column":
+        raise WorkloadError("code_parity with weight.correction = reference_column: public code has none, use digital")
     macros = {}
     for layer in fitted.layers:
         if isinstance(layer, MacroLayer):

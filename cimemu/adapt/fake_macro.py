@@ -20,6 +20,7 @@ from cimemu.ptq.scheme import BinaryWeights, Scheme
 
 SMALLEST_STEP = 2.0**-20
 SMALLEST_FACTOR = 0.05
+CORRECTED = ("offset", "binary")  # encodings that take a sum of inputs off
 
 
 class FakeMacro(torch.nn.Module):
@@ -60,6 +61,12 @@ class FakeMacro(torch.nn.Module):
         place = torch.tensor(columns_of(macro).weight, dtype=torch.float32)
         self.register_buffer("place", place, persistent=False)
         self.input_places = [float(v) for v in input_slice_weights(macro)]
+        self.has_reference = macro.weight.correction == "reference_column" and macro.weight.encoding in CORRECTED
+        array = torch.from_numpy(self.wiring.cut.array[: self.outputs])
+        last = [int((array == a).nonzero().max()) + 1 for a in range(int(array.max()) + 1)]
+        # all-ones columns are converted by the references of their array's last column
+        self.register_buffer("last_column", torch.tensor(last) * self.conversions - 1, persistent=False)
+        self.register_buffer("of_array", torch.nn.functional.one_hot(array).T.float(), persistent=False)
 
     def learn_steps(self, lsb: Any, zero: Any, number: Any, top: int, unit: float) -> None:
         """A linear converter of learned steps [groups]; `number` [row blocks, columns] says which, `unit` what a psum is."""
@@ -95,14 +102,14 @@ class FakeMacro(torch.nn.Module):
         if any(pads):
             u = torch.nn.functional.pad(u, pads, value=zero)
         made = self.written()
-        if self.converter == "none":
-            y = self._ideal(u, made)
-        else:
-            y = self._through(u, made)
-            if made.offset is not None:
-                y = y + self._weighed(self.wiring.input_sums(u), made.offset)
+        ideal = self.converter == "none"
+        seen = None
+        if not ideal or self.slice_scale is not None:
+            seen = seen_by_converters(made.integers, self.macro, self.gradient)
+        y = self._ideal(u, made, seen) if ideal else self._through(u, made, seen)
         if zero:
-            y = y - zero * self._real(made).reshape(self.copies, self.outputs, -1).sum(dim=(0, 2))[:, None, None]
+            real = self._real(made, seen)
+            y = y - zero * real.reshape(self.copies, self.outputs, -1).sum(dim=(0, 2))[:, None, None]
         y = y * step
         return y + self.bias[:, None, None] if self.norm is None else self.norm(y)
 
@@ -120,25 +127,39 @@ class FakeMacro(torch.nn.Module):
         """Factors [groups, conversions] of weight slices."""
         return slowed(self.slice_scale, float(self.weight.numel() ** -0.5)).clamp(min=SMALLEST_FACTOR)
 
-    def _real(self, made: Written) -> Any:
-        """Weights [copies * N, K] that the integers stand for."""
-        block = torch.as_tensor(self.wiring.cut.block, device=made.scale.device)
-        real = made.integers * made.scale.gather(1, block)
-        return real if made.offset is None else real + made.offset.gather(1, block)
+    def _by_weight(self, values: Any) -> Any:
+        """[copies * N, K] of values [copies * N, row blocks]."""
+        return values.gather(1, torch.as_tensor(self.wiring.cut.block, device=values.device))
 
-    def _ideal(self, u: Any, made: Written) -> Any:
+    def _added(self, columns: Any) -> Any:
+        """[N, K]: what columns [N, conversions, K] add up to, by place and slice factor."""
+        if self.slice_scale is None:
+            return torch.einsum("nvk,v->nk", columns, self.place)
+        shares = self.slice_factors()[self.groups.by_weight.to(columns.device)]
+        return torch.einsum("nvk,nkv->nk", columns, shares * self.place)
+
+    def _real(self, made: Written, seen: Any) -> Any:
+        """Weights [copies * N, K] that the integers stand for; `seen` [copies * N, conversions, K] where slices differ."""
+        real = made.integers
+        if self.slice_scale is not None:
+            real = self._added(seen)
+            if self.macro.weight.encoding == "offset":  # the correction has the top slice's factor
+                top = self.slice_factors()[:, -1][self.groups.by_weight.to(real.device)]
+                real = real - 2 ** (self.macro.weight.bits - 1) * top
+        real = real * self._by_weight(made.scale)
+        return real if made.offset is None else real + self._by_weight(made.offset)
+
+    def _ideal(self, u: Any, made: Written, seen: Any) -> Any:
         """One convolution: converters lose nothing."""
-        g = self.geometry
-        kernel = self._real(made).reshape(self.copies, self.outputs, g.channels_in, g.kernel_h, g.kernel_w).sum(dim=0)
+        g, real = self.geometry, self._real(made, seen)
+        if self.deviation is not None:
+            unit = 2 if self.macro.weight.encoding == "binary" else 1
+            real = real + unit * self._added(self.deviation) * self._by_weight(made.scale)
+        kernel = real.reshape(self.copies, self.outputs, g.channels_in, g.kernel_h, g.kernel_w).sum(dim=0)
         return torch.nn.functional.conv2d(u, kernel, None, *self.wiring.window)
 
-    def _weighed(self, sums: Any, scale: Any) -> Any:
-        """sum over groups of sums [images, groups, ...] times scale [copies * N, row blocks]."""
-        return torch.einsum("bghw,gn->bnhw", sums, self.wiring.by_group(scale))
-
-    def _through(self, u: Any, made: Written) -> Any:
-        """Codes through input slices, arrays, converters and shift-add."""
-        seen = seen_by_converters(made.integers, self.macro, self.gradient)
+    def _through(self, u: Any, made: Written, seen: Any) -> Any:
+        """Codes through input slices, arrays, converters, shift-add and corrections."""
         if self.deviation is not None:
             seen = seen + self.deviation
         filters = self.wiring.filters(seen.flatten(0, 1))
@@ -149,16 +170,35 @@ class FakeMacro(torch.nn.Module):
             numbers = self.wiring.by_group(self.groups.by_block.to(scale.device))
             shares = self.slice_factors()[numbers]
             factor, top = factor * shares, scale * shares[:, :, -1]
+        parts, steps = self._input_slices(u), self._steps()
+        shape = Shape(self.outputs, self.conversions)
         total: Any = 0.0
-        for place, part in zip(self.input_places, self._input_slices(u)):
+        for place, part in zip(self.input_places, parts):
             psums = self.wiring.psums(part, filters)
-            y = self._converted(psums.flatten(2), factor.reshape(-1))
+            y = self._converted(psums.flatten(2), factor.reshape(-1), steps, shape)
             total = total + place * y.unflatten(2, psums.shape[2:])
         weight = self.macro.weight
-        if weight.encoding in ("offset", "binary"):
-            sums = torch.einsum("bghw,gn->bnhw", self.wiring.input_sums(u), top)
+        if weight.encoding in CORRECTED:
+            sums = self._converted_sums(parts, steps, top) if self.has_reference else self._sums(u, top)
             total = 2 * total - sums if weight.encoding == "binary" else total - 2 ** (weight.bits - 1) * sums
-        return total
+        return total if made.offset is None else total + self._sums(u, self.wiring.by_group(made.offset))
+
+    def _sums(self, u: Any, scale: Any) -> Any:
+        """Exact sums of inputs times scale [groups, N], added over groups."""
+        return torch.einsum("bghw,gn->bnhw", self.wiring.input_sums(u), scale)
+
+    def _converted_sums(self, parts: list[Any], steps: tuple[Any, Any], scale: Any) -> Any:
+        """The same from an all-ones column of every array, which may clip like any other."""
+        arrays = len(self.last_column)
+        ones = torch.ones(self.wiring.groups * arrays, device=scale.device)
+        total: Any = 0.0
+        for place, part in zip(self.input_places, parts):
+            sums = self.wiring.input_sums(part)
+            psums = sums.flatten(2).repeat_interleave(arrays, dim=1)
+            shape = Shape(psums.shape[1], 1)
+            total = total + place * self._converted(psums, ones, steps, shape, self.last_column)
+        by_array = total.reshape(len(total), -1, arrays, *sums.shape[2:])
+        return torch.einsum("bgahw,gan->bnhw", by_array, scale[:, None] * self.of_array)
 
     def _input_slices(self, u: Any) -> list[Any]:
         """The codes of every input slice; each passes its share of the gradient."""
@@ -172,13 +212,18 @@ class FakeMacro(torch.nn.Module):
             parts.append(digit + (u - u.detach()) / (place * len(self.input_places)))
         return parts
 
-    def _converted(self, psums: Any, factor: Any) -> Any:
-        shape, block_of = Shape(self.outputs, self.conversions), self.wiring.block_of
+    def _steps(self) -> tuple[Any, Any]:
+        """(lsb, zero) or (thresholds, levels) of the converters, [row blocks, columns, ...]."""
         if self.converter == "table":
-            tables = (self.thresholds[block_of].flatten(0, 1), self.levels[block_of].flatten(0, 1))
-            return looked_up(psums, *tables, factor, shape)
+            return self.thresholds, self.levels
         if self.converter == "fixed":
-            lsb, zero = self.fixed_lsb, self.fixed_zero
-        else:
-            lsb, zero = self.learned_steps(psums.shape[1] * psums.shape[2] // len(self.psum_scale))
-        return converted(psums, lsb[block_of].flatten(), zero[block_of].flatten(), factor, self.top, shape)
+            return self.fixed_lsb, self.fixed_zero
+        psums = self.wiring.groups * self.outputs * self.conversions * self.geometry.positions
+        return self.learned_steps(psums // len(self.psum_scale))
+
+    def _converted(self, psums: Any, factor: Any, steps: tuple[Any, Any], shape: Shape, chosen: Any = None) -> Any:
+        """Values of psums [images, columns of all groups, positions]; `chosen` columns of every group, default all."""
+        a, b = ((v if chosen is None else v[:, chosen])[self.wiring.block_of].flatten(0, 1) for v in steps)
+        if self.converter == "table":
+            return looked_up(psums, a, b, factor, shape)
+        return converted(psums, a, b, factor, self.top, shape)
