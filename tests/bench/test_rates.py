@@ -1,6 +1,7 @@
 """Rates with goals, one thread: `pytest tests/bench -m bench --benchmark-enable`. Nothing here fails on time."""
 
 import os
+import timeit
 
 import numpy as np
 import pytest
@@ -64,6 +65,23 @@ def test_conversions(benchmark, name):
     made = programmed.run(x, path="packed").conversions
     benchmark(lambda: programmed.run(x, path="packed"))
     report(benchmark, "conversions/s", made, goal)
+
+
+@pytest.mark.parametrize("name", ["clipping, lsb 1", "step 2.5"])
+def test_two_threads(benchmark, name):
+    """Conversions of two threads, beside the best of one thread in the same run (their ratio is asked to be 1.8)."""
+    macro = cimemu.load_arch("rram_128", {"macro.adc.bits": 6, **MACROS[name][0]}).macro
+    rng = np.random.default_rng(0)
+    programmed = program(rng.integers(-128, 128, (128, 64)), macro)
+    x = rng.integers(0, 256, (16384, 128)).astype(np.uint8)
+    made = programmed.run(x, path="packed", threads=1, counted=False)
+    both = benchmark(lambda: programmed.run(x, path="packed", threads=2, counted=False))
+    assert both.y.tobytes() == made.y.tobytes()
+    if benchmark.stats is None:
+        return
+    alone = min(timeit.repeat(lambda: programmed.run(x, path="packed", threads=1, counted=False), number=1, repeat=20))
+    print(f"\n{benchmark.name}: {alone / benchmark.stats.stats.min:.2f} x one thread, best rounds (goal 1.8)")
+    report(benchmark, "conversions/s", 4096 * len(x), 1.8 * 4096 * len(x) / alone)
 
 
 @pytest.mark.parametrize(("sigma", "goal"), [(0.0, 6e8), (0.5, 3e8)])

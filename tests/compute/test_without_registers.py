@@ -64,6 +64,8 @@ def test_bit_planes_and_table_look_up_give_the_same_bytes(seed, bits, outputs, r
         most = min(2**bits - 1, rows, macro.raised_rows) * (2**macro.input.bits - 1)  # an input's sum of codes
         assert (planes.planes is not None) == (lookup.AVAILABLE and most <= 32767)
         fast = planes.run(x, path="packed").y
+        many = np.tile(x, (40, 1))
+        assert planes.run(many, path="packed", threads=2).y.tobytes() == np.tile(fast, (40, 1)).tobytes()
         patch.setattr(bit_planes, "AVAILABLE", False)
         assert program(w, macro).planes is None
         assert fast.tobytes() == program(w, macro).run(x, path="packed").y.tobytes()
