@@ -1,5 +1,7 @@
 """Training for the macro: the extra `cimemu[torch]`. Nothing here is imported by the emulator."""
 
+import sys
+from types import ModuleType
 from typing import Any
 
 NAMES = {
@@ -24,3 +26,14 @@ def __getattr__(name: str) -> Any:
 
     torch_of()
     return getattr(importlib.import_module(f"cimemu.adapt.{NAMES[name]}"), name)
+
+
+class _Package(ModuleType):
+    """A submodule of a function's name never takes its place: `cimemu.adapt.convert(...)` works whatever was imported."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in NAMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

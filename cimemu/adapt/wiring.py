@@ -41,7 +41,18 @@ class Wiring(torch.nn.Module):
         self._keep("present", torch.from_numpy(present))
         if self.channels is not None:
             self._keep("order", self.channels)
+        edges = present.min(axis=(2, 3)), present.max(axis=(2, 3))
+        self.whole = bool((edges[0] == edges[1]).all())  # no kernel lies in two groups
+        member = np.zeros((self.groups, geometry.channels_in, 1, 1), dtype=np.float32)
+        for g, mine in enumerate(channels):
+            member[g, mine] = 1
+        self._own(torch.from_numpy(member))
         self.window = ((geometry.stride_h, geometry.stride_w), 0, (geometry.dilation_h, geometry.dilation_w))
+
+    def _own(self, member: Any) -> None:
+        """Channels of every group [groups, channels, 1, 1]."""
+        self._keep("member", member)
+        self._keep("box", torch.ones(len(member), 1, *self.kernel[1:]))
 
     def _keep(self, name: str, value: Any) -> None:
         self.register_buffer(name, value, persistent=False)
@@ -60,7 +71,10 @@ class Wiring(torch.nn.Module):
 
     def input_sums(self, u: Any) -> Any:
         """Sums of the codes of every group's wordlines, [images, groups, height, width]."""
-        return self.psums(u, self.present)
+        if not self.whole:
+            return self.psums(u, self.present)
+        by_group = torch.nn.functional.conv2d(u, self.member)  # channels first: a convolution of few channels is left
+        return torch.nn.functional.conv2d(by_group, self.box, None, *self.window, self.groups)
 
     def by_group(self, scale: Any) -> Any:
         """[groups, N] of values [N, row blocks]."""
@@ -81,6 +95,8 @@ class ParityWiring(Wiring):
         self.kernel = (geometry.channels_in, geometry.kernel_h, geometry.kernel_w)
         self._keep("take", torch.arange(rows))
         self._keep("present", torch.ones(1, *self.kernel))
+        self.whole = True
+        self._own(torch.ones(1, geometry.channels_in, 1, 1))
         self.cut = Cut(
             block=np.zeros((self.arrays * outputs, rows), dtype=np.int64),
             array=np.repeat(np.arange(self.arrays), outputs),

@@ -169,9 +169,20 @@ def test_grouped_convolution_is_a_loop_over_arrays(rows, active_rows):
     windows = torch.nn.functional.unfold(u, 3)  # [images, 90, positions]
     spans = make_layout(90, 7, chip, 9).group_spans
     assert len(spans) == wiring.groups > 1
+    assert wiring.whole == (rows != "dense" and active_rows == 40)
+    sums = wiring.input_sums(u).flatten(2)
     for g, (_, first, last) in enumerate(spans):
         wanted = torch.einsum("ck,bkp->bcp", seen[:, first:last], windows[:, first:last])
         assert torch.equal(found[:, g].flatten(2), wanted)
+        assert torch.equal(sums[:, g], windows[:, first:last].sum(dim=1))
+
+
+def test_functions_are_not_hidden_by_modules_of_their_names():
+    import cimemu.adapt
+    import cimemu.adapt.export
+
+    assert cimemu.adapt.convert is convert
+    assert callable(cimemu.adapt.export)
 
 
 def test_an_array_sees_its_own_channels_and_in_parity_all():
