@@ -21,6 +21,7 @@ from cimemu.compute.references import make_references
 from cimemu.errors import WorkloadError
 from cimemu.importer import load_network
 from cimemu.importer.fold import fold_batch_norm
+from cimemu.importer.from_torch import network_of_module
 from cimemu.layer.conv import Conv
 from cimemu.layer.execute import infer_types
 from cimemu.layer.macro_layer import MacroLayer
@@ -46,7 +47,8 @@ def convert(
 ) -> AdaptedModule:
     """`model` with `arch`'s macro and `scheme` in its forward: train it, then `cimemu.adapt.export` it.
 
-    `model` is a float network's file, a Network, or a module of `cimemu.adapt.from_network`. First steps and levels are
+    `model` is a float network's file, a Network, or a torch.nn.Module with its weights (exported by way of ONNX; one of
+    `cimemu.adapt.from_network` as it is). First steps and levels are
     those of `apply_scheme` on `calibration` [images, ...] as the network takes them. In training mode the forward is
     differentiable (straight-through, `gradient` "proper" or "public", see `digits`; `smooth`: activations with the
     annealed slope of BWMA); in evaluation mode it is the chip, integer for integer. `code_parity` is ColumnQuant's
@@ -57,7 +59,7 @@ def convert(
     chip, made = load_arch(arch), scheme_of(scheme) if not isinstance(scheme, Scheme) else scheme
     if isinstance(made.weights, BinaryWeights) and made.weights.method == "exact":
         raise WorkloadError("weights.method = exact has no gradient: train closed_form or xnor")
-    network = with_biases(_folded(_network_of(model)))
+    network = with_biases(_folded(_network_of(model, calibration)))
     _check(network)
     images = np.asarray(calibration)
     fitted = apply_scheme(network, chip, images, made).network
@@ -94,15 +96,17 @@ def with_biases(network: Network) -> Network:
     return replace(network, layers=tuple(layers), constants=constants, types=types)
 
 
-def _network_of(model: Any) -> Network:
+def _network_of(model: Any, calibration: Any) -> Network:
     if isinstance(model, Network):
         return model
     if isinstance(model, Trainable):
         return model.network()
     if isinstance(model, str | Path):
         return load_network(model)
+    if isinstance(model, torch.nn.Module):
+        return network_of_module(model, np.asarray(calibration).shape[1:])
     raise WorkloadError(
-        f"model: {type(model).__name__} given, must be a network's file, a Network or a module of cimemu.adapt.from_network"
+        f"model: {type(model).__name__} given, must be a network's file, a Network or a torch.nn.Module"
     )
 
 

@@ -39,12 +39,29 @@ def load_torch(
     torch = _torch()
     built = _build(torch, module)
     _fill(path, built, _state(torch, path))
-    built.eval()
+    return replace(_network(torch, path, built, tuple(input_shape)), name=path.stem)
+
+
+def network_of_module(module: Any, input_shape: Sequence[int]) -> Network:
+    """The network of a torch.nn.Module with its present weights, in eval mode, for images of `input_shape`.
+
+    The module is left in the mode it was in. Raises WorkloadError in one line.
+    """
+    torch, was = _torch(), module.training
+    name = type(module).__name__
+    try:
+        return replace(_network(torch, Path(name), module, tuple(input_shape)), name=name)
+    finally:
+        module.train(was)
+
+
+def _network(torch: Any, path: Path, module: Any, shape: tuple[int, ...]) -> Network:
+    """By way of ONNX; `path` is what messages name."""
+    module.eval()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "network.onnx"
-        _export(torch, path, built, tuple(input_shape), file)
-        network = load_onnx(file)
-    return replace(network, name=path.stem, origin=None)
+        _export(torch, path, module, shape, file)
+        return replace(load_onnx(file), origin=None)
 
 
 def _torch() -> Any:

@@ -10,6 +10,7 @@ from morph_nets import tiny_resnet  # noqa: E402
 import cimemu  # noqa: E402
 from cimemu.adapt.convert import convert  # noqa: E402
 from cimemu.adapt.digits import seen_by_converters  # noqa: E402
+from cimemu.adapt.exact import compare_with_emulator  # noqa: E402
 from cimemu.adapt.rounding import levels  # noqa: E402
 from cimemu.adapt.weights import Groups, binary  # noqa: E402
 from cimemu.adapt.wiring import ParityWiring, Wiring  # noqa: E402
@@ -175,6 +176,28 @@ def test_grouped_convolution_is_a_loop_over_arrays(rows, active_rows):
         wanted = torch.einsum("ck,bkp->bcp", seen[:, first:last], windows[:, first:last])
         assert torch.equal(found[:, g].flatten(2), wanted)
         assert torch.equal(sums[:, g], windows[:, first:last].sum(dim=1))
+
+
+def test_any_module_is_converted_and_exact(tiny_train):
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 6, 3, padding=1, bias=False),
+        torch.nn.BatchNorm2d(6),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(6, 6, 3, stride=2, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(6, 3),
+    )
+    images = tiny_train.inputs(slice(0, 8))
+    model(torch.from_numpy(images))  # moves the running statistics
+    module = adapted(model, images, "column")
+    assert model.training
+    assert [type(layer).__name__ for layer in module.source.layers if layer.name in module.macro_names][-1] == "Gemm"
+    rows = compare_with_emulator(module, images)
+    assert len(rows) == 3
+    assert sum(row.differ for row in rows) == 0
 
 
 def test_functions_are_not_hidden_by_modules_of_their_names():
