@@ -210,8 +210,21 @@ def test_resnet20_on_real_images_trains_and_is_the_emulators(tmp_path, capsys):
     out = tmp_path / "net.onnx"
     words = ["adapt", "rram_128", "cifar10_resnet20", *arch, *SCHEME, "-o", str(out), "--json", "--threads", "2"]
     data = Path(os.environ["CIMEMU_DATA"]) / "data/train/cifar10_train_exact761.h5"
-    words += ["--data", str(data), "--epochs", "2", "--images", "256", "--batch", "32", "--key", "calibration=16"]
-    assert main([*words, "--key", "train.evaluate_first=false", "--key", "train.evaluate_every=0"]) == 0
+    words += ["--data", str(data), "--epochs", "2", "--images", "320", "--batch", "32", "--rate", "0.001"]
+    assert (
+        main(
+            [
+                *words,
+                "--key",
+                "calibration=16",
+                "--key",
+                "train.evaluate_first=false",
+                "--key",
+                "train.evaluate_every=0",
+            ]
+        )
+        == 0
+    )
     rows = json.loads(capsys.readouterr().out)["epochs"]
     assert rows[-1]["loss"] < rows[0]["loss"]
     assert rows[-1]["accuracy_test"] > 0.5
