@@ -11,7 +11,7 @@ from cimemu.compute.psum_samples import psum_samples
 from cimemu.layer.conv import Conv
 from cimemu.ptq.apply import macro_of, quantized_weights
 from cimemu.ptq.psum_fit import errors_of, fit_linear, linear_adc
-from cimemu.ptq.scheme import BinaryWeights, LinearConverter, scheme_of
+from cimemu.ptq.scheme import BinaryWeights, LinearConverter, UniformWeights, scheme_of
 from cimemu.ptq.weight_rule import SchemeWeights
 
 DATA = os.environ.get("CIMEMU_DATA")
@@ -50,11 +50,28 @@ def test_finer_converters_fit_resnet20_no_worse(resnet20):
     scheme = scheme_of("column", {"weights.bits": 4})
     made, _ = quantized_weights(network, arch, work.calibration()[:4], scheme)
     for samples in psum_samples(made, macro_of(arch, scheme), work.calibration()[:2], vectors=48):
-        errors = []
-        for granularity in ("layer", "array", "column"):
-            spec = LinearConverter(bits=4, granularity=granularity)
-            errors.append(errors_of(samples, linear_adc(*fit_linear(samples, spec), samples, spec, "sar"))[0])
-        assert errors[0] >= errors[1] * (1 - 1e-9) >= errors[2] * (1 - 1e-9) ** 2
+        for bits in (8, 7, 6, 5, 4, 3):
+            errors = []
+            for granularity in ("layer", "array", "column"):
+                spec = LinearConverter(bits=bits, granularity=granularity)
+                errors.append(errors_of(samples, linear_adc(*fit_linear(samples, spec), samples, spec, "sar"))[0])
+            assert errors[0] >= errors[1] * (1 - 1e-9) >= errors[2] * (1 - 1e-9) ** 2
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("rows", [128, 256])
+def test_finer_weight_scales_fit_resnet20_no_worse(resnet20, bits, rows):
+    macro = cimemu.load_arch("rram_128", {"macro.rows": rows, "macro.weight.bits": bits}).macro
+    errors = {}
+    for granularity in ("layer", "array", "column"):
+        rule = SchemeWeights(UniformWeights(bits=bits, granularity=granularity, method="mse"), macro)
+        for layer in resnet20[0].layers:
+            if layer.op in ("Conv", "Gemm"):
+                rule(layer, np.asarray(resnet20[0].constants[layer.inputs[1]], np.float32), 0, None)
+        errors[granularity] = np.array(list(rule.errors.values()))
+    assert (errors["array"] <= errors["layer"] * (1 + 1e-6)).all()
+    assert (errors["column"] <= errors["array"] * (1 + 1e-6)).all()
+    assert errors["column"].sum() < 0.8 * errors["layer"].sum()
 
 
 def test_resnet20_runs_from_its_file_as_it_was_made(resnet20, tmp_path):
