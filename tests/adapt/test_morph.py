@@ -5,9 +5,13 @@ import pytest
 from morph_nets import tiny_resnet
 
 import cimemu
+from cimemu.adapt.config import AdaptConfig
+from cimemu.adapt.exact import compare_with_emulator
+from cimemu.adapt.library import torch_of
 from cimemu.adapt.morph import Watch, morph, weights_of
 from cimemu.adapt.morph_curve import CURVE, budget, curve
 from cimemu.adapt.morph_fill import fill
+from cimemu.adapt.morph_run import two_stage
 from cimemu.adapt.morph_settings import MorphSettings
 from cimemu.adapt.morph_shrink import Goal, Shrink
 from cimemu.adapt.settings import Rates, TrainSettings
@@ -170,3 +174,35 @@ def test_a_checkpoint_of_other_settings_is_refused(arch, network, tiny_train, tm
     morph(arch, network, settings(), tiny_train, keep=Keep(tmp_path))
     with pytest.raises(CimemuError, match=r"checkpoint\.pt: was made with"):
         morph(arch, network, settings(threshold=0.5), tiny_train, keep=Keep(tmp_path, resume=True))
+
+
+def test_both_stages_end_in_a_file_that_the_emulator_runs_as_torch_does(tiny_train, tiny_test, tmp_path):
+    config = AdaptConfig(
+        set=SMALL,
+        scheme={
+            "weights": {"bits": 4, "granularity": "column", "method": "mse"},
+            "activations": {"bits": 4},
+            "converter": {"bits": 5, "granularity": "column"},
+        },
+        train=TRAIN,
+        morph=settings(columns_left=0.7),
+        calibration=32,
+    )
+    out, source = tmp_path / "q.onnx", tiny_resnet(widths=(8, 12), blocks=1)
+    done = two_stage("sram_256", source, config, tiny_train, tests={"tiny": tiny_test}, out=out, keep=Keep(tmp_path))
+    assert [row["stage"] for row in done.rows] == ["seed", "stage 1", "stage 2"]
+    assert done.rows[2]["macros"] <= 3
+    made = cimemu.load_network(out)
+    chip = cimemu.load_arch("sram_256", {**SMALL, **made.overrides, "mapping.packing": "tight"})
+    images = tiny_test.inputs(slice(0, 16))
+    run = cimemu.run(chip, cimemu.quantize(made, chip), images)
+    assert run.macros == done.rows[2]["macros"]
+    torch = torch_of()
+    module = done.adapted.module.eval()
+    with torch.no_grad():
+        assert np.array_equal(np.asarray(run.outputs), module(torch.from_numpy(images)).numpy())
+    assert all(layer.differ == 0 for layer in compare_with_emulator(module, images))
+    again = two_stage(
+        "sram_256", source, config, tiny_train, tests={"tiny": tiny_test}, keep=Keep(tmp_path, resume=True)
+    )
+    assert again.rows == done.rows
