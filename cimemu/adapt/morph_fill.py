@@ -15,7 +15,8 @@ from cimemu.ptq.quantize import quantize
 from cimemu.workload.network import Network
 
 Widths = dict[int, int]
-SEARCH_STEPS = 3000  # candidates of the search that begins at the rounded widths
+NEARLY = 0.02  # of the cells: worth a branch that stays
+SEARCH_STEPS = 5000  # candidates of the search that begins at the rounded widths
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,26 +51,29 @@ def fill(
     First the largest uniform multiple that fits; then input channels are rounded to whole row blocks (28 of a 3x3 kernel
     at 256 rows) and spare columns given away, both in the order of `importance` (mean scale by the layer that makes a
     width). Where that leaves less than `goal` of the cells in use and `drop`, the residual branch that adds least
-    goes and all is tried again: a branch narrower than a row block leaves rows empty. The fullest that was met, where it
-    misses `goal`, is where a short search of `cimemu fit` begins. Raises MappingError where not even one channel
-    everywhere fits. Reconstructed after arXiv 2510.14379 (stage 1, step 5); branches and search are our own.
+    goes and all is tried again: a branch narrower than a row block leaves rows empty. Of what was met, that with the
+    fewest branches gone counts which reaches `goal`, or comes within 0.02 of the fullest; where it misses `goal`, a
+    short search of `cimemu fit` begins there, in which no width falls below half its uniform multiple. Raises
+    MappingError where not even one channel everywhere fits. Reconstructed after arXiv 2510.14379 (stage 1, step 5);
+    branches and search are our own.
     """
     packed = tight(arch)
-    dropped: list[str] = []
-    best: Filled | None = None
+    met: list[Filled] = []
+    dropped: tuple[str, ...] = ()
     while True:
-        found = _filled(network, packed, macros, importance, seed, tuple(dropped))
-        if best is None or found.utilization > best.utilization:
-            best = found
+        met.append(_filled(network, packed, macros, importance, seed, dropped))
         branches = [width for width in widths_of(network, trace_channels(network)) if width.droppable]
-        if best.utilization >= goal or not drop or not branches:
+        if met[-1].utilization >= goal or not drop or not branches:
             break
         network, least = min(
             ((_without(network, width), width.makers[0]) for width in branches),
             key=lambda smaller: (_loss(network, smaller[0]), smaller[1]),
         )
-        dropped.append(least)
-    return best if best.utilization >= goal else _searched(best, packed, macros, goal, seed)
+        dropped += (least,)
+    fullest = max(found.utilization for found in met)
+    least_full = goal if fullest >= goal else fullest - NEARLY
+    chosen = next(found for found in met if found.utilization >= least_full)
+    return chosen if chosen.utilization >= goal else _searched(chosen, packed, macros, goal, seed)
 
 
 def _without(network: Network, branch: Width) -> Network:
@@ -87,8 +91,12 @@ def _loss(network: Network, smaller: Network) -> float:
 
 def _searched(found: Filled, arch: Arch, macros: int, goal: float, seed: int) -> Filled:
     lowered = _lowered(found.network, arch, seed)
+    mapper = Mapper(lowered, found.channels, arch, macros)
+    floor = {
+        root: min(found.widths[root], max(1, width // 2)) for root, width in _uniform(mapper, found.channels).items()
+    }
     widths, mapped = allocate(
-        lowered, found.channels, arch, macros, goal, seed, start=found.widths, tries=1, steps=SEARCH_STEPS
+        lowered, found.channels, arch, macros, goal, seed, start=found.widths, floor=floor, tries=1, steps=SEARCH_STEPS
     )
     cells = macros * arch.macro.rows * arch.macro.columns
     if mapped.cells <= found.mapped.cells:
@@ -128,6 +136,12 @@ def _rounded(mapper: Mapper, channels: Channels, importance: Mapping[str, float]
                 widths[root] = size
                 break
     return _spent(mapper, channels, order, widths)
+
+
+def _uniform(mapper: Mapper, channels: Channels) -> Widths:
+    present = {root: channels.sizes[root] for root in channels.free()}
+    scale = largest_scale(mapper, present)
+    return {root: max(1, round(scale * width)) for root, width in present.items()}
 
 
 def _spent(mapper: Mapper, channels: Channels, order: Sequence[int], widths: Widths) -> Widths:

@@ -98,6 +98,7 @@ def allocate(
     seed: int = 0,
     *,
     start: Widths | None = None,
+    floor: Widths | None = None,
     tries: int = TRIES,
     steps: int = STEPS,
 ) -> tuple[Widths, Mapped]:
@@ -107,8 +108,8 @@ def allocate(
     tied channels, over all groups of one kind, and over two in opposite directions: towards a share `goal` of cells
     that hold weights, and widths near the uniform multiple. Reconstructed after the morphing of CIM-aware adaption
     (arXiv 2510.14379), without its importance of channels. The same seed gives the same widths. With `start` (widths
-    that fit) the walks begin there and stay near it; `tries` walks of `steps` candidates at most. Raises MappingError
-    where not even one channel everywhere fits.
+    that fit) the walks begin there and stay near it, and no width falls below `floor`; `tries` walks of `steps`
+    candidates at most. Raises MappingError where not even one channel everywhere fits.
     """
     mapper = Mapper(lowered, channels, arch, macros)
     roots = channels.free()
@@ -120,6 +121,8 @@ def allocate(
     uniform = {root: max(1, round(scale * width)) for root, width in present.items()}
 
     def worth(widths: Widths) -> float:
+        if floor is not None and any(widths[root] < least for root, least in floor.items()):
+            return -np.inf
         mapped = mapper(widths)
         if mapped is None:
             return -np.inf
