@@ -66,10 +66,13 @@ def workload_markdown() -> str:
 def adapt_markdown() -> str:
     """Every key of a file for `cimemu adapt`, but for those of its images, which a workload file has too."""
     from cimemu.adapt.config import Method
+    from cimemu.adapt.morph_settings import MorphSettings
     from cimemu.adapt.settings import TrainSettings
 
     lines = markdown_table(Method).splitlines()
-    lines += [f"| `train.{line.removeprefix('| `')}" for line in markdown_table(TrainSettings).splitlines()[2:]]
+    for key, kind in (("train", TrainSettings), ("morph", MorphSettings)):
+        rows = [line.removeprefix("| `") for line in markdown_table(kind).splitlines()[2:]]
+        lines += [f"| `{key}.{row}" for row in rows if not row.startswith(("shrink.", "retrain."))]  # those of `train`
     return "\n".join(lines)
 
 

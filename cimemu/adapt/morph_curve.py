@@ -77,7 +77,6 @@ def row_of(done: Morphed, data: ImageSet) -> Row:
     last = done.accuracy["retrained"]
     return {
         **chip_figures(done.network, done.arch, data),
-        "goal_macros": done.filled.mapped.macros,
         "parameters": done.parameters,
         "compression": done.compression,
         "branches_dropped": len(done.filled.dropped),
@@ -142,7 +141,6 @@ def _plain(
     figures = chip_figures(made, arch, data)
     return made, {
         **figures,
-        "goal_macros": figures["macros"],
         "parameters": weights_of(network),
         "compression": 0.0,
         "branches_dropped": 0,

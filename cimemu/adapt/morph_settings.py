@@ -26,8 +26,12 @@ class MorphSettings(Spec):
     stage2: bool = Field(
         True, description="whether the macro's quantisation is trained in behind it; else the float network is written"
     )
-    shrink: TrainSettings = Field(default_factory=lambda: TrainSettings(epochs=1), description="training with penalty")
-    retrain: TrainSettings = Field(default_factory=TrainSettings, description="training of the filled network")
+    shrink: TrainSettings = Field(
+        default_factory=lambda: TrainSettings(epochs=1), description="training with penalty; keys as of `train`"
+    )
+    retrain: TrainSettings = Field(
+        default_factory=TrainSettings, description="training of the filled network; keys as of `train`"
+    )
     calibration: int = Field(
         256, ge=2, description="training images that channel scales are found on, where normalisations are folded"
     )
