@@ -6,7 +6,6 @@ from morph_nets import tiny_resnet
 
 import cimemu
 from cimemu.adapt.config import AdaptConfig
-from cimemu.adapt.exact import compare_with_emulator
 from cimemu.adapt.library import torch_of
 from cimemu.adapt.morph import Watch, morph, weights_of
 from cimemu.adapt.morph_curve import CURVE, budget, curve
@@ -201,6 +200,8 @@ def test_both_stages_end_in_a_file_that_the_emulator_runs_as_torch_does(tiny_tra
     module = done.adapted.module.eval()
     with torch.no_grad():
         assert np.array_equal(np.asarray(run.outputs), module(torch.from_numpy(images)).numpy())
+    from cimemu.adapt.exact import compare_with_emulator
+
     assert all(layer.differ == 0 for layer in compare_with_emulator(module, images))
     again = two_stage(
         "sram_256", source, config, tiny_train, tests={"tiny": tiny_test}, keep=Keep(tmp_path, resume=True)

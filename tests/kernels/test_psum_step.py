@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twins import common
 
 from cimemu.kernels import psum_step
 
@@ -23,6 +24,7 @@ sizes = st.tuples(
 )
 
 
+@common
 @given(sizes)
 def test_values_of_outputs_equal_the_definition(drawn):
     _, outputs, conversions = drawn[1:4]
@@ -33,6 +35,7 @@ def test_values_of_outputs_equal_the_definition(drawn):
     assert made == pytest.approx(wanted, rel=1e-4, abs=1e-3)
 
 
+@common
 @given(sizes)
 def test_gradients_equal_the_definition(drawn):
     _, outputs, conversions = drawn[1:4]
