@@ -67,8 +67,7 @@ class Matrix:
     @property
     def has_reference_column(self) -> bool:
         """Whether sum_k x comes from converted all-ones columns."""
-        weight = self.macro.weight
-        return weight.correction == "reference_column" and weight.encoding in ("offset", "binary")
+        return has_reference_column(self.macro)
 
     @property
     def reference_columns(self) -> int:
@@ -174,7 +173,7 @@ def write_matrix(
     check_accumulator(macro, references, fixed is None, adc)
     if flipped is not None and references is not None and not all(r.integer for r in references):
         raise ArchError("weight.column_flipping with converter levels that are no integers: not defined, use lsb 1")
-    low, high = psum_range(seen, layout, 2**macro.input.dac_bits - 1)
+    low, high = psum_range(seen, layout, macro, 1 if fixed is None else 2**macro.cell.fraction_bits)
     affine = tuple(prove_affine(r, low, high) if fixed is None else None for r in (references or ())) or tuple(
         None for _ in layout.row_blocks
     )
@@ -237,17 +236,24 @@ def reference_cells_per_row(matrix: Matrix) -> NDArray[np.int64]:
     return np.sum([np.isin(matrix.row_group, groups) for groups in served], axis=0)
 
 
-def psum_range(seen: NDArray[np.int64], layout: Layout, largest_input: int) -> tuple[int, int]:
-    """Smallest and largest psum that any group and column can see."""
+def has_reference_column(macro: Macro) -> bool:
+    """Whether sum_k x comes from converted all-ones columns."""
+    return macro.weight.correction == "reference_column" and macro.weight.encoding in ("offset", "binary")
+
+
+def psum_range(seen: NDArray[np.int64], layout: Layout, macro: Macro, unit: int) -> tuple[int, int]:
+    """Smallest and largest psum that any group and column can see, a reference column where there is one.
+
+    `unit` is what a cell level of 1 is in `seen`.
+    """
     low = high = 0
-    positive = bool(seen.min(initial=0) >= 0)
     for _, first, last in layout.group_spans:
         rows = seen[first:last]
-        if positive:
-            high = max(high, int(rows.sum(axis=0).max()), last - first)
-            continue
         low = min(low, int(np.minimum(rows, 0).sum(axis=0).min()))
-        high = max(high, int(np.maximum(rows, 0).sum(axis=0).max()), last - first)  # a reference column sees its rows
+        high = max(high, int(np.maximum(rows, 0).sum(axis=0).max()))
+        if has_reference_column(macro):
+            high = max(high, (last - first) * unit)
+    largest_input = 2**macro.input.dac_bits - 1
     return low * largest_input, high * largest_input
 
 

@@ -76,7 +76,7 @@ class Draft:
             references=references,
             affine=tuple(None for _ in layout.row_blocks),
             row_levels=self.cells.sum(axis=1) / 2.0**macro.cell.fraction_bits,
-            psum_range=psum_range(seen, layout, 2**macro.input.dac_bits - 1),
+            psum_range=psum_range(seen, layout, macro, 2**macro.cell.fraction_bits),
             packed=None,
             tiles=None,
             noise=surroundings.noise(),

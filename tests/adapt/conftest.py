@@ -32,6 +32,14 @@ def tiny_test() -> ImageSet:
     return make_images(96, 2)
 
 
+@pytest.fixture
+def saved_sets(tmp_path, tiny_train, tiny_test) -> Path:
+    """A folder with both sets, train.npz and test.npz."""
+    for name, images in (("train", tiny_train), ("test", tiny_test)):
+        np.savez(tmp_path / f"{name}.npz", images=images.images, labels=images.labels)
+    return tmp_path
+
+
 def pytest_collection_modifyitems(items):
     """Without the extra, every test of this folder is skipped and says why."""
     if sys.modules.get("torch") or find_spec("torch") is not None:

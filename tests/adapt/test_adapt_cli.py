@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from cimemu.adapt.library import torch_of
@@ -25,11 +24,9 @@ data:
 
 
 @pytest.fixture
-def folder(tmp_path, tiny_train, tiny_test) -> Path:
-    np.savez(tmp_path / "train.npz", images=tiny_train.images, labels=tiny_train.labels)
-    np.savez(tmp_path / "test.npz", images=tiny_test.images, labels=tiny_test.labels)
-    (tmp_path / "config.yaml").write_text(CONFIG)
-    return tmp_path
+def folder(saved_sets) -> Path:
+    (saved_sets / "config.yaml").write_text(CONFIG)
+    return saved_sets
 
 
 def scratch(folder: Path, *more: str) -> list[str]:

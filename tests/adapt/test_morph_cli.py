@@ -3,7 +3,6 @@
 import csv
 from pathlib import Path
 
-import numpy as np
 import pytest
 from morph_nets import tiny_resnet
 
@@ -29,12 +28,10 @@ data:
 
 
 @pytest.fixture
-def folder(tmp_path, tiny_train, tiny_test) -> Path:
-    np.savez(tmp_path / "train.npz", images=tiny_train.images, labels=tiny_train.labels)
-    np.savez(tmp_path / "test.npz", images=tiny_test.images, labels=tiny_test.labels)
-    (tmp_path / "config.yaml").write_text(CONFIG)
-    save_onnx(tiny_resnet(widths=(8, 12), blocks=1), tmp_path / "net.onnx")
-    return tmp_path
+def folder(saved_sets) -> Path:
+    (saved_sets / "config.yaml").write_text(CONFIG)
+    save_onnx(tiny_resnet(widths=(8, 12), blocks=1), saved_sets / "net.onnx")
+    return saved_sets
 
 
 def words(folder: Path, *more: str) -> list[str]:

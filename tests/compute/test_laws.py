@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import cimemu
+from cimemu.compute.macro import program
 
 common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 ENCODINGS = ("offset", "twos_complement", "differential", "binary")
@@ -423,3 +424,12 @@ def test_references_far_beyond_any_psum_are_refused(adc):
 def test_the_largest_references_allowed_give_the_same_on_all_paths(adc):
     macro = cimemu.Macro.model_validate({**SMALL, "adc": {"model": "linear", "bits": 3, **adc}})
     same_on_all_paths(np.array([[1, 2]]), np.array([[1], [-2]]), macro)
+
+
+@pytest.mark.parametrize(("correction", "most"), [("digital", 0), ("reference_column", 3)])
+def test_the_psum_range_counts_a_reference_column_only_where_there_is_one(correction, most):
+    tree = {"rows": 4, "columns": 16, "columns_per_adc": 4, "cell": {"fraction_bits": 7}, "input": {"bits": 2}}
+    macro = cimemu.Macro.model_validate(tree | {"weight": {"bits": 4, "encoding": "offset", "correction": correction}})
+    smallest = np.full((3, 2), -8)  # offset encoding: every cell holds level 0
+    for cells, unit in ((None, 1), (np.zeros((3, 8)), 2**7)):
+        assert program(smallest, macro, cells=cells).matrix.psum_range == (0, most * unit)

@@ -84,7 +84,7 @@ def test_any_table_gives_the_bytes_of_the_other_path(seed, levels, bits, own):
 @looked_up
 @pytest.mark.parametrize("scheme", ["bs_kmq", "columnquant"])
 def test_schemes_of_nonlinear_levels_run_in_registers(scheme, tmp_path, monkeypatch, capsys):
-    """`cimemu compare` and `cimemu run` never convert step by step, and print what the step by step path gives."""
+    """`cimemu compare` never converts step by step, and prints what the step by step path gives."""
     arguments = ["compare", "rram_128", "digits", "--scheme", scheme, "-n", "20", "--calibration", "16"]
     arguments += ["--set", "macro.weight.bits=4"]
     if scheme == "columnquant":
