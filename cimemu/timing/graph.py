@@ -1,5 +1,6 @@
 """The task graph of one image: who uses which unit, for how long, and who waits for whom."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,6 +46,9 @@ class Template:
         return len(self.unit)
 
 
+COLUMNS = ("unit", "duration", "kind", "layer", "position", "block", "bits")
+
+
 @dataclass
 class GraphBuilder:
     """Collects tasks and edges of one image; every call adds an array of them."""
@@ -52,11 +56,7 @@ class GraphBuilder:
     layers: int
     unit_ids: dict[str, int] = field(default_factory=dict)
     size: int = 0
-    columns: dict[str, list[NDArray[np.int64]]] = field(
-        default_factory=lambda: {
-            name: [] for name in ("unit", "duration", "kind", "layer", "position", "block", "bits")
-        }
-    )
+    calls: list[tuple[int, tuple[int | Ids, ...]]] = field(default_factory=list)  # tasks added, their COLUMNS
     edges: list[tuple[Ids, Ids, int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -78,26 +78,23 @@ class GraphBuilder:
         block: int = -1,
         bits: int | Ids = 0,
     ) -> Ids:
-        """`count` tasks of one kind; their numbers."""
-        values = {"unit": unit, "kind": int(kind), "layer": layer, "position": position, "block": block, "bits": bits}
-        values["duration"] = np.maximum(duration, 1)
-        for name, value in values.items():
-            self.columns[name].append(np.broadcast_to(np.asarray(value, dtype=np.int64), (count,)))
-        first = self.size
-        self.size += count
-        return np.arange(first, first + count)
+        """`count` tasks of one kind, each of a cycle or more; their numbers."""
+        return self._add(count, (unit, duration, int(kind), layer, position, block, bits))
 
     def meet(self, layer: int, count: int = 1) -> Ids:
         """`count` tasks without unit and time."""
-        ids = self.add(Kind.DIGITAL, NO_UNIT, 1, layer, count)
-        self.columns["duration"][-1] = np.zeros(count, dtype=np.int64)
-        return ids
+        return self._add(count, (NO_UNIT, 0, int(Kind.DIGITAL), layer, -1, -1, 0))
+
+    def _add(self, count: int, values: tuple[int | Ids, ...]) -> Ids:
+        self.calls.append((count, values))
+        first = self.size
+        self.size += count
+        return np.arange(first, self.size)
 
     def wait(self, tasks: Ids, on: Ids, cause: Cause, lag: int = 0) -> None:
         """tasks[i] waits on on[i] (either may be one for all); `lag` 1: of the image before."""
-        tasks, on = np.broadcast_arrays(np.atleast_1d(tasks), np.atleast_1d(on))
-        if tasks.size:
-            self.edges.append((tasks.ravel(), on.ravel(), int(cause), lag))
+        if tasks.size and on.size:
+            self.edges.append((tasks, on, int(cause), lag))
 
     def wait_all(self, tasks: Ids, on: Ids, cause: Cause) -> None:
         """Every one of `tasks` waits on every one of `on`."""
@@ -112,11 +109,11 @@ class GraphBuilder:
         """The finished template; MappingError where the graph is larger than task numbers go."""
         if self.size >= 2**31 - 1:
             raise MappingError(f"the task graph of one image has {self.size} tasks, must be < 2^31; use fewer macros")
-        column = {name: np.concatenate(parts) for name, parts in self.columns.items()}
-        empty = np.zeros(0, dtype=np.int64)
-        target = np.concatenate([e[0] for e in self.edges] or [empty])
-        source = np.concatenate([e[1] for e in self.edges] or [empty])
-        sizes = [len(e[0]) for e in self.edges]
+        counts = [count for count, _ in self.calls]
+        column = {name: _joined([values[i] for _, values in self.calls], counts) for i, name in enumerate(COLUMNS)}
+        column["duration"] = np.maximum(column["duration"], column["unit"] != NO_UNIT)  # a cycle at least
+        sizes = [max(e[0].size, e[1].size) for e in self.edges]
+        target, source = (_joined([e[i] for e in self.edges], sizes) for i in range(2))
         cause = np.repeat(np.array([e[2] for e in self.edges], dtype=np.int8), sizes)
         lag = np.repeat(np.array([e[3] for e in self.edges], dtype=np.int8), sizes)
         order = np.argsort(source, kind="stable")
@@ -143,3 +140,15 @@ class GraphBuilder:
             counts=self.counts,
             in_flight=in_flight,
         )
+
+
+def _joined(parts: Sequence[int | Ids], sizes: Sequence[int]) -> Ids:
+    """Parts one behind the other; part i is `sizes[i]` numbers, or one number for all of them."""
+    one = [part if isinstance(part, int) else int(part.flat[0]) if part.size == 1 else 0 for part in parts]
+    whole = np.repeat(np.array(one, dtype=np.int64), sizes)
+    end = 0
+    for part, size in zip(parts, sizes):
+        end += size
+        if not isinstance(part, int) and part.size > 1:
+            whole[end - size : end] = part
+    return whole

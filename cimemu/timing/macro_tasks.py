@@ -48,19 +48,20 @@ def macro_layer(
     for p in placed:
         tile = tiles.setdefault(p.macro // feeds.arch.tile.macros, _Tile(p.macro // feeds.arch.tile.macros, {}))
         tile.blocks.setdefault(p.replica, []).append((layer.blocks[p.block], p.macro))
-    spans = [geometry.input_rows(row) for row in range(geometry.height_out)]
-    wanted = np.unique(np.concatenate([np.arange(*span) for span in spans]))
+    spans = np.array([geometry.input_rows(row) for row in range(geometry.height_out)], dtype=np.int64)
+    wanted = np.unique(_ranges(spans)[1])
     fetched = np.full(geometry.height_in, -1, dtype=np.int64)
     fetched[wanted] = feeds.fetch(layer, 0, wanted)
-    arrivals: list[list[Ids]] = [[] for _ in range(geometry.height_out)]
+    arrivals: list[tuple[Ids, Ids]] = []
     for number in sorted(tiles):
         tile = tiles[number]
         windows, release = _bring_rows(feeds, routes, layer, tile, spans, fetched, sharers[number])
-        loads = [
-            _operate(feeds, routes, layer, tile, replica, windows, arrivals, sharers[number])
-            for replica in sorted(tile.blocks)
-        ]
-        release([pair for replica in loads for pair in replica])
+        release(
+            [
+                _operate(feeds, routes, layer, tile, replica, windows, arrivals, sharers[number])
+                for replica in sorted(tile.blocks)
+            ]
+        )
     crossing = sum(b.outputs for t in tiles.values() for b in _summed(t.distinct)) - geometry.channels_out
     operations = layer.digital_ops + max(0, crossing) * geometry.positions
     rows = geometry.height_out
@@ -68,8 +69,9 @@ def macro_layer(
         Kind.DIGITAL, graph.unit("digital"), digital_row_cycles(feeds, operations, rows), layer.index, rows
     )
     graph.count(layer.index, Counter.DIGITAL_OPS, layer.digital_ops)
-    for row, packets in enumerate(arrivals):
-        graph.wait_all(work[row : row + 1], np.concatenate(packets), routes.cause)
+    of_row, packets = (np.concatenate(parts) for parts in zip(*arrivals))
+    order = np.argsort(of_row, kind="stable")
+    graph.wait(work[of_row[order]], packets[order], routes.cause)
     written = feeds.store(layer, rows, is_output)
     graph.wait(written, work, Cause.DATA)
     return written
@@ -88,51 +90,65 @@ def _summed(blocks: Sequence[Block]) -> list[Block]:
 def _row_bits(layer: LayerPlan, tile: _Tile) -> int:
     """Bits of one input row that the tile's blocks need: their channels, each once."""
     geometry = _geometry(layer)
-    channels: set[int] = set()
-    for block in tile.distinct:
-        start, stop = layer.layouts[block.unit].row_blocks[block.row_block]
-        first = layer.units[block.unit].row_start
-        channels.update(range((first + start) // geometry.kernel_area, (first + stop - 1) // geometry.kernel_area + 1))
-    return -(-layer.input_types[0].bits * len(channels) // (geometry.channels_in * geometry.height_in))
+    needed = np.zeros(geometry.channels_in, dtype=np.bool_)
+    for unit, row_block in {(block.unit, block.row_block) for block in tile.distinct}:
+        start, stop = layer.layouts[unit].row_blocks[row_block]
+        first = layer.units[unit].row_start
+        needed[(first + start) // geometry.kernel_area : (first + stop - 1) // geometry.kernel_area + 1] = True
+    return -(-layer.input_types[0].bits * int(needed.sum()) // (geometry.channels_in * geometry.height_in))
+
+
+def _ranges(spans: Ids) -> tuple[Ids, Ids]:
+    """Every number of `spans` [n, 2] (first, stop), one span behind the other: (which span, number)."""
+    counts = np.maximum(spans[:, 1] - spans[:, 0], 0)
+    which = np.repeat(np.arange(len(spans)), counts)
+    before = np.cumsum(counts) - counts
+    return which, np.arange(len(which)) - before[which] + spans[which, 0]
 
 
 def _bring_rows(feeds, routes, layer, tile, spans, fetched, sharers):  # type: ignore[no-untyped-def]
     """Move input rows into the tile's buffer: (windows [output row] -> meeting point, release).
 
-    `release` is told the load tasks by output row; a row of the buffer is filled again when they are done.
+    `release` is told (output rows, load tasks) of every replica; a row of the buffer is filled again when they are done.
     """
     graph, geometry = feeds.graph, _geometry(layer)
     served = {p % layer.replicas for p in range(min(geometry.positions, layer.replicas))} & set(tile.blocks)
-    rows_out = sorted({p // geometry.width_out for r in served for p in range(r, geometry.positions, layer.replicas)})
-    needed = np.unique(np.concatenate([np.arange(*spans[row]) for row in rows_out]))
+    positions = np.arange(geometry.positions)
+    rows_out = np.unique(positions[np.isin(positions % layer.replicas, list(served))] // geometry.width_out)
+    own = spans[rows_out]
+    needed = np.unique(_ranges(own)[1])
     bits = _row_bits(layer, tile)
-    widest = max(stop - first for first, stop in spans)
+    widest = int((spans[:, 1] - spans[:, 0]).max())
     buffer = feeds.arch.tile.input_buffer
     capacity = min(len(needed), buffer_rows(layer, "input_buffer", bits, buffer.size_kib, sharers, widest))
     first_hop, arrived = routes.send(graph, tile.number, False, layer.index, np.full(len(needed), bits))
     graph.count(layer.index, Counter.BUFFER_WRITE_BITS, bits * len(needed))
     graph.wait(first_hop, fetched[needed], fetch_cause(feeds, layer, 0))
-    index = {int(row): i for i, row in enumerate(needed)}
     windows = np.full(geometry.height_out, -1, dtype=np.int64)
     windows[rows_out] = graph.meet(layer.index, len(rows_out))
-    for row in rows_out:
-        graph.wait_all(windows[row : row + 1], arrived[[index[i] for i in range(*spans[row])]], routes.cause)
+    which, row_in = _ranges(own)
+    graph.wait(windows[rows_out[which]], arrived[np.searchsorted(needed, row_in)], routes.cause)
 
-    def release(loads: list[tuple[int, Ids]]) -> None:
+    def release(loads: list[tuple[Ids, Ids]]) -> None:
         done = np.full(geometry.height_out, -1, dtype=np.int64)
         done[rows_out] = graph.meet(layer.index, len(rows_out))
-        for row, tasks in loads:
-            graph.wait(done[row], tasks, Cause.BUFFER)
-        for i in range(len(needed)):
-            before = (i - capacity) % len(needed)
-            users = [row for row in rows_out if spans[row][0] <= needed[before] < spans[row][1]]
-            graph.wait(first_hop[i], done[users], Cause.BUFFER, lag=0 if i >= capacity else 1)
+        for rows, tasks in loads:
+            graph.wait(done[rows], tasks, Cause.BUFFER)
+        # Windows move downwards: the users of an input row are output rows that follow each other.
+        before = needed[(np.arange(len(needed)) - capacity) % len(needed)]
+        first, stop = np.searchsorted(own[:, 1], before, side="right"), np.searchsorted(own[:, 0], before, side="right")
+        which, user = _ranges(np.stack([first, stop], axis=1))
+        for chosen, lag in ((which < capacity, 1), (which >= capacity, 0)):
+            graph.wait(first_hop[which[chosen]], done[rows_out[user[chosen]]], Cause.BUFFER, lag=lag)
 
     return windows, release
 
 
 def _operate(feeds, routes, layer, tile, replica, windows, arrivals, sharers):  # type: ignore[no-untyped-def]
-    """Load, operate and add up every position of one replica on one tile; (output row, its load tasks) pairs."""
+    """Load, operate and add up every position of one replica on one tile; (output rows, load tasks).
+
+    Packets of sums, with the output rows that they belong to, are added to `arrivals`.
+    """
     graph, geometry, arch = feeds.graph, _geometry(layer), feeds.arch
     positions = np.arange(replica, geometry.positions, layer.replicas)
     count, rows = len(positions), positions // geometry.width_out
@@ -165,7 +181,10 @@ def _operate(feeds, routes, layer, tile, replica, windows, arrivals, sharers):  
     in_row = np.arange(count) - np.searchsorted(rows, rows)  # how many positions of this replica before it in its row
     width = int(in_row.max()) + 1
     key = rows * (width // half + 1) + in_row // half
-    _, segment, sizes = np.unique(key, return_inverse=True, return_counts=True)
+    new = np.ones(count, dtype=np.bool_)
+    new[1:] = key[1:] != key[:-1]  # it never falls
+    segment, starts = np.cumsum(new) - 1, np.flatnonzero(new)
+    sizes = np.diff(starts, append=count)
     first_hop, arrived = routes.send(graph, tile.number, True, layer.index, sizes * out_bits)
     graph.count(layer.index, Counter.BUFFER_WRITE_BITS, out_bits * count)
     graph.count(layer.index, Counter.BUFFER_READ_BITS, out_bits * count)
@@ -179,10 +198,8 @@ def _operate(feeds, routes, layer, tile, replica, windows, arrivals, sharers):  
         Cause.BUFFER,
         lag=1,
     )
-    segment_row = rows[np.unique(segment, return_index=True)[1]]
-    for row in np.unique(segment_row):
-        arrivals[row].append(arrived[segment_row == row])
-    return [(int(row), loads[rows == row]) for row in np.unique(rows)]
+    arrivals.append((rows[starts], arrived))
+    return rows, loads
 
 
 def _output_bits(layer: LayerPlan, blocks, macro) -> int:  # type: ignore[no-untyped-def]

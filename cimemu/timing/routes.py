@@ -40,19 +40,13 @@ class Routes:
 
         The link at the tile is held as long as the slower of link and tile buffer takes.
         """
-        path = self.path(tile, inward)
-        first = last = np.zeros(0, dtype=np.int64)
+        path, count = self.path(tile, inward), len(bits)
         width = self.tile.output_buffer.read_bits_per_cycle if inward else self.tile.input_buffer.write_bits_per_cycle
-        at_tile = 0 if inward else len(path) - 1
-        for hop, name in enumerate(path):
-            cycles = self.packet_cycles(bits)
-            if hop == at_tile:
-                cycles = np.maximum(cycles, -(-bits // width))
-            tasks = graph.add(Kind.MOVE, graph.unit(name), cycles, layer, len(bits), bits=bits)
-            if hop == 0:
-                first = tasks
-            else:
-                graph.wait(tasks, last, self.cause)
-            last = tasks
+        cycles = np.tile(self.packet_cycles(bits), len(path))
+        held = slice(0, count) if inward else slice(len(cycles) - count, len(cycles))
+        cycles[held] = np.maximum(cycles[held], -(-bits // width))
+        units = np.repeat([graph.unit(name) for name in path], count)
+        tasks = graph.add(Kind.MOVE, units, cycles, layer, len(cycles), bits=np.tile(bits, len(path)))
+        graph.wait(tasks[count:], tasks[: len(tasks) - count], self.cause)
         graph.count(layer, Counter.NOC_BIT_HOPS, int(np.sum(bits)) * len(path))
-        return first, last
+        return tasks[:count], tasks[len(tasks) - count :]
