@@ -8,21 +8,23 @@ from numpy.typing import NDArray
 
 from cimemu.compute.lookup_run import aligned, constants
 from cimemu.compute.program import Matrix
+from cimemu.kernels.combine import combine_lanes
 from cimemu.kernels.lanes import AVAILABLE
-from cimemu.kernels.planes import PLANES, plane_cells, sum_planes
+from cimemu.kernels.nibbles import turn_bytes
+from cimemu.kernels.planes import COLUMNS, KEPT, PLANES, list_columns, sum_planes
 
-LEAST_FILL = 0.75  # of 256-column blocks: emptier ones run faster by table look-up
 POINTS = 1024  # positions of a chunk
+SUMS_BYTES = 1 << 17  # what so many positions sum stays in the second-level cache, beside their outputs
 
 
 @dataclass(frozen=True, eq=False)
 class BitPlanes:
     """A matrix as `sum_planes` takes it."""
 
-    cells: NDArray[np.uint8]  # [G, blocks, rows + 1, 32]
-    factors: NDArray[np.int32]  # [J]
-    bits: int  # of a clipped code
-    slices: int
+    listed: tuple[NDArray[Any], ...]
+    rows: int  # of the largest group
+    rule: tuple[NDArray[np.uint8], bool]  # masks of the code's planes, whether the last slice counts negative
+    terms: NDArray[np.int64]  # [J, 2] rows of sums and weights of output 0
 
 
 def make_planes(matrix: Matrix, rule: tuple[int, int] | None) -> BitPlanes | None:
@@ -32,36 +34,39 @@ def make_planes(matrix: Matrix, rule: tuple[int, int] | None) -> BitPlanes | Non
         return None
     plain = matrix.scale is None and matrix.flipped is None and matrix.base is None and not matrix.bow
     ideal = matrix.cells is None and not matrix.noise and matrix.integer_result
-    if not plain or not ideal or macro.input.signed or any(r.zero is None or r.zero.any() for r in references):
+    if not plain or not ideal or any(r.zero is None or r.zero.any() for r in references):
         return None
-    rows, slices = int((matrix.stops - matrix.starts).max()), macro.input_slices
+    rows, groups, columns = int((matrix.stops - matrix.starts).max()), len(matrix.starts), matrix.seen.shape[1]
     bits = min(rule[1].bit_length(), rows.bit_length())
-    largest = min((1 << bits) - 1, rows) * ((1 << slices) - 1)
-    total = largest * int(np.abs(weight).sum()) * len(matrix.starts)
-    if rows > 255 or slices > 8 or slices + bits > 16 or largest > 32767 or total >= 1 << 31 or bits > PLANES:
+    largest = min((1 << bits) - 1, rows) * ((1 << macro.input_slices) - 1)
+    total = largest * int(np.abs(weight).sum()) * groups
+    if rows >= 1 << PLANES or macro.input_slices > 8 or largest > 32767 or total >= 1 << 31:
         return None
-    cells = plane_cells(matrix.seen, matrix.starts, matrix.stops, len(weight))
-    if matrix.seen.shape[1] < LEAST_FILL * 256 * cells.shape[1]:
-        return None
-    even = np.pad(weight, (0, len(weight) % 2))
-    factors = (even[0::2] & 65535) | (even[1::2] << 16)
-    return BitPlanes(cells, factors.astype(np.int32), bits, slices)
+    masks = np.repeat(np.where(np.arange(PLANES) < bits, 255, 0).astype(np.uint8)[:, None], 32, axis=1)
+    listed = list_columns(matrix.seen, matrix.starts, matrix.stops)
+    terms = np.stack(np.broadcast_arrays(columns * np.arange(groups)[:, None] + np.arange(len(weight)), weight), axis=2)
+    flat = np.pad(terms.reshape(-1, 2), [(0, terms.size // 2 % 2), (0, 0)])
+    return BitPlanes(listed, rows, (masks, macro.input.signed), flat.astype(np.int64))
 
 
-def plane_values(x: NDArray[Any], masked: NDArray[Any], matrix: Matrix, planes: BitPlanes, y: NDArray[Any]) -> bool:
+def plane_values(x: NDArray[Any], matrix: Matrix, planes: BitPlanes, y: NDArray[Any]) -> bool:
     """Fill y [P, N] from inputs x [P, K]: whether the encoding's correction is made too."""
     lsb, rest, corrected = constants(x, matrix, 1, 0)
-    rows = planes.cells.shape[2] - 1
-    scratch = (
-        aligned((32,), np.uint8),
-        np.zeros((len(matrix.starts), planes.slices, -(-rows // 64)), dtype=np.uint64),
-        np.zeros((planes.slices, rows + 16), dtype=np.uint8),
-        np.zeros(planes.slices, dtype=np.int64),
-        aligned((PLANES + 16, 32), np.uint8),
-        aligned((16, 16), np.uint16),
-        aligned((-(-y.shape[1] // 8), 8), np.int32),
-    )
-    spans = (matrix.starts, matrix.stops)
-    inputs = np.ascontiguousarray(masked)
-    sum_planes(inputs, spans, planes.cells, rows, planes.factors, (planes.bits, lsb, rest), scratch, y)
+    per_output = len(matrix.columns.weight)
+    turned = aligned((-(-len(x) // 32), -(-x.shape[1] // 16) * 16, 32), np.uint8)
+    # A signed input of fewer than 8 bits repeats its last slice up to bit 7, which counts what one slice would.
+    turn_bytes(x.astype(np.uint8, copy=False), aligned((1024,), np.uint8), turned)
+    scratch = (aligned((planes.rows + 1, 32), np.uint8), aligned((KEPT + COLUMNS, PLANES, 32), np.uint8))
+    for array in scratch:
+        array[:] = 0
+    rows = len(matrix.starts) * matrix.seen.shape[1]
+    step = min(len(turned), max(1, SUMS_BYTES // (64 * rows)))
+    whole = aligned((rows * 32 * step,), np.int16)
+    total = np.zeros((8, 32), dtype=np.int32)
+    for first in range(0, len(turned), step):
+        some = turned[first : first + step]
+        sums = whole[: rows * 32 * len(some)].reshape(rows, -1)
+        sum_planes(some, (matrix.starts, matrix.stops), planes.listed, planes.rule, scratch, sums)
+        part = slice(32 * first, 32 * (first + step))
+        combine_lanes(sums, planes.terms, per_output, lsb, rest[part], total, y[part])
     return corrected

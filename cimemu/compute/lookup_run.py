@@ -42,7 +42,7 @@ def lookup_values(
     step = 32 * max(1, SUMS_BYTES // per_block)
     nibbles = nibbles_of(masked, lookup)
     sums = aligned((len(units.places), len(lookup.spans), len(lookup.low), min(step, 32 * len(nibbles))), np.uint16)
-    fused = plain and lookup.terms is not None
+    fused = plain and lookup.terms is not None and abs(lookup.lsb) < 1 << 30
     floats = plain and not matrix.integer_result and lookup.block_terms is not None
     total = np.zeros((8, 32), dtype=np.int32 if lookup.small else np.int64)
     value = np.empty((8, 32), dtype=np.float64)

@@ -215,7 +215,7 @@ class Programmed:
             if path == "exact":
                 sums = exact_sums(x[part], masked[part], matrix)
             elif planes is not None:
-                if not plane_values(x[part], masked[part], matrix, planes, y[part]):
+                if not plane_values(x[part], matrix, planes, y[part]):
                     y[part] = correction(y[part], x[part], masked[part], matrix, reads.after(first))
                 return
             elif lookup is not None:

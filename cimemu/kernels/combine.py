@@ -3,6 +3,16 @@
 import numpy as np
 
 from cimemu.kernels.jit import kernel
+from cimemu.kernels.lane_turns import (
+    high_halves,
+    interleave_high32,
+    interleave_high64,
+    interleave_low32,
+    interleave_low64,
+    load_halves,
+    low_halves,
+    store_scaled,
+)
 from cimemu.kernels.lanes import (
     add32,
     every8,
@@ -81,11 +91,57 @@ def level_sums_naive(counts, order, levels, total):
 
 
 @kernel
+def turn_out(total, quarter, lsb, rest, point, first, y):
+    """y[point + p, first + n] = lsb * total[n, place of position 8 * quarter + p] + rest[point + p], p and n below 8.
+
+    total int32 [8, 32] in the order that interleaving words of 64 bytes leaves; lsb within int32; y int64 [P, N].
+    """
+    low = 32 * (quarter & 2) + 16 * (
+        quarter & 1
+    )  # places of positions 0 .. 3 are 4 numbers, those of 4 .. 7 8 further on
+    a = load_halves(total, low, low + 32)
+    b = load_halves(total, low + 128, low + 160)
+    c = load_halves(total, low + 256, low + 288)
+    d = load_halves(total, low + 384, low + 416)
+    e, f = interleave_low32(a, b), interleave_high32(a, b)
+    g, h = interleave_low32(c, d), interleave_high32(c, d)
+    l0, l1 = interleave_low64(e, g), interleave_high64(e, g)
+    l2, l3 = interleave_low64(f, h), interleave_high64(f, h)
+    a = load_halves(total, low + 512, low + 544)
+    b = load_halves(total, low + 640, low + 672)
+    c = load_halves(total, low + 768, low + 800)
+    d = load_halves(total, low + 896, low + 928)
+    e, f = interleave_low32(a, b), interleave_high32(a, b)
+    g, h = interleave_low32(c, d), interleave_high32(c, d)
+    h0, h1 = interleave_low64(e, g), interleave_high64(e, g)
+    h2, h3 = interleave_low64(f, h), interleave_high64(f, h)
+    stride = 8 * y.shape[1]
+    at = point * stride + 8 * first
+    store_scaled(y, at, low_halves(l0, h0), lsb, rest[point])
+    store_scaled(y, at + stride, low_halves(l1, h1), lsb, rest[point + 1])
+    store_scaled(y, at + 2 * stride, low_halves(l2, h2), lsb, rest[point + 2])
+    store_scaled(y, at + 3 * stride, low_halves(l3, h3), lsb, rest[point + 3])
+    store_scaled(y, at + 4 * stride, high_halves(l0, h0), lsb, rest[point + 4])
+    store_scaled(y, at + 5 * stride, high_halves(l1, h1), lsb, rest[point + 5])
+    store_scaled(y, at + 6 * stride, high_halves(l2, h2), lsb, rest[point + 6])
+    store_scaled(y, at + 7 * stride, high_halves(l3, h3), lsb, rest[point + 7])
+
+
+def turn_out_naive(total, quarter, lsb, rest, point, first, y):
+    """The definition."""
+    for p, n in np.ndindex(8, 8):
+        lane = 8 * quarter + p
+        place = (lane & 16) | ((lane & 4) << 1) | ((lane & 8) >> 1) | (lane & 3)
+        y[point + p, first + n] = lsb * int(total[n, place]) + rest[point + p]
+
+
+@kernel
 def combine_lanes(sums, terms, stride, lsb, rest, total, y):
     """y[p, n] = lsb * (sum over j of terms[j, 1] * sums[stride * n + terms[j, 0], p]) + rest[p].
 
     sums int16 [rows, P rounded up to 32]; terms int64 [J, 2], J even, factors within int16; total int32 [8, 32] is
-    scratch wide enough for the sum; rest int64 [P]; y int64 [P, N]. Two terms are multiplied and added at once.
+    scratch wide enough for the sum; lsb within int32; rest int64 [P]; y int64 [P, N]. Two terms are multiplied and added at
+    once.
     """
     points, outputs = y.shape
     width = sums.shape[1]
@@ -114,6 +170,10 @@ def combine_lanes(sums, terms, stride, lsb, rest, total, y):
                 store(total, at + 32, a1)
                 store(total, at + 64, a2)
                 store(total, at + 96, a3)
+            if last - first == 8 and b + 32 <= points:
+                for quarter in range(4):
+                    turn_out(total, quarter, lsb, rest, b + 8 * quarter, first, y)
+                continue
             for lane in range(min(32, points - b)):
                 place = (lane & 16) | ((lane & 4) << 1) | ((lane & 8) >> 1) | (lane & 3)  # the order of interleaving
                 base = rest[b + lane]

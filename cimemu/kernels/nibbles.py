@@ -9,6 +9,7 @@ and the high half of registers come out in the order of positions.
 import numpy as np
 
 from cimemu.kernels.jit import kernel
+from cimemu.kernels.lane_turns import load_halves
 from cimemu.kernels.lanes import (
     both,
     either,
@@ -28,25 +29,23 @@ ORDER = np.array([*range(0, 8), *range(16, 24), *range(8, 16), *range(24, 32)])
 def turn_bytes(x, buffer, turned):
     """turned[b, r, l] = x[32 * b + ORDER[l], r]: 32 positions of a row side by side; rows and positions beyond x give 0.
 
-    x uint8 [P, K]; buffer uint8 [1024]; turned uint8 [ceil(P / 32), K rounded up to 16, 32]. A 16 x 16 block of bytes
+    x uint8 [P, K], C-contiguous; buffer uint8 [1024]; turned uint8 [ceil(P / 32), K rounded up to 16, 32]. A 16 x 16 block of bytes
     is turned by four rounds of interleaving, two blocks at once in the halves of a register.
     """
     points, rows = x.shape
     blocks, columns = turned.shape[0], turned.shape[1]
     for b in range(blocks):
         for r in range(0, columns, 16):
-            whole = 32 * b + 32 <= points and r + 16 <= rows
-            for j in range(16):
-                first = 32 * b + (j if j < 8 else j + 8)
-                for half in range(2):
-                    p = first + 8 * half
-                    at = 32 * j + 16 * half
-                    if whole:
-                        for i in range(16):
-                            buffer[at + i] = x[p, r + i]
-                    else:
-                        for i in range(16):
-                            buffer[at + i] = x[p, r + i] if p < points and r + i < rows else np.uint8(0)
+            if 32 * b + 32 <= points and r + 16 <= rows:
+                for j in range(16):
+                    first = (32 * b + (j if j < 8 else j + 8)) * rows + r
+                    store(buffer, 32 * j, load_halves(x, first, first + 8 * rows))
+            else:
+                for j in range(32):
+                    p = 32 * b + (j & 7) + ((j & 8) << 1) + ((j & 16) >> 1)
+                    at = 32 * (j & 15) + (j & 16)
+                    for i in range(16):
+                        buffer[at + i] = x[p, r + i] if p < points and r + i < rows else np.uint8(0)
             source, target = 0, 512
             for _ in range(4):
                 for j in range(8):

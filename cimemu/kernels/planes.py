@@ -1,310 +1,261 @@
-"""One-bit cells as bit planes: 256 columns a register, rows added by full adders, clipped and shift-added as planes.
+"""One-bit cells as bit planes: 32 positions of eight input slices a register, rows of a column added by bit adders.
 
-Only rows whose input bit is set are added (a carry-save counter, eight rows at a time: seven full adders of five
-instructions for 256 columns), so the work follows the ones in the inputs. Partial sums, codes and the sums over input
-slices stay planes; they become 16-bit numbers once per position and group, when they are weighed into outputs.
+Byte p of a row's register is the input of position p as it is: its bits are its slices. What a column sums is the count of
+its rows, whose list is known when the cells are written; bit k of all 256 counts is plane k. Two bits are kept as
+one of them and their exclusive or, which makes two full adders eight instructions (A. Kojevnikov, A. Kulikov, G.
+Yaroslavtsev: Finding efficient circuits using SAT-solvers, SAT 2009: MDFA). Byte p of plane k then weighs its slices by
+itself: sum_i 2^i * code = sum_k 2^k * byte.
 """
 
 import numpy as np
 
 from cimemu.kernels.jit import kernel
-from cimemu.kernels.lane_bits import load_listed, majority, parity, store_eight, top_bits
+from cimemu.kernels.lane_bits import carry_of, load_listed, without
 from cimemu.kernels.lanes import (
-    add32,
+    add16,
     both,
     differ,
     either,
     every8,
-    every32,
+    every16,
     interleave_high,
     interleave_low,
     load,
-    shift_left,
-    shift_right,
     store,
-    weigh_word_pairs,
+    weigh_pairs,
 )
+from cimemu.kernels.nibbles import ORDER
 
 PLANES = 8  # of a partial sum: at most 255 rows in a group
-SET_BITS = np.array(  # eight bytes: the places of the bits that are set in a byte, ascending
-    [sum(bit << 8 * n for n, bit in enumerate(b for b in range(8) if byte >> b & 1)) for byte in range(256)],
-    dtype=np.uint64,
-)
-ONES = np.array([byte.bit_count() for byte in range(256)], dtype=np.int64)
+STEP = 4  # rows of a list are a multiple of it
+COLUMNS = 32  # of a chunk: their partial sums wait in the first-level cache for the converter
+KEPT = 2  # numbers before those of columns: 0, and one that several columns go on from
 
 
 @kernel
-def pick_bits(x, p, starts, stops, buffer, words):
-    """words[g, i, w] bit j is bit i of x[p, starts[g] + 64 * w + j]; rows from stops[g] on give 0.
+def add_pairs(a, x, x_y, u, u_v):
+    """(s, c, c ^ d) of a + x + y + u + v = s + 2 * (c + d) on single bits; x_y = x ^ y, u_v = u ^ v."""
+    half = differ(a, x_y)
+    more = without(differ(u, half), u_v)
+    return differ(half, u_v), differ(half, more), differ(either(x_y, differ(x, a)), more)
 
-    x uint8 [P, K], C-contiguous; words uint64 [G, I, W]; buffer uint8 [32] is scratch.
+
+def add_pairs_naive(a, x, x_y, u, u_v):
+    """The definition, a bit at a time."""
+    bits = [np.unpackbits(v) for v in (a, x, x ^ x_y, u, u ^ u_v)]
+    total = np.sum(bits, axis=0, dtype=np.int64)
+    first = np.sum(bits[:3], axis=0, dtype=np.int64)
+    second = (first & 1) + bits[3] + bits[4] >> 1
+    return np.packbits(total & 1), np.packbits(second), np.packbits((first >> 1) ^ second)
+
+
+@kernel
+def add_rows(rows, lists, steps, part, planes):
+    """planes[target] = planes[source] + how many of the listed rows have each bit set, bit k in plane k, step by step.
+
+    rows uint8 [.., 32]; lists uint16: first bytes of rows; steps int64 [S, 4] = (first, last, source, target), those of
+    part = (first step, last step) are taken: last - first is a multiple of STEP, `first` .. are places of `lists`; planes
+    uint8 [.., PLANES, 32], whose numbers stay below 2^PLANES.
     """
-    total = x.shape[1]
-    for g in range(starts.shape[0]):
-        for w in range(words.shape[2]):
-            for half in range(2):
-                first = starts[g] + 64 * w + 32 * half
-                count = min(stops[g] - first, 32)
-                move = np.uint64(32 * half)
-                if count < 32:
-                    store(buffer, 0, every8(0))
-                    for j in range(count):
-                        buffer[j] = x[p, first + j]
-                    values = load(buffer, 0)
-                else:
-                    values = load(x, p * total + first)
-                for i in range(words.shape[1]):
-                    bits = top_bits(shift_left(values, 7 - i)) << move
-                    words[g, i, w] = bits | (words[g, i, w] if half else np.uint64(0))
+    for step in range(part[0], part[1]):
+        at = 256 * steps[step, 2]
+        s0 = load(planes, at)
+        s1 = load(planes, at + 32)
+        s2 = load(planes, at + 64)
+        s3 = load(planes, at + 96)
+        s4 = load(planes, at + 128)
+        s5 = load(planes, at + 160)
+        s6 = load(planes, at + 192)
+        s7 = load(planes, at + 224)
+        j, last = steps[step, 0], steps[step, 1]
+        while j + 16 <= last:
+            x = load_listed(rows, lists, j)
+            u = load_listed(rows, lists, j + 2)
+            x_y, u_v = differ(x, load_listed(rows, lists, j + 1)), differ(u, load_listed(rows, lists, j + 3))
+            s0, b, b_ = add_pairs(s0, x, x_y, u, u_v)
+            x = load_listed(rows, lists, j + 4)
+            u = load_listed(rows, lists, j + 6)
+            x_y, u_v = differ(x, load_listed(rows, lists, j + 5)), differ(u, load_listed(rows, lists, j + 7))
+            s0, c, c_ = add_pairs(s0, x, x_y, u, u_v)
+            s1, d, d_ = add_pairs(s1, b, b_, c, c_)
+            x = load_listed(rows, lists, j + 8)
+            u = load_listed(rows, lists, j + 10)
+            x_y, u_v = differ(x, load_listed(rows, lists, j + 9)), differ(u, load_listed(rows, lists, j + 11))
+            s0, b, b_ = add_pairs(s0, x, x_y, u, u_v)
+            x = load_listed(rows, lists, j + 12)
+            u = load_listed(rows, lists, j + 14)
+            x_y, u_v = differ(x, load_listed(rows, lists, j + 13)), differ(u, load_listed(rows, lists, j + 15))
+            s0, c, c_ = add_pairs(s0, x, x_y, u, u_v)
+            s1, e, e_ = add_pairs(s1, b, b_, c, c_)
+            s2, b, b_ = add_pairs(s2, d, d_, e, e_)
+            c = carry_of(s3, b, b_)
+            s3 = differ(s3, b_)
+            d = both(s4, c)
+            s4 = differ(s4, c)
+            c = both(s5, d)
+            s5 = differ(s5, d)
+            s7 = differ(s7, both(s6, c))
+            s6 = differ(s6, c)
+            j += 16
+        while j < last:
+            x = load_listed(rows, lists, j)
+            u = load_listed(rows, lists, j + 2)
+            x_y, u_v = differ(x, load_listed(rows, lists, j + 1)), differ(u, load_listed(rows, lists, j + 3))
+            s0, b, b_ = add_pairs(s0, x, x_y, u, u_v)
+            c = carry_of(s1, b, b_)
+            s1 = differ(s1, b_)
+            d = both(s2, c)
+            s2 = differ(s2, c)
+            c = both(s3, d)
+            s3 = differ(s3, d)
+            d = both(s4, c)
+            s4 = differ(s4, c)
+            c = both(s5, d)
+            s5 = differ(s5, d)
+            s7 = differ(s7, both(s6, c))
+            s6 = differ(s6, c)
+            j += 4
+        at = 256 * steps[step, 3]
+        store(planes, at, s0)
+        store(planes, at + 32, s1)
+        store(planes, at + 64, s2)
+        store(planes, at + 96, s3)
+        store(planes, at + 128, s4)
+        store(planes, at + 160, s5)
+        store(planes, at + 192, s6)
+        store(planes, at + 224, s7)
 
 
-def pick_bits_naive(x, p, starts, stops, buffer, words):
-    """The definition."""
-    words[:] = 0
-    for g, i, w in np.ndindex(*words.shape):
-        for j, value in enumerate(x[p, starts[g] + 64 * w : min(stops[g], starts[g] + 64 * w + 64)]):
-            words[g, i, w] |= np.uint64(((int(value) >> i) & 1) << j)
+def add_rows_naive(rows, lists, steps, part, planes):
+    """The definition, a bit at a time."""
+    for first, last, source, target in steps[part[0] : part[1]].tolist():
+        total = (np.unpackbits(planes[source], axis=1).astype(np.int64) << np.arange(PLANES)[:, None]).sum(axis=0)
+        for row in lists[first:last]:
+            total += np.unpackbits(rows.reshape(-1)[row : row + 32])
+        planes[target] = np.packbits(total >> np.arange(PLANES)[:, None] & 1, axis=1)
 
 
 @kernel
-def list_rows(words, rows, lists, counts):
-    """lists[i, :counts[i]]: the rows whose bit is set in words[i], ascending, then row `rows` up to a multiple of 8.
+def clip_planes(planes, columns, part, masks, signed, block, sums):
+    """sums[columns[j], 32 * block + p] = sum_i 2^i * code of number j at (p, i), -2^7 for i = 7 where `signed`.
 
-    words uint64 [I, W], rows <= 255; lists uint8 [I, >= rows + 16]; counts int64 [I], multiples of 8.
-    """
-    each, eight = np.uint64(0x0101010101010101), np.uint64(8)
-    for i in range(words.shape[0]):
-        at = i * lists.shape[1]
-        n = at
-        for w in range(words.shape[1]):
-            word = words[i, w]
-            base = np.uint64(64 * w) * each
-            while word != 0:
-                byte = np.int64(word & np.uint64(255))
-                store_eight(lists, n, SET_BITS[byte] + base)
-                n += ONES[byte]
-                word >>= eight
-                base += eight * each
-        store_eight(lists, n, np.uint64(rows) * each)
-        counts[i] = (n - at + 7) // 8 * 8
-
-
-def list_rows_naive(words, rows, lists, counts):
-    """The definition."""
-    for i, own in enumerate(words):
-        found = [r for r in range(64 * len(own)) if int(own[r // 64]) >> (r % 64) & 1]
-        counts[i] = -(-len(found) // 8) * 8
-        lists[i, : counts[i]] = found + [rows] * (counts[i] - len(found))
-
-
-@kernel
-def add_rows(cells, at, lists, counts, bits, planes):
-    """planes[k, column]: bit k of sum_i 2^i * min(sum of the rows in lists[i], 2^bits - 1), for 256 columns.
-
-    cells uint8 [.., rows + 1, 32] from byte `at` on, the last row all 0; lists and counts as `list_rows` leaves them;
-    planes uint8 [PLANES + 16, 32], the first I + bits of which are the result (the rest is scratch).
+    planes uint8 [.., PLANES, 32], lanes in ORDER: numbers j of part = (first, last) from row KEPT on. Codes are numbers
+    held to 2^bits - 1, bits <= 7: masks uint8 [PLANES, 32] are all ones in planes below it. sums int16 [C, P], modulo 2^16.
     """
     zero = every8(0)
-    for i in range(counts.shape[0]):
-        s0 = zero
-        s1 = zero
-        s2 = zero
-        s3 = zero
-        s4 = zero
-        s5 = zero
-        s6 = zero
-        s7 = zero
-        first = i * lists.shape[1]
-        for j in range(first, first + counts[i], 8):
-            r = load_listed(cells, at, lists, j)
-            t = load_listed(cells, at, lists, j + 1)
-            c0 = majority(r, t, s0)
-            s0 = parity(r, t, s0)
-            r = load_listed(cells, at, lists, j + 2)
-            t = load_listed(cells, at, lists, j + 3)
-            c1 = majority(r, t, s0)
-            s0 = parity(r, t, s0)
-            d0 = majority(c0, c1, s1)
-            s1 = parity(c0, c1, s1)
-            r = load_listed(cells, at, lists, j + 4)
-            t = load_listed(cells, at, lists, j + 5)
-            c0 = majority(r, t, s0)
-            s0 = parity(r, t, s0)
-            r = load_listed(cells, at, lists, j + 6)
-            t = load_listed(cells, at, lists, j + 7)
-            c1 = majority(r, t, s0)
-            s0 = parity(r, t, s0)
-            d1 = majority(c0, c1, s1)
-            s1 = parity(c0, c1, s1)
-            c = majority(d0, d1, s2)
-            s2 = parity(d0, d1, s2)
-            r = both(s3, c)
-            s3 = differ(s3, c)
-            c = both(s4, r)
-            s4 = differ(s4, r)
-            r = both(s5, c)
-            s5 = differ(s5, c)
-            c = both(s6, r)
-            s6 = differ(s6, r)
-            s7 = differ(s7, c)
-        store(planes, 512, s0)
-        store(planes, 544, s1)
-        store(planes, 576, s2)
-        store(planes, 608, s3)
-        store(planes, 640, s4)
-        store(planes, 672, s5)
-        store(planes, 704, s6)
-        store(planes, 736, s7)
-        above = zero
-        for k in range(bits, PLANES):
-            above = either(above, load(planes, 512 + 32 * k))
-        carry = zero
-        for k in range(min(bits, PLANES)):
-            code = either(load(planes, 512 + 32 * k), above)
-            if i == 0:
-                store(planes, 32 * k, code)
-            else:
-                old = load(planes, 32 * (i + k))
-                store(planes, 32 * (i + k), parity(old, code, carry))
-                carry = majority(old, code, carry)
-        if i + bits < 16:
-            store(planes, 32 * (i + bits), carry)
+    w01, w23, w45, w6 = every16(0x0201), every16(0x0804), every16(0x2010), every16(0x0040)
+    for j in range(part[0], part[1]):
+        at = 256 * (KEPT + j - part[0])
+        above = load(planes, at + 224)
+        for k in range(1, PLANES - 1):
+            above = either(above, without(load(planes, at + 32 * k), load(masks, 32 * k)))
+        s0 = either(load(planes, at), above)
+        s1 = both(either(load(planes, at + 32), above), load(masks, 32))
+        s2 = both(either(load(planes, at + 64), above), load(masks, 64))
+        s3 = both(either(load(planes, at + 96), above), load(masks, 96))
+        s4 = both(either(load(planes, at + 128), above), load(masks, 128))
+        s5 = both(either(load(planes, at + 160), above), load(masks, 160))
+        s6 = both(either(load(planes, at + 192), above), load(masks, 192))
+        a, b, c, d = interleave_low(s0, s1), interleave_low(s2, s3), interleave_low(s4, s5), interleave_low(s6, zero)
+        out = (columns[j] * sums.shape[1] + 32 * block) * 2
+        if signed:
+            a, b, c, d = weigh_pairs(w01, a), weigh_pairs(w23, b), weigh_pairs(w45, c), weigh_pairs(w6, d)
+        else:
+            a, b, c, d = weigh_pairs(a, w01), weigh_pairs(b, w23), weigh_pairs(c, w45), weigh_pairs(d, w6)
+        store(sums, out, add16(add16(a, b), add16(c, d)))
+        a, b, c, d = (
+            interleave_high(s0, s1),
+            interleave_high(s2, s3),
+            interleave_high(s4, s5),
+            interleave_high(s6, zero),
+        )
+        if signed:
+            a, b, c, d = weigh_pairs(w01, a), weigh_pairs(w23, b), weigh_pairs(w45, c), weigh_pairs(w6, d)
+        else:
+            a, b, c, d = weigh_pairs(a, w01), weigh_pairs(b, w23), weigh_pairs(c, w45), weigh_pairs(d, w6)
+        store(sums, out + 32, add16(add16(a, b), add16(c, d)))
 
 
-def add_rows_naive(cells, at, lists, counts, bits, planes):
-    """The definition, a column at a time."""
-    flat = cells.reshape(-1, 32)[at // 32 :]
-    total = np.zeros(256, dtype=np.int64)
-    for i, count in enumerate(counts):
-        ones = np.unpackbits(flat[lists[i, :count]], axis=1, bitorder="little").sum(axis=0, dtype=np.int64)
-        total += np.minimum(ones, 2**bits - 1) << i
-    used = len(counts) + bits
-    planes[:used] = np.packbits((total >> np.arange(used)[:, None]) & 1, axis=1, bitorder="little")
+def clip_planes_naive(planes, columns, part, masks, signed, block, sums):
+    """The definition, a position at a time."""
+    bits = int((masks[:, 0] == 255).sum())
+    for j in range(*part):
+        mine = planes[KEPT + j - part[0]]
+        numbers = np.unpackbits(mine, axis=1, bitorder="little").astype(np.int64).reshape(PLANES, 32, 8)
+        codes = np.minimum((numbers << np.arange(PLANES)[:, None, None]).sum(axis=0), 2**bits - 1)
+        total = codes @ np.array([1, 2, 4, 8, 16, 32, 64, -128 if signed else 128])
+        sums[columns[j], 32 * block + ORDER] = (total + 32768) % 65536 - 32768
 
 
 @kernel
-def turn_planes(planes, numbers):
-    """numbers[8 * h + t, 16 words]: the 16-bit numbers of columns 8 * b + t, b the bytes that interleaving half h takes.
-
-    planes uint8 [>= 16, 32]; numbers uint16 [16, 16], row 2 * t + h. An 8 x 8 transposition of bits in every byte of
-    eight planes, twice.
-    """
-    m55, maa, m33, mcc, m0f, mf0 = every8(0x55), every8(0xAA), every8(0x33), every8(0xCC), every8(0x0F), every8(0xF0)
-    for half in range(2):
-        at = 256 * half
-        for k in range(4):
-            a = load(planes, at + 32 * k)
-            b = load(planes, at + 32 * k + 128)
-            store(planes, at + 32 * k, either(both(a, m0f), shift_left(both(b, m0f), 4)))
-            store(planes, at + 32 * k + 128, either(shift_right(both(a, mf0), 4), both(b, mf0)))
-        for j in range(2):
-            for k in range(2):
-                here = at + 128 * j + 32 * k
-                a = load(planes, here)
-                b = load(planes, here + 64)
-                store(planes, here, either(both(a, m33), shift_left(both(b, m33), 2)))
-                store(planes, here + 64, either(shift_right(both(a, mcc), 2), both(b, mcc)))
-        for j in range(4):
-            here = at + 64 * j
-            a = load(planes, here)
-            b = load(planes, here + 32)
-            store(planes, here, either(both(a, m55), shift_left(both(b, m55), 1)))
-            store(planes, here + 32, either(shift_right(both(a, maa), 1), both(b, maa)))
-    for t in range(8):
-        a = load(planes, 32 * t)
-        b = load(planes, 256 + 32 * t)
-        store(numbers, 64 * t, interleave_low(a, b))
-        store(numbers, 64 * t + 32, interleave_high(a, b))
+def pick_rows(turned, block, first, last, rows):
+    """Rows first .. last - 1 of a block of `turned` [B, K, 32] as the first of rows [> last - first, 32]."""
+    at = block * turned.shape[1] * 32
+    for r in range(first, last):
+        store(rows, 32 * (r - first), load(turned, at + 32 * r))
 
 
-def turn_planes_naive(planes, numbers):
-    """The definition; the planes are left as scratch."""
-    bits = np.unpackbits(planes[:16], axis=1, bitorder="little").astype(np.int64)
-    columns = (bits << np.arange(16)[:, None]).sum(axis=0)
-    for t in range(8):
-        for h in range(2):
-            taken = [*range(8 * h, 8 * h + 8), *range(16 + 8 * h, 24 + 8 * h)]
-            numbers[2 * t + h] = [columns[8 * b + t] for b in taken]
+def pick_rows_naive(turned, block, first, last, rows):
+    """The definition."""
+    rows[: last - first] = turned[block, first:last]
 
 
 @kernel
-def sum_planes(x, spans, cells, rows, factors, rule, scratch, y):
-    """y[p, n] = lsb * (sum over groups and conversions v of weight[v] * S[p, g, n, v]) + rest[p].
+def sum_planes(turned, spans, listed, rule, scratch, sums):
+    """sums[column, 32 * b + p] = sum over input slices of 2^i * min(psum, 2^bits - 1), negative for the last if signed.
 
-    S = sum_i 2^i * min(psum, 2^bits - 1), below 2^15. x uint8 [P, K]; spans = (starts, stops) of the groups' rows; cells
-    uint8 [G, blocks, rows + 1, 32] as `plane_cells` places them; factors int32 [J]: weights of two conversions as 16-bit
-    halves; rule = (bits, lsb, rest int64 [P]); scratch = (buffer, words uint64 [G, I, W], lists, counts, planes,
-    numbers, total int32 [Q, 8]).
+    turned uint8 [B, K, 32] as `turn_bytes` leaves it, spans = (starts, stops) of the groups' rows; listed = what
+    `list_columns` makes; rule = (masks, signed) of `clip_planes`; scratch = (rows uint8 [R + 1, 32], planes uint8 [KEPT +
+    COLUMNS, PLANES, 32]), zeros on entry; sums int16 [G * C, 32 * B].
     """
-    starts, stops = spans
-    bits, lsb, rest = rule
-    buffer, words, lists, counts, planes, numbers, total = scratch
-    groups, blocks = cells.shape[0], cells.shape[1]
-    pairs = factors.shape[0]
-    for p in range(x.shape[0]):
-        pick_bits(x, p, starts, stops, buffer, words)
-        for q in range(total.shape[0]):
-            store(total, 32 * q, every8(0))
-        for g in range(groups):
-            list_rows(words[g], rows, lists, counts)
-            for block in range(blocks):
-                store(planes, 480, every8(0))
-                add_rows(cells, (g * blocks + block) * (rows + 1) * 32, lists, counts, bits, planes)
-                for k in range(counts.shape[0] + bits, 16):
-                    store(planes, 32 * k, every8(0))
-                turn_planes(planes, numbers)
-                slot = 16 * block
-                q = slot // pairs
-                j = slot - q * pairs
-                for row in range(16):
-                    if q < total.shape[0]:
-                        part = weigh_word_pairs(load(numbers, 32 * row), every32(factors[j]))
-                        store(total, 32 * q, add32(load(total, 32 * q), part))
-                    j += 1
-                    if j == pairs:
-                        j = 0
-                        q += 1
-        base = rest[p]
-        for q in range(total.shape[0]):
-            for d in range(min(8, y.shape[1] - 8 * q)):
-                y[p, 8 * q + d] = lsb * np.int64(total[q, d]) + base
+    rows, planes = scratch
+    masks, signed = rule
+    lists, steps, chunks, columns = listed
+    for b in range(turned.shape[0]):
+        group = -1
+        for n in range(chunks.shape[0]):
+            if chunks[n, 0] != group:
+                group = chunks[n, 0]
+                pick_rows(turned, b, spans[0][group], spans[1][group], rows)
+            add_rows(rows, lists, steps, (chunks[n, 1], chunks[n, 2]), planes)
+            clip_planes(planes, columns, (chunks[n, 3], chunks[n, 4]), masks, signed, b, sums)
 
 
-def sum_planes_naive(x, spans, cells, rows, factors, rule, scratch, y):
-    """The definition, by the naive twins and the places of columns."""
-    bits, lsb, rest = rule
-    buffer, words, lists, counts, planes, numbers, _ = scratch
-    halves = [(int(np.int16(f & 65535)), int(f) >> 16) for f in factors]
-    for p in range(len(x)):
-        pick_bits_naive(x, p, *spans, buffer, words)
-        total = np.zeros(y.shape[1], dtype=np.int64)
-        for g, block in np.ndindex(*cells.shape[:2]):
-            list_rows_naive(words[g], rows, lists, counts)
-            planes[:] = 0
-            add_rows_naive(cells[g, block], 0, lists, counts, bits, planes)
-            turn_planes_naive(planes, numbers)
-            for slot, row in enumerate(numbers.astype(np.int64), 16 * block):
-                q, j = divmod(slot, len(factors))
-                for d in range(8):
-                    if 8 * q + d < len(total):
-                        total[8 * q + d] += row[2 * d] * halves[j][0] + row[2 * d + 1] * halves[j][1]
-        y[p] = lsb * total + rest[p]
+def sum_planes_naive(turned, spans, listed, rule, scratch, sums):
+    """The definition, by the naive twins."""
+    rows, planes = scratch
+    lists, steps, chunks, columns = listed
+    for b in range(len(turned)):
+        for group, first, last, start, stop in chunks.tolist():
+            pick_rows_naive(turned, b, spans[0][group], spans[1][group], rows)
+            add_rows_naive(rows, lists, steps, (first, last), planes)
+            clip_planes_naive(planes, columns, (start, stop), *rule, b, sums)
 
 
-def plane_cells(levels, starts, stops, conversions):
-    """(cells uint8 [G, blocks, rows + 1, 32]) of one-bit levels [K, N * V], each column where `sum_planes` looks for it."""
-    outputs = levels.shape[1] // conversions
-    pairs, rows = -(-conversions // 2), int((stops - starts).max())
-    blocks = -(-((outputs + 7) // 8) * pairs // 16)
-    n, v = np.divmod(np.arange(outputs * conversions), conversions)
-    slot = n // 8 * pairs + v // 2
-    word = 2 * (n % 8) + v % 2
-    byte = word % 8 + 8 * (slot % 2) + 16 * (word // 8)
-    place = slot // 16 * 256 + 8 * byte + slot % 16 // 2
-    cells = np.zeros((len(starts), blocks, rows + 1, 32), dtype=np.uint8)
+def list_columns(levels, starts, stops):
+    """(lists uint16, steps int64 [S, 4], chunks int64 [N, 5], columns int64) of one-bit levels [K, C], for `sum_planes`.
+
+    A chunk = (group, first and last step, first and last column) is up to COLUMNS columns, by length of their lists so that
+    branches repeat; column c of group g is c + g * C. Row j of a group is at byte 32 * j, the row of zeros behind the
+    largest group.
+    """
+    count, most = levels.shape[1], int((stops - starts).max())
+    lists, steps, chunks, columns, done = [], [], [], [], 0
     for g, (first, last) in enumerate(zip(starts, stops)):
-        bits = np.zeros((last - first, blocks * 256), dtype=np.uint8)
-        bits[:, place] = levels[first:last]
-        packed = np.packbits(bits, axis=1, bitorder="little").reshape(last - first, blocks, 32)
-        cells[g, :, : last - first] = packed.transpose(1, 0, 2)
-    return cells
+        part = levels[first:last] != 0
+        lengths = -(-part.sum(axis=0) // STEP) * STEP
+        order = np.argsort(lengths, kind="stable")
+        column, row = np.nonzero(part.T[order])
+        ends = np.cumsum(lengths[order])
+        begins = ends - lengths[order]
+        mine = np.full(ends[-1], 32 * most, dtype=np.uint16)
+        before = np.searchsorted(column, np.arange(count))
+        mine[begins[column] + np.arange(len(column)) - before[column]] = 32 * row
+        place = np.arange(count)
+        lists.append(mine)
+        steps.append(np.stack([done + begins, done + ends, 0 * place, KEPT + place % COLUMNS], axis=1))
+        cuts = g * count + np.append(np.arange(0, count, COLUMNS), count)
+        chunks.append(np.stack([0 * cuts[1:] + g, cuts[:-1], cuts[1:], cuts[:-1], cuts[1:]], axis=1))
+        columns.append(g * count + order)
+        done += len(mine)
+    return np.concatenate(lists), np.concatenate(steps), np.concatenate(chunks), np.concatenate(columns)

@@ -51,15 +51,16 @@ def test_bit_planes_and_table_look_up_give_the_same_bytes(seed, bits, outputs, r
         "macro.weight.encoding": str(rng.choice(["offset", "twos_complement", "differential"])),
     }
     changes |= {"macro.active_rows": int(rng.choice([128, 20])), "macro.input.bits": int(rng.integers(1, 9))}
+    changes["macro.input.signed"] = bool(rng.integers(0, 2))
     changes["macro.weight.correction"] = "reference_column" if rng.integers(0, 2) else "digital"
     changes["macro.timing.skip_zero_slices"] = bool(rng.integers(0, 2))
     if changes["macro.weight.encoding"] != "offset":
         del changes["macro.weight.correction"]
     macro = cimemu.load_arch("rram_128", changes).macro
     w = rng.integers(-127, 128, (rows, outputs))
-    x = rng.integers(0, 2**macro.input.bits, (37, rows)) * (rng.random((37, rows)) < rng.random())
+    half = 2 ** (macro.input.bits - 1) if macro.input.signed else 0
+    x = (rng.integers(0, 2**macro.input.bits, (37, rows)) - half) * (rng.random((37, rows)) < rng.random())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bit_planes, "LEAST_FILL", 0.0)
         planes = program(w, macro)
         most = min(2**bits - 1, rows, macro.raised_rows) * (2**macro.input.bits - 1)  # an input's sum of codes
         assert (planes.planes is not None) == (lookup.AVAILABLE and most <= 32767)

@@ -288,7 +288,7 @@ def test_whole_passes_with_levels(seed):
 @common
 def test_weighed_codes_become_outputs(seed):
     rng = np.random.default_rng(seed)
-    points, outputs, conversions = int(rng.integers(1, 64)), int(rng.integers(1, 11)), int(rng.integers(1, 4))
+    points, outputs, conversions = int(rng.integers(1, 65)), int(rng.integers(1, 20)), int(rng.integers(1, 4))
     sums = rng.integers(0, 65536, (2, 3, outputs * conversions, 64)).astype(np.uint16)
     weight, places, signed = rng.integers(-9, 9, conversions), np.array([1, 16]), bool(rng.integers(0, 2))
     blocks = np.array([[0, 1], [1, 3]])

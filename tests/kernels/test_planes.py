@@ -5,110 +5,150 @@ import pytest
 from hypothesis import given
 from twins import SEEDS, both, common
 
-from cimemu.kernels import lane_bits, lanes, planes
+from cimemu.kernels import combine, lane_bits, lane_turns, lanes, planes
 from cimemu.kernels.jit import kernel
 
 pytestmark = pytest.mark.skipif(not lanes.AVAILABLE, reason="the processor has no AVX2: the other kernels run")
 
 
 @kernel
-def full_adder(abc, out):
-    a, b, c = lanes.load(abc, 0), lanes.load(abc, 32), lanes.load(abc, 64)
-    lanes.store(out, 0, lane_bits.parity(a, b, c))
-    lanes.store(out, 32, lane_bits.majority(a, b, c))
+def every_operation(given, lists, out):
+    a, b, c = lanes.load(given, 0), lanes.load(given, 32), lanes.load(given, 64)
+    lanes.store(out, 0, lane_bits.without(a, b))
+    lanes.store(out, 32, lane_bits.carry_of(a, b, lanes.differ(b, c)))
+    lanes.store(out, 64, lane_bits.load_listed(given, lists, 1))
+    lanes.store(out, 96, lane_turns.interleave_low32(a, b))
+    lanes.store(out, 128, lane_turns.interleave_high32(a, b))
+    lanes.store(out, 160, lane_turns.interleave_low64(a, b))
+    lanes.store(out, 192, lane_turns.interleave_high64(a, b))
+    lanes.store(out, 224, lane_turns.low_halves(a, b))
+    lanes.store(out, 256, lane_turns.high_halves(a, b))
+    lanes.store(out, 288, lane_turns.load_halves(given, 5, 77))
+    lane_turns.store_scaled(out, 320, a, -3, 1 << 40)
 
 
-def test_a_full_adder_adds_three_bits():
-    abc, out = np.random.default_rng(0).integers(0, 256, (3, 32)).astype(np.uint8), np.zeros((2, 32), np.uint8)
-    full_adder(abc, out)
-    total = np.unpackbits(abc, axis=1).sum(axis=0)
-    assert np.array_equal(np.unpackbits(out, axis=1), [total & 1, total >> 1])
+def test_operations_on_registers():
+    rng = np.random.default_rng(0)
+    flat = rng.integers(0, 256, 96).astype(np.uint8)
+    out = np.zeros(384, np.uint8)
+    every_operation(flat, np.array([3, 40], np.uint16), out)
+    a, b, c = flat.reshape(3, 32)
+    wide = [v.view(np.uint32) for v in (a, b)]
+    quads = [v.view(np.uint64) for v in (a, b)]
+    expected = [a & ~b, (a & b) | (a & c) | (b & c), flat[40:72]]
+    expected += [
+        np.stack([wide[0][m], wide[1][m]], axis=1).ravel().view(np.uint8) for m in ([0, 1, 4, 5], [2, 3, 6, 7])
+    ]
+    expected += [np.stack([quads[0][m], quads[1][m]], axis=1).ravel().view(np.uint8) for m in ([0, 2], [1, 3])]
+    expected += [np.concatenate([a[:16], b[:16]]), np.concatenate([a[16:], b[16:]])]
+    expected += [np.concatenate([flat[5:21], flat[77:93]])]
+    assert np.array_equal(out[:320], np.concatenate(expected))
+    assert np.array_equal(out[320:].view(np.int64), a.view(np.int32) * np.int64(-3) + (1 << 40))
+
+
+@kernel
+def pairs_of(given, out):
+    x, u = lanes.load(given, 32), lanes.load(given, 96)
+    x_y, u_v = lanes.differ(x, lanes.load(given, 64)), lanes.differ(u, lanes.load(given, 128))
+    s, c, c_d = planes.add_pairs(lanes.load(given, 0), x, x_y, u, u_v)
+    lanes.store(out, 0, s)
+    lanes.store(out, 32, c)
+    lanes.store(out, 64, c_d)
+
+
+def test_two_full_adders_add_five_bits():
+    given_ = np.random.default_rng(0).integers(0, 256, (5, 32)).astype(np.uint8)
+    a, x, y, u, v = given_
+    made = planes.add_pairs_naive(a, x, x ^ y, u, u ^ v)
+    total = np.unpackbits(given_, axis=1).sum(axis=0)
+    s, c, c_d = (np.unpackbits(bits) for bits in made)
+    assert np.array_equal(s + 2 * (c + (c ^ c_d)), total)
+    out = np.zeros((3, 32), np.uint8)
+    pairs_of(given_, out)
+    assert np.array_equal(out, np.stack(made))
 
 
 def drawn(seed):
+    """Inputs of 70 positions, cells of one bit, groups of rows, as the kernels take them."""
     rng = np.random.default_rng(seed)
-    slices, rows = int(rng.integers(1, 9)), int(rng.integers(1, 256))
-    bits = int(rng.integers(1, min(8, rows.bit_length(), 15 - slices) + 1))
-    inputs = rng.integers(0, 2, (3, 2, slices, 64 * -(-rows // 64))) * (rng.random((3, 2, slices, 1)) < 0.8)
-    inputs[..., rows:] = 0
-    words = np.packbits(inputs.astype(np.uint8), axis=-1, bitorder="little").view(np.uint64)
-    return rng, slices, rows, bits, np.ascontiguousarray(words)
-
-
-@given(SEEDS)
-@common
-def test_bits_of_inputs(seed):
-    rng = np.random.default_rng(seed)
-    x = rng.integers(0, 256, (2, int(rng.integers(1, 300)))).astype(np.uint8)
-    cuts = np.array([0, *np.unique(rng.integers(0, x.shape[1], 2)), x.shape[1]])
+    slices, rows, columns = int(rng.integers(1, 9)), int(rng.integers(1, 256)), int(rng.integers(1, 70))
+    x = rng.integers(0, 2**slices, (70, rows)) * (rng.random((70, rows)) < rng.random())
+    levels = (rng.random((rows, columns)) < rng.random()).astype(np.uint8)
+    cuts = np.array([0, *np.unique(rng.integers(0, rows + 1, 1)), rows])
+    cuts = np.unique(cuts)
     starts, stops = cuts[:-1], cuts[1:]
-    words = np.ones((len(starts), int(rng.integers(1, 9)), -(-int((stops - starts).max()) // 64)), np.uint64)
-    buffer = np.zeros(32, np.uint8)
-    both(
-        lambda o: planes.pick_bits(x, 1, starts, stops, buffer, o),
-        lambda o: planes.pick_bits_naive(x, 1, starts, stops, buffer, o),
-        words,
+    padded = np.zeros((96, -(-rows // 16) * 16), np.uint8)
+    padded[:70, :rows] = x
+    turned = np.ascontiguousarray(padded.reshape(3, 32, -1)[:, planes.ORDER].transpose(0, 2, 1))
+    most = int((stops - starts).max())
+    scratch = (
+        np.zeros((most + 1, 32), np.uint8),
+        np.zeros((planes.KEPT + planes.COLUMNS, planes.PLANES, 32), np.uint8),
     )
+    return rng, x, levels, (starts, stops), turned, scratch
+
+
+def masks_of(bits):
+    masks = np.zeros((planes.PLANES, 32), np.uint8)
+    masks[:bits] = 255
+    return masks
 
 
 @given(SEEDS)
 @common
 def test_parts(seed):
-    rng, slices, rows, bits, words = drawn(seed)
-    lists, counts = np.zeros((slices, rows + 16), np.uint8), np.zeros(slices, np.int64)
-    mine, other = lists.copy(), counts.copy()
-    planes.list_rows(words[0, 0], rows, mine, other)
-    planes.list_rows_naive(words[0, 0], rows, lists, counts)
-    assert np.array_equal(counts, other)
-    assert all(np.array_equal(a[:n], b[:n]) for a, b, n in zip(lists, mine, counts))
-    cells = rng.integers(0, 256, (2, rows + 1, 32)).astype(np.uint8)
-    cells[:, rows] = 0
-    fast, slow = np.zeros((2, planes.PLANES + 16, 32), np.uint8)
-    planes.add_rows(cells, (rows + 1) * 32, lists, counts, bits, fast)
-    planes.add_rows_naive(cells, (rows + 1) * 32, lists, counts, bits, slow)
-    assert np.array_equal(fast[: slices + bits], slow[: slices + bits])
-    given_ = rng.integers(0, 256, (24, 32)).astype(np.uint8)
+    rng, _, levels, (starts, stops), turned, (rows, numbers) = drawn(seed)
     both(
-        lambda o: planes.turn_planes(given_.copy(), o),
-        lambda o: planes.turn_planes_naive(given_.copy(), o),
-        np.zeros((16, 16), np.uint16),
+        lambda o: planes.pick_rows(turned, 1, starts[-1], stops[-1], o),
+        lambda o: planes.pick_rows_naive(turned, 1, starts[-1], stops[-1], o),
+        rows,
+    )
+    planes.pick_rows_naive(turned, 1, starts[-1], stops[-1], rows)
+    lists, steps, chunks, columns = planes.list_columns(levels, starts, stops)
+    _, first, last, start, stop = (int(v) for v in chunks[-1])
+    both(
+        lambda o: planes.add_rows(rows, lists, steps, (first, last), o),
+        lambda o: planes.add_rows_naive(rows, lists, steps, (first, last), o),
+        numbers,
+    )
+    numbers[planes.KEPT :] = rng.integers(0, 256, numbers[planes.KEPT :].shape)
+    bits, signed = int(rng.integers(1, 8)), bool(rng.integers(0, 2))
+    both(
+        lambda o: planes.clip_planes(numbers, columns, (start, stop), masks_of(bits), signed, 2, o),
+        lambda o: planes.clip_planes_naive(numbers, columns, (start, stop), masks_of(bits), signed, 2, o),
+        np.zeros((len(columns), 96), np.int16),
     )
 
 
 @given(SEEDS)
 @common
 def test_whole(seed):
-    rng, slices, rows, bits, words = drawn(seed)
-    outputs, conversions = int(rng.integers(1, 40)), int(rng.integers(1, 10))
-    levels = rng.integers(0, 2, (2 * rows, outputs * conversions))
-    starts, stops = np.array([0, rows]), np.array([rows, 2 * rows])
-    weight = rng.integers(-128, 129, conversions + conversions % 2)
-    weight[conversions:] = 0
-    cells = planes.plane_cells(levels, starts, stops, conversions)
-    factors = ((weight[0::2] & 65535) | (weight[1::2] << 16)).astype(np.int32)
-    scratch = (
-        np.zeros(32, np.uint8),
-        np.zeros(words.shape[1:], np.uint64),
-        np.zeros((slices, rows + 16), np.uint8),
-        np.zeros(slices, np.int64),
-        np.zeros((planes.PLANES + 16, 32), np.uint8),
-        np.zeros((16, 16), np.uint16),
-        np.zeros((-(-outputs // 8), 8), np.int32),
-    )
-    rule = (bits, 3, rng.integers(-99, 99, 3))
-    y = np.zeros((3, outputs), np.int64)
-    ones = np.unpackbits(words.view(np.uint8), axis=-1, bitorder="little")[..., :rows].astype(np.int64)
-    x = (ones << np.arange(slices)[:, None]).sum(axis=2).reshape(3, 2 * rows).astype(np.uint8)
-    spans = (starts, stops)
+    rng, x, levels, (starts, stops), turned, scratch = drawn(seed)
+    listed = planes.list_columns(levels, starts, stops)
+    bits, signed = int(rng.integers(1, 8)), bool(rng.integers(0, 2))
+    rule, spans = (masks_of(bits), signed), (starts, stops)
+    columns = levels.shape[1]
+    sums = np.zeros((len(starts) * columns, 96), np.int16)
+    planes.sum_planes(turned, spans, listed, rule, scratch, sums)
+    weight = np.array([1, 2, 4, 8, 16, 32, 64, -128 if signed else 128])
+    for g, (first, last) in enumerate(zip(starts, stops)):
+        ones = x[:, first:last, None] >> np.arange(8) & 1
+        codes = np.minimum(np.einsum("pki,kc->cpi", ones, levels[first:last].astype(np.int64)), 2**bits - 1)
+        expected = (codes @ weight + 32768) % 65536 - 32768
+        assert np.array_equal(sums[g * columns : (g + 1) * columns, :70], expected)
+    slow = np.zeros_like(sums)
+    planes.sum_planes_naive(turned[:1], spans, listed, rule, scratch, slow)
+    assert np.array_equal(sums[:, :32], slow[:, :32])
+
+
+@given(SEEDS)
+@common
+def test_sums_are_turned_into_rows_of_outputs(seed):
+    rng = np.random.default_rng(seed)
+    total = rng.integers(-(2**31), 2**31, (8, 32)).astype(np.int32)
+    rest, lsb, quarter = rng.integers(-(2**40), 2**40, 20), int(rng.integers(-(2**31), 2**31)), int(rng.integers(0, 4))
     both(
-        lambda o: planes.sum_planes(x, spans, cells, rows, factors, rule, scratch, o),
-        lambda o: planes.sum_planes_naive(x, spans, cells, rows, factors, rule, scratch, o),
-        y,
+        lambda o: combine.turn_out(total, quarter, lsb, rest, 7, 3, o),
+        lambda o: combine.turn_out_naive(total, quarter, lsb, rest, 7, 3, o),
+        np.zeros((20, 13), np.int64),
     )
-    planes.sum_planes(x, spans, cells, rows, factors, rule, scratch, y)
-    total = np.zeros((3, outputs * conversions), np.int64)
-    for g in range(2):
-        psums = ones[:, g] @ levels[g * rows : (g + 1) * rows]
-        total += (np.minimum(psums, 2**bits - 1) << np.arange(slices)[:, None]).sum(axis=1)
-    expected = total.reshape(3, outputs, conversions) @ weight[:conversions]
-    assert np.array_equal(y, 3 * expected + rule[2][:, None])
