@@ -121,6 +121,7 @@ class Programmed:
                 row_group=matrix.row_group,
                 out_group=matrix.out_group,
                 noise=matrix.noise,
+                traps=matrix.traps,
                 reads=reads,
                 scale=None if matrix.scale is None else matrix.scale.scale,
                 moved=matrix.moved_thresholds,

@@ -5,6 +5,7 @@ It shares nothing with the fast code but the pydantic models and the layout's ge
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import ceil
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from cimemu.adc import Adc
 from cimemu.arch.macro import Macro
 from cimemu.compute.read_noise import ReadNoise, Reads
+from cimemu.compute.traps import Traps, lost_naive
 from cimemu.errors import WorkloadError
 from cimemu.kernels.noise import normal_quantiles, philox_naive
 from cimemu.mapping.layout import Layout
@@ -46,6 +48,7 @@ def mvm_naive(
     row_group: NDArray[np.int64] | None = None,
     out_group: NDArray[np.int64] | None = None,
     noise: tuple[ReadNoise, ...] = (),
+    traps: tuple[Traps, ...] = (),
     reads: Reads | None = None,
     scale: NDArray[np.float64] | None = None,
     moved: Sequence[NDArray[np.int64]] | None = None,
@@ -139,7 +142,8 @@ def mvm_naive(
         reference_sums: dict[tuple[int, int], dict[int, int]] = {}
         image, position = (Reads() if reads is None else reads).place(p)
         for g, (block, first, last) in enumerate(layout.group_spans):
-            group = (first - layout.row_blocks[block][0]) // layout.active_rows
+            first_row = layout.row_blocks[block][0]
+            group = (first - first_row) // layout.active_rows
             for i in range(slices):
                 piece = [(int(x[p, k]) >> (i * dac)) % 2**dac for k in range(first, last)]
                 weight_i = 2 ** (i * dac)
@@ -156,6 +160,10 @@ def mvm_naive(
                         sum(v * columns[k][n][s] for k, v in zip(range(first, last), piece))
                         for s in range(macro.columns_per_output)
                     ]
+                    for source in traps:
+                        for s, k in product(range(macro.columns_per_output), range(first, last)):
+                            read = (block, k, first_row, n * macro.columns_per_output + s, image, position, i)
+                            by_column[s] -= piece[k - first] * lost_naive(source, *read)
                     result.level_pulses += sum(
                         _drawn(v, macro) * columns[k][n][s]
                         for s in range(macro.columns_per_output)
@@ -165,8 +173,8 @@ def mvm_naive(
                     for v, (psum, weight_v) in enumerate(conversion_list(by_column)):
                         column = n * conversions_per_output + v
                         psum += sum(int(bow[q][k, column]) for k, q in zip(range(first, last), piece) if bow)
-                        for source in noise:
-                            psum += _draw(source, block, column, 0, image, position, group, i)
+                        for normal in noise:
+                            psum += _draw(normal, block, column, 0, image, position, group, i)
                         psum += 0 if base is None else int(base[block, column])
                         code, value = _convert(adc, psum, unit, block, column, n, layout, conversions_per_output, moved)
                         result.conversions += 1
@@ -194,8 +202,8 @@ def mvm_naive(
                             result.level_pulses += sum(_drawn(v, macro) for v in ones) * unit
                             column = stop * conversions_per_output - 1
                             further += 1
-                            for source in noise:
-                                psum += _draw(source, block, column, further, image, position, group, i)
+                            for normal in noise:
+                                psum += _draw(normal, block, column, further, image, position, group, i)
                             code, _ = _convert(
                                 adc, psum, unit, block, column, stop - 1, layout, conversions_per_output, moved
                             )

@@ -11,6 +11,7 @@ from cimemu.compute.encode import input_range, input_slice
 from cimemu.compute.program import Matrix
 from cimemu.compute.read_noise import Reads, add_noise
 from cimemu.compute.references import References
+from cimemu.compute.traps import seen_by_conversions, trap_losses
 from cimemu.errors import WorkloadError
 from cimemu.kernels.convert import add_by_code, add_weighted, affine_codes, search_codes
 from cimemu.kernels.mvm_packed import packed_psums, sum_codes_clip, sum_codes_tiled, sum_codes_tiled_offset
@@ -248,6 +249,11 @@ def sum_steps(
     running = None if macro.accumulator_bits is None else np.zeros((points, layout.outputs), dtype=np.int64)
     for g, i, psums in step_psums(x, matrix, packed):
         block = int(matrix.block_of[g])
+        if matrix.traps:
+            piece = input_slice(x[:, matrix.starts[g] : matrix.stops[g]], i, macro.input.dac_bits)
+            in_block = int(matrix.starts[g]) - layout.row_blocks[block][0]
+            lost = trap_losses(piece, matrix.traps, reads, (block, int(matrix.starts[g]), in_block, i))
+            psums -= seen_by_conversions(lost, matrix.columns)
         if matrix.noise:
             add_noise(psums, matrix.noise, reads, (block, group_in_block(matrix, g), i))
         weight = int(matrix.slice_weights[i])

@@ -20,6 +20,7 @@ from cimemu.compute.flipping import flip_columns
 from cimemu.compute.read_noise import ReadNoise
 from cimemu.compute.references import Affine, References, make_references, prove_affine
 from cimemu.compute.scaled import check_scale, scaled_references
+from cimemu.compute.traps import Traps
 from cimemu.errors import ArchError
 from cimemu.kernels.pack import pack_cells
 from cimemu.kernels.tile import LANES, TILE_WORDS
@@ -53,6 +54,7 @@ class Matrix:
     block_of: NDArray[np.int64]
     flipped: NDArray[np.bool_] | None  # [row blocks, columns] stored inverted; None: column flipping is off
     noise: tuple[ReadNoise, ...]  # sources of read noise; none: reads are exact
+    traps: tuple[Traps, ...] = ()  # sources of trap noise
     base: NDArray[np.int64] | None = None  # [row blocks, converted columns] that an ideal converter sees besides inputs
     bow: tuple[NDArray[np.int64], ...] = ()  # [K, converted columns] more than slice value x cell, by slice value
     kept_switches: tuple[int, ...] | None = None  # of references before each converter's own errors

@@ -11,6 +11,7 @@ from cimemu.compute.program import Matrix, fixed_seen
 from cimemu.compute.read_noise import ReadNoise, quantised_sigma
 from cimemu.compute.references import References, column_steps, make_references
 from cimemu.compute.sites import Site, Sites
+from cimemu.compute.traps import Traps
 from cimemu.variation.base import Block, Stream
 from cimemu.variation.compose import Variations
 from cimemu.variation.converter import Converter
@@ -105,16 +106,35 @@ class Surroundings:
         """Sources of read noise: those of the cells, then those of the converters."""
         mix = self.ideal.columns.mix.astype(np.float64) ** 2
         made = []
-        for number in range(len(self.variations.at("read"))):
+        first = next(iter(self.blocks.values()))
+        for number, (stream, _) in enumerate(first.reads):
             sigma = np.zeros(self.shape)
             for place, _, columns in self.spans():
                 variance = self.blocks[place].reads[number][1].reshape(-1, self.macro.columns_per_output)
                 sigma[place[0], columns] = np.sqrt(
                     sum(variance[:, s, None] * mix[:, s] for s in range(mix.shape[1]))
                 ).ravel()
-            made.append(self._source(self.variations.at("read")[number][1], sigma))
+            made.append(self._source(stream, sigma))
         steps = self._steps() if self.converters else np.zeros(self.shape)
         made += [self._source(stream, model.noise * steps) for model, stream in self.converters if model.noise]
+        return tuple(made)
+
+    def traps(self, cells: NDArray[np.int64]) -> tuple[Traps, ...]:
+        """Sources of trap noise; a filled trap takes its share of the cell as it was written, rounded once."""
+        first = next(iter(self.blocks.values()))
+        made = []
+        for number, kind in enumerate(first.traps):
+            keys = np.zeros((self.shape[0], cells.shape[1]), dtype=np.uint64)
+            columns = np.zeros(cells.shape[1], dtype=np.int64)
+            swing = np.zeros(cells.shape, dtype=np.int64)
+            for place, site in self.sites.items():
+                first_row, last_row = self.ideal.layout.row_blocks[place[0]]
+                mine = slice(*(v * self.macro.columns_per_output for v in self.ideal.layout.col_blocks[place[1]]))
+                loss = self.blocks[place].traps[number].loss
+                swing[first_row:last_row, mine] = np.rint(cells[first_row:last_row, mine] * loss)
+                keys[place[0], mine] = kind.stream.read_key(site.macro, site.first_column, site.write)
+                columns[mine] = np.arange(mine.stop - mine.start)
+            made.append(Traps(keys, columns, swing, kind.chance, kind.hold))
         return tuple(made)
 
     def _steps(self) -> NDArray[np.float64]:

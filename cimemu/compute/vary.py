@@ -80,6 +80,7 @@ class Draft:
             packed=None,
             tiles=None,
             noise=surroundings.noise(),
+            traps=surroundings.traps(self.cells),
             base=surroundings.base() if references is None else None,
             bow=surroundings.bow(self.cells),
             kept_switches=ideal.switches if surroundings.moves_thresholds else None,

@@ -13,10 +13,11 @@ from cimemu.variation.level_spread import LevelSpread
 from cimemu.variation.lognormal import Lognormal
 from cimemu.variation.normal import Normal
 from cimemu.variation.on_off import OnOff
-from cimemu.variation.read_noise import Telegraph, Thermal
 from cimemu.variation.stuck_at import StuckAt
 from cimemu.variation.stuck_line import StuckBitline, StuckWordline
+from cimemu.variation.telegraph import Telegraph
 from cimemu.variation.temperature import Temperature
+from cimemu.variation.thermal import Thermal
 from cimemu.variation.write_verify import WriteVerify
 
 Variation = Annotated[

@@ -35,6 +35,7 @@ class Block:
     always: NDArray[np.float64] = field(init=False)  # [C] levels that every conversion sees besides its inputs
     bow: NDArray[np.float64] = field(init=False)  # [largest_input + 1] more drive than the slice value says
     reads: list[tuple["Stream", NDArray[np.float64]]] = field(default_factory=list)  # variances [C] of single reads
+    traps: list["TrapCells"] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Nothing beside the cells yet."""
@@ -77,6 +78,16 @@ class Stream:
         words = np.empty(shape, dtype=np.uint64)
         cell_words(self.key, macro, 0, first_column, 0, 0, words)
         return words
+
+
+@dataclass(frozen=True, eq=False)
+class TrapCells:
+    """Traps beside the cells of a block, each filled with probability `chance / 2^16` at a draw of its own."""
+
+    stream: Stream
+    loss: NDArray[np.float64]  # [R, C] share of its conductance that a cell loses while its trap is filled
+    chance: int
+    hold: str  # what a state lasts for: read, input or image
 
 
 class VariationBase(Spec):

@@ -18,7 +18,14 @@ NETWORK = nets.residual_network()
 
 
 LINES = ["stuck_wordline:off=0.05,on=0.1", "stuck_bitline:off=0.05,on=0.05"]
-READS = ["driver:gain=0.05,inl=0.2", "telegraph:amplitude=0.3", "thermal:amplifier=0.4"]
+READS = [
+    "driver:gain=0.05,inl=0.2",
+    "telegraph:amplitude=0.3,share=0.6",
+    "telegraph:amplitude=0.3,draw=normal",
+    "telegraph:amplitude=0.2,hold=input",
+    "telegraph:amplitude=0.1,occupancy=0.9,hold=image",
+    "thermal:amplifier=0.4",
+]
 ERRORS = ["converter:offset=0.5,gain=0.02,inl=0.5,dnl=0.1,noise=0.3"]
 WIRES = ["on_off:ratio=20", "ir_drop:segment_ohm=50"]
 

@@ -24,6 +24,7 @@ from cimemu.kernels import (
     steady,
     steps,
     tile,
+    traps,
     wires,
 )
 from cimemu.kernels.jit import JIT_DISABLED, kernel
@@ -216,6 +217,24 @@ def test_read_noise(seed):
             o, keys, numbers, sigma, reads, group, step, noise.normal_quantiles()
         ),
         rng.integers(-100, 100, (4, columns)),
+    )
+
+
+@given(SEEDS)
+@common
+def test_traps(seed):
+    rng = np.random.default_rng(seed)
+    rows, octets = int(rng.integers(1, 20)), int(rng.integers(1, 4))
+    pieces = rng.integers(0, 4, (5, rows)).astype(np.uint16)
+    swing = rng.integers(0, 2**10, (rows, octets, 8)) * rng.integers(0, 2, (rows, octets, 1))
+    keys, numbers = rng.integers(0, 2**63, octets).astype(np.uint64), rng.integers(0, 99, octets)
+    reads = np.array([rng.integers(0, 2**40), rng.integers(1, 9), rng.integers(1, 4), rng.integers(0, 4)])
+    chance, first_row, step = int(rng.integers(0, 2**16 + 1)), int(rng.integers(0, 999)), int(rng.integers(0, 9))
+    given = pieces, swing, swing.any(axis=2), keys, numbers, chance, first_row, reads, step, bool(seed % 2)
+    both(
+        lambda o: traps.take_losses(*given, o),
+        lambda o: traps.take_losses_naive(*given, o),
+        rng.integers(-100, 100, (5, octets, 8)),
     )
 
 

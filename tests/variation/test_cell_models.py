@@ -149,7 +149,7 @@ STRONG = [
     "drift:seconds=500,nu_sigma=0.05",
     "temperature:celsius=85,off_ratio=20",
     "stuck_bitline:off=0.1,on=0.1",
-    "telegraph:amplitude=0.3,share=0.5",
+    "telegraph:amplitude=0.3,share=0.5,draw=normal",
 ]
 
 

@@ -6,7 +6,7 @@ from populations import full, write_block
 from scipy import stats
 
 import cimemu
-from cimemu.compute.macro import program
+from cimemu.compute.macro import Programmed, program
 from cimemu.compute.sites import own_macros
 from cimemu.compute.vary import vary_matrix
 from cimemu.kernels.noise import stream_key
@@ -143,13 +143,86 @@ def test_noise_of_conversions_is_in_lsb():
 
 
 @pytest.mark.statistical
-def test_telegraph_noise_has_the_mean_and_variance_of_its_traps():
-    text = "telegraph:amplitude=0.2,occupancy=0.3,share=0.4,activity=0.5"
+def test_normal_telegraph_noise_has_the_mean_and_variance_of_its_traps():
+    text = "telegraph:amplitude=0.2,occupancy=0.3,share=0.4,draw=normal,activity=0.5"
     block = write_block([text], full(1, 512, 64))
     trapped = block.levels < 1
     assert within_binomial(trapped.sum(), trapped.size, 0.4)
     assert np.allclose(block.levels[trapped], 1 - 0.06)
     assert np.allclose(block.reads[0][1], 0.5 * 0.3 * 0.7 * 0.04 * trapped.sum(axis=0))
+
+
+def read_cells(vary, rows, reads, columns=64):
+    """Sums [reads, columns] of `rows` driven cells at level 1, in level steps."""
+    overrides = {
+        "macro.adc": "ideal",
+        "macro.input.bits": 1,
+        "macro.weight": {"bits": 1, "encoding": "twos_complement"},
+    }
+    macro = cimemu.load_arch("rram_128", overrides).macro
+    x, w = np.ones((reads, rows), dtype=np.uint8), np.full((rows, columns), -1)
+    return -cimemu.mvm(x, w, macro, vary=vary, seed=11).y
+
+
+@pytest.mark.statistical
+def test_a_trap_has_two_states_at_the_rates_asked_for():
+    sums = read_cells(["telegraph:amplitude=0.25,occupancy=0.3,share=0.4"], 1, 2000, 128)
+    assert set(np.unique(sums)) == {0.75, 1.0}
+    trapped = (sums < 1).any(axis=0)
+    assert within_binomial(trapped.sum(), trapped.size, 0.4)
+    filled = sums[:, trapped] < 1
+    assert within_binomial(filled.sum(), filled.size, 0.3)
+    for column in filled.T:  # no memory from read to read
+        assert within_binomial((column[1:] & column[:-1]).sum(), len(column) - 1, column.mean() ** 2)
+
+
+@pytest.mark.statistical
+def test_filled_traps_of_a_column_are_binomial():
+    rows, reads, rate = 16, 4000, 0.3
+    lost = 4 * (rows - read_cells([f"telegraph:amplitude=0.25,occupancy={rate}"], rows, reads))
+    found = np.bincount(lost.astype(int).ravel(), minlength=rows + 1)
+    expected = lost.size * stats.binom.pmf(np.arange(rows + 1), rows, rate)
+    many = expected > 10
+    found, expected = (np.append(v[many], v[~many].sum()) for v in (found, expected))
+    assert stats.chisquare(found, expected).pvalue > ALPHA
+
+
+@pytest.mark.statistical
+def test_the_normal_approximation_has_the_mean_and_spread_of_the_traps():
+    text = "telegraph:amplitude=0.25,occupancy=0.5,share=0.7"  # all levels in whole 128ths: nothing is rounded
+    traps = read_cells([text], 128, 2000)
+    normal = read_cells([text + ",draw=normal,activity=1"], 128, 2000)
+    assert np.allclose(traps.mean(axis=0), normal.mean(axis=0), atol=0.12)  # 5 standard errors
+    assert np.allclose(traps.std(axis=0), normal.std(axis=0), rtol=0.12)
+
+
+def test_a_slow_trap_keeps_its_state():
+    macro = cimemu.load_arch("rram_128", {"macro.adc": "ideal", "macro.weight.bits": 8}).macro
+    w = np.full((64, 4), -1)
+    ideal = program(w, macro)
+    x = np.tile(np.random.default_rng(0).integers(0, 256, (1, 64)), (6, 1))
+
+    def values(hold):
+        vary = compose([f"telegraph:amplitude=0.5,hold={hold}"], 3)
+        varied = Programmed(vary_matrix(ideal.matrix, own_macros(ideal.matrix.layout), vary))
+        return varied.run(x, images=2).y.reshape(2, 3, -1)  # three positions an image
+
+    held = values("image")
+    assert (held == held[:, :1]).all()
+    assert (held[0] != held[1]).any()
+    once = values("input")
+    assert (once[0, 0] != once[0, 1]).any()
+    # slices of one input see the same states: an input of 2^7 is 2^7 times an input of 1
+    ones = np.ones((1, 64), dtype=np.uint8)
+    assert np.array_equal(
+        128 * cimemu.mvm(ones, w, macro, vary=["telegraph:amplitude=0.5,hold=input"]).y,
+        cimemu.mvm(128 * ones, w, macro, vary=["telegraph:amplitude=0.5,hold=input"]).y,
+    )
+
+
+def test_a_normal_number_holds_no_state():
+    with pytest.raises(cimemu.ArchError, match="telegraph: hold = image with draw normal"):
+        read_cells(["telegraph:amplitude=0.1,draw=normal,hold=image"], 2, 1)
 
 
 def test_streams_are_named():
