@@ -26,6 +26,28 @@ class BitPlanes:
     rule: tuple[NDArray[np.uint8], bool]  # masks of the code's planes, whether the last slice counts negative
     terms: NDArray[np.int64]  # [J, 2] rows of sums and weights of output 0
 
+    def fill(self, x: NDArray[Any], matrix: Matrix, y: NDArray[Any]) -> bool:
+        """Fill y [P, N] from inputs x [P, K]: whether the encoding's correction is made too."""
+        lsb, rest, corrected = constants(x, matrix, 1, 0)
+        per_output = len(matrix.columns.weight)
+        turned = aligned((-(-len(x) // 32), -(-x.shape[1] // 16) * 16, 32), np.uint8)
+        # A signed input of fewer than 8 bits repeats its last slice up to bit 7, which counts what one slice would.
+        turn_bytes(x.astype(np.uint8, copy=False), aligned((1024,), np.uint8), turned)
+        scratch = (aligned((self.rows + 1, 32), np.uint8), aligned((KEPT + COLUMNS, PLANES, 32), np.uint8))
+        for array in scratch:
+            array[:] = 0
+        rows = len(matrix.starts) * matrix.seen.shape[1]
+        step = min(len(turned), max(1, SUMS_BYTES // (64 * rows)))
+        whole = aligned((rows * 32 * step,), np.int16)
+        total = np.zeros((8, 32), dtype=np.int32)
+        for first in range(0, len(turned), step):
+            some = turned[first : first + step]
+            sums = whole[: rows * 32 * len(some)].reshape(rows, -1)
+            sum_planes(some, (matrix.starts, matrix.stops), self.listed, self.rule, scratch, sums)
+            part = slice(32 * first, 32 * (first + step))
+            combine_lanes(sums, self.terms, per_output, lsb, rest[part], total, y[part])
+        return corrected
+
 
 def make_planes(matrix: Matrix, rule: tuple[int, int] | None) -> BitPlanes | None:
     """Planes of a matrix whose converters are all `min(psum, top)` (`rule` = (0, top)), or None."""
@@ -43,30 +65,7 @@ def make_planes(matrix: Matrix, rule: tuple[int, int] | None) -> BitPlanes | Non
     if rows >= 1 << PLANES or macro.input_slices > 8 or largest > 32767 or total >= 1 << 31:
         return None
     masks = np.repeat(np.where(np.arange(PLANES) < bits, 255, 0).astype(np.uint8)[:, None], 32, axis=1)
-    listed = list_columns(matrix.seen, matrix.starts, matrix.stops)
+    listed = list_columns(matrix.seen, matrix.starts, matrix.stops, COLUMNS)
     terms = np.stack(np.broadcast_arrays(columns * np.arange(groups)[:, None] + np.arange(len(weight)), weight), axis=2)
     flat = np.pad(terms.reshape(-1, 2), [(0, terms.size // 2 % 2), (0, 0)])
     return BitPlanes(listed, rows, (masks, macro.input.signed), flat.astype(np.int64))
-
-
-def plane_values(x: NDArray[Any], matrix: Matrix, planes: BitPlanes, y: NDArray[Any]) -> bool:
-    """Fill y [P, N] from inputs x [P, K]: whether the encoding's correction is made too."""
-    lsb, rest, corrected = constants(x, matrix, 1, 0)
-    per_output = len(matrix.columns.weight)
-    turned = aligned((-(-len(x) // 32), -(-x.shape[1] // 16) * 16, 32), np.uint8)
-    # A signed input of fewer than 8 bits repeats its last slice up to bit 7, which counts what one slice would.
-    turn_bytes(x.astype(np.uint8, copy=False), aligned((1024,), np.uint8), turned)
-    scratch = (aligned((planes.rows + 1, 32), np.uint8), aligned((KEPT + COLUMNS, PLANES, 32), np.uint8))
-    for array in scratch:
-        array[:] = 0
-    rows = len(matrix.starts) * matrix.seen.shape[1]
-    step = min(len(turned), max(1, SUMS_BYTES // (64 * rows)))
-    whole = aligned((rows * 32 * step,), np.int16)
-    total = np.zeros((8, 32), dtype=np.int32)
-    for first in range(0, len(turned), step):
-        some = turned[first : first + step]
-        sums = whole[: rows * 32 * len(some)].reshape(rows, -1)
-        sum_planes(some, (matrix.starts, matrix.stops), planes.listed, planes.rule, scratch, sums)
-        part = slice(32 * first, 32 * (first + step))
-        combine_lanes(sums, planes.terms, per_output, lsb, rest[part], total, y[part])
-    return corrected

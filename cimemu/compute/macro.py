@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from cimemu.adc import Adc
 from cimemu.arch.macro import Macro
-from cimemu.compute.bit_planes import POINTS, BitPlanes, make_planes, plane_values
+from cimemu.compute.bit_planes import POINTS, BitPlanes, make_planes
 from cimemu.compute.combine import column_values, combined, correction
 from cimemu.compute.counts import LineCounts, count_activity, count_rows
 from cimemu.compute.encode import checked_inputs
 from cimemu.compute.flipping import unflipped
+from cimemu.compute.level_planes import LevelPlanes, make_level_planes
 from cimemu.compute.lookup import Lookup, make_lookup
 from cimemu.compute.lookup_run import lookup_values
 from cimemu.compute.naive import mvm_naive
@@ -78,9 +79,9 @@ class Programmed:
         return make_lookup(self.matrix)
 
     @cached_property
-    def planes(self) -> BitPlanes | None:
-        """The matrix as bit planes, likewise; None where look-up is faster or the converter is another."""
-        return make_planes(self.matrix, self.rule)
+    def planes(self) -> BitPlanes | LevelPlanes | None:
+        """The matrix as bit planes, likewise; None where cells or converters are others."""
+        return make_planes(self.matrix, self.rule) or make_level_planes(self.matrix)
 
     def run(
         self,
@@ -216,7 +217,7 @@ class Programmed:
             if path == "exact":
                 sums = exact_sums(x[part], masked[part], matrix)
             elif planes is not None:
-                if not plane_values(x[part], matrix, planes, y[part]):
+                if not planes.fill(x[part], matrix, y[part]):
                     y[part] = correction(y[part], x[part], masked[part], matrix, reads.after(first))
                 return
             elif lookup is not None:

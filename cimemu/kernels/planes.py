@@ -136,8 +136,8 @@ def add_rows_naive(rows, lists, steps, part, planes):
 
 
 @kernel
-def clip_planes(planes, columns, part, masks, signed, block, sums):
-    """sums[columns[j], 32 * block + p] = sum_i 2^i * code of number j at (p, i), -2^7 for i = 7 where `signed`.
+def clip_planes(planes, part, masks, signed, block, sums):
+    """sums[j, 32 * block + p] = sum_i 2^i * code of number j at (p, i), -2^7 for i = 7 where `signed`.
 
     planes uint8 [.., PLANES, 32], lanes in ORDER: numbers j of part = (first, last) from row KEPT on. Codes are numbers
     held to 2^bits - 1, bits <= 7: masks uint8 [PLANES, 32] are all ones in planes below it. sums int16 [C, P], modulo 2^16.
@@ -157,7 +157,7 @@ def clip_planes(planes, columns, part, masks, signed, block, sums):
         s5 = both(either(load(planes, at + 160), above), load(masks, 160))
         s6 = both(either(load(planes, at + 192), above), load(masks, 192))
         a, b, c, d = interleave_low(s0, s1), interleave_low(s2, s3), interleave_low(s4, s5), interleave_low(s6, zero)
-        out = (columns[j] * sums.shape[1] + 32 * block) * 2
+        out = (j * sums.shape[1] + 32 * block) * 2
         if signed:
             a, b, c, d = weigh_pairs(w01, a), weigh_pairs(w23, b), weigh_pairs(w45, c), weigh_pairs(w6, d)
         else:
@@ -176,7 +176,7 @@ def clip_planes(planes, columns, part, masks, signed, block, sums):
         store(sums, out + 32, add16(add16(a, b), add16(c, d)))
 
 
-def clip_planes_naive(planes, columns, part, masks, signed, block, sums):
+def clip_planes_naive(planes, part, masks, signed, block, sums):
     """The definition, a position at a time."""
     bits = int((masks[:, 0] == 255).sum())
     for j in range(*part):
@@ -184,7 +184,7 @@ def clip_planes_naive(planes, columns, part, masks, signed, block, sums):
         numbers = np.unpackbits(mine, axis=1, bitorder="little").astype(np.int64).reshape(PLANES, 32, 8)
         codes = np.minimum((numbers << np.arange(PLANES)[:, None, None]).sum(axis=0), 2**bits - 1)
         total = codes @ np.array([1, 2, 4, 8, 16, 32, 64, -128 if signed else 128])
-        sums[columns[j], 32 * block + ORDER] = (total + 32768) % 65536 - 32768
+        sums[j, 32 * block + ORDER] = (total + 32768) % 65536 - 32768
 
 
 @kernel
@@ -202,60 +202,59 @@ def pick_rows_naive(turned, block, first, last, rows):
 
 @kernel
 def sum_planes(turned, spans, listed, rule, scratch, sums):
-    """sums[column, 32 * b + p] = sum over input slices of 2^i * min(psum, 2^bits - 1), negative for the last if signed.
+    """sums[g * C + c, 32 * b + p] = sum over input slices of 2^i * min(psum, 2^bits - 1); signed: the last one negative.
 
     turned uint8 [B, K, 32] as `turn_bytes` leaves it, spans = (starts, stops) of the groups' rows; listed = what
-    `list_columns` makes; rule = (masks, signed) of `clip_planes`; scratch = (rows uint8 [R + 1, 32], planes uint8 [KEPT +
-    COLUMNS, PLANES, 32]), zeros on entry; sums int16 [G * C, 32 * B].
+    `list_columns` makes of COLUMNS at once; rule = (masks, signed) of `clip_planes`; scratch = (rows uint8 [R + 1, 32],
+    planes uint8 [KEPT + COLUMNS, PLANES, 32]), zeros on entry; sums int16 [G * C, 32 * B].
     """
     rows, planes = scratch
     masks, signed = rule
-    lists, steps, chunks, columns = listed
+    lists, steps, bounds = listed
+    columns = sums.shape[0] // bounds.shape[0]
     for b in range(turned.shape[0]):
-        group = -1
-        for n in range(chunks.shape[0]):
-            if chunks[n, 0] != group:
-                group = chunks[n, 0]
-                pick_rows(turned, b, spans[0][group], spans[1][group], rows)
-            add_rows(rows, lists, steps, (chunks[n, 1], chunks[n, 2]), planes)
-            clip_planes(planes, columns, (chunks[n, 3], chunks[n, 4]), masks, signed, b, sums)
+        for g in range(bounds.shape[0]):
+            pick_rows(turned, b, spans[0][g], spans[1][g], rows)
+            for n in range(bounds.shape[1]):
+                add_rows(rows, lists, steps, (bounds[g, n, 0], bounds[g, n, 1]), planes)
+                first, last = COLUMNS * n, min(COLUMNS * (n + 1), columns)
+                clip_planes(planes, (g * columns + first, g * columns + last), masks, signed, b, sums)
 
 
 def sum_planes_naive(turned, spans, listed, rule, scratch, sums):
     """The definition, by the naive twins."""
     rows, planes = scratch
-    lists, steps, chunks, columns = listed
-    for b in range(len(turned)):
-        for group, first, last, start, stop in chunks.tolist():
-            pick_rows_naive(turned, b, spans[0][group], spans[1][group], rows)
-            add_rows_naive(rows, lists, steps, (first, last), planes)
-            clip_planes_naive(planes, columns, (start, stop), *rule, b, sums)
+    lists, steps, bounds = listed
+    columns = len(sums) // len(bounds)
+    for b, g, n in np.ndindex(len(turned), *bounds.shape[:2]):
+        pick_rows_naive(turned, b, spans[0][g], spans[1][g], rows)
+        add_rows_naive(rows, lists, steps, bounds[g, n], planes)
+        first, last = g * columns + COLUMNS * n, g * columns + min(COLUMNS * (n + 1), columns)
+        clip_planes_naive(planes, (first, last), *rule, b, sums)
 
 
-def list_columns(levels, starts, stops):
-    """(lists uint16, steps int64 [S, 4], chunks int64 [N, 5], columns int64) of one-bit levels [K, C], for `sum_planes`.
+def list_columns(levels, starts, stops, at_once):
+    """(lists uint16, steps int64 [S, 4], bounds int64 [G, N, 2]) of one-bit levels [K, C]: what `add_rows` adds.
 
-    A chunk = (group, first and last step, first and last column) is up to COLUMNS columns, by length of their lists so that
-    branches repeat; column c of group g is c + g * C. Row j of a group is at byte 32 * j, the row of zeros behind the
-    largest group.
+    Steps bounds[g, n] are columns n * at_once .. of group g, numbers KEPT .. in this order; they are taken by length, so
+    that branches repeat. Row j of a group is at byte 32 * j, the row of zeros behind the rows of the largest group.
     """
     count, most = levels.shape[1], int((stops - starts).max())
-    lists, steps, chunks, columns, done = [], [], [], [], 0
+    cuts = np.append(np.arange(0, count, at_once), count)
+    place = np.arange(count)
+    lists, steps, bounds, done = [], [], [], 0
     for g, (first, last) in enumerate(zip(starts, stops)):
         part = levels[first:last] != 0
         lengths = -(-part.sum(axis=0) // STEP) * STEP
-        order = np.argsort(lengths, kind="stable")
+        order = np.lexsort((lengths, place // at_once))
         column, row = np.nonzero(part.T[order])
         ends = np.cumsum(lengths[order])
         begins = ends - lengths[order]
         mine = np.full(ends[-1], 32 * most, dtype=np.uint16)
-        before = np.searchsorted(column, np.arange(count))
+        before = np.searchsorted(column, place)
         mine[begins[column] + np.arange(len(column)) - before[column]] = 32 * row
-        place = np.arange(count)
         lists.append(mine)
-        steps.append(np.stack([done + begins, done + ends, 0 * place, KEPT + place % COLUMNS], axis=1))
-        cuts = g * count + np.append(np.arange(0, count, COLUMNS), count)
-        chunks.append(np.stack([0 * cuts[1:] + g, cuts[:-1], cuts[1:], cuts[:-1], cuts[1:]], axis=1))
-        columns.append(g * count + order)
+        steps.append(np.stack([done + begins, done + ends, 0 * place, KEPT + order % at_once], axis=1))
+        bounds.append(g * count + np.stack([cuts[:-1], cuts[1:]], axis=1))
         done += len(mine)
-    return np.concatenate(lists), np.concatenate(steps), np.concatenate(chunks), np.concatenate(columns)
+    return np.concatenate(lists), np.concatenate(steps), np.stack(bounds)

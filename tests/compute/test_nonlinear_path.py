@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import cimemu
 from cimemu.cli import main
 from cimemu.compare.table import read_table
-from cimemu.compute import lookup, macro
+from cimemu.compute import level_planes, lookup, macro
 from cimemu.compute.macro import Programmed, program
 from cimemu.compute.read_noise import ReadNoise, quantised_sigma
 
@@ -45,9 +45,13 @@ def same_bytes(x, make):
     fast = make()
     assert fast.lookup is not None
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(level_planes, "AVAILABLE", False)
+        looked = Programmed(fast.matrix)
+        assert looked.planes is None
         patch.setattr(lookup, "AVAILABLE", False)
         slow = Programmed(fast.matrix)
         assert slow.lookup is None
+    assert looked.run(x).y.tobytes() == slow.run(x).y.tobytes()
     assert fast.run(x).y.tobytes() == slow.run(x).y.tobytes()
 
 
@@ -103,7 +107,31 @@ def test_schemes_of_nonlinear_levels_run_in_registers(scheme, tmp_path, monkeypa
         patch.setattr(macro, "sum_steps", never)
         assert main([*arguments, "-o", str(tmp_path / "fast.csv")]) == 0
     assert taken
-    monkeypatch.setattr(lookup, "AVAILABLE", False)
+    for module in (level_planes, lookup):
+        monkeypatch.setattr(module, "AVAILABLE", False)
     assert main([*arguments, "-o", str(tmp_path / "slow.csv")]) == 0
     fast, slow = (read_table(tmp_path / f"{name}.csv") for name in ("fast", "slow"))
     assert [row["accuracy"] for row in fast] == [row["accuracy"] for row in slow]
+
+
+@looked_up
+@settings(common, max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.booleans())
+def test_real_levels_of_one_bit_cells_run_as_planes_with_the_same_bytes(seed, bits, own):
+    rng = np.random.default_rng(seed)
+    rows, outputs, signed = int(rng.integers(1, 300)), int(rng.integers(1, 6)), bool(rng.integers(0, 2))
+    changes = {
+        "macro.rows": 250,
+        "macro.active_rows": int(rng.choice([250, 128, 48, 9])),
+        "macro.input": {"bits": int(rng.integers(2, 9)), "signed": signed, "dac_bits": 1},
+        "macro.weight.encoding": str(rng.choice(["offset", "twos_complement", "differential"])),
+    }
+    conversions = cimemu.load_arch("rram_128", changes).macro.conversions_per_output
+    changes["macro.adc"] = table(rng, bits, "real", -(-rows // 250), outputs * conversions if own else None)
+    chip = cimemu.load_arch("rram_128", changes).macro
+    low, high = (-(2 ** (chip.input.bits - 1)), 2 ** (chip.input.bits - 1)) if signed else (0, 2**chip.input.bits)
+    x = rng.integers(low, high, (70, rows))
+    x[rng.random(x.shape) < rng.random()] = 0
+    made = program(rng.integers(-127, 128, (rows, outputs)), chip)
+    assert made.planes is not None
+    same_bytes(x, lambda: made)

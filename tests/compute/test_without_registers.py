@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cimemu
-from cimemu.compute import bit_planes, lookup
+from cimemu.compute import bit_planes, level_planes, lookup
 from cimemu.compute.macro import program
 
 common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -19,8 +19,8 @@ def test_table_look_up_and_the_other_kernels_give_the_same_bytes(seed):
     x, w, macro = macros.draw(seed)
     with_tables = cimemu.mvm(x, w, macro, path="packed")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lookup, "AVAILABLE", False)
-        patch.setattr(bit_planes, "AVAILABLE", False)
+        for module in (lookup, bit_planes, level_planes):
+            patch.setattr(module, "AVAILABLE", False)
         without = cimemu.mvm(x, w, macro, path="packed")
         assert program(w, macro).lookup is None
     assert with_tables.y.tobytes() == without.y.tobytes()

@@ -104,8 +104,8 @@ def test_parts(seed):
         rows,
     )
     planes.pick_rows_naive(turned, 1, starts[-1], stops[-1], rows)
-    lists, steps, chunks, columns = planes.list_columns(levels, starts, stops)
-    _, first, last, start, stop = (int(v) for v in chunks[-1])
+    lists, steps, bounds = planes.list_columns(levels, starts, stops, planes.COLUMNS)
+    first, last = (int(v) for v in bounds[-1, -1])
     both(
         lambda o: planes.add_rows(rows, lists, steps, (first, last), o),
         lambda o: planes.add_rows_naive(rows, lists, steps, (first, last), o),
@@ -114,9 +114,9 @@ def test_parts(seed):
     numbers[planes.KEPT :] = rng.integers(0, 256, numbers[planes.KEPT :].shape)
     bits, signed = int(rng.integers(1, 8)), bool(rng.integers(0, 2))
     both(
-        lambda o: planes.clip_planes(numbers, columns, (start, stop), masks_of(bits), signed, 2, o),
-        lambda o: planes.clip_planes_naive(numbers, columns, (start, stop), masks_of(bits), signed, 2, o),
-        np.zeros((len(columns), 96), np.int16),
+        lambda o: planes.clip_planes(numbers, (3, 8), masks_of(bits), signed, 2, o),
+        lambda o: planes.clip_planes_naive(numbers, (3, 8), masks_of(bits), signed, 2, o),
+        np.zeros((9, 96), np.int16),
     )
 
 
@@ -124,7 +124,7 @@ def test_parts(seed):
 @common
 def test_whole(seed):
     rng, x, levels, (starts, stops), turned, scratch = drawn(seed)
-    listed = planes.list_columns(levels, starts, stops)
+    listed = planes.list_columns(levels, starts, stops, planes.COLUMNS)
     bits, signed = int(rng.integers(1, 8)), bool(rng.integers(0, 2))
     rule, spans = (masks_of(bits), signed), (starts, stops)
     columns = levels.shape[1]
