@@ -97,11 +97,12 @@ class Clip(Activation):
 
     def apply(self, x: Array) -> Array:
         """Exact."""
-        if self.low is not None:
-            x = np.maximum(x, x.dtype.type(self.low))
-        if self.high is not None:
-            x = np.minimum(x, x.dtype.type(self.high))
-        return x
+        low = None if self.low is None else x.dtype.type(self.low)
+        high = None if self.high is None else x.dtype.type(self.high)
+        if low is None:
+            return x if high is None else np.minimum(x, high)
+        limited = np.asarray(np.maximum(x, low))
+        return limited if high is None else np.minimum(limited, high, out=limited)
 
 
 @dataclass(frozen=True, eq=False)

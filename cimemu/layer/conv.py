@@ -111,9 +111,10 @@ class Conv(Layer):
         """One input channel per output: adding kernel element by element beats many tiny products."""
         _, outputs, *shape = out.shape
         repeat = outputs // padded.shape[1]
-        total = np.zeros(out.shape, np.float32)
+        total, product = np.zeros(out.shape, np.float32), np.empty(out.shape, np.float32)
         for i in range(self.kernel_shape[0]):
             for j in range(self.kernel_shape[1]):
                 seen = self._tap(padded, first, tuple(shape), i, j)
-                total += np.repeat(seen, repeat, axis=1) * weight[:, 0, i, j].reshape(-1, 1, 1)
+                seen = seen if repeat == 1 else np.repeat(seen, repeat, axis=1)
+                total += np.multiply(seen, weight[:, 0, i, j].reshape(-1, 1, 1), out=product)
         out[:] = total

@@ -92,9 +92,12 @@ def run_float(
         part = {name: array[first : first + batch] for name, array in feeds.items()}
         for name, array in _run_batch(network, part, wanted).items():
             pieces[name].append(array)
-    return {
-        name: network.constants[name] if name in network.constants else np.concatenate(pieces[name]) for name in wanted
-    }
+    return {name: network.constants[name] if name in network.constants else _whole(pieces[name]) for name in wanted}
+
+
+def _whole(pieces: Sequence[Array]) -> Array:
+    """Batches as one array; a single one is not copied."""
+    return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
 
 def check_inputs(network: Graph, inputs: Array | Mapping[str, Array] | Sequence[Array]) -> dict[str, Array]:

@@ -75,7 +75,7 @@ def quantize(
     if calibration is None and steps is None:
         raise WorkloadError(f"network {network.name}: is float, give calibration images to quantise it")
     names = [name for name, t in network.types.items() if t.dtype == "float32"]
-    observers = observe(_run_calibration(network, calibration, names)) if steps is None else {}
+    observers = observe(_run_calibration(network, calibration, names), method) if steps is None else {}
     rule = _plain_rule(macro, weight_granularity) if weights is None else weights
     return lower(_QdqBuilder(network, macro, observers, rule, method, percentile, steps).build())
 

@@ -9,14 +9,16 @@ from cimemu.errors import WorkloadError
 from cimemu.layer.base import Array
 
 BINS = 2048
+CHUNK = 1 << 14  # values counted at once stay in the first-level caches
 METHODS = ("minmax", "percentile", "mse")
 
 
 class Observer:
-    """Histogram of one tensor over batches; its range grows by whole bins, so nothing is counted twice."""
+    """Range of one tensor over batches and its histogram, which grows by whole bins: nothing is counted twice."""
 
-    def __init__(self) -> None:
-        """Nothing seen yet."""
+    def __init__(self, counting: bool = True) -> None:
+        """Nothing seen yet; without `counting` there is no histogram, and "minmax" is the only method."""
+        self.counting = counting
         self.low = np.inf
         self.high = -np.inf
         self.counts = np.zeros(BINS, dtype=np.int64)
@@ -25,18 +27,24 @@ class Observer:
 
     def add(self, values: Array) -> None:
         """Count one batch."""
-        flat = np.asarray(values, dtype=np.float64).reshape(-1)
+        flat = np.asarray(values).reshape(-1)
         if not flat.size:
             return
         low, high = float(flat.min()), float(flat.max())
         self.low, self.high = min(self.low, low), max(self.high, high)
+        if not self.counting:
+            return
         if self.width == 0.0:
             span = max(high - low, 1e-12)
             self.edge_low, self.width = low, span / (BINS // 2)
         while high >= self.edge_low + BINS * self.width or low < self.edge_low:
             self._double(to_the_left=low < self.edge_low)
-        index = np.clip(((flat - self.edge_low) / self.width).astype(np.int64), 0, BINS - 1)
-        self.counts += np.bincount(index, minlength=BINS)
+        for first in range(0, flat.size, CHUNK):
+            part = flat[first : first + CHUNK].astype(np.float64)
+            part -= self.edge_low
+            part /= self.width
+            index = np.clip(part.astype(np.int64), 0, BINS - 1)
+            self.counts += np.bincount(index, minlength=BINS)
 
     def _double(self, to_the_left: bool) -> None:
         """Bins twice as wide; the covered range grows to one side."""
@@ -88,11 +96,11 @@ class Observer:
         return chosen
 
 
-def observe(batches: Iterable[Mapping[str, Array]]) -> dict[str, Observer]:
-    """An observer per tensor over all batches."""
+def observe(batches: Iterable[Mapping[str, Array]], method: str) -> dict[str, Observer]:
+    """An observer per tensor over all batches, for ranges by `method`."""
     observers: dict[str, Observer] = {}
     for batch in batches:
         for name, values in batch.items():
             if values.dtype.kind == "f":
-                observers.setdefault(name, Observer()).add(values)
+                observers.setdefault(name, Observer(method != "minmax")).add(values)
     return observers
