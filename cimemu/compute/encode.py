@@ -98,10 +98,14 @@ def cell_levels(w: NDArray[np.int64], macro: Macro, inside: NDArray[np.bool_] | 
         stored = [w & (2**bits - 1)]
     else:
         stored = [(w + 1) // 2]
-    levels = np.stack([(part >> (s * cell)) & (2**cell - 1) for part in stored for s in range(slices)], axis=2)
-    if inside is not None:
-        levels *= inside[:, :, None]
-    return levels.reshape(w.shape[0], -1).astype(np.uint8)
+    levels = np.empty((*w.shape, len(stored) * slices), dtype=np.uint8)
+    for p, part in enumerate(stored):
+        narrow = part.astype(np.uint16)  # nine bits at most, never negative
+        if inside is not None:
+            narrow *= inside
+        for s in range(slices):
+            levels[:, :, p * slices + s] = (narrow >> (s * cell)) & (2**cell - 1)
+    return levels.reshape(w.shape[0], -1)
 
 
 def columns_of(macro: Macro) -> Columns:

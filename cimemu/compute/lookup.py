@@ -24,7 +24,7 @@ from cimemu.compute.lookup_wide import DIGITS_TOP, PSUM_TOP, wide_converter
 from cimemu.compute.program import Matrix
 from cimemu.kernels.lanes import AVAILABLE
 from cimemu.kernels.mvm_wide import FLUSH
-from cimemu.kernels.nibbles import nibble_sums
+from cimemu.kernels.nibble_tables import fill_tables, nibble_ranges
 from cimemu.kernels.noise import normal_quantiles
 from cimemu.kernels.read_noise import SIGMA_BITS
 
@@ -111,15 +111,12 @@ def make_lookup(matrix: Matrix) -> Lookup | None:
     rows = _rows_only(source, 2 if wide else 1)
     noise, margins = _noise(matrix)
     margin = int(margins.sum())
-    sums_of, shifted = [], []
+    seen, columns = np.ascontiguousarray(matrix.seen), matrix.seen.shape[1]
+    largest, shifted = 0, []
     for (first, last), block in zip(spans, matrix.block_of):
-        sums = nibble_sums(matrix.seen, rows[first:last])
-        least = sums.min(axis=2)
-        sums -= least[:, :, None]
-        sums_of.append(sums)
-        most = int(sums.max(axis=2).sum(axis=0).max()) + 2 * margin
-        shifted.append((shifted_thresholds(references[block], least.sum(axis=0), margin), most))
-    largest = max(int(sums.max()) for sums in sums_of)
+        least, spread = np.empty(columns, dtype=np.int64), np.empty(columns, dtype=np.int64)
+        largest = max(largest, nibble_ranges(seen, rows[first:last], least, spread))
+        shifted.append((shifted_thresholds(references[block], least, margin), int(spread.max()) + 2 * margin))
     by_group, rules_of = [digits[block] for block in matrix.block_of], [references[block] for block in matrix.block_of]
     top = max(1, max(_top_digit(moved, own) for moved, own in zip(shifted, by_group)))
     flush = 0
@@ -137,14 +134,9 @@ def make_lookup(matrix: Matrix) -> Lookup | None:
     units = None if found is None else slice_units(matrix, top if summing is None else 1)
     if found is None or units is None:
         return None
-    columns = matrix.seen.shape[1]
     padded = columns + columns % 2
     tables = [np.zeros((padded if d < parts else 0, len(source), 16), dtype=np.uint8) for d in range(3)]
-    for (first, last), sums in zip(spans, sums_of):
-        by_column = sums.transpose(1, 0, 2)
-        tables[0][:columns, first:last] = by_column if parts == 1 else by_column & 63
-        for d in range(1, parts):
-            tables[d][:columns, first:last] = by_column >> 6 * d & (63 if parts == 3 else 255)
+    fill_tables(seen, rows, *tables)
     if summing is not None:
         found = ranking(found, shifted, by_group, flush)
     combination = _combination(matrix, digits, units, top, padded)

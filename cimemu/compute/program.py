@@ -249,10 +249,13 @@ def psum_range(seen: NDArray[np.int64], layout: Layout, macro: Macro, unit: int)
     `unit` is what a cell level of 1 is in `seen`.
     """
     low = high = 0
+    signed = bool((seen < 0).any())
     for _, first, last in layout.group_spans:
         rows = seen[first:last]
-        low = min(low, int(np.minimum(rows, 0).sum(axis=0).min()))
-        high = max(high, int(np.maximum(rows, 0).sum(axis=0).max()))
+        if signed:
+            low = min(low, int(np.minimum(rows, 0).sum(axis=0).min()))
+            rows = np.maximum(rows, 0)
+        high = max(high, int(rows.sum(axis=0).max()))
         if has_reference_column(macro):
             high = max(high, (last - first) * unit)
     largest_input = 2**macro.input.dac_bits - 1

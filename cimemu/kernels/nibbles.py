@@ -1,4 +1,4 @@
-"""Input bits four at a time: the indices of 16-entry tables, and the tables of sums that they are looked up in.
+"""Input bits four at a time: the indices of 16-entry tables (their entries: see `nibble_tables`).
 
 A driven slice gives one bit for every (row, DAC bit); four of them in a row make a nibble, and what a column sums for
 the nibble is one of 16 numbers that are known when the cells are written (the method of four Russians). 32 positions
@@ -152,11 +152,3 @@ def make_bit_nibbles_naive(turned, first, nibbles):
     for b, q, u, k, place in np.ndindex(*nibbles.shape):
         for j in range(4):
             nibbles[b, q, u, k, place] |= ((int(turned[b, first[q] + j, place]) >> (4 * u + k)) & 1) << j
-
-
-def nibble_sums(seen, source):
-    """sums[q, c, n]: what column c sums for nibble n of place q: levels `seen` [K, C] weighed by their DAC bit."""
-    rows, bits = source >> 4, source & 15
-    levels = np.where((source >= 0)[:, :, None], seen[np.maximum(rows, 0)] << bits[:, :, None], 0)  # [Q, 4, C]
-    chosen = (np.arange(16)[None, :] >> np.arange(4)[:, None]) & 1  # [4, 16]
-    return np.einsum("qjc,jn->qcn", levels, chosen)

@@ -12,6 +12,7 @@ from cimemu.kernels import (
     lanes_wide,
     level_lanes,
     mvm_lookup,
+    nibble_tables,
     nibbles,
     noise,
     read_noise,
@@ -60,6 +61,38 @@ def test_bits_are_turned_into_nibbles(seed):
         lambda o: nibbles.make_bit_nibbles_naive(turned, first, o),
         out,
     )
+
+
+@given(SEEDS)
+@common
+def test_tables_hold_the_sums_of_all_nibbles(seed):
+    rng = np.random.default_rng(seed)
+    rows, columns, dac = int(rng.integers(1, 20)), int(rng.integers(1, 9)), int(rng.integers(1, 4))
+    low, high = [(0, 2), (-1, 2), (-300, 300), (0, 8000)][int(rng.integers(0, 4))]
+    seen = rng.integers(low, high, (rows, columns))
+    source = rng.integers(0, rows, (6, 4)) * 16 + rng.integers(0, dac, (6, 4))
+    source[rng.random((6, 4)) < 0.2] = -1
+    for place in source[0]:
+        assert nibble_tables.weighed(seen, place, 0) == nibble_tables.weighed_naive(seen, place, 0)
+    ranges = np.ones((2, columns), np.int64)
+    largest = nibble_tables.nibble_ranges_naive(seen, source, *ranges.copy())
+    both(
+        lambda o: nibble_tables.nibble_ranges(seen, source, o[0], o[1]),
+        lambda o: nibble_tables.nibble_ranges_naive(seen, source, o[0], o[1]),
+        ranges,
+    )
+    assert nibble_tables.nibble_ranges(seen, source, *ranges) == largest
+    parts = 1 if largest <= 255 else 2 if largest <= 16383 else 3
+    tables = [np.zeros((columns if d < parts else 0, 6, 16), np.uint8) for d in range(3)]
+    both(
+        lambda *o: nibble_tables.fill_tables(seen, source, *o),
+        lambda *o: nibble_tables.fill_tables_naive(seen, source, *o),
+        *tables,
+    )
+    nibble_tables.fill_tables(seen, source, *tables)
+    weights = {1: (1,), 2: (1, 64), 3: (1, 64, 4096)}[parts]
+    sums = sum(w * t.astype(np.int64) for w, t in zip(weights, tables))
+    assert int(sums.max()) <= largest
 
 
 def drawn_places(rng, columns, highest, dtype=np.uint8):
