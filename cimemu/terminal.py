@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cimemu.adapt.exact import Compared
     from cimemu.check.network import CheckReport
     from cimemu.fitting.mapped import NetworkOnChip
     from cimemu.fitting.report import FitReport
@@ -234,18 +235,20 @@ class ProgressBars:
 class EpochLines:
     """A line on the error stream for every epoch of a training run."""
 
-    def __init__(self, epochs: int, wanted: bool) -> None:
-        self.epochs, self.shown = epochs, wanted
+    def __init__(self, epochs: int, wanted: bool, by_run: Mapping[str, int] | None = None) -> None:
+        """`by_run`: epochs of the runs, or stages, that have their own number."""
+        self.epochs, self.shown, self.by_run = epochs, wanted, by_run or {}
 
     def of_run(self, run: str, row: Mapping[str, Any]) -> None:
         """A line of one run of several."""
-        self.print(row, f"{run}: ")
+        self.print(row, run)
 
-    def print(self, row: Mapping[str, Any], before: str = "") -> None:
+    def print(self, row: Mapping[str, Any], run: str = "") -> None:
         """Loss, accuracies, rate and the time left."""
         if not self.shown:
             return
-        parts = [f"{before}epoch {row['epoch']} of {self.epochs}"]
+        epochs = self.by_run.get(run, self.epochs)
+        parts = [f"{run}: " * bool(run) + f"epoch {row['epoch']} of {epochs}"]
         if "loss" in row:
             parts += [f"loss {row['loss']:.4f}", f"training {100 * row['train_accuracy']:.2f} %"]
         for name, value in row.items():
@@ -253,6 +256,19 @@ class EpochLines:
                 error = row[name.replace("accuracy", "standard_error")]
                 parts.append(f"{name.removeprefix('accuracy_')} {100 * value:.2f} +- {100 * error:.2f} %")
         if row.get("seconds"):
-            left = row["total_seconds"] / row["epoch"] * (self.epochs - row["epoch"])
+            left = row["total_seconds"] / row["epoch"] * (epochs - row["epoch"])
             parts += [f"{row['images'] / row['seconds']:.0f} images/s", f"{left / 60:.1f} minutes left"]
         print(", ".join(parts), file=sys.stderr, flush=True)
+
+
+def print_compared(rows: "Sequence[Compared]", images: int) -> None:
+    """A training module beside the emulator, for people."""
+    found = {kind: sum(getattr(row, kind) for row in rows) for kind in ("psums", "codes", "outputs")}
+    counted = ", ".join(f"{count:,} {kind}" for kind, count in found.items())
+    differ = sum(row.differ for row in rows)
+    make_console().print(f"verified on {images} images, {len(rows)} macro layers: {counted}: {differ:,} differ")
+    for row in rows:
+        if row.differ:
+            make_console().print(
+                f"  {row.layer}: {row.psums_differ:,} psums, {row.codes_differ:,} codes, {row.outputs_differ:,} outputs differ"
+            )

@@ -152,8 +152,9 @@ class AdaptedModule(torch.nn.Module):
     def _other(self, layer: Layer, known: Mapping[str, Any]) -> Any:
         if not isinstance(layer, tuple(TWINS)):
             raise layer.error("cannot be trained")
+        device = self.activations[0].scale.device  # type: ignore[union-attr]
         operands = [
-            known[name] if name in known else torch.as_tensor(np.asarray(self.graph.constants[name]))
+            known[name] if name in known else torch.as_tensor(np.asarray(self.graph.constants[name]), device=device)
             for name in layer.inputs
         ]
         return twin(layer)(torch, self, layer, operands)

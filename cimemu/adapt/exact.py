@@ -35,7 +35,7 @@ class Compared:
         return self.psums_differ + self.codes_differ + self.outputs_differ
 
 
-def compare_with_emulator(module: AdaptedModule, images: Array, batch: int = 8) -> tuple[Compared, ...]:
+def compare_with_emulator(module: AdaptedModule, images: Array, batch: int = 16) -> tuple[Compared, ...]:
     """`module` in evaluation mode beside the emulator of its exported file, on float `images` [images, ...].
 
     Both start from the images and keep their own tensors, so a first difference shows in all layers behind it.

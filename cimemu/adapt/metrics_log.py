@@ -26,21 +26,24 @@ def _text(value: Any) -> Any:
     return f"{value:.6g}" if isinstance(value, float) else value
 
 
+def board_of() -> Any:
+    """PyTorch's writer of TensorBoard's events. WorkloadError where tensorboard is not installed."""
+    try:
+        return importlib.import_module("torch.utils.tensorboard")
+    except ImportError:
+        raise WorkloadError(
+            'tensorboard is not installed: pip install "cimemu[board]", or leave --tensorboard out'
+        ) from None
+
+
 class Board:
     """TensorBoard's events below a folder; nothing where no folder is named."""
 
     def __init__(self, folder: Path | None) -> None:
         """Raises WorkloadError where tensorboard is not installed."""
         self.writer: Any = None
-        if folder is None:
-            return
-        try:
-            board = importlib.import_module("torch.utils.tensorboard")
-        except ImportError:
-            raise WorkloadError(
-                "tensorboard is not installed: pip install tensorboard, or leave --tensorboard out"
-            ) from None
-        self.writer = board.SummaryWriter(str(folder))
+        if folder is not None:
+            self.writer = board_of().SummaryWriter(str(folder))
 
     def add(self, row: Row) -> None:
         """One epoch's row."""

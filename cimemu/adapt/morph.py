@@ -95,7 +95,7 @@ def morph(
             data,
             settings.retrain,
             tests=tests,
-            keep=_below(keep, "retrain", {"macros": wanted, "morph": settings.model_dump(mode="json")}),
+            keep=_below(keep, "retrain", _identity(settings, wanted)),
             hooks=watch.hooks("retrain"),
             progress=watch.progress,
         )
@@ -161,7 +161,7 @@ def _shrink(
         run.module,
         data,
         own,
-        keep=_below(keep, "shrink", {"macros": macros, "morph": settings.model_dump(mode="json")}),
+        keep=_below(keep, "shrink", _identity(settings, macros)),
         hooks=watch.hooks("shrink", run.before_step),
         progress=watch.progress,
     )
@@ -226,8 +226,13 @@ def _accuracy(network: Network, tests: Mapping[str, ImageSet]) -> MetricsRow:
     return row
 
 
+def _identity(settings: MorphSettings, macros: int) -> dict[str, Any]:
+    """What a checkpoint of stage 1 belongs to: a point of a curve is also the first stage of both."""
+    return {"macros": macros, "morph": settings.model_dump(mode="json", exclude={"macros", "stage2"})}
+
+
 def _below(keep: Keep, name: str, identity: Mapping[str, Any]) -> Keep:
     """What is kept of a stage."""
-    folder = None if keep.folder is None else keep.folder / name
-    resume = keep.resume and folder is not None and (folder / "checkpoint.pt").is_file()
-    return replace(keep, folder=folder, resume=resume, identity={**keep.identity, **identity})
+    below = keep.below(name)
+    resume = keep.resume and below.folder is not None and (below.folder / "checkpoint.pt").is_file()
+    return replace(below, resume=resume, identity={**keep.identity, **identity})

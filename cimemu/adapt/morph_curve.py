@@ -50,12 +50,13 @@ def curve(
     rows: list[Row] = []
     for macros in (None, *wanted):
         name = "seed" if macros is None else f"macros_{macros}"
-        folder = None if keep.folder is None else keep.folder / name
+        below = keep.below(name)
+        folder = below.folder
         path = None if folder is None else folder / RESULT
         if path is not None and path.is_file() and keep.resume:
             rows.append(_read(path))
         else:
-            own = replace(keep, folder=folder, resume=keep.resume and folder is not None and folder.is_dir())
+            own = replace(below, resume=keep.resume and folder is not None and folder.is_dir())
             if macros is None:
                 made, row = _plain(arch, network, settings, data, tests, own, watch)
             else:

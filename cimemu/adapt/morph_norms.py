@@ -14,6 +14,10 @@ from cimemu.layer.norm import BatchNormalization
 from cimemu.workload.network import Network
 
 EPSILON = 1e-5
+LENGTH = (
+    2**0.5
+)  # of a filter in front of a normalisation: about that of first weights (Kaiming, as many channels in as out)
+SHORTEST = 0.1  # filters shorter than this say next to nothing, and stay short
 
 
 def with_layers(network: Network, layers: Sequence[Layer], constants: Mapping[str, Array]) -> Network:
@@ -29,7 +33,8 @@ def with_norms(network: Network, images: Array) -> Network:
 
     Loading folds normalisations into weights. One that is put back takes mean and variance of the convolution's
     outputs over `images` as its statistics, so that `scale = sqrt(variance + epsilon)` and `bias = mean` change nothing: a
-    channel's scale is again the spread of what it says.
+    channel's scale is again the spread of what it says. Filters get one length: behind a normalisation it means nothing but
+    how fast training turns the filter, the faster the shorter, and folding left lengths that differ widely.
     """
     behind = {layer.inputs[0] for layer in network.layers if isinstance(layer, BatchNormalization)}
     bare = [
@@ -51,12 +56,15 @@ def with_norms(network: Network, images: Array) -> Network:
         axes = (0, *range(2, values.ndim))
         mean, variance = values.mean(axis=axes), values.var(axis=axes)
         names = [f"{layer.name}.norm.{what}" for what in ("scale", "bias", "mean", "variance")]
-        norm = [np.sqrt(variance + EPSILON), mean, mean, variance]
-        weights = layer.inputs
-        if len(layer.inputs) > 2:  # a bias in front of a normalisation says nothing that the mean does not say
-            bias = constants[layer.inputs[2]].astype(np.float64)
-            norm[2] = mean - bias
-            weights = layer.inputs[:2]
+        weights = layer.inputs[0], f"{layer.name}.filters"  # their own: two layers may have shared them
+        # a bias in front of a normalisation says nothing that the mean does not say
+        bias = constants[layer.inputs[2]].astype(np.float64) if len(layer.inputs) > 2 else 0.0
+        filters = constants[layer.inputs[1]].astype(np.float64)
+        flat = filters.reshape(len(filters), -1)
+        factor = LENGTH / np.maximum(np.sqrt(np.square(flat).sum(axis=1)), SHORTEST)
+        longer = variance * factor**2
+        norm = [np.sqrt(longer + EPSILON) / factor, mean, (mean - bias) * factor, longer]
+        constants[weights[1]] = (flat * factor[:, None]).reshape(filters.shape).astype(np.float32)
         constants |= {name: value.astype(np.float32) for name, value in zip(names, norm)}
         raw = f"{layer.name}.raw"
         layers.append(replace(layer, inputs=weights, outputs=(raw,)))

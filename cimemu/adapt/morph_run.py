@@ -67,8 +67,7 @@ def two_stage(
     keep, watch = keep or Keep(), watch or Watch()
     settings = morph_settings(config)
     chip = load_arch(arch, config.set)
-    first = replace(keep, folder=None if keep.folder is None else keep.folder / "stage1")
-    morphed = morph(chip, network, settings, data, tests=tests, keep=first, watch=watch)
+    morphed = morph(chip, network, settings, data, tests=tests, keep=keep.below("stage1"), watch=watch)
     if keep.folder is not None:
         save_onnx(morphed.network, keep.folder / FLOAT, overwrite=True)
     adapted = None
@@ -94,8 +93,8 @@ def _second(
     scheme_folder: Path | None,
     watch: Watch,
 ) -> Adapted:
-    folder = None if keep.folder is None else keep.folder / "stage2"
-    resume = keep.resume and folder is not None and (folder / CHECKPOINT).is_file()
+    below = keep.below("stage2")
+    resume = keep.resume and below.folder is not None and (below.folder / CHECKPOINT).is_file()
     report = watch.report
     return adapt_network(
         arch,
@@ -105,7 +104,7 @@ def _second(
         config.train,
         tests=dict(tests),
         out=out,
-        keep=replace(keep, folder=folder, resume=resume),
+        keep=replace(below, resume=resume),
         overwrite=overwrite,
         scheme_folder=scheme_folder,
         report=None if report is None else lambda row: report("stage 2", row),

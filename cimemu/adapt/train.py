@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import cos, isfinite, pi
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from cimemu.errors import WorkloadError
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.csv"
 FREE = ("device", "threads", "checkpoint_minutes", "evaluate_first")  # what a resumed run may have changed
+FOLDERS = ("folder", "tensorboard")
 Progress = Callable[[str, int, int], None]
 MetricsRow = dict[str, float | int | None]
 
@@ -40,6 +41,11 @@ class Keep:
     resume: bool = False
     tensorboard: Path | None = None
     identity: Mapping[str, Any] = field(default_factory=dict)  # of network and scheme: must be the same when resumed
+
+    def below(self, name: str) -> "Keep":
+        """The same in folders `name` below: each stage and run has a log of its own."""
+        inner = {key: None if top is None else top / name for key, top in vars(self).items() if key in FOLDERS}
+        return replace(self, **inner)  # type: ignore[arg-type]
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """`cimemu adapt`: train a network with the macro in its forward pass."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,10 +9,11 @@ import typer
 
 from cimemu.cli.app import ForceOption, JsonOption, ModuleOption, SetOption, app
 from cimemu.errors import CimemuError, WorkloadError
-from cimemu.terminal import EpochLines, ProgressBars, make_console, print_json, print_table
+from cimemu.terminal import EpochLines, ProgressBars, make_console, print_compared, print_json, print_table
 
 if TYPE_CHECKING:
     from cimemu.adapt.config import AdaptConfig
+    from cimemu.adapt.exact import Compared
     from cimemu.adapt.sources import Images
     from cimemu.adapt.train import Keep
 
@@ -90,6 +92,10 @@ def adapt(
     tensorboard: Annotated[
         Path | None, typer.Option("--tensorboard", metavar="DIR", help="events for TensorBoard")
     ] = None,
+    verify: Annotated[
+        int | None,
+        typer.Option("--verify", metavar="N", help="compare psums, codes and outputs of N images with the emulator"),
+    ] = None,
     cache: Annotated[
         Path | None,
         typer.Option("--cache", metavar="DIR", help="where decoded JPEGs are kept; default: the user's cache folder"),
@@ -101,7 +107,8 @@ def adapt(
 ) -> None:
     """Train a network with the macro in the loop, and write what the emulator runs (needs cimemu[torch])."""
     from cimemu.adapt.config import read_config
-    from cimemu.adapt.library import torch_of
+    from cimemu.adapt.library import device_of, torch_of
+    from cimemu.adapt.metrics_log import board_of
     from cimemu.adapt.train import Keep
     from cimemu.arch.load import parse_override
 
@@ -126,7 +133,7 @@ def adapt(
             "ARCH": arch, "--scheme": scheme, "--scheme-set": scheme_keys, "--data": data, "--workload": workload,
             "--config": config, "--from-scratch": from_scratch, "--seed": seed, "--vary": vary, "--gradient": gradient,
             "--code-parity": code_parity, "--checkpoints": checkpoints, "--metrics": metrics,
-            "--tensorboard": tensorboard, "--set": overrides, "--module": module, "--macros": macros,
+            "--tensorboard": tensorboard, "--set": overrides, "--module": module, "--macros": macros, "--verify": verify,
         }  # fmt: skip
         given = [name for name, value in others.items() if value is not None]
         if given:
@@ -137,6 +144,8 @@ def adapt(
         raise WorkloadError("--only without --study: it names runs of a study")
     if out is not None and out.exists() and not force:
         raise WorkloadError(f"{out}: exists already, name another file or add --force")
+    if verify is not None and verify < 1:
+        raise WorkloadError(f"--verify {verify}: must be >= 1, a number of images")
     if resume and checkpoints is None:
         raise WorkloadError("--resume: needs --checkpoints DIR, the folder of the run to go on with")
     method = {"scheme": scheme, "vary": vary or None, "gradient": gradient, "code_parity": code_parity}
@@ -150,26 +159,40 @@ def adapt(
     settings = read_config(config, changes)
     folder = None if config is None else config.parent
     named_images = _Images(workload, data, folder, cache)
+    device_of(settings.train.device)
+    if tensorboard is not None:
+        board_of()
     keep = Keep(checkpoints, resume, tensorboard)
     lines = EpochLines(settings.train.epochs, not as_json)
+    trained: _Trained | None = None
     if from_scratch is not None:
         if scheme is not None or arch is not None:
             raise WorkloadError("--from-scratch trains a float network: leave ARCH, NETWORK and --scheme out")
         if out is None:
             raise WorkloadError("--from-scratch: give --out FILE.onnx, where the trained network goes")
+        _refuse_verify(verify, "--from-scratch trains a float network, which no chip computes")
         rows = _from_scratch(from_scratch, settings, named_images, out, keep, force, lines)
     elif arch is None or network is None:
         raise CimemuError("adapt: give ARCH and NETWORK, or --from-scratch, or --study; see cimemu adapt --help")
     elif settings.morph is not None:
-        rows = _two_stage(arch, network, settings, named_images, out, keep, force, lines, module)
+        if isinstance(settings.morph.macros, tuple) or not settings.morph.stage2:
+            _refuse_verify(
+                verify, "stage 1 gives float networks, which no chip computes: one --macros, morph.stage2=true"
+            )
+        rows, trained = _two_stage(arch, network, settings, named_images, out, keep, force, lines, module)
     else:
-        rows = _macro_aware(arch, network, settings, named_images, out, keep, force, lines, module)
+        if settings.code_parity:
+            _refuse_verify(verify, "code_parity is in the way, no chip holds it: train without it")
+        rows, trained = _macro_aware(arch, network, settings, named_images, out, keep, force, lines, module)
     if metrics is not None:
         from cimemu.adapt.metrics_log import write_rows
 
         write_rows(metrics, rows)
+    compared, count = (None, 0) if verify is None or trained is None else trained.verified(verify)
     if as_json:
-        print_json({"epochs": rows, "out": None if out is None else str(out)})
+        told = {} if compared is None else {"verified": [vars(row) for row in compared]}
+        print_json({"epochs": rows, "out": None if out is None else str(out), **told})
+        _fail_if_different(compared)
         return
     shares = [name for row in rows[:1] for name in row if name in ("utilization", "compression")]
     print_table([{key: value for key, value in row.items() if key != "total_seconds"} for row in rows], shares=shares)
@@ -179,6 +202,35 @@ def adapt(
     if out is not None and from_scratch is None:
         sets = "".join(f" --set {text}" for text in overrides or ())
         make_console().print(f"run it: cimemu run {arch} {workload or network} --network {out}{sets}", soft_wrap=True)
+    if compared is not None:
+        print_compared(compared, count)
+    _fail_if_different(compared)
+
+
+def _refuse_verify(verify: int | None, reason: str) -> None:
+    if verify is not None:
+        raise WorkloadError(f"--verify {verify}: {reason}")
+
+
+def _fail_if_different(compared: "Sequence[Compared] | None") -> None:
+    if compared is not None and any(row.differ for row in compared):
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """A module for macros, and what it can be verified on."""
+
+    module: Any
+    images: "Images"
+
+    def verified(self, count: int) -> "tuple[Sequence[Compared], int]":
+        """(rows, images) beside the emulator: the first images of the first test set, else of those trained on."""
+        from cimemu.adapt.exact import compare_with_emulator
+
+        chosen = next(iter(self.images.tests.values()), self.images.train)
+        images = chosen.inputs(slice(0, count))
+        return compare_with_emulator(self.module.cpu().eval(), images), len(images)
 
 
 @dataclass(frozen=True)
@@ -232,7 +284,7 @@ def _macro_aware(
     force: bool,
     lines: EpochLines,
     module: str | None,
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], _Trained]:
     from cimemu.adapt.run import adapt_network
     from cimemu.adapt.sources import is_file, load_float
     from cimemu.arch.load import load_arch
@@ -255,7 +307,7 @@ def _macro_aware(
             report=lines.print,
             progress=bars.update,
         )
-    return list(done.rows)
+    return list(done.rows), _Trained(done.module, found)
 
 
 def _two_stage(
@@ -268,9 +320,9 @@ def _two_stage(
     force: bool,
     lines: EpochLines,
     module: str | None,
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], _Trained | None]:
     from cimemu.adapt.morph import Watch
-    from cimemu.adapt.morph_curve import curve
+    from cimemu.adapt.morph_curve import budget, curve
     from cimemu.adapt.morph_run import morph_settings, two_stage
     from cimemu.adapt.sources import is_file, load_float
     from cimemu.arch.load import load_arch
@@ -283,9 +335,11 @@ def _two_stage(
     found = images.find(settings, None if is_file(network) else network)
     source = load_float(network, module=module, shape=found.train.inputs(slice(0, 1)).shape[1:])
     with ProgressBars(lines.shown) as bars:
+        epochs = {"shrink": own.shrink.epochs, "retrain": own.retrain.epochs, "seed": budget(own).epochs}
+        lines = EpochLines(lines.epochs, lines.shown, epochs)
         watch = Watch(lines.of_run, bars.update)
         if many:
-            return curve(chip, source, own, found.train, tests=found.tests, keep=keep, watch=watch)
+            return curve(chip, source, own, found.train, tests=found.tests, keep=keep, watch=watch), None
         done = two_stage(
             arch,
             source,
@@ -298,7 +352,8 @@ def _two_stage(
             scheme_folder=images.folder,
             watch=watch,
         )
-    return [dict(row) for row in done.rows]
+    trained = None if done.adapted is None else _Trained(done.adapted.module, found)
+    return [dict(row) for row in done.rows], trained
 
 
 def _run_study(
@@ -310,11 +365,13 @@ def _run_study(
     cache: Path | None,
     as_json: bool,
 ) -> None:
+    from cimemu.adapt.library import device_of
     from cimemu.adapt.study import RESULTS, read_study, run_study
 
     if out is None:
         raise WorkloadError("--study: give --out DIR, the folder of its runs")
     study = read_study(path, changes)
+    device_of(study.train.device)
     lines = EpochLines(study.train.epochs, not as_json)
     with ProgressBars(lines.shown) as bars:
         rows = run_study(

@@ -87,6 +87,8 @@ def test_a_killed_process_is_resumed_to_the_byte(folder):
         (("-o", "x.onnx", "--resume"), "--resume: needs --checkpoints DIR"),
         (("-o", "x.onnx", "--resume", "--checkpoints", "nothing"), "no checkpoint to resume"),
         (("-o", "x.onnx", "--data", "absent.npz"), "absent.npz: no such file"),
+        (("-o", "x.onnx", "--verify", "4"), "--verify 4: --from-scratch trains a float network"),
+        (("-o", "x.onnx", "--verify", "0"), "--verify 0: must be >= 1"),
     ],
 )
 def test_mistakes_are_one_line(folder, monkeypatch, capsys, words, message):
@@ -153,6 +155,25 @@ def test_trained_file_gives_the_emulator_what_training_measured(folder, float_fi
     assert emulated(folder, out, capsys) == pytest.approx(rows[-1]["accuracy_held_out"])
 
 
+def test_verify_compares_the_trained_module_with_the_emulator(folder, float_file, capsys, monkeypatch):
+    words = macro_aware(folder, float_file, "--epochs", "1", "--images", "32", "--verify", "24")
+    assert main([*words, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["verified"]
+    assert len(rows) == 8  # macro layers
+    assert all(row["psums"] and row["codes"] and row["outputs"] for row in rows)
+    assert not any(row[key] for row in rows for key in row if key.endswith("_differ"))
+
+    from cimemu.adapt import exact
+
+    monkeypatch.setattr(
+        exact, "compare_with_emulator", lambda module, images: (exact.Compared("conv", 9, 0, 9, 2, 9, 1),)
+    )
+    assert main(words) == 1
+    printed = capsys.readouterr().out
+    assert "verified on 24 images, 1 macro layers: 9 psums, 9 codes, 9 outputs: 3 differ" in printed
+    assert "conv: 0 psums, 2 codes, 1 outputs differ" in printed
+
+
 def test_macro_aware_training_is_resumed_to_the_byte(folder, float_file, capsys):
     whole, killed = folder / "whole", folder / "killed"
     noisy = ("--vary", "lognormal:sigma=0.1", "--epochs", "2")
@@ -182,6 +203,8 @@ def test_macro_aware_training_is_resumed_to_the_byte(folder, float_file, capsys)
         (("--set", "macro.rows=0"), "macro.rows = 0"),
         (("--vary", "converter:noise=1"), "only models of cells"),
         (("--key", "calibration=0"), "calibration = 0, must be >= 1"),
+        (("--verify", "4", "--code-parity"), "--verify 4: code_parity is in the way"),
+        (("--verify", "4", "--macros", "2", "--macros", "3"), "--verify 4: stage 1 gives float networks"),
     ],
 )
 def test_macro_aware_mistakes_are_one_line(folder, float_file, capsys, words, message):

@@ -10,7 +10,7 @@ from morph_nets import tiny_resnet
 
 import cimemu
 from cimemu.adapt.morph_channels import carried, widths_of, without_branches
-from cimemu.adapt.morph_norms import with_norms, without_norms
+from cimemu.adapt.morph_norms import LENGTH, with_norms, without_norms
 from cimemu.adapt.morph_price import Prices
 from cimemu.adapt.morph_rebuild import rebuilt
 from cimemu.errors import WorkloadError
@@ -140,6 +140,9 @@ def test_normalisation_comes_back_and_goes_again_without_a_change():
     assert sum(layer.op == "BatchNormalization" for layer in again.layers) == 9
     assert np.allclose(outputs(again), outputs(plain), atol=1e-4)
     assert np.allclose(outputs(without_norms(again)), outputs(plain), atol=1e-4)
+    filters = [again.constants[layer.inputs[1]] for layer in again.layers if layer.op == "Conv"]
+    lengths = np.concatenate([np.linalg.norm(each.reshape(len(each), -1), axis=1) for each in filters])
+    assert np.allclose(lengths, LENGTH, rtol=1e-5)  # folding left them as long as scale and spread had made them
 
 
 def test_columns_are_the_mapper_formula_and_a_price_is_what_a_channel_adds():
