@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cimemu.adapt.settings import Augment
 from cimemu.errors import WorkloadError
 from cimemu.whole_file import whole_file
-from cimemu.workload.data import read_images
+from cimemu.workload.data import moved_labels, read_images
 from cimemu.workload.manifest import DataSource, Preprocess, prepared, resolve
 
 Bytes = NDArray[np.uint8]
@@ -65,7 +65,9 @@ def load_images(
         if kept is not None:
             _keep(kept, images, labels)
     assert labels is not None
-    return ImageSet(images, labels, preprocess)
+    moved = moved_labels(labels, source.label_offset, source.file)
+    assert moved is not None
+    return ImageSet(images, moved, preprocess)
 
 
 def _fingerprint(path: Path, source: DataSource) -> str:

@@ -15,12 +15,13 @@ from cimemu.compute.matrix import CellSource, LayerMatrix, MatrixResult
 from cimemu.compute.sites import planned_sites
 from cimemu.errors import WorkloadError
 from cimemu.events import Counter, Pulses
-from cimemu.layer.base import Array
+from cimemu.layer.base import Array, Layer
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.mapping.plan import Plan
 from cimemu.variation.compose import Variations, compose
 from cimemu.workload.network import Network
 
+DIGITAL_BYTES = 96  # that an integer operator works with at once, an element of its largest tensor
 BUDGET_BYTES = 1 << 30
 
 
@@ -144,13 +145,28 @@ class Emulator:
                     nonzero[index] = result.nonzero
                 outputs: tuple[Array, ...] = (result.output,)
             else:
-                outputs = layer.forward(arrays)
+                outputs = self._digital(layer, arrays, images)
             values.update(zip(layer.outputs, outputs))
             for name in layer.inputs:
                 if self.last_use.get(name) == index and name not in kept:
                     values.pop(name, None)
         tensors = {name: values[name] for name in values if name in kept}
         return Batch(tensors=tensors, counts=counts, nonzero=nonzero, paths=paths)
+
+    def _digital(self, layer: Layer, arrays: Sequence[Array], images: int) -> tuple[Array, ...]:
+        """A layer of the digital unit, as many images at once as have room for their work beside the tensors."""
+        constants = self.network.constants
+        each = [name not in constants for name in layer.inputs if name]
+        names = [name for name in (*layer.inputs, *layer.outputs) if name in self.network.types]
+        largest = max((self.network.types[name].elements for name in names), default=1)
+        step = max(1, self.budget_bytes // 2 // (DIGITAL_BYTES * max(1, largest)))
+        if images <= step or not any(each):
+            return layer.forward(arrays)
+        parts = [
+            layer.forward([a[b : b + step] if batched else a for a, batched in zip(arrays, each)])
+            for b in range(0, images, step)
+        ]
+        return tuple(np.concatenate(same) for same in zip(*parts))
 
     def run_layer(self, name: str, arrays: Sequence[Array], first_image: int = 0) -> Array:
         """Output tensor of one layer on macros, alone, from its input tensors."""

@@ -93,6 +93,18 @@ def _windows(rows: NDArray[Any], labels: Labels, window: int, path: Path) -> tup
     return images, None if labels is None else np.repeat(labels, each), each if rows.ndim == 3 else None
 
 
+def moved_labels(labels: Labels, offset: int, where: str) -> Labels:
+    """Labels with `offset` added. WorkloadError where one becomes negative."""
+    if labels is None or offset == 0 or not len(labels):
+        return labels
+    least = int(labels.min())
+    if least + offset < 0:
+        raise WorkloadError(
+            f"{where}: label_offset = {offset} makes label {least} negative, must be at least {-least} for these labels"
+        )
+    return labels + offset
+
+
 def windows_per_clip(path: Path, form: str, images_key: str, window: int) -> int:
     """Images of one label: windows of a clip where the file has [clips, rows, bins], else 1."""
     form = _by_suffix(path) if form == "auto" else form
@@ -201,7 +213,7 @@ def _hdf5_jpeg(path: Path, images: str, labels: str | None, first: int, stop: in
     try:
         from PIL import Image
     except ImportError:
-        raise WorkloadError(f'{path}: JPEGs need Pillow: pip install "cimemu[torch]"') from None
+        raise WorkloadError(f'{path}: JPEGs need Pillow: pip install "cimemu[jpeg]"') from None
     bytes_of, truth, _ = _hdf5(path, images, None, 0, None)
     offsets, _, entries = _hdf5(path, "offsets", None, 0, None)
     offsets = np.asarray(offsets, dtype=np.int64)

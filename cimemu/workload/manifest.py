@@ -13,7 +13,7 @@ from pydantic import Field
 from cimemu.config_file import read_mapping, validated
 from cimemu.errors import WorkloadError
 from cimemu.spec import Spec
-from cimemu.workload.data import read_images, read_tensors, windows_per_clip
+from cimemu.workload.data import moved_labels, read_images, read_tensors, windows_per_clip
 from cimemu.workload.metrics import area_under_curve, detection_errors, of_clips, retrieval_top1
 
 
@@ -28,6 +28,7 @@ class DataSource(Spec):
     )
     images: str = Field("images", description="key of the images (npz, hdf5)")
     labels: str | None = Field("labels", description="key of the labels (npz, hdf5); null: there are none")
+    label_offset: int = Field(0, description="added to every label: 1 where output 0 of the network is background")
     window: int = Field(
         1,
         ge=1,
@@ -47,6 +48,7 @@ class Preprocess(Spec):
     """From stored images to the network's input."""
 
     stored: Literal["nchw", "nhwc"] = Field("nchw", description="axes of the stored images")
+    crop: int | None = Field(None, ge=1, description="rows and columns of the centre that is taken; null: whole images")
     network: Literal["nchw", "nhwc"] = Field("nchw", description="axes that the network takes")
     divide: float = Field(1.0, gt=0, description="stored values are divided by this first")
     mean: tuple[float, ...] = Field((), description="then this is subtracted, a value per channel")
@@ -178,6 +180,7 @@ class Workload:
             limit,
             source.window,
         )
+        labels = moved_labels(labels, source.label_offset, str(self.path))
         return prepared(images, rule or self.manifest.preprocess, str(self.path)), labels
 
     def _resolve(self, text: str) -> Path:
@@ -201,7 +204,9 @@ def resolve(text: str, beside: Path) -> Path:
 
 
 def prepared(images: NDArray[Any], rule: Preprocess, where: str) -> NDArray[Any]:
-    """Stored `images` as the network takes them. WorkloadError where channels do not fit."""
+    """Stored `images` as the network takes them. WorkloadError where channels or sides do not fit."""
+    if rule.crop is not None:
+        images = _centre(images, rule.crop, rule.stored, where)
     if images.ndim == 4 and rule.stored != rule.network:
         images = images.transpose(0, 3, 1, 2) if rule.stored == "nhwc" else images.transpose(0, 2, 3, 1)
     if rule.dtype != "float32" and rule.scale is None:
@@ -231,6 +236,22 @@ def prepared(images: NDArray[Any], rule: Preprocess, where: str) -> NDArray[Any]
     limits = np.iinfo(rule.dtype)
     codes = np.floor(values / np.float32(rule.scale) + np.float32(0.5)) + rule.zero_point
     return np.ascontiguousarray(np.clip(codes, limits.min, limits.max).astype(rule.dtype))
+
+
+def _centre(images: NDArray[Any], side: int, axes: str, where: str) -> NDArray[Any]:
+    """The middle `side` rows and columns of images [images, ...] stored as `axes`."""
+    if images.ndim != 4:
+        raise WorkloadError(
+            f"{where}: preprocess.crop = {side}, stored images have {images.ndim - 1} axes, must have 3; leave it out"
+        )
+    rows, columns = images.shape[1:3] if axes == "nhwc" else images.shape[2:4]
+    if side > min(rows, columns):
+        raise WorkloadError(
+            f"{where}: preprocess.crop = {side}, stored images are {rows} x {columns}, must be at most {min(rows, columns)}"
+        )
+    top, left = (rows - side) // 2, (columns - side) // 2
+    middle = (slice(top, top + side), slice(left, left + side))
+    return images[:, *middle] if axes == "nhwc" else images[:, :, *middle]
 
 
 def preset_folder() -> Path:

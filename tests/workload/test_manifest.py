@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -35,7 +36,8 @@ def refused(message, call, *arguments):
 
 def test_the_presets_are_these():
     assert [name for name, _ in cimemu.list_workloads()] == [
-        "cifar10_resnet20", "digits", "minilm_retrieval", "tiny_ad", "tiny_kws", "tiny_resnet8", "tiny_sww", "tiny_vww",
+        "cifar10_resnet20", "digits", "imagenet_efficientnet_lite0", "imagenet_mobilenet_v2", "minilm_retrieval",
+        "tiny_ad", "tiny_kws", "tiny_resnet8", "tiny_sww", "tiny_vww",
     ]  # fmt: skip
     assert all(title for _, title in cimemu.list_workloads())
 
@@ -84,9 +86,45 @@ def test_preparation_divides_shifts_scales_and_turns_the_axes():
     refused("preprocess.mean has 2 values", prepared, stored, Preprocess(stored="nhwc", mean=(1, 2)), "here")
 
 
+def test_the_centre_is_cropped(tmp_path):
+    stored = np.arange(2 * 5 * 6 * 3, dtype=np.uint8).reshape(2, 5, 6, 3)
+    made = prepared(stored, Preprocess(stored="nhwc", network="nhwc", crop=3, dtype="uint8"), "here")
+    assert np.array_equal(made, stored[:, 1:4, 1:4])
+    turned = prepared(stored.transpose(0, 3, 1, 2), Preprocess(crop=4), "here")
+    assert np.array_equal(turned, stored[:, 0:4, 1:5].transpose(0, 3, 1, 2))
+    refused("preprocess.crop = 6, stored images are 5 x 6, must be at most 5", prepared, stored,
+            Preprocess(stored="nhwc", crop=6), "here")  # fmt: skip
+    refused("preprocess.crop = 2, stored images have 2 axes", prepared, stored[:, 0], Preprocess(crop=2), "here")
+
+
+def test_labels_are_moved(tmp_path):
+    moved = MANIFEST.replace("data.npz}", "data.npz, label_offset: 1}")
+    labels = workload(tmp_path, moved, images=IMAGES, labels=LABELS).inputs()[1]
+    assert labels.tolist() == [1, 2, 3]
+    below = workload(tmp_path, moved.replace(": 1}", ": -1}"), images=IMAGES, labels=LABELS)
+    refused("label_offset = -1 makes label 0 negative, must be at least 0", below.inputs)
+
+
+@pytest.mark.skipif("CIMEMU_DATA" not in os.environ, reason="CIMEMU_DATA names no folder of networks")
+def test_imagenet_photographs_are_decoded_cropped_and_labelled():
+    pytest.importorskip("PIL.Image")
+    photographs, labels = cimemu.load_workload("imagenet_efficientnet_lite0").inputs(2)
+    codes, moved = cimemu.load_workload("imagenet_mobilenet_v2").inputs(2)
+    assert photographs.shape == (2, 3, 224, 224)
+    assert np.array_equal(codes.transpose(0, 3, 1, 2), photographs * 128 + 127)
+    assert moved.tolist() == (labels + 1).tolist() == [1, 11]
+
+
+def test_jpegs_need_pillow(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    (tmp_path / "x.h5").write_bytes(b"x")
+    refused('pip install "cimemu[jpeg]"', read_images, tmp_path / "x.h5", "hdf5_jpeg", "jpeg", None, 0, None, None)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (MANIFEST + "preprocess: {crop: 0}\n", "preprocess.crop = 0, must be"),
         (MANIFEST + "quantise: {}\n", "no such key; did you mean quantize?"),
         (MANIFEST + "quantize: {activations: best}\n", "quantize.activations = 'best', must be"),
         ("name: x\nsource: y\n", "network: missing"),
@@ -100,7 +138,11 @@ def test_a_wrong_manifest_names_file_key_value_and_rule(tmp_path, text, message)
 
 
 def test_what_is_no_workload_says_what_there_is(tmp_path):
-    refused("presets: cifar10_resnet20, digits, minilm_retrieval, tiny_ad", cimemu.load_workload, "nothing")
+    refused(
+        "presets: cifar10_resnet20, digits, imagenet_efficientnet_lite0, imagenet_mobilenet_v2, minilm_",
+        cimemu.load_workload,
+        "nothing",
+    )
     (tmp_path / "net.onnx").write_bytes(b"x")
     refused("write a workload.yaml", cimemu.load_workload, tmp_path / "net.onnx")
 
