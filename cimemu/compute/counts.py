@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from cimemu.arch.macro import Macro
 from cimemu.compute.encode import input_range
 from cimemu.events import Counter
-from cimemu.kernels.activity import count_inputs, count_windows
+from cimemu.kernels.activity import count_inputs, count_nibbles, count_windows
+from cimemu.kernels.lanes import AVAILABLE
 from cimemu.mapping.layout import Layout, accumulator_width
 
 
@@ -42,6 +43,19 @@ def line_tables(macro: Macro) -> tuple[NDArray[np.int64], NDArray[np.int64], NDA
     """(pulses, charge, raised) of every input value from the smallest."""
     pulses, raised = slice_tables(macro)
     return pulses, charge_tables(macro)[0], raised
+
+
+def nibble_tables(table: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+    """(low, high) uint8 [16] with table[x] = low[x & 15] + high[x >> 4], or None: no slice straddles them, and bytes do."""
+    whole = np.pad(table, (0, -len(table) % 16))
+    low, high = whole[:16], whole[::16] - whole[0]
+    if len(table) > 256 or low.min() < 0 or high.min() < 0 or low.max() + high.max() > 255:
+        return None
+    high = np.pad(high, (0, 16 - len(high)))
+    x = np.arange(len(table))
+    if not np.array_equal(low[x & 15] + high[x >> 4], table):
+        return None
+    return low.astype(np.uint8), high.astype(np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +93,11 @@ def count_rows(x: NDArray[Any], images: int, macro: Macro) -> LineCounts:
         same = [counts for known, counts in made if np.array_equal(known, table)]
         counts = same[0] if same else np.zeros((images, x.shape[1]), dtype=np.int64)
         if not same:
-            count_inputs(x, input_range(macro)[0], table, counts)
+            nibbles = nibble_tables(table) if AVAILABLE and x.dtype == np.uint8 else None
+            if nibbles is not None:
+                count_nibbles(x, *nibbles, np.zeros(32, dtype=np.uint16), counts)
+            else:
+                count_inputs(x, input_range(macro)[0], table, counts)
         made.append((table, counts))
     return LineCounts(*(counts for _, counts in made))
 

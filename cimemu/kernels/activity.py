@@ -3,6 +3,22 @@
 import numpy as np
 
 from cimemu.kernels.jit import kernel
+from cimemu.kernels.lanes import (
+    add8,
+    add16,
+    both,
+    every8,
+    interleave_high,
+    interleave_low,
+    load,
+    load_table,
+    lookup,
+    shift_right,
+    store,
+)
+from cimemu.kernels.nibbles import ORDER
+
+POSITIONS = 128  # so many bytes sum to 16 bits
 
 
 @kernel
@@ -18,6 +34,43 @@ def count_inputs(x, first, table, counts):
 def count_inputs_naive(x, first, table, counts):
     """The definition by table look-up."""
     counts += table[x.astype(np.int64) - first].reshape(len(counts), -1, x.shape[1]).sum(axis=1)
+
+
+@kernel
+def count_nibbles(x, low, high, words, counts):
+    """counts[b, r] += low[x & 15] + high[x >> 4], over the positions of image b: 32 rows at once.
+
+    x uint8 [images * positions, rows], C-contiguous; low, high uint8 [16], whose sums fit a byte; words uint16 [32] is
+    scratch; counts int64 [images, rows].
+    """
+    positions, rows = x.shape[0] // counts.shape[0], x.shape[1]
+    nibble, zero = every8(15), every8(0)
+    lows, highs = load_table(low, 0), load_table(high, 0)
+    for b in range(counts.shape[0]):
+        for start in range(b * positions, (b + 1) * positions, POSITIONS):
+            stop = min(start + POSITIONS, (b + 1) * positions)
+            for r in range(0, rows - 31, 32):
+                even = zero
+                odd = zero
+                for p in range(start, stop):
+                    value = load(x, p * rows + r)
+                    upper = lookup(highs, both(shift_right(value, 4), nibble))
+                    value = add8(lookup(lows, both(value, nibble)), upper)
+                    even = add16(even, interleave_low(value, zero))
+                    odd = add16(odd, interleave_high(value, zero))
+                store(words, 0, even)
+                store(words, 32, odd)
+                for j in range(32):
+                    counts[b, r + ORDER[j]] += np.int64(words[j])
+        for p in range(b * positions, (b + 1) * positions):
+            for r in range(rows - rows % 32, rows):
+                counts[b, r] += np.int64(low[x[p, r] & 15]) + np.int64(high[x[p, r] >> 4])
+
+
+def count_nibbles_naive(x, low, high, words, counts):
+    """The definition."""
+    made = low[x & 15].astype(np.int64) + high[x >> 4]
+    counts += made.reshape(len(counts), -1, x.shape[1]).sum(axis=1)
 
 
 @kernel

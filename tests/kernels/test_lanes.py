@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cimemu.kernels import (
+    activity,
     combine,
     convert_lanes,
     lanes,
@@ -403,3 +404,18 @@ def test_registers_of_wide_numbers():
     assert np.array_equal(out[96:128].view(np.uint32)[1::2], b.view(np.uint32)[1::2])
     assert np.array_equal(out[128:160].view(np.int16), np.clip(words, -32768, 32767))
     assert np.array_equal(out[160:].view(np.int32), table[a.view(np.uint32) >> 25])
+
+
+@given(SEEDS)
+@common
+def test_inputs_are_counted_by_nibbles(seed):
+    rng = np.random.default_rng(seed)
+    images, rows = int(rng.integers(1, 4)), int(rng.integers(1, 80))
+    x = rng.integers(0, 256, (images * int(rng.integers(1, 300)), rows)).astype(np.uint8)
+    low, high = rng.integers(0, 128, (2, 16)).astype(np.uint8)
+    words = np.zeros(32, np.uint16)
+    both(
+        lambda o: activity.count_nibbles(x, low, high, words, o),
+        lambda o: activity.count_nibbles_naive(x, low, high, words, o),
+        rng.integers(0, 9, (images, rows)),
+    )
