@@ -25,11 +25,13 @@ from cimemu.kernels.lanes import (
     weigh_pairs,
 )
 from cimemu.kernels.nibbles import ORDER
+from cimemu.kernels.popcount import popcount
 
 PLANES = 8  # of a partial sum: at most 255 rows in a group
 STEP = 4  # rows of a list are a multiple of it
 COLUMNS = 32  # of a chunk: their partial sums wait in the first-level cache for the converter
-KEPT = 2  # numbers before those of columns: 0, and one that several columns go on from
+KEPT = 1 + COLUMNS // 2  # numbers before those of columns: 0, and what pairs of columns have in common
+LEAST_SHARED = 24  # rows: adding fewer twice costs less than keeping their sum
 
 
 @kernel
@@ -233,28 +235,82 @@ def sum_planes_naive(turned, spans, listed, rule, scratch, sums):
         clip_planes_naive(planes, (first, last), *rule, b, sums)
 
 
+@kernel
+def pair_columns(words, at_once, least, partner):
+    """partner[c]: the column of the same chunk of `at_once` that shares most rows with c, `least` or more, or -1.
+
+    words uint64 [C, W], a bit for every row; partner int64 [C], symmetric: each column takes the best that is left.
+    """
+    count = words.shape[0]
+    partner[:] = -1
+    for c in range(count):
+        if partner[c] >= 0:
+            continue
+        most, best = least - 1, -1
+        for other in range(c + 1, min(count, (c // at_once + 1) * at_once)):
+            if partner[other] < 0:
+                shared = 0
+                for w in range(words.shape[1]):
+                    shared += popcount(words[c, w] & words[other, w])
+                if shared > most:
+                    most, best = shared, other
+        if best >= 0:
+            partner[c] = best
+            partner[best] = c
+
+
+def pair_columns_naive(words, at_once, least, partner):
+    """The definition."""
+    partner[:] = -1
+    for c in range(len(words)):
+        left = [o for o in range(c + 1, len(words)) if o // at_once == c // at_once and partner[o] < 0]
+        shared = [sum(int(w).bit_count() for w in words[c] & words[o]) for o in left]
+        if partner[c] < 0 and shared and max(shared) >= least:
+            best = left[shared.index(max(shared))]
+            partner[c], partner[best] = best, c
+
+
 def list_columns(levels, starts, stops, at_once):
     """(lists uint16, steps int64 [S, 4], bounds int64 [G, N, 2]) of one-bit levels [K, C]: what `add_rows` adds.
 
-    Steps bounds[g, n] are columns n * at_once .. of group g, numbers KEPT .. in this order; they are taken by length, so
-    that branches repeat. Row j of a group is at byte 32 * j, the row of zeros behind the rows of the largest group.
+    Steps bounds[g, n] are columns n * at_once .. of group g, numbers KEPT .. in this order. Rows that two columns share are
+    summed first, in numbers 1 .. (a multiple of STEP of them), and both columns go on from there. Steps are taken by length,
+    so that branches repeat. Row j of a group is at byte 32 * j, the row of zeros behind the rows of the largest group.
     """
-    count, most = levels.shape[1], int((stops - starts).max())
-    cuts = np.append(np.arange(0, count, at_once), count)
-    place = np.arange(count)
-    lists, steps, bounds, done = [], [], [], 0
-    for g, (first, last) in enumerate(zip(starts, stops)):
-        part = levels[first:last] != 0
-        lengths = -(-part.sum(axis=0) // STEP) * STEP
-        order = np.lexsort((lengths, place // at_once))
-        column, row = np.nonzero(part.T[order])
+    columns, most = np.arange(levels.shape[1]), int((stops - starts).max())
+    lists, steps, bounds, done, begun = [], [], [], 0, 0
+    for first, last in zip(starts, stops):
+        own = np.ascontiguousarray(levels[first:last].T != 0)
+        partner = np.empty(len(columns), dtype=np.int64)
+        pair_columns(_packed(own), at_once, LEAST_SHARED, partner)
+        leads = np.flatnonzero(partner > columns)
+        common = own[leads] & own[partner[leads]]
+        count = np.cumsum(common, axis=1)
+        common &= count <= count[:, -1:] // STEP * STEP
+        new_chunk = np.searchsorted(leads, leads // at_once * at_once)
+        source = np.zeros(len(columns), dtype=np.int64)
+        source[leads] = source[partner[leads]] = 1 + np.arange(len(leads)) - new_chunk
+        own[leads] &= ~common
+        own[partner[leads]] &= ~common
+        rows = np.concatenate([common, own])
+        chunk = np.concatenate([leads, columns]) // at_once
+        table = np.stack([np.append(0 * leads, source), np.append(source[leads], KEPT + columns % at_once)], axis=1)
+        lengths = -(-rows.sum(axis=1) // STEP) * STEP
+        order = np.lexsort((lengths, np.arange(len(rows)) >= len(leads), chunk))
+        step, row = np.nonzero(rows[order])
         ends = np.cumsum(lengths[order])
         begins = ends - lengths[order]
         mine = np.full(ends[-1], 32 * most, dtype=np.uint16)
-        before = np.searchsorted(column, place)
-        mine[begins[column] + np.arange(len(column)) - before[column]] = 32 * row
+        mine[begins[step] + np.arange(len(step)) - np.searchsorted(step, np.arange(len(rows)))[step]] = 32 * row
         lists.append(mine)
-        steps.append(np.stack([done + begins, done + ends, 0 * place, KEPT + order % at_once], axis=1))
-        bounds.append(g * count + np.stack([cuts[:-1], cuts[1:]], axis=1))
-        done += len(mine)
+        steps.append(np.column_stack([done + begins, done + ends, table[order]]))
+        cuts = np.searchsorted(chunk[order], np.arange(chunk.max() + 2))
+        bounds.append(begun + np.stack([cuts[:-1], cuts[1:]], axis=1))
+        done, begun = done + len(mine), begun + len(rows)
     return np.concatenate(lists), np.concatenate(steps), np.stack(bounds)
+
+
+def _packed(bits):
+    """uint64 words [C, W] of bits [C, R]."""
+    padded = np.pad(bits, [(0, 0), (0, -bits.shape[1] % 64)])
+    return np.packbits(padded, axis=1, bitorder="little").view(np.uint64)

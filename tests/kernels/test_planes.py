@@ -122,6 +122,29 @@ def test_parts(seed):
 
 @given(SEEDS)
 @common
+def test_pairs_of_columns(seed):
+    rng = np.random.default_rng(seed)
+    words = rng.integers(0, 2**64, (int(rng.integers(1, 40)), 2), dtype=np.uint64)
+    least = int(rng.integers(0, 40))
+    both(
+        lambda o: planes.pair_columns(words, 8, least, o),
+        lambda o: planes.pair_columns_naive(words, 8, least, o),
+        np.zeros(len(words), np.int64),
+    )
+
+
+def test_rows_that_two_columns_share_are_added_once():
+    levels = np.zeros((128, 3), np.uint8)
+    levels[:64, 0] = levels[:70, 1] = levels[100:, 2] = 1
+    lists, steps, bounds = planes.list_columns(levels, np.array([0]), np.array([128]), 32)
+    assert bounds.tolist() == [[[0, 4]]]
+    assert (steps[:, 1] - steps[:, 0]).tolist() == [64, 0, 8, 28]
+    assert steps[:, 2:].tolist() == [[0, 1], [1, planes.KEPT], [1, planes.KEPT + 1], [0, planes.KEPT + 2]]
+    assert lists[64:72].tolist() == [32 * row for row in (64, 65, 66, 67, 68, 69, 128, 128)]
+
+
+@given(SEEDS)
+@common
 def test_whole(seed):
     rng, x, levels, (starts, stops), turned, scratch = drawn(seed)
     listed = planes.list_columns(levels, starts, stops, planes.COLUMNS)
