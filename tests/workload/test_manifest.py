@@ -36,8 +36,8 @@ def refused(message, call, *arguments):
 
 def test_the_presets_are_these():
     assert [name for name, _ in cimemu.list_workloads()] == [
-        "cifar10_resnet20", "digits", "imagenet_efficientnet_lite0", "imagenet_mobilenet_v2", "minilm_retrieval",
-        "tiny_ad", "tiny_kws", "tiny_resnet8", "tiny_sww", "tiny_vww",
+        "cifar10_resnet20", "digits", "digits_w4a4", "imagenet_efficientnet_lite0", "imagenet_mobilenet_v2",
+        "minilm_retrieval", "tiny_ad", "tiny_kws", "tiny_resnet8", "tiny_sww", "tiny_vww",
     ]  # fmt: skip
     assert all(title for _, title in cimemu.list_workloads())
 
@@ -139,7 +139,7 @@ def test_a_wrong_manifest_names_file_key_value_and_rule(tmp_path, text, message)
 
 def test_what_is_no_workload_says_what_there_is(tmp_path):
     refused(
-        "presets: cifar10_resnet20, digits, imagenet_efficientnet_lite0, imagenet_mobilenet_v2, minilm_",
+        "presets: cifar10_resnet20, digits, digits_w4a4, imagenet_efficientnet_lite0, imagenet_mobilenet_v2, m",
         cimemu.load_workload,
         "nothing",
     )

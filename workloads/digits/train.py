@@ -106,14 +106,19 @@ def to_onnx(model: Digits) -> onnx.ModelProto:
     return made
 
 
+def split() -> list[np.ndarray]:
+    """Images to train on and to test on, then their labels."""
+    data = load_digits()
+    images = (data.images / 16.0).astype(np.float32)[:, None]
+    labels = data.target.astype(np.int64)
+    return train_test_split(images, labels, test_size=360, stratify=labels, random_state=SEED)
+
+
 def main() -> None:
     torch.manual_seed(SEED)
     torch.use_deterministic_algorithms(True)
     generator = torch.Generator().manual_seed(SEED)
-    data = load_digits()
-    images = (data.images / 16.0).astype(np.float32)[:, None]
-    labels = data.target.astype(np.int64)
-    x, x_test, y, y_test = train_test_split(images, labels, test_size=360, stratify=labels, random_state=SEED)
+    x, x_test, y, y_test = split()
     x_train, y_train = torch.from_numpy(x), torch.from_numpy(y)
     model = Digits()
     steps = EPOCHS * -(-len(x) // BATCH)
