@@ -1,6 +1,7 @@
 """`cimemu adapt --macros`: both forms from the command line, and one line for every mistake."""
 
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,21 @@ def test_several_macros_make_a_curve(folder, capsys):
     assert main(words(folder, "--macros", "2", "--macros", "3", "--checkpoints", str(kept))) == 0
     assert "macros_3" in capsys.readouterr().out
     assert [row["run"] for row in csv.DictReader((kept / "curve.csv").open())] == ["seed", "macros_2", "macros_3"]
+
+
+def test_a_point_of_a_curve_is_the_first_stage_of_both(folder, capsys):
+    kept, both, out = folder / "kept", folder / "both", folder / "net.onnx.adapted.onnx"
+    assert main(words(folder, "--macros", "2", "--macros", "3", "--checkpoints", str(kept))) == 0
+    shutil.copytree(kept / "macros_3", both / "stage1")
+    capsys.readouterr()
+    more = ("--macros", "3", "--key", "morph.stage2=true", "--checkpoints", str(both), "--resume", "--verify", "8")
+    assert main(words(folder, *more, "-o", str(out))) == 0
+    printed = capsys.readouterr()
+    assert "shrink:" not in printed.err  # both are done already
+    assert "retrain:" not in printed.err
+    assert "stage 2: epoch 1 of 1" in printed.err
+    assert "outputs: 0 differ" in printed.out
+    assert cimemu.load_network(out).is_quantized
 
 
 @pytest.mark.parametrize(
