@@ -135,3 +135,43 @@ def test_real_levels_of_one_bit_cells_run_as_planes_with_the_same_bytes(seed, bi
     made = program(rng.integers(-127, 128, (rows, outputs)), chip)
     assert made.planes is not None
     same_bytes(x, lambda: made)
+
+
+@looked_up
+@pytest.mark.parametrize(
+    ("scheme", "keys", "path"),
+    [
+        ("bs_kmq", [], "auto"),
+        ("columnquant", ["converter.bits=1.5"], "auto"),
+        pytest.param("bs_kmq", [], "naive", marks=pytest.mark.slow),
+    ],
+)
+def test_a_quantised_network_of_nonlinear_levels_runs_as_its_slow_twin(
+    scheme, keys, path, tmp_path, monkeypatch, capsys
+):
+    """`cimemu quantize --scheme`, then `cimemu run` of the file: in registers, and step by step or as the specification."""
+    file, stepped, steps = str(tmp_path / "q.onnx"), [], macro.sum_steps
+    options = [text for key in ["weights.bits=4", *keys] for text in ("--scheme-set", key)]
+    assert main(["quantize", "digits", "--scheme", scheme, *options, "--out", file]) == 0
+
+    def counted(*given, **named):
+        stepped.append(1)
+        return steps(*given, **named)
+
+    monkeypatch.setattr(macro, "sum_steps", counted)
+
+    def ran(name, *more):
+        trace = tmp_path / f"{name}.h5"
+        assert main(["run", "rram_128", "digits", "--network", file, "--images", "2", "--out", str(trace), *more]) == 0
+        found = cimemu.open_trace(trace)
+        outputs = {key: value.tobytes() for key, value in found.table("outputs").items()}
+        return outputs, [found.attributes[key] for key in ("conversions", "cycles", "accuracy")]
+
+    fast = ran("fast")
+    assert not stepped
+    for module in (level_planes, lookup):
+        monkeypatch.setattr(module, "AVAILABLE", False)
+    slow = ran("slow", "--path", path)
+    assert bool(stepped) == (path == "auto")
+    assert fast[0]
+    assert fast == slow
