@@ -2,6 +2,8 @@
 
 import pytest
 
+GROWTH = pytest.StashKey[list]()
+
 
 @pytest.fixture
 def rate(benchmark):
@@ -18,6 +20,12 @@ def rate(benchmark):
             )
 
     return note
+
+
+@pytest.fixture
+def growth(request):
+    """`growth(what, times, slope, slope of the last two)`: a row of the table of how cost grows."""
+    return lambda *cells: request.config.stash.setdefault(GROWTH, []).append(cells)
 
 
 def shown(value):
@@ -45,6 +53,11 @@ def row(bench):
 def pytest_terminal_summary(terminalreporter, config):
     session = getattr(config, "_benchmarksession", None)
     rows = [found for bench in getattr(session, "benchmarks", []) if (found := row(bench)) is not None]
+    grown = config.stash.get(GROWTH, [])
+    if grown:
+        terminalreporter.write_line("\n| by | processor time | slope | slope of the last two |\n|---|---|---|---|")
+        for cells in grown:
+            terminalreporter.write_line(f"| {' | '.join(cells)} |")
     if not rows:
         return
     terminalreporter.write_line("\n| what | best round | median | goal |\n|---|---|---|---|")
