@@ -22,7 +22,7 @@ from cimemu.ptq.scheme import Scheme
 from cimemu.workload.network import Network
 
 SHARPNESS = (1.0, 10.0)  # of smooth activations, from the first step to the last, geometrically
-SMALLEST = 1e-6
+SMALLEST_SHARE = 1 / 16  # of the first step: a step that one bad gradient drives below 0 would never come back
 
 
 class ActivationStep(torch.nn.Module):
@@ -32,13 +32,14 @@ class ActivationStep(torch.nn.Module):
         """`largest`: the step's bound, where an activation's clamp is this saturation."""
         super().__init__()
         self.scale = torch.nn.Parameter(torch.tensor(float(scale)))
+        self.smallest = float(scale) * SMALLEST_SHARE
         self.zero, self.low, self.high, self.largest = zero, low, high, largest
         self.smooth, self.sharpness = smooth and zero == low, SHARPNESS[0]
 
     def step(self, elements: int = 1) -> Any:
         """The step; `elements` of an image share it (LSQ's gradient share)."""
         share = float((max(1, elements) * (self.high - self.low)) ** -0.5)
-        return slowed(self.scale, share).clamp(min=SMALLEST, max=self.largest)
+        return slowed(self.scale, share).clamp(min=self.smallest, max=self.largest)
 
     def forward(self, x: Any, step: Any) -> Any:
         """Codes."""
@@ -213,6 +214,7 @@ class AdaptedModule(torch.nn.Module):
         """Before every step of training; `share` 0 .. 1 of all steps is done."""
         for activation in self.activations:
             activation.sharpness = SHARPNESS[0] * (SHARPNESS[1] / SHARPNESS[0]) ** share
+            activation.scale.data.clamp_(min=activation.smallest)
         for macro, draws in zip(self.macros, self.draws):
             g = macro.geometry
             integers = macro.written().integers.detach().round().to(torch.int64).cpu().numpy()

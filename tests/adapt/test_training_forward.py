@@ -288,3 +288,15 @@ def test_parity_has_weights_of_its_own_in_every_array_and_no_cells(network, tiny
         module.vary(("lognormal:sigma=0.1",), 0)
     with pytest.raises(WorkloadError, match=r"code_parity with weight\.correction = reference_column"):
         adapted(network, images, "reference_column", code_parity=True)
+
+
+def test_a_step_that_one_gradient_drives_below_zero_comes_back():
+    from cimemu.adapt.adapted import ActivationStep
+
+    activation = ActivationStep(0.2, 0, 0, 15, None, smooth=False)
+    activation.scale.data.fill_(-3.0)
+    assert float(activation.step().detach()) == pytest.approx(0.2 / 16)
+    activation.scale.data.clamp_(min=activation.smallest)  # as every step of training begins
+    step = activation.step()
+    activation(torch.full((4,), 1.0), step).sum().mul(step).backward()
+    assert float(activation.scale.grad) > 0
