@@ -14,7 +14,7 @@ from cimemu.prepare import quantized_network
 
 pytestmark = pytest.mark.bench
 needs_data = pytest.mark.skipif("CIMEMU_DATA" not in os.environ, reason="CIMEMU_DATA names no folder of networks")
-TINY = {"tiny_kws": 400, "tiny_resnet8": 400, "tiny_ad": 4000}  # images a second as goal
+TINY = {"tiny_kws": 250, "tiny_resnet8": 200, "tiny_ad": 2500}  # images a second as goal
 
 
 @needs_data
