@@ -96,9 +96,8 @@ def turn_out(total, quarter, lsb, rest, point, first, y):
 
     total int32 [8, 32] in the order that interleaving words of 64 bytes leaves; lsb within int32; y int64 [P, N].
     """
-    low = 32 * (quarter & 2) + 16 * (
-        quarter & 1
-    )  # places of positions 0 .. 3 are 4 numbers, those of 4 .. 7 8 further on
+    # places of positions 0 .. 3 are 4 numbers, those of 4 .. 7 8 further on
+    low = 32 * (quarter & 2) + 16 * (quarter & 1)
     a = load_halves(total, low, low + 32)
     b = load_halves(total, low + 128, low + 160)
     c = load_halves(total, low + 256, low + 288)

@@ -8,8 +8,11 @@ import pytest
 
 import cimemu
 from cimemu.compute.forward import Emulator
-from cimemu.compute.macro import program
+from cimemu.compute.macro import Programmed, program
 from cimemu.compute.read_noise import ReadNoise, quantised_sigma
+from cimemu.compute.sites import own_macros
+from cimemu.compute.vary import vary_matrix
+from cimemu.variation.compose import compose
 
 pytestmark = pytest.mark.bench
 needs_data = pytest.mark.skipif("CIMEMU_DATA" not in os.environ, reason="CIMEMU_DATA names no folder of networks")
@@ -101,6 +104,19 @@ def test_conversions_of_cells_that_vary(benchmark, sigma, goal):
     made = programmed.run(x).conversions
     benchmark(lambda: programmed.run(x))
     report(benchmark, "conversions/s", made, goal)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.05])
+def test_conversions_with_traps(benchmark, share):
+    macro = cimemu.load_arch("rram_128", {"macro.adc.bits": 6}).macro
+    rng = np.random.default_rng(0)
+    ideal = program(rng.integers(-128, 128, (128, 64)), macro).matrix
+    traps = compose([f"telegraph:amplitude=0.2,share={share}"], 7)
+    programmed = Programmed(vary_matrix(ideal, own_macros(ideal.layout), traps))
+    x = rng.integers(0, 256, (256, 128)).astype(np.uint8)
+    made = programmed.run(x).conversions
+    benchmark(lambda: programmed.run(x))
+    report(benchmark, "conversions/s", made, 2e6)
 
 
 @pytest.fixture(scope="module")
