@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 
 from cimemu.compute.lookup_run import aligned, constants
 from cimemu.compute.program import Matrix
-from cimemu.kernels.combine import combine_lanes
+from cimemu.kernels.fill_planes import fill_planes
 from cimemu.kernels.lanes import AVAILABLE
-from cimemu.kernels.nibbles import turn_bytes
-from cimemu.kernels.planes import COLUMNS, KEPT, PLANES, list_columns, sum_planes
+from cimemu.kernels.planes import COLUMNS, KEPT, PLANES, list_columns
 
 POINTS = 1024  # positions of a chunk
 SUMS_BYTES = 1 << 17  # what so many positions sum stays in the second-level cache, beside their outputs
@@ -29,23 +28,17 @@ class BitPlanes:
     def fill(self, x: NDArray[Any], matrix: Matrix, y: NDArray[Any]) -> bool:
         """Fill y [P, N] from inputs x [P, K]: whether the encoding's correction is made too."""
         lsb, rest, corrected = constants(x, matrix, 1, 0)
-        per_output = len(matrix.columns.weight)
-        turned = aligned((-(-len(x) // 32), -(-x.shape[1] // 16) * 16, 32), np.uint8)
-        # A signed input of fewer than 8 bits repeats its last slice up to bit 7, which counts what one slice would.
-        turn_bytes(x.astype(np.uint8, copy=False), aligned((1024,), np.uint8), turned)
-        scratch = (aligned((self.rows + 1, 32), np.uint8), aligned((KEPT + COLUMNS, PLANES, 32), np.uint8))
-        for array in scratch:
+        columns = len(matrix.starts) * matrix.seen.shape[1]
+        blocks = min(-(-len(x) // 32), max(1, SUMS_BYTES // (64 * columns)))
+        turned = aligned((blocks, -(-x.shape[1] // 16) * 16, 32), np.uint8)
+        numbers = (aligned((self.rows + 1, 32), np.uint8), aligned((KEPT + COLUMNS, PLANES, 32), np.uint8))
+        for array in numbers:
             array[:] = 0
-        rows = len(matrix.starts) * matrix.seen.shape[1]
-        step = min(len(turned), max(1, SUMS_BYTES // (64 * rows)))
-        whole = aligned((rows * 32 * step,), np.int16)
-        total = np.zeros((8, 32), dtype=np.int32)
-        for first in range(0, len(turned), step):
-            some = turned[first : first + step]
-            sums = whole[: rows * 32 * len(some)].reshape(rows, -1)
-            sum_planes(some, (matrix.starts, matrix.stops), self.listed, self.rule, scratch, sums)
-            part = slice(32 * first, 32 * (first + step))
-            combine_lanes(sums, self.terms, per_output, lsb, rest[part], total, y[part])
+        scratch = (aligned((1024,), np.uint8), turned, aligned((columns, 32 * blocks), np.int16), numbers)
+        combining = (self.terms, len(matrix.columns.weight), lsb, rest, np.zeros((8, 32), dtype=np.int32))
+        # A signed input of fewer than 8 bits repeats its last slice up to bit 7, which counts what one slice would.
+        inputs = x.astype(np.uint8, copy=False)
+        fill_planes(inputs, (matrix.starts, matrix.stops), self.listed, self.rule, scratch, combining, y)
         return corrected
 
 

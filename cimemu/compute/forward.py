@@ -1,7 +1,6 @@
 """A whole network on macros: every layer in order, outputs and what was counted on the way."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from cimemu.arch.load import macro_for
 from cimemu.arch.macro import Macro
 from cimemu.compute.matrix import CellSource, LayerMatrix, MatrixResult
 from cimemu.compute.sites import planned_sites
+from cimemu.compute.threads import on_threads
 from cimemu.errors import WorkloadError
 from cimemu.events import Counter, Pulses
 from cimemu.layer.base import Array, Layer
@@ -100,9 +100,9 @@ class Emulator:
             for u, draft in enumerate(replica)
         ]
         tasks = [task for *_, draft in every for task in draft.tasks()]
-        with ThreadPoolExecutor(threads or self.threads or 1) as pool:
-            list(pool.map(lambda task: task(), tasks))
-            list(pool.map(lambda name: self.matrices[name].take(drafts[name]), drafts))
+        workers = threads or self.threads or 1
+        on_threads(workers, lambda task: task(), tasks)
+        on_threads(workers, lambda name: self.matrices[name].take(drafts[name]), drafts)
         self.writes = {(name, r, u, *place): w for name, r, u, draft in every for place, w in draft.writes.items()}
         return variations
 

@@ -1,7 +1,6 @@
 """The macro's values: `mvm`, and matrices programmed once and run on many inputs (spec section 1)."""
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -34,6 +33,7 @@ from cimemu.compute.paths import (
 from cimemu.compute.program import Matrix, write_matrix
 from cimemu.compute.read_noise import ReadNoise, Reads
 from cimemu.compute.sites import own_macros
+from cimemu.compute.threads import on_threads
 from cimemu.compute.vary import vary_matrix
 from cimemu.errors import ArchError, CimemuError
 from cimemu.events import Counter
@@ -44,6 +44,7 @@ from cimemu.variation.compose import compose
 PATHS = ("auto", "packed", "fixed", "exact", "naive")
 _UNCOUNTED = np.zeros((0, len(Counter)), dtype=np.int64)
 CHUNK_BYTES = 1 << 21  # sums of one chunk of inputs stay in the second-level cache
+PARTS = 4  # chunks of a thread, where its kernel takes any number of inputs: two threads seldom need the lock at once
 # Inputs after which bit planes and tables have paid for being made, where packed words serve as well (measured from 16 to
 # 1280 rows and 16 to 1000 outputs: 280 to 510, and 200 to 1000).
 PLANES_INPUTS, LOOKUP_INPUTS = 320, 512
@@ -217,7 +218,7 @@ class Programmed:
         if lookup is not None:
             step = 1024
         if planes is not None:
-            step = POINTS
+            step = max(POINTS, -(-len(x) // (POINTS * PARTS * (threads or 1))) * POINTS)
 
         def one(first: int) -> None:
             part = slice(first, first + step)
@@ -265,13 +266,7 @@ class Programmed:
                 )
             y[part] = correction(total, x[part], masked[part], matrix, reads.after(first))
 
-        firsts = range(0, len(x), step)
-        if threads is None or threads == 1 or len(firsts) < 2:
-            for first in firsts:
-                one(first)
-        else:
-            with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(one, firsts))
+        on_threads(threads or 1, one, range(0, len(x), step))
         return y
 
 

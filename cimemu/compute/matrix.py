@@ -1,7 +1,6 @@
 """One layer's matrix on macros: weights into cells, windows onto wordlines, psums into accumulators."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from cimemu.compute.macro import Programmed, program
 from cimemu.compute.output import OutputWriter
 from cimemu.compute.sites import Sites
 from cimemu.compute.strips import Room, Source, Strip
+from cimemu.compute.threads import on_threads
 from cimemu.compute.vary import Draft, start_draft
 from cimemu.errors import CimemuError, MappingError
 from cimemu.kernels.im2col import im2col
@@ -147,8 +147,7 @@ class LayerMatrix:
         strips = batch.strips(workers, budget_bytes)
         if workers == 1 or len(strips) < 2:
             return batch.result([batch.work(strips)])
-        with ThreadPoolExecutor(workers) as pool:
-            return batch.result(list(pool.map(batch.work, [strips[n::workers] for n in range(workers)])))
+        return batch.result(on_threads(workers, batch.work, [strips[n::workers] for n in range(workers)]))
 
     def vectors(self, quantized: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """Inputs [images * positions, rows] of every unit, as the wordlines are given them."""

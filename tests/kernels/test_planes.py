@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from twins import SEEDS, both, common
 
-from cimemu.kernels import combine, lane_bits, lane_turns, lanes, planes
+from cimemu.kernels import combine, fill_planes, lane_bits, lane_turns, lanes, planes
 from cimemu.kernels.jit import kernel
 
 pytestmark = pytest.mark.skipif(not lanes.AVAILABLE, reason="the processor has no AVX2: the other kernels run")
@@ -162,6 +162,26 @@ def test_whole(seed):
     slow = np.zeros_like(sums)
     planes.sum_planes_naive(turned[:1], spans, listed, rule, scratch, slow)
     assert np.array_equal(sums[:, :32], slow[:, :32])
+
+
+@given(SEEDS)
+@common
+def test_outputs_of_a_chunk(seed):
+    rng, x, levels, spans, _, numbers = drawn(seed)
+    listed = planes.list_columns(levels, *spans, planes.COLUMNS)
+    rule = (masks_of(int(rng.integers(1, 8))), bool(rng.integers(0, 2)))
+    columns, stride, blocks = levels.shape[1], int(rng.integers(1, 4)), int(rng.integers(1, 4))
+    terms = np.stack([rng.integers(0, stride, 4), rng.integers(-999, 999, 4)], axis=1)
+    combining = (terms, stride, int(rng.integers(-9, 9)), rng.integers(-99, 99, 70), np.zeros((8, 32), np.int32))
+    turned = np.zeros((blocks, -(-x.shape[1] // 16) * 16, 32), np.uint8)
+    sums = np.zeros((len(spans[0]) * columns, 32 * blocks), np.int16)
+    scratch = (np.zeros(1024, np.uint8), turned, sums, numbers)
+    x = x.astype(np.uint8)
+    both(
+        lambda o: fill_planes.fill_planes(x, spans, listed, rule, scratch, combining, o),
+        lambda o: fill_planes.fill_planes_naive(x, spans, listed, rule, scratch, combining, o),
+        np.zeros((70, columns // stride), np.int64),
+    )
 
 
 @given(SEEDS)
