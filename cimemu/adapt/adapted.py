@@ -17,8 +17,8 @@ from cimemu.layer.activation import Clip
 from cimemu.layer.base import Layer
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.ptq.apply import macro_of
-from cimemu.ptq.quantize import MOVES
 from cimemu.ptq.scheme import Scheme
+from cimemu.ptq.widths import MOVES
 from cimemu.workload.network import Network
 
 SHARPNESS = (1.0, 10.0)  # of smooth activations, from the first step to the last, geometrically

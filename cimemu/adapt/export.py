@@ -96,7 +96,8 @@ def integer_network(module: AdaptedModule) -> Network:
         activation: Any = module.activations[number]
         steps[name] = np.float32(activation.step().detach().cpu().numpy()), activation.zero
     rule = LearnedWeights(module)
-    made = quantize(replace(source, constants=constants), module.chosen, weights=rule, steps=steps)
+    widths = module.scheme.activations.widths
+    made = quantize(replace(source, constants=constants), module.chosen, weights=rule, steps=steps, widths=widths)
     network = with_column_scales(made, module.arch, module.scheme, rule)
     converters = {
         name: _converter(macro, module) or module.first_converters.get(name) for name, macro in layers.items()

@@ -77,7 +77,8 @@ def quantized_weights(
             "or fit converters alone with weights.kind = given"
         )
     macro = macro_of(arch, scheme)
-    settings: dict[str, Any] = {"method": scheme.activations.method, "percentile": scheme.activations.percentile}
+    given = scheme.activations
+    settings: dict[str, Any] = {"method": given.method, "percentile": given.percentile, "widths": given.widths}
     moments = None
     if getattr(scheme.weights, "method", "") == "output":
         plain = scheme.weights.model_copy(update={"method": "mse", "granularity": "channel", "slice_scales": False})

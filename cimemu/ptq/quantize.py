@@ -20,24 +20,13 @@ from cimemu.layer.shape import Gather
 from cimemu.lower import lower
 from cimemu.ptq.ranges import METHODS, Observer, observe
 from cimemu.ptq.weights import quantized_weight
+from cimemu.ptq.widths import MOVES, Widths, tensor_bits
 from cimemu.workload.network import Network
 
 PRODUCTS = (Conv, Gemm, MatMul)
 BIAS_LIMIT = 2.0**30
 Step = tuple[np.float32, int]  # (scale, zero point) of a tensor
 WeightRule = Callable[[Layer, NDArray[np.float32], int, NDArray[np.float64] | None], tuple[Array, NDArray[np.float32]]]
-MOVES = (
-    "Reshape",
-    "Flatten",
-    "Squeeze",
-    "Unsqueeze",
-    "Transpose",
-    "Slice",
-    "Pad",
-    "MaxPool",
-    "Split",
-    "Expand",
-)
 
 
 def quantize(
@@ -50,6 +39,7 @@ def quantize(
     percentile: float = 99.99,
     weights: WeightRule | None = None,
     steps: Mapping[str, Step] | None = None,
+    widths: Widths | None = None,
 ) -> Network:
     """Quantise a float network to the widths of `arch` and lower it to integer layers.
 
@@ -58,10 +48,10 @@ def quantize(
     dict of arrays by input name, or an iterable of batches of either, as the float network takes them) by
     "minmax", "percentile" or "mse". `weights` replaces the rule for weights: (layer, weight, output axis, smallest
     scales) -> (int8 values, scales [outputs] or [1]), `steps` the calibration: (scale, zero point) of every tensor that
-    is quantised, by name. Of a transformer (attention or layer normalisation) only the
-    operands of products with weights are quantised: softmax, normalisation, GELU and attention stay in float on the
-    digital unit. A network that is quantised already passes through; `.qdq` of the result is the QDQ graph. Raises
-    WorkloadError.
+    is quantised, by name. `widths` gives tensors bits by who reads them (none: those of `arch` everywhere). Of a
+    transformer (attention or layer normalisation) only the operands of products with weights are quantised: softmax,
+    normalisation, GELU and attention stay in float on the digital unit. A network that is quantised already passes
+    through; `.qdq` of the result is the QDQ graph. Raises WorkloadError.
     """
     if network.is_quantized:
         return lower(network)
@@ -77,7 +67,7 @@ def quantize(
     names = [name for name, t in network.types.items() if t.dtype == "float32"]
     observers = observe(_run_calibration(network, calibration, names), method) if steps is None else {}
     rule = _plain_rule(macro, weight_granularity) if weights is None else weights
-    return lower(_QdqBuilder(network, macro, observers, rule, method, percentile, steps).build())
+    return lower(_QdqBuilder(network, macro, observers, rule, method, percentile, steps, widths).build())
 
 
 def _plain_rule(macro: Macro, granularity: str) -> WeightRule:
@@ -124,6 +114,7 @@ class _QdqBuilder:
         method: str,
         percentile: float,
         steps: Mapping[str, Step] | None,
+        widths: Widths | None,
     ) -> None:
         self.network, self.macro, self.observers, self.steps = network, macro, observers, steps
         self.rule, self.method, self.percentile = rule, method, percentile
@@ -136,6 +127,8 @@ class _QdqBuilder:
                 self.readers.setdefault(name, []).append(layer)
         self.renamed: dict[str, str] = {}  # a float tensor -> what stands for it
         self.islands = mixes_tokens(network)
+        bits = min(macro.input.bits, 8)
+        self.bits = tensor_bits(network, widths or Widths(bits, bits, bits), self._is_product)
 
     def build(self) -> Network:
         """The QDQ network."""
@@ -167,8 +160,12 @@ class _QdqBuilder:
             types=infer_types(layers, constants, inputs),
         )
 
+    def _is_product(self, layer: Layer) -> bool:
+        """Whether a macro multiplies by its weights."""
+        return isinstance(layer, PRODUCTS) and len(layer.inputs) > 1 and layer.inputs[1] in self.network.constants
+
     def _layer(self, layer: Layer) -> None:
-        if isinstance(layer, PRODUCTS) and len(layer.inputs) > 1 and layer.inputs[1] in self.network.constants:
+        if self._is_product(layer):
             self._product(layer)
             return
         if self.islands:
@@ -255,7 +252,7 @@ class _QdqBuilder:
         if before not in self.parameters or before not in self.renamed:
             return False
         scale, zero = self.parameters[before]
-        low, high = self._limits()
+        low, high = self._limits(before)
         real_low, real_high = (low - zero) * float(scale), (high - zero) * float(scale)
         if isinstance(layer, Relu):
             return real_low >= 0
@@ -264,8 +261,8 @@ class _QdqBuilder:
             layer.high is None or real_high <= layer.high * (1 + 1e-6)
         )
 
-    def _limits(self) -> tuple[int, int]:
-        bits = min(self.macro.input.bits, 8)
+    def _limits(self, name: str) -> tuple[int, int]:
+        bits = self.bits[name]
         if self.macro.input.signed:
             return -(2 ** (bits - 1)) + (1 if bits > 1 else 0), 2 ** (bits - 1) - 1
         return 0, 2**bits - 1
@@ -289,7 +286,7 @@ class _QdqBuilder:
         bounds: Layer | None = None,
     ) -> None:
         """QuantizeLinear, an integer Clip for fewer than 8 bits, DequantizeLinear behind float tensor `name`."""
-        low_q, high_q = self._limits()
+        low_q, high_q = self._limits(name)
         if self.steps is not None:
             shared = self.steps[name]
         if shared is None:

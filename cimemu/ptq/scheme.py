@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cimemu.arch.macro import Macro
 from cimemu.errors import WorkloadError
+from cimemu.ptq.widths import Widths
 from cimemu.spec import Spec
 
 Granularity = Literal["layer", "array", "column"]
@@ -47,11 +48,20 @@ class GivenWeights(Spec):
 
 
 class Activations(Spec):
-    """Integers on the wordlines."""
+    """Integers on the wordlines, and between layers on the digital unit."""
 
     bits: int = Field(8, ge=1, le=8, description="activation width in bits")
+    image_bits: int | None = Field(None, ge=1, le=8, description="width of the network's own inputs; none: bits")
+    digital_bits: int | None = Field(
+        None, ge=1, le=8, description="width of what no wordline takes (operands of a residual sum, scores); none: bits"
+    )
     method: Literal["minmax", "percentile", "mse"] = Field("minmax", description="how the clipping point is found")
     percentile: Percentile = 99.99
+
+    @property
+    def widths(self) -> Widths:
+        """Bits of a tensor by who reads it."""
+        return Widths(self.bits, self.image_bits or self.bits, self.digital_bits or self.bits)
 
 
 class ArchConverter(Spec):
@@ -159,7 +169,7 @@ class Scheme(Spec):
         """Dotted keys of an arch that the scheme changes, but for the fitted converter's parameters."""
         changed: dict[str, Any] = {}
         if not isinstance(self.weights, GivenWeights):
-            changed["macro.input.bits"] = self.activations.bits
+            changed["macro.input.bits"] = max(self.activations.bits, self.activations.image_bits or 0)
         if self.one_bit:
             weight = {"bits": 1, "encoding": "binary", "correction": macro.weight.correction}
             changed |= {"macro.weight": weight, "macro.cell.bits": 1}

@@ -39,6 +39,11 @@ SCHEMES = {
         "activations": {"bits": 1},
         "converter": {"bits": 4},
     },
+    "wide_sums": {
+        "weights": {"kind": "binary"},
+        "activations": {"bits": 1, "image_bits": 8, "digital_bits": 8},
+        "converter": {"bits": 4},
+    },
     "nonlinear": {**UNIFORM, "converter": {"kind": "nonlinear", "bits": 3, "granularity": "column"}},
     "as_the_chip": {**UNIFORM, "converter": {"kind": "arch"}},
 }
