@@ -72,7 +72,8 @@ class Convert(torch.autograd.Function):
         back = torch.empty_like(psums)
         sums = [np.zeros(psums.shape[1]) for _ in range(3)]
         arrays = _arrays(psums, lsb, zero, factor)
-        convert_sum_back(*arrays, np.float32(ctx.top), ctx.shape.conversions, slope.numpy(), back.numpy(), *sums)
+        work = np.empty((3, psums.shape[2]), dtype=np.float32)
+        convert_sum_back(*arrays, np.float32(ctx.top), ctx.shape.conversions, slope.numpy(), back.numpy(), work, *sums)
         return (back, *(torch.from_numpy(v).to(torch.float32) for v in sums), None, None)
 
 

@@ -38,33 +38,45 @@ def convert_sum_naive(psums, lsb, zero, factor, top, conversions, out):
 
 
 @kernel
-def convert_sum_back(psums, lsb, zero, factor, top, conversions, slope, back, d_lsb, d_zero, d_factor):
+def convert_sum_back(psums, lsb, zero, factor, top, conversions, slope, back, work, d_lsb, d_zero, d_factor):
     """The gradients of `convert_sum` for d loss / d out = slope [B, N, P]: straight through inside the range, 0 outside.
 
-    back [B, M, P] (may be `psums` itself); d_lsb, d_zero, d_factor float64 [M] are added to.
+    back [B, M, P] (may be `psums` itself); d_lsb, d_zero, d_factor float64 [M] are added to. work float32 [3, P] is
+    scratch: a column's images are added up position by position, and each gradient in a loop of its own, which is what the
+    compiler makes vectors of.
     """
     per_array = slope.shape[1] * conversions
-    for b in range(psums.shape[0]):
-        for m in range(psums.shape[1]):
-            n = m % per_array // conversions
-            base, size, weight, step = zero[m], lsb[m], factor[m], np.float32(1) / lsb[m]
+    by_lsb, by_zero, by_factor = work[0], work[1], work[2]
+    for m in range(psums.shape[1]):
+        n = m % per_array // conversions
+        base, size, weight, step = zero[m], lsb[m], factor[m], np.float32(1) / lsb[m]
+        work[:] = np.float32(0)
+        for b in range(psums.shape[0]):
             source, wanted, target = psums[b, m], slope[b, n], back[b, m]
-            by_lsb, by_zero, by_factor = np.float32(0), np.float32(0), np.float32(0)
+            for p in range(source.shape[0]):
+                place = (source[p] - base) * step
+                code = min(max(np.floor(place + np.float32(0.5)), np.float32(0)), top)
+                by_factor[p] += wanted[p] * (base + size * code)
             for p in range(source.shape[0]):
                 place = (source[p] - base) * step
                 code = min(max(np.floor(place + np.float32(0.5)), np.float32(0)), top)
                 inside = np.float32(1) if (place >= np.float32(0)) & (place <= top) else np.float32(0)
-                here = wanted[p] * weight
-                by_lsb += here * (code - inside * place)
-                by_zero += here * (np.float32(1) - inside)
-                by_factor += wanted[p] * (base + size * code)
-                target[p] = here * inside
-            d_lsb[m] += by_lsb
-            d_zero[m] += by_zero
-            d_factor[m] += by_factor
+                by_lsb[p] += wanted[p] * weight * (code - inside * place)
+            for p in range(source.shape[0]):
+                place = (source[p] - base) * step
+                inside = np.float32(1) if (place >= np.float32(0)) & (place <= top) else np.float32(0)
+                by_zero[p] += wanted[p] * weight * (np.float32(1) - inside)
+            for p in range(source.shape[0]):
+                place = (source[p] - base) * step
+                inside = np.float32(1) if (place >= np.float32(0)) & (place <= top) else np.float32(0)
+                target[p] = wanted[p] * weight * inside
+        for p in range(psums.shape[2]):
+            d_lsb[m] += by_lsb[p]
+            d_zero[m] += by_zero[p]
+            d_factor[m] += by_factor[p]
 
 
-def convert_sum_back_naive(psums, lsb, zero, factor, top, conversions, slope, back, d_lsb, d_zero, d_factor):
+def convert_sum_back_naive(psums, lsb, zero, factor, top, conversions, slope, back, work, d_lsb, d_zero, d_factor):
     """The definition."""
     arrays = psums.shape[1] // (slope.shape[1] * conversions)
     wanted = np.tile(np.repeat(slope, conversions, axis=1), (1, arrays, 1))

@@ -48,7 +48,8 @@ def test_gradients_equal_the_definition(drawn):
     ):
         back = np.empty_like(psums)
         sums = [np.zeros(psums.shape[1]) for _ in range(3)]
-        step(psums, lsb, zero, factor, top, conversions, slope, back, *sums)
+        work = np.empty((3, psums.shape[2]), np.float32)
+        step(psums, lsb, zero, factor, top, conversions, slope, back, work, *sums)
         results.append((back, *sums))
     for made, wanted in zip(*results):
         assert made == pytest.approx(wanted, rel=1e-4, abs=1e-3)
