@@ -15,6 +15,7 @@ from cimemu.arch.schema import Arch
 from cimemu.errors import WorkloadError
 from cimemu.layer.activation import Clip
 from cimemu.layer.base import Layer
+from cimemu.layer.execute import run_float
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.ptq.apply import macro_of
 from cimemu.ptq.scheme import Scheme
@@ -22,6 +23,7 @@ from cimemu.ptq.widths import MOVES
 from cimemu.workload.network import Network
 
 SHARPNESS = (1.0, 10.0)  # of smooth activations, from the first step to the last, geometrically
+LEAST_SPREAD = np.float32(1e-3)  # of a channel that the float network leaves constant
 SMALLEST_SHARE = 1 / 16  # of the first step: a step that one bad gradient drives below 0 would never come back
 
 
@@ -161,30 +163,61 @@ class AdaptedModule(torch.nn.Module):
         return twin(layer)(torch, self, layer, operands)
 
     def set_norms(self, images: Any) -> None:
-        """Normalisations that at first change nothing: mean and variance of what macros give on `images`."""
+        """First normalisations behind macros, from `images` [images, ...].
+
+        With uniform weights they change nothing: mean and variance of what macros give. Two levels a weight give outputs far
+        from those of the float network, which grow from block to block: then outputs get the float network's mean and
+        variance (without that, closed-form weights ended at chance).
+        """
         biases = {p.name: self.source.constants[p.inputs[2]] for p in self.source.layers if p.name in self.macro_names}
+        moments = self._float_moments(images) if self.scheme.one_bit else {}
         hooks = []
         self.train()
         for name, macro in zip(self.macro_names, self.macros):
             bias = torch.from_numpy(np.array(biases[name], dtype=np.float32).reshape(-1))
             if macro.norm is None:
                 macro.bias.data = bias
-            else:
-                macro.norm.momentum = None  # the mean of all batches; meanwhile what goes in comes out, with the bias
+                continue
+            macro.norm.momentum = None  # the mean of all batches
+            macro.norm.bias.data = bias
+            if name in moments:
+                macro.norm.bias.data, macro.norm.weight.data = moments[name]
+            else:  # meanwhile what goes in comes out, with the bias
                 hooks.append(macro.norm.register_forward_hook(_plain(bias)))
-                macro.norm.bias.data = bias
         with torch.no_grad():
             for first in range(0, len(images), 64):
                 self.traced(torch.from_numpy(np.asarray(images[first : first + 64], dtype=np.float32)))
         for hook in hooks:
             hook.remove()
-        for macro in self.macros:
+        for name, macro in zip(self.macro_names, self.macros):
             if macro.norm is not None:
                 norm: Any = macro.norm
                 norm.momentum = 0.1
-                norm.weight.data = (norm.running_var + norm.eps).sqrt()
-                norm.bias.data = norm.bias.data + norm.running_mean
+                if name not in moments:
+                    norm.weight.data = (norm.running_var + norm.eps).sqrt()
+                    norm.bias.data = norm.bias.data + norm.running_mean
         self.eval()
+
+    def _float_moments(self, images: Any) -> dict[str, tuple[Any, Any]]:
+        """(mean, standard deviation) [N] of the float network's convolutions, by layer."""
+        outputs = {
+            layer.outputs[0]: layer.name
+            for layer, macro in ((p, self._macro(p.name)) for p in self.source.layers)
+            if macro is not None and macro.norm is not None
+        }
+        parts = [
+            run_float(self.source, {self.source.inputs[0]: np.asarray(images[a : a + 16], np.float32)}, list(outputs))
+            for a in range(0, len(images), 16)
+        ]
+        found = {}
+        for tensor, name in outputs.items():
+            values = np.concatenate([part[tensor] for part in parts])
+            mean, spread = values.mean(axis=(0, 2, 3)), values.std(axis=(0, 2, 3))
+            found[name] = torch.from_numpy(mean), torch.from_numpy(np.maximum(spread, LEAST_SPREAD))
+        return found
+
+    def _macro(self, name: str) -> Any:
+        return self.macros[self.macro_names.index(name)] if name in self.macro_names else None
 
     def train(self, mode: bool = True) -> "AdaptedModule":
         """Training mode forgets the chip of the weights so far."""

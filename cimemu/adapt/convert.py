@@ -27,7 +27,7 @@ from cimemu.layer.execute import infer_types
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.matmul import Gemm, MatMul
 from cimemu.mapping.layout import make_layout
-from cimemu.ptq.apply import apply_scheme, macro_of
+from cimemu.ptq.apply import apply_scheme, calibration_samples, macro_of, with_converters
 from cimemu.ptq.psum_fit import groups_of
 from cimemu.ptq.scheme import BinaryWeights, LinearConverter, Scheme, UniformWeights, scheme_of
 from cimemu.workload.network import Network
@@ -74,8 +74,26 @@ def convert(
             weight = _as_rows(product, np.asarray(network.constants[product.inputs[1]], dtype=np.float32))
             macros[layer.name] = _fake(layer, fitted, macro, made, weight, gradient, code_parity)
     module = AdaptedModule(network, fitted, chip, made, macros, smooth=smooth)
+    if made.one_bit and not code_parity:
+        module.set_norms(images)  # outputs as the float network's, so that converters are fitted to what they will meet
+        module.first_converters = _refitted(module, images)
+    for layer in fitted.layers:
+        if isinstance(layer, MacroLayer):
+            adc = module.first_converters.get(layer.name, macro.adc)
+            unit = float(_scales(layer, fitted).mean()) * _input_step(layer, fitted)
+            _converter(macros[layer.name], layer, adc, macro, made, unit)
     module.set_norms(images)
     return module
+
+
+def _refitted(module: AdaptedModule, images: Any) -> dict[str, Adc]:
+    """Converters fitted to the partial sums of the module's own integer network, which has none yet."""
+    from cimemu.adapt.export import integer_network
+
+    module.first_converters = {}
+    network = integer_network(module)
+    samples = calibration_samples(network, module.arch, module.scheme, images)
+    return dict(with_converters(network, module.arch, module.scheme, *samples, {}).network.converters)
 
 
 def with_biases(network: Network) -> Network:
@@ -146,7 +164,7 @@ def _as_rows(layer: Any, weight: Any) -> Any:
 def _fake(
     layer: MacroLayer, fitted: Network, macro: Any, scheme: Scheme, weight: Any, gradient: str, parity: bool
 ) -> FakeMacro:
-    """One layer with the fitted network's steps."""
+    """One layer with the fitted network's steps, no converter yet."""
     made = FakeMacro(
         layer.geometry, macro, scheme, weight, gradient=gradient, parity=parity, norm=layer.layout == "nchw"
     )
@@ -166,14 +184,6 @@ def _fake(
             shares = torch.from_numpy((split / split[:, :, -1:]).transpose(1, 0, 2).astype(np.float32))
             for v in range(conversions):
                 made.slice_scale.data[:, v] = _group_means(shares[:, :, v], made.groups.by_block, made.groups.count)
-    _converter(
-        made,
-        layer,
-        fitted.converters.get(layer.name, macro.adc),
-        macro,
-        scheme,
-        float(steps.mean()) * _input_step(layer, fitted),
-    )
     return made
 
 
