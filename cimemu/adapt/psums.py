@@ -10,6 +10,7 @@ import torch
 
 from cimemu.adapt.rounding import Through
 from cimemu.kernels.psum_step import convert_sum, convert_sum_back
+from cimemu.kernels.table_step import table_sum, table_sum_back
 
 
 class Shape(NamedTuple):
@@ -29,7 +30,17 @@ def converted(psums: Any, lsb: Any, zero: Any, factor: Any, top: int, shape: Sha
 
 
 def looked_up(psums: Any, thresholds: Any, levels: Any, factor: Any, shape: Shape) -> Any:
-    """The same for tables [columns or 1, T], [columns or 1, T + 1]: gradients pass between the outer levels."""
+    """The same for tables [columns or 1, T], [columns or 1, T + 1]: gradients pass between the outer levels.
+
+    Thresholds ascend. Tables get no gradient.
+    """
+    if psums.device.type != "cpu":
+        return looked_up_torch(psums, thresholds, levels, factor, shape)
+    return LookUp.apply(psums, thresholds, levels, factor, shape)
+
+
+def looked_up_torch(psums: Any, thresholds: Any, levels: Any, factor: Any, shape: Shape) -> Any:
+    """`looked_up` in torch's operations."""
     code = torch.zeros_like(psums, dtype=torch.int64)
     for t in range(thresholds.shape[1]):
         code += psums >= thresholds[:, t, None]
@@ -75,6 +86,31 @@ class Convert(torch.autograd.Function):
         work = np.empty((3, psums.shape[2]), dtype=np.float32)
         convert_sum_back(*arrays, np.float32(ctx.top), ctx.shape.conversions, slope.numpy(), back.numpy(), work, *sums)
         return (back, *(torch.from_numpy(v).to(torch.float32) for v in sums), None, None)
+
+
+class LookUp(torch.autograd.Function):
+    """`looked_up` on the processor, compiled."""
+
+    @staticmethod
+    def forward(ctx: Any, psums: Any, thresholds: Any, levels: Any, factor: Any, shape: Shape) -> Any:
+        """Values of outputs."""
+        ctx.shape = shape
+        psums = psums.contiguous()
+        ctx.save_for_backward(psums, thresholds, levels, factor)
+        out = torch.empty((len(psums), shape.outputs, psums.shape[2]), dtype=torch.float32)
+        work = np.empty((2, psums.shape[2]), dtype=np.float32)
+        table_sum(*_arrays(psums, thresholds, levels, factor), shape.conversions, work, out.numpy())
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Gradients of psums and factor."""
+        psums, _, _, factor = ctx.saved_tensors
+        back = torch.empty_like(psums)
+        work, total = np.empty((2, psums.shape[2]), dtype=np.float32), np.zeros(psums.shape[1])
+        slope = grads[0].contiguous().numpy()
+        table_sum_back(*_arrays(*ctx.saved_tensors), ctx.shape.conversions, slope, back.numpy(), work, total)
+        return back, None, None, torch.from_numpy(total).to(factor.dtype), None
 
 
 def forward_torch(psums: Any, lsb: Any, zero: Any, factor: Any, top: int, shape: Shape) -> Any:

@@ -43,6 +43,29 @@ def test_torch_operations_equal_the_compiled_kernel(drawn):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-3)
 
 
+@common
+@given(sizes, st.booleans())
+def test_torch_operations_equal_the_compiled_tables(drawn, shared):
+    from cimemu.adapt.psums import Shape, looked_up, looked_up_torch
+
+    torch = torch_of()
+    seed, arrays, outputs, conversions, top = drawn
+    draws, columns = np.random.default_rng(seed), arrays * outputs * conversions
+    rows = 1 if shared else columns
+    psums = torch.from_numpy(draws.integers(-20, 60, (3, columns, 5)).astype(np.float32)).requires_grad_()
+    factor = torch.from_numpy(draws.uniform(-2, 2, columns).astype(np.float32)).requires_grad_()
+    thresholds, levels = (
+        torch.from_numpy(np.sort(draws.uniform(-25, 65, (rows, n)), axis=1).astype(np.float32)) for n in (top, top + 1)
+    )
+    results = []
+    for function in (looked_up, looked_up_torch):
+        made = function(psums, thresholds, levels, factor, Shape(outputs, conversions))
+        slope = torch.from_numpy(np.random.default_rng(seed).normal(size=tuple(made.shape)).astype(np.float32))
+        results.append((made, *torch.autograd.grad(made, (psums, factor), slope)))
+    for one, other in zip(*results):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-3)
+
+
 CHOSEN = ("column_column", "slice_scales", "even_arrays", "closed_form", "nonlinear", "as_the_chip")
 
 
