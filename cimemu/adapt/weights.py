@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cimemu.adapt.rounding import Through, rounded, signs, slowed
+from cimemu.adapt.rounding import rounded, signs, slowed
 from cimemu.ptq.cut import Cut
 from cimemu.ptq.scheme import BinaryWeights, UniformWeights
 from cimemu.ptq.weight_scales import largest_code
@@ -55,21 +55,18 @@ def uniform(w: Any, step: Any, groups: Groups, rule: UniformWeights) -> Written:
 def binary(w: Any, groups: Groups, rule: BinaryWeights) -> Written:
     """Two levels a group, anew each step: the closed form of `cimemu.ptq.binary`.
 
-    closed_form: `B = sign(w - mu)`, `alpha = mean|w - mu| / (1 - mb^2)`, `beta = mu - alpha mb`. Alpha and beta follow the
-    latent weights and get no gradient; that of `alpha B + beta` passes to w where |w - mu| <= 1. xnor: `B = sign(w)`,
-    `alpha = mean|w|`, beta = 0, gradients through signs, times alpha, and through alpha (XNOR-Net, section 3.1). With
-    gradients through closed-form alpha and beta too, signs learn alpha times slower than the mean that they all share,
-    and networks ended at chance.
+    closed_form: `B = sign(w - mu)`, `alpha = mean|w - mu| / (1 - mb^2)`, `beta = mu - alpha mb`. xnor: `B = sign(w)`,
+    `alpha = mean|w|`, beta = 0. Gradients go through signs, times alpha, and through alpha (XNOR-Net, section 3.1), not
+    through mu and beta: signs learn alpha times slower than a float weight, and beside them the mean that all weights of
+    a layer share moved so fast that networks ended at chance.
     """
     where = groups.by_weight.to(w.device)
     blocks = groups.by_block.to(w.device)
     if rule.method == "xnor":
         return Written(signs(w), groups.mean(w.abs()).clamp(min=TINY)[blocks], None)
-    with torch.no_grad():
-        mu = groups.mean(w)
-        centred = w - mu[where]
-        b = torch.where(centred >= 0, 1.0, -1.0)
-        mb = groups.mean(b)
-        alpha = (groups.mean(centred.abs()) / (1 - mb**2).clamp(min=TINY)).clamp(min=TINY)
-    soft = (w - mu[where]).clamp(-1, 1) / alpha[where]
-    return Written(Through.apply(soft, b), alpha[blocks], (mu - alpha * mb)[blocks])
+    mu = groups.mean(w.detach())
+    centred = w - mu[where]
+    b = signs(centred)
+    mb = groups.mean(b.detach())
+    alpha = (groups.mean(centred.abs()) / (1 - mb**2).clamp(min=TINY)).clamp(min=TINY)
+    return Written(b, alpha[blocks], (mu - alpha.detach() * mb)[blocks])
