@@ -178,6 +178,7 @@ class AdaptedModule(torch.nn.Module):
             if macro.norm is None:
                 macro.bias.data = bias
                 continue
+            macro.norm.reset_running_stats()
             macro.norm.momentum = None  # the mean of all batches
             macro.norm.bias.data = bias
             if name in moments:
@@ -200,24 +201,16 @@ class AdaptedModule(torch.nn.Module):
 
     def _float_moments(self, images: Any) -> dict[str, tuple[Any, Any]]:
         """(mean, standard deviation) [N] of the float network's convolutions, by layer."""
+        macros: dict[str, Any] = dict(zip(self.macro_names, self.macros))
         outputs = {
-            layer.outputs[0]: layer.name
-            for layer, macro in ((p, self._macro(p.name)) for p in self.source.layers)
-            if macro is not None and macro.norm is not None
+            p.name: p.outputs[0] for p in self.source.layers if p.name in macros and macros[p.name].norm is not None
         }
-        parts = [
-            run_float(self.source, {self.source.inputs[0]: np.asarray(images[a : a + 16], np.float32)}, list(outputs))
-            for a in range(0, len(images), 16)
-        ]
+        real = run_float(self.source, np.asarray(images, dtype=np.float32), list(outputs.values()))
         found = {}
-        for tensor, name in outputs.items():
-            values = np.concatenate([part[tensor] for part in parts])
-            mean, spread = values.mean(axis=(0, 2, 3)), values.std(axis=(0, 2, 3))
+        for name, tensor in outputs.items():
+            mean, spread = real[tensor].mean(axis=(0, 2, 3)), real[tensor].std(axis=(0, 2, 3))
             found[name] = torch.from_numpy(mean), torch.from_numpy(np.maximum(spread, LEAST_SPREAD))
         return found
-
-    def _macro(self, name: str) -> Any:
-        return self.macros[self.macro_names.index(name)] if name in self.macro_names else None
 
     def train(self, mode: bool = True) -> "AdaptedModule":
         """Training mode forgets the chip of the weights so far."""

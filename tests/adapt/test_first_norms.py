@@ -52,6 +52,24 @@ def test_binary_convolutions_begin_with_the_float_network_s_moments(name, tiny_t
         assert values.std(axis=(0, 2, 3))[alive] == pytest.approx(spread[alive], rel=0.05)
 
 
+@pytest.mark.parametrize("name", ["closed_form", "xnor"])
+def test_inference_begins_with_the_statistics_of_what_macros_give(name, tiny_train):
+    import torch
+
+    images = tiny_train.inputs(slice(0, 64))
+    module = made(SCHEMES[name], images)
+    kept = [(m.norm.running_mean.clone(), m.norm.running_var.clone()) for m in module.macros if m.norm is not None]
+    norms = [m.norm for m in module.macros if m.norm is not None]
+    for norm in norms:
+        norm.momentum = 1.0  # one batch of the same images: its own statistics
+    module.train()
+    with torch.no_grad():
+        module(torch.from_numpy(images))
+    for norm, (mean, variance) in zip(norms, kept):
+        assert mean.numpy() == pytest.approx(norm.running_mean.numpy(), rel=1e-3, abs=1e-4)
+        assert variance.numpy() == pytest.approx(norm.running_var.numpy(), rel=1e-3, abs=1e-4)
+
+
 def test_binary_converters_are_fitted_to_the_sums_they_meet(tiny_train):
     """Every output of the last product differs between images: its converters see the range of its partial sums."""
     import torch
