@@ -10,7 +10,8 @@ from cimemu.adapt.cell_draws import CellDraws
 from cimemu.adapt.chip import Chip
 from cimemu.adapt.fake_macro import FakeMacro
 from cimemu.adapt.module import TWINS, twin
-from cimemu.adapt.rounding import levels, rounded, slowed
+from cimemu.adapt.codes import codes_of
+from cimemu.adapt.rounding import levels, slowed
 from cimemu.arch.schema import Arch
 from cimemu.errors import WorkloadError
 from cimemu.layer.activation import Clip
@@ -45,10 +46,9 @@ class ActivationStep(torch.nn.Module):
 
     def forward(self, x: Any, step: Any) -> Any:
         """Codes."""
-        z = x / step
         if self.smooth:
-            return levels(z, self.high - self.low, self.sharpness) + self.low
-        return rounded((z + self.zero).clamp(self.low, self.high))
+            return levels(x / step, self.high - self.low, self.sharpness) + self.low
+        return codes_of(x, step, self.zero, self.low, self.high)
 
 
 class AdaptedModule(torch.nn.Module):
@@ -127,25 +127,26 @@ class AdaptedModule(torch.nn.Module):
             out = layer.outputs[0]
             if isinstance(layer, QuantizeLinear):
                 activation: Any = self.activations[self.tensors[layer.inputs[1].removesuffix("_scale")]]
-                real = known[layer.inputs[0]]
+                real = _reals(layer.inputs[0], known, codes)
                 step = activation.step(real[0].numel())
                 codes[out] = activation(real, step), step, activation.zero
             elif layer.inputs[0] in codes and isinstance(layer, Clip):
                 codes[out] = codes[layer.inputs[0]]
             elif isinstance(layer, DequantizeLinear):
                 if layer.inputs[0] in codes:
-                    values, step, zero = codes[out] = codes[layer.inputs[0]]
-                    known[out] = (values - zero) * step
+                    codes[out] = codes[layer.inputs[0]]
             elif layer.name in self.macro_names:
                 known[out] = self._product(layer, *codes[layer.inputs[0]])
             else:
+                for name in layer.inputs:
+                    _reals(name, known, codes)
                 known[out] = self._other(layer, known)
-        return known[self.graph.outputs[0]]
+        return _reals(self.graph.outputs[0], known, codes)
 
     def _product(self, layer: Layer, codes: Any, step: Any, zero: int) -> Any:
         macro: Any = self.macros[self.macro_names.index(layer.name)]
         g = macro.geometry
-        u = codes + macro.drive_offset
+        u = codes + macro.drive_offset if macro.drive_offset else codes
         if u.ndim == 4 and u.shape[1:] == (g.channels_in, g.height_in, g.width_in):
             return macro(u, step, float(zero + macro.drive_offset))
         rows = u.reshape(len(u), g.height_in, g.width_in, g.channels_in).permute(0, 3, 1, 2)
@@ -253,6 +254,14 @@ class AdaptedModule(torch.nn.Module):
 def _tensor_of(name: str) -> str:
     """The tensor behind a DequantizeLinear's output."""
     return name.removesuffix("_DequantizeLinear_Output")
+
+
+def _reals(name: str, known: dict[str, Any], codes: Mapping[str, tuple[Any, Any, int]]) -> Any:
+    """A tensor's real values, made of its codes where something else than a macro reads them."""
+    if name not in known and name in codes:
+        values, step, zero = codes[name]
+        known[name] = (values - zero if zero else values) * step
+    return known.get(name)
 
 
 def _plain(bias: Any) -> Any:

@@ -53,7 +53,7 @@ class ChipLayer:
         self.matrix = programmed.matrix
         self.wiring = Wiring(layer.geometry, macro).double()
         integers = torch.from_numpy(self.written.stored.astype(np.float64))
-        self.filters = self.wiring.filters(seen_by_converters(integers, macro, "proper").flatten(0, 1))
+        self.filters = self.wiring.filters(seen_by_converters(integers, macro, "proper").digits.flatten(0, 1))
 
     def run(self, quantized: Array) -> Inside:
         """A batch of the layer's input tensor."""

@@ -1,6 +1,6 @@
 """Weights as converters see them, with gradients: integers into the digits of weight slices."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -10,8 +10,15 @@ from cimemu.compute.encode import columns_of
 GRADIENTS = ("proper", "public")
 
 
-def seen_by_converters(w: Any, macro: Macro, gradient: str) -> Any:
-    """[N, conversions per output, K]: what each conversion sees per unit of input of integer weights `w` [N, K].
+class Seen(NamedTuple):
+    """What each conversion sees per unit of input."""
+
+    digits: Any  # [N, conversions per output, K], with the gradient of the integers
+    slopes: tuple[float, ...] | None  # of digits by integers, by conversion; None: not the same for all weights
+
+
+def seen_by_converters(w: Any, macro: Macro, gradient: str) -> Seen:
+    """Digits of integer weights `w` [N, K].
 
     Forward: the digits that `cimemu.compute.encode` writes into cells. Backward ("proper"): of a weight's V conversions
     each gets `1 / (V place)`, so that the recombined integer has slope one (papers differ here; ours). "public": only
@@ -32,13 +39,12 @@ def seen_by_converters(w: Any, macro: Macro, gradient: str) -> Any:
     digits = torch.stack([(part >> (s * cell)) & (2**cell - 1) for part in stored for s in range(slices)])
     mix = torch.as_tensor(columns.mix, dtype=w.dtype, device=w.device)
     seen = torch.einsum("vs,snk->nvk", mix, digits.to(w.dtype))
-    place = torch.as_tensor(columns.weight, dtype=w.dtype, device=w.device)
-    passing = torch.ones_like(place) if gradient == "proper" else (place.abs() == 1).to(w.dtype)
-    shares = passing[None, :, None].expand(1, len(place), 1)
-    if encoding == "differential" and macro.weight.subtract == "digital":  # a weight lies on one side of its pair
-        positive = (whole >= 0)[:, None, :]
-        shares = shares * torch.where((place > 0)[None, :, None], positive, ~positive)
-    slope = shares / shares.sum(dim=1, keepdim=True) / place[None, :, None]
-    if encoding == "binary":
-        slope = slope / 2  # B = 2 t - 1
-    return seen + slope * (w - w.detach())[:, None, :]
+    counted = [gradient == "proper" or abs(place) == 1 for place in columns.weight]
+    one_sided = encoding == "differential" and macro.weight.subtract == "digital"  # a weight is on one side of its pair
+    share = (0.5 if encoding == "binary" else 1.0) / (sum(counted) / (2 if one_sided else 1))  # binary: B = 2 t - 1
+    slopes = tuple(share * here / float(place) for here, place in zip(counted, columns.weight))
+    slope = torch.tensor(slopes, dtype=w.dtype, device=w.device)[None, :, None]
+    if one_sided:
+        first = torch.tensor([place > 0 for place in columns.weight], device=w.device)[None, :, None]
+        slope = slope * torch.where(first, (whole >= 0)[:, None], (whole < 0)[:, None])
+    return Seen(seen + slope * (w - w.detach())[:, None], None if one_sided else slopes)

@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 
-from cimemu.adapt.digits import seen_by_converters
-from cimemu.adapt.psums import Shape, converted, looked_up
+from cimemu.adapt.digits import Seen, seen_by_converters
+from cimemu.adapt.products import products
+from cimemu.adapt.psum_conv import Convolution
+from cimemu.adapt.psums import Converters, Steps, Tables, converted
 from cimemu.adapt.rounding import slowed
 from cimemu.adapt.weights import Groups, Written, binary, uniform
 from cimemu.adapt.wiring import ParityWiring, Wiring
@@ -36,6 +38,7 @@ class FakeMacro(torch.nn.Module):
         """Latent `weight` [N, K]; `cimemu.adapt.convert` sets first steps and the converter."""
         super().__init__()
         self.geometry, self.macro, self.scheme = geometry, macro, scheme
+        self.gradient_type = "float32"  # what the gradients of partial sums are multiplied as
         self.gradient, self.parity, self.outputs = gradient, parity, geometry.channels_out
         self.conversions = macro.conversions_per_output
         self.wiring = (ParityWiring if parity else Wiring)(geometry, macro)
@@ -66,6 +69,8 @@ class FakeMacro(torch.nn.Module):
         last = [int((array == a).nonzero().max()) + 1 for a in range(int(array.max()) + 1)]
         # all-ones columns are converted by the references of their array's last column
         self.register_buffer("last_column", torch.tensor(last) * self.conversions - 1, persistent=False)
+        by_slice = torch.arange(self.outputs * self.conversions).reshape(-1, self.conversions).T.flatten()
+        self.register_buffer("by_slice", by_slice, persistent=False)
         self.register_buffer("of_array", torch.nn.functional.one_hot(array).T.float(), persistent=False)
 
     def learn_steps(self, lsb: Any, zero: Any, number: Any, top: int, unit: float) -> None:
@@ -102,6 +107,7 @@ class FakeMacro(torch.nn.Module):
         if any(pads):
             u = torch.nn.functional.pad(u, pads, value=zero)
         made = self.written()
+        made = made._replace(scale=made.scale * step, offset=None if made.offset is None else made.offset * step)
         ideal = self.converter == "none"
         seen = None
         if not ideal or self.slice_scale is not None:
@@ -110,7 +116,6 @@ class FakeMacro(torch.nn.Module):
         if zero:
             real = self._real(made, seen)
             y = y - zero * real.reshape(self.copies, self.outputs, -1).sum(dim=(0, 2))[:, None, None]
-        y = y * step
         return y + self.bias[:, None, None] if self.norm is None else self.norm(y)
 
     def learned_steps(self, psums: int = 1) -> tuple[Any, Any]:
@@ -142,7 +147,7 @@ class FakeMacro(torch.nn.Module):
         """Weights [copies * N, K] that the integers stand for; `seen` [copies * N, conversions, K] where slices differ."""
         real = made.integers
         if self.slice_scale is not None:
-            real = self._added(seen)
+            real = self._added(seen.digits)
             if self.macro.weight.encoding == "offset":  # the correction has the top slice's factor
                 top = self.slice_factors()[:, -1][self.groups.by_weight.to(real.device)]
                 real = real - 2 ** (self.macro.weight.bits - 1) * top
@@ -160,9 +165,16 @@ class FakeMacro(torch.nn.Module):
 
     def _through(self, u: Any, made: Written, seen: Any) -> Any:
         """Codes through input slices, arrays, converters, shift-add and corrections."""
+        digits, kind = seen.digits, self.gradient_type
         if self.deviation is not None:
-            seen = seen + self.deviation
-        filters = self.wiring.filters(seen.flatten(0, 1))
+            digits = digits + self.deviation
+        columns = digits.unflatten(0, (self.copies, self.outputs)).transpose(1, 2).flatten(0, 2)
+        filters, integers = self.wiring.filters(columns), self.wiring.filters(made.integers)
+        groups = self.wiring.groups * self.copies
+        largest = None if self.deviation is not None else 2**self.macro.input.dac_bits - 1
+        how = Convolution(
+            self.wiring.window, self.wiring.apart, groups, self.conversions, seen.slopes, largest, kind
+        )
         scale = self.wiring.by_group(made.scale)  # [groups, N]
         factor = scale[:, :, None] * self.place
         top = scale
@@ -171,12 +183,12 @@ class FakeMacro(torch.nn.Module):
             shares = self.slice_factors()[numbers]
             factor, top = factor * shares, scale * shares[:, :, -1]
         parts, steps = self._input_slices(u), self._steps()
-        shape = Shape(self.outputs, self.conversions)
+        converters = self._converters(steps, factor.transpose(1, 2).reshape(-1), self.by_slice)
         total: Any = 0.0
         for place, part in zip(self.input_places, parts):
-            psums = self.wiring.psums(part, filters)
-            y = self._converted(psums.flatten(2), factor.reshape(-1), steps, shape)
-            total = total + place * y.unflatten(2, psums.shape[2:])
+            total = total + place * products(
+                self.wiring.arranged(part), filters, integers, how, converters, self.outputs
+            )
         weight = self.macro.weight
         if weight.encoding in CORRECTED:
             sums = self._converted_sums(parts, steps, top) if self.has_reference else self._sums(u, top)
@@ -191,13 +203,13 @@ class FakeMacro(torch.nn.Module):
         """The same from an all-ones column of every array, which may clip like any other."""
         arrays = len(self.last_column)
         ones = torch.ones(self.wiring.groups * arrays, device=scale.device)
+        converters = self._converters(steps, ones, self.last_column)
         total: Any = 0.0
         for place, part in zip(self.input_places, parts):
             sums = self.wiring.input_sums(part)
-            psums = sums.flatten(2).repeat_interleave(arrays, dim=1)
-            shape = Shape(psums.shape[1], 1)
-            total = total + place * self._converted(psums, ones, steps, shape, self.last_column)
-        by_array = total.reshape(len(total), -1, arrays, *sums.shape[2:])
+            flat = sums.repeat_interleave(arrays, dim=1).permute(0, 2, 3, 1).flatten(1, 2)
+            total = total + place * converted(flat, converters, len(ones))
+        by_array = total.transpose(1, 2).unflatten(2, sums.shape[2:]).unflatten(1, (-1, arrays))
         return torch.einsum("bgahw,gan->bnhw", by_array, scale[:, None] * self.of_array)
 
     def _input_slices(self, u: Any) -> list[Any]:
@@ -221,9 +233,9 @@ class FakeMacro(torch.nn.Module):
         psums = self.wiring.groups * self.outputs * self.conversions * self.geometry.positions
         return self.learned_steps(psums // len(self.psum_scale))
 
-    def _converted(self, psums: Any, factor: Any, steps: tuple[Any, Any], shape: Shape, chosen: Any = None) -> Any:
-        """Values of psums [images, columns of all groups, positions]; `chosen` columns of every group, default all."""
-        a, b = ((v if chosen is None else v[:, chosen])[self.wiring.block_of].flatten(0, 1) for v in steps)
+    def _converters(self, steps: tuple[Any, Any], factor: Any, chosen: Any) -> Converters:
+        """Converters of the `chosen` columns of every group."""
+        a, b = (v[:, chosen][self.wiring.block_of].flatten(0, 1) for v in steps)
         if self.converter == "table":
-            return looked_up(psums, a, b, factor, shape)
-        return converted(psums, a, b, factor, self.top, shape)
+            return Converters(Tables(), (a.T, b.T, factor))
+        return Converters(Steps(self.top), (a, b, factor))

@@ -1,142 +1,178 @@
 """Converters in the training forward: partial sums into values, weighed and added up over arrays and weight slices.
 
-Partial sums are [images, arrays * outputs * conversions, positions], columns in that order.
+Partial sums are [images, positions, columns]; column m adds to output n = m mod outputs. Compiled on the processor, torch's
+own operations elsewhere.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 
-from cimemu.adapt.rounding import Through
 from cimemu.kernels.psum_step import convert_sum, convert_sum_back
 from cimemu.kernels.table_step import table_sum, table_sum_back
 
-
-class Shape(NamedTuple):
-    """How columns make outputs."""
-
-    outputs: int
-    conversions: int  # per output and array
+AT_ONCE = 512  # columns of several positions in one loop: shorter ones cost up to twice as much, longer ones leave the cache
+Gradients = tuple[Any, list[Any]]
 
 
-def converted(psums: Any, lsb: Any, zero: Any, factor: Any, top: int, shape: Shape) -> Any:
-    """[images, outputs, positions]: the sum of `factor * (zero + lsb * code)` of an output's columns.
+class Rule(Protocol):
+    """How converters make values, and the way back; `given` are their parameters as `prepared` makes them."""
 
-    `code = clamp(floor((psum - zero) / lsb + 1/2), 0, top)`; lsb, zero, factor [columns]. Gradients are straight through
-    inside 0 .. top, and those of learned steps and offsets (LSQ+, Bhalgat et al., CVPRW 2020, eq. 4-5).
+    def values(self, psums: Any, given: Sequence[Any], outputs: int) -> Any:
+        """[images, positions, outputs] of partial sums."""
+
+    def gradients(self, psums: Any, given: Sequence[Any], slope: Any) -> Gradients:
+        """(of partial sums, of each parameter, None where it learns nothing) for `slope` [images, positions, outputs]."""
+
+
+class Converters(NamedTuple):
+    """A rule with its parameters; the last is the factor [columns] of what converters give."""
+
+    rule: Rule
+    given: tuple[Any, Any, Any]
+
+
+class Steps(NamedTuple):
+    """Linear converters: the sum of `factor * (zero + lsb * code)` of an output's columns; lsb, zero, factor [columns].
+
+    `code = clamp(floor((psum - zero) / lsb + 1/2), 0, top)`. Gradients are straight through inside 0 .. top, and those of
+    learned steps and offsets (LSQ+, Bhalgat et al., CVPRW 2020, eq. 4-5).
     """
-    return Convert.apply(psums, lsb, zero, factor, top, shape)
+
+    top: int
+
+    def values(self, psums: Any, given: Sequence[Any], outputs: int) -> Any:
+        """Values of outputs."""
+        if psums.device.type != "cpu":
+            return self.values_torch(psums, given, outputs)
+        out = torch.empty((*psums.shape[:2], outputs), dtype=torch.float32)
+        lsb, zero, factor = given
+        work = np.empty((4, len(lsb)), dtype=np.float32)
+        convert_sum(_by_image(psums), lsb, zero, factor, np.float32(self.top), work, out.numpy())
+        return out
+
+    def gradients(self, psums: Any, given: Sequence[Any], slope: Any) -> Gradients:
+        """Of partial sums; of lsb, zero and factor."""
+        if psums.device.type != "cpu":
+            return self.gradients_torch(psums, given, slope)
+        lsb, zero, factor = given
+        back, sums = torch.empty_like(psums), [np.zeros(len(lsb)) for _ in range(3)]
+        work = np.empty((7, len(lsb)), dtype=np.float32)
+        top = np.float32(self.top)
+        convert_sum_back(_by_image(psums), lsb, zero, factor, top, slope.numpy(), _by_image(back), work, *sums)
+        return back, [_by_column(v, psums) for v in sums]
+
+    def values_torch(self, psums: Any, given: Sequence[Any], outputs: int) -> Any:
+        """`values` in torch's operations."""
+        lsb, zero, factor = given
+        code = torch.floor((psums - zero) * (1 / lsb) + 0.5).clamp(0, self.top)
+        return _summed(factor * (zero + lsb * code), outputs)
+
+    def gradients_torch(self, psums: Any, given: Sequence[Any], slope: Any) -> Gradients:
+        """`gradients` in torch's operations."""
+        lsb, zero, factor = given
+        wanted = slope.repeat(1, 1, psums.shape[2] // slope.shape[2])
+        place = (psums - zero) * (1 / lsb)
+        code = torch.floor(place + 0.5).clamp(0, self.top)
+        inside = ((place >= 0) & (place <= self.top)).to(psums.dtype)
+        here = wanted * factor
+        of_given = (here * (code - inside * place), here * (1 - inside), wanted * (zero + lsb * code))
+        return here * inside, [v.sum(dim=(0, 1)) for v in of_given]
 
 
-def looked_up(psums: Any, thresholds: Any, levels: Any, factor: Any, shape: Shape) -> Any:
-    """The same for tables [columns or 1, T], [columns or 1, T + 1]: gradients pass between the outer levels.
+class Tables(NamedTuple):
+    """Any converters: thresholds [T, columns], ascending, and levels [T + 1, columns], which learn nothing.
 
-    Thresholds ascend. Tables get no gradient.
+    Gradients pass between the outer levels.
     """
-    if psums.device.type != "cpu":
-        return looked_up_torch(psums, thresholds, levels, factor, shape)
-    return LookUp.apply(psums, thresholds, levels, factor, shape)
+
+    def values(self, psums: Any, given: Sequence[Any], outputs: int) -> Any:
+        """Values of outputs."""
+        if psums.device.type != "cpu":
+            return self.values_torch(psums, given, outputs)
+        out = torch.empty((*psums.shape[:2], outputs), dtype=torch.float32)
+        thresholds, levels, factor = given
+        work = np.empty((1, len(factor)), dtype=np.float32)
+        table_sum(_by_image(psums), thresholds, levels, factor, work, out.numpy())
+        return out
+
+    def gradients(self, psums: Any, given: Sequence[Any], slope: Any) -> Gradients:
+        """Of partial sums; of factor alone."""
+        if psums.device.type != "cpu":
+            return self.gradients_torch(psums, given, slope)
+        thresholds, levels, factor = given
+        back, total = torch.empty_like(psums), np.zeros(len(factor))
+        work = np.empty((5, len(factor)), dtype=np.float32)
+        arrays = (_by_image(psums), thresholds, levels, factor)
+        table_sum_back(*arrays, slope.numpy(), _by_image(back), work, total)
+        return back, [None, None, _by_column(total, psums)]
+
+    def values_torch(self, psums: Any, given: Sequence[Any], outputs: int) -> Any:
+        """`values` in torch's operations."""
+        thresholds, levels, factor = given
+        return _summed(factor * _looked_up(psums, thresholds, levels), outputs)
+
+    def gradients_torch(self, psums: Any, given: Sequence[Any], slope: Any) -> Gradients:
+        """`gradients` in torch's operations."""
+        thresholds, levels, factor = given
+        wanted = slope.repeat(1, 1, psums.shape[2] // slope.shape[2])
+        inside = (psums >= levels.min(dim=0).values) & (psums <= levels.max(dim=0).values)
+        total = (wanted * _looked_up(psums, thresholds, levels)).sum(dim=(0, 1))
+        return wanted * factor * inside, [None, None, total]
 
 
-def looked_up_torch(psums: Any, thresholds: Any, levels: Any, factor: Any, shape: Shape) -> Any:
-    """`looked_up` in torch's operations."""
+class Converted(torch.autograd.Function):
+    """Values of partial sums that are there already."""
+
+    @staticmethod
+    def forward(ctx: Any, psums: Any, a: Any, b: Any, factor: Any, rule: Rule, outputs: int) -> Any:
+        """Values of outputs."""
+        ctx.rule = rule
+        psums = psums.contiguous()
+        ctx.save_for_backward(psums, a, b, factor)
+        return rule.values(psums, prepared((a, b, factor)), outputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Gradients of partial sums and parameters."""
+        psums, *given = ctx.saved_tensors
+        back, sums = ctx.rule.gradients(psums, prepared(given), grads[0].contiguous())
+        return back, *(None if v is None else v.to(torch.float32) for v in sums), None, None
+
+
+def converted(psums: Any, converters: Converters, outputs: int) -> Any:
+    """[images, positions, outputs] of partial sums [images, positions, columns]."""
+    return Converted.apply(psums, *converters.given, converters.rule, outputs)
+
+
+def _looked_up(psums: Any, thresholds: Any, levels: Any) -> Any:
+    """Levels of partial sums."""
     code = torch.zeros_like(psums, dtype=torch.int64)
-    for t in range(thresholds.shape[1]):
-        code += psums >= thresholds[:, t, None]
-    table = levels.expand(psums.shape[1], -1)
-    value = torch.gather(table.T.contiguous(), 0, code.transpose(0, 1).flatten(1).T).T  # [columns, images * positions]
-    value = value.reshape(psums.shape[1], len(psums), -1).transpose(0, 1)
-    low, high = levels.min(dim=1).values, levels.max(dim=1).values
-    soft = torch.minimum(torch.maximum(psums, low[:, None]), high[:, None])
-    return summed(Through.apply(soft, value.detach()) * factor[:, None], shape)
+    for t in range(len(thresholds)):
+        code += psums >= thresholds[t]
+    return torch.gather(levels, 0, code.flatten(0, 1)).reshape(psums.shape)
 
 
-def summed(values: Any, shape: Shape) -> Any:
-    """[images, outputs, positions] of values [images, columns, positions]."""
-    images, _, positions = values.shape
-    return values.reshape(images, -1, shape.outputs, shape.conversions, positions).sum(dim=(1, 3))
+def _summed(value: Any, outputs: int) -> Any:
+    """[images, positions, outputs] of what columns [images, positions, columns] give."""
+    return value.unflatten(2, (-1, outputs)).sum(dim=2)
 
 
-class Convert(torch.autograd.Function):
-    """`converted`, forward and backward: compiled on the processor, torch's own operations elsewhere."""
-
-    @staticmethod
-    def forward(ctx: Any, psums: Any, lsb: Any, zero: Any, factor: Any, top: int, shape: Shape) -> Any:
-        """Values of outputs."""
-        ctx.top, ctx.shape = top, shape
-        psums = psums.contiguous()
-        ctx.save_for_backward(psums, lsb, zero, factor)
-        if psums.device.type != "cpu":
-            return forward_torch(psums, lsb, zero, factor, top, shape)
-        out = torch.empty((len(psums), shape.outputs, psums.shape[2]), dtype=torch.float32)
-        convert_sum(*_arrays(psums, lsb, zero, factor), np.float32(top), shape.conversions, out.numpy())
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        """Gradients of psums, lsb, zero and factor."""
-        psums, lsb, zero, factor = ctx.saved_tensors
-        slope = grads[0].contiguous()
-        if psums.device.type != "cpu":
-            return (*backward_torch(psums, lsb, zero, factor, ctx.top, ctx.shape, slope), None, None)
-        back = torch.empty_like(psums)
-        sums = [np.zeros(psums.shape[1]) for _ in range(3)]
-        arrays = _arrays(psums, lsb, zero, factor)
-        work = np.empty((3, psums.shape[2]), dtype=np.float32)
-        convert_sum_back(*arrays, np.float32(ctx.top), ctx.shape.conversions, slope.numpy(), back.numpy(), work, *sums)
-        return (back, *(torch.from_numpy(v).to(torch.float32) for v in sums), None, None)
+def prepared(given: Sequence[Any]) -> Sequence[Any]:
+    """Parameters [..., columns] as the kernels take them: arrays [..., R * columns] in float32."""
+    if given[0].device.type != "cpu":
+        return given
+    times = max(1, AT_ONCE // given[0].shape[-1])
+    return [np.ascontiguousarray(np.tile(tensor.detach().numpy(), times), dtype=np.float32) for tensor in given]
 
 
-class LookUp(torch.autograd.Function):
-    """`looked_up` on the processor, compiled."""
-
-    @staticmethod
-    def forward(ctx: Any, psums: Any, thresholds: Any, levels: Any, factor: Any, shape: Shape) -> Any:
-        """Values of outputs."""
-        ctx.shape = shape
-        psums = psums.contiguous()
-        ctx.save_for_backward(psums, thresholds, levels, factor)
-        out = torch.empty((len(psums), shape.outputs, psums.shape[2]), dtype=torch.float32)
-        work = np.empty((2, psums.shape[2]), dtype=np.float32)
-        table_sum(*_arrays(psums, thresholds, levels, factor), shape.conversions, work, out.numpy())
-        return out
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> Any:
-        """Gradients of psums and factor."""
-        psums, _, _, factor = ctx.saved_tensors
-        back = torch.empty_like(psums)
-        work, total = np.empty((2, psums.shape[2]), dtype=np.float32), np.zeros(psums.shape[1])
-        slope = grads[0].contiguous().numpy()
-        table_sum_back(*_arrays(*ctx.saved_tensors), ctx.shape.conversions, slope, back.numpy(), work, total)
-        return back, None, None, torch.from_numpy(total).to(factor.dtype), None
+def _by_image(psums: Any) -> Any:
+    """[images, positions * columns]."""
+    return psums.detach().flatten(1).numpy()
 
 
-def forward_torch(psums: Any, lsb: Any, zero: Any, factor: Any, top: int, shape: Shape) -> Any:
-    """`converted` in torch's operations."""
-    code = torch.floor((psums - zero[:, None]) * (1 / lsb)[:, None] + 0.5).clamp(0, top)
-    return summed(factor[:, None] * (zero[:, None] + lsb[:, None] * code), shape)
-
-
-def backward_torch(
-    psums: Any, lsb: Any, zero: Any, factor: Any, top: int, shape: Shape, slope: Any
-) -> tuple[Any, Any, Any, Any]:
-    """Its gradients of psums, lsb, zero and factor."""
-    images, columns, positions = psums.shape
-    arrays = columns // (shape.outputs * shape.conversions)
-    wanted = slope[:, None, :, None].expand(-1, arrays, -1, shape.conversions, -1).reshape(images, columns, positions)
-    place = (psums - zero[:, None]) * (1 / lsb)[:, None]
-    code = torch.floor(place + 0.5).clamp(0, top)
-    inside = ((place >= 0) & (place <= top)).to(psums.dtype)
-    here = wanted * factor[:, None]
-    return (
-        here * inside,
-        (here * (code - inside * place)).sum(dim=(0, 2)),
-        (here * (1 - inside)).sum(dim=(0, 2)),
-        (wanted * (zero[:, None] + lsb[:, None] * code)).sum(dim=(0, 2)),
-    )
-
-
-def _arrays(*tensors: Any) -> list[Any]:
-    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+def _by_column(sums: Any, psums: Any) -> Any:
+    """Gradients [columns], in float64, of the kernels' [R * columns]."""
+    return torch.from_numpy(sums.reshape(-1, psums.shape[2]).sum(axis=0))

@@ -71,6 +71,8 @@ def adapt_network(
             code_parity=method.code_parity,
             smooth=method.smooth,
         )
+        for macro in module.macros:
+            macro.gradient_type = settings.gradient_type
         if method.vary:
             module.vary(method.vary, settings.seed)
         before = measured(module, tests or {}) if settings.evaluate_first else {}

@@ -38,6 +38,9 @@ class TrainSettings(Spec):
     weight_decay: float = Field(1e-4, ge=0, description="of weights; scales, biases and normalisation have none")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the label spread over all classes")
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of all gradients together; null: any")
+    gradient_type: Literal["float32", "bfloat16"] = Field(
+        "float32", description="what gradients of partial sums are multiplied as; bfloat16 where the processor has it"
+    )
     augment: Augment = Field(default_factory=Augment, description="what is done to training images")
     seed: int = Field(0, ge=0, description="root of order, augmentation, first weights and noise")
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")

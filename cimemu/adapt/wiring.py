@@ -24,23 +24,23 @@ class Wiring(torch.nn.Module):
         self.cut: Cut = make_cut(1, rows, geometry.channels_out, area, macro)
         self.groups = len(spans)
         channels = [np.arange(first // area, -(-last // area)) for _, first, last in spans]
-        slots = max(len(mine) for mine in channels)
-        if self.groups > 1:
-            slots = -(-slots // LANES) * LANES
+        slots = -(-max(len(mine) for mine in channels) // LANES) * LANES
+        self.together = geometry.channels_in <= slots  # one convolution of all channels costs no more, nothing is moved
+        if self.together:
+            slots = geometry.channels_in
         take = np.full((self.groups, slots, area), rows, dtype=np.int64)  # row `rows` is an empty place
         order = np.zeros((self.groups, slots), dtype=np.int64)
         for g, ((_, first, last), mine) in enumerate(zip(spans, channels)):
-            order[g, : len(mine)] = mine
-            k = mine[:, None] * area + np.arange(area)
-            take[g, : len(mine)] = np.where((k >= first) & (k < last), k, rows)
+            held = np.arange(slots) if self.together else mine
+            order[g, : len(held)] = held
+            k = held[:, None] * area + np.arange(area)
+            take[g, : len(held)] = np.where((k >= first) & (k < last), k, rows)
         self.kernel = (slots, geometry.kernel_h, geometry.kernel_w)
-        self.channels = None if self.groups == 1 else torch.from_numpy(order.ravel())
+        self._keep("order", torch.from_numpy(order.ravel()))
         self._keep("take", torch.from_numpy(take.ravel()))
         self._keep("block_of", torch.tensor([block for block, _, _ in spans]))
         present = (take < rows).astype(np.float32).reshape(self.groups, *self.kernel)
         self._keep("present", torch.from_numpy(present))
-        if self.channels is not None:
-            self._keep("order", self.channels)
         edges = present.min(axis=(2, 3)), present.max(axis=(2, 3))
         self.whole = bool((edges[0] == edges[1]).all())  # no kernel lies in two groups
         member = np.zeros((self.groups, geometry.channels_in, 1, 1), dtype=np.float32)
@@ -63,11 +63,18 @@ class Wiring(torch.nn.Module):
         taken = flat[:, self.take].reshape(len(seen), self.groups, -1)
         return taken.transpose(0, 1).reshape(-1, *self.kernel)
 
+    @property
+    def apart(self) -> int:
+        """Groups of the convolution."""
+        return 1 if self.together else self.groups
+
+    def arranged(self, u: Any) -> Any:
+        """Padded codes [images, channels, ...] as the convolution takes them."""
+        return u if self.together else u[:, self.order]
+
     def psums(self, u: Any, filters: Any) -> Any:
         """Partial sums [images, groups * columns, height, width] of padded codes [images, channels, ...]."""
-        if self.channels is not None:
-            u = u[:, self.order]
-        return torch.nn.functional.conv2d(u, filters, None, *self.window, self.groups)
+        return torch.nn.functional.conv2d(self.arranged(u), filters, None, *self.window, self.apart)
 
     def input_sums(self, u: Any) -> Any:
         """Sums of the codes of every group's wordlines, [images, groups, height, width]."""
@@ -91,7 +98,7 @@ class ParityWiring(Wiring):
         """For an ungrouped convolution."""
         super().__init__(geometry, macro)
         self.arrays, outputs, rows = self.groups, geometry.channels_out, geometry.rows_per_group
-        self.groups, self.channels = 1, None
+        self.groups, self.together = 1, True
         self.kernel = (geometry.channels_in, geometry.kernel_h, geometry.kernel_w)
         self._keep("take", torch.arange(rows))
         self._keep("present", torch.ones(1, *self.kernel))

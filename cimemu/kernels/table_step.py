@@ -1,92 +1,100 @@
 """A training step through converters of any thresholds and levels: looked up, weighed and added up in one pass, and back.
 
-Columns of `psums` as in `psum_step`; thresholds [M or 1, T] ascend, levels [M or 1, T + 1].
+Columns of `psums` and their repeated parameters as in `psum_step`; thresholds [T, R * M] ascend, levels [T + 1, R * M].
 """
 
 import numpy as np
 
 from cimemu.kernels.jit import kernel
+from cimemu.kernels.psum_step import gathered, spread
 
 
 @kernel
 def look_up(source, thresholds, levels, value):
-    """value[p] = level of the code of source[p], the number of thresholds that it reaches; all [P], float32."""
-    value[:] = levels[0]
+    """value[m] = level of the code of source[m], the number of thresholds that it reaches; source, value [L], float32."""
+    lowest = levels[0]
+    for m in range(value.shape[0]):
+        value[m] = lowest[m]
     for t in range(thresholds.shape[0]):
         threshold, level = thresholds[t], levels[t + 1]
-        for p in range(source.shape[0]):
-            value[p] = level if source[p] >= threshold else value[p]
+        for m in range(value.shape[0]):
+            below, above = value[m], level[m]
+            value[m] = above if source[m] >= threshold[m] else below
 
 
 def look_up_naive(source, thresholds, levels, value):
     """The definition."""
-    value[:] = levels[(source[:, None] >= thresholds).sum(axis=1)]
+    count = len(value)
+    code = (source[:count] >= thresholds[:, :count]).sum(axis=0)
+    value[:] = levels[code, np.arange(count)]
 
 
 @kernel
-def table_sum(psums, thresholds, levels, factor, conversions, work, out):
-    """out[b, n, p] = sum over g, v of factor[m] * level of psums[b, m, p].
+def table_sum(psums, thresholds, levels, factor, work, out):
+    """out[b, p, n] = sum over m of factor[m] * level of psums[b, p, m], columns m of output n = m mod N.
 
-    float32 throughout: psums [B, M, P]; factor [M]; out [B, N, P]; work [2, P] is scratch.
+    float32 throughout: psums [B, P * M]; factor [R * M]; out [B, P, N]; work [1, R * M] is scratch.
     """
-    outputs, per_array, value = out.shape[1], out.shape[1] * conversions, work[0]
-    for b in range(out.shape[0]):
-        for n in range(outputs):
-            target = out[b, n]
-            target[:] = np.float32(0)
-            for g in range(psums.shape[1] // per_array):
-                for v in range(conversions):
-                    m = g * per_array + n * conversions + v
-                    row = min(m, thresholds.shape[0] - 1)
-                    look_up(psums[b, m], thresholds[row], levels[row], value)
-                    weight = factor[m]
-                    for p in range(target.shape[0]):
-                        target[p] += weight * value[p]
+    positions, outputs, value = out.shape[1], out.shape[2], work[0]
+    parts = psums.shape[1] // (positions * outputs)
+    at_once = factor.shape[0] // (parts * outputs)
+    for b in range(psums.shape[0]):
+        for p in range(0, positions, at_once):
+            rows = min(at_once, positions - p)
+            columns = rows * parts * outputs
+            look_up(psums[b, p * parts * outputs :], thresholds, levels, value[:columns])
+            for m in range(columns):
+                value[m] *= factor[m]
+            gathered(value.reshape((-1, outputs)), out[b, p : p + rows], parts)
 
 
-def table_sum_naive(psums, thresholds, levels, factor, conversions, work, out):
+def table_sum_naive(psums, thresholds, levels, factor, work, out):
     """The definition."""
-    columns = psums.shape[1]
-    thresholds, levels = (np.broadcast_to(t, (columns, t.shape[1])) for t in (thresholds, levels))
-    values = np.stack([levels[m][(psums[:, m, :, None] >= thresholds[m]).sum(axis=2)] for m in range(columns)], axis=1)
-    values = values * factor[:, None]
-    out[:] = values.reshape(len(psums), -1, out.shape[1], conversions, psums.shape[2]).sum(axis=(1, 3))
+    columns = psums.shape[1] // out.shape[1]
+    code = (psums.reshape(-1, columns) >= thresholds[:, None, :columns]).sum(axis=0)
+    values = factor[:columns] * levels[code, np.arange(columns)]
+    out[:] = values.reshape(*out.shape[:2], -1, out.shape[2]).sum(axis=2)
 
 
 @kernel
-def table_sum_back(psums, thresholds, levels, factor, conversions, slope, back, work, d_factor):
-    """The gradients of `table_sum` for d loss / d out = slope [B, N, P]: straight through between the outer levels.
+def table_sum_back(psums, thresholds, levels, factor, slope, back, work, d_factor):
+    """The gradients of `table_sum` for d loss / d out = slope [B, P, N]: straight through between the outer levels.
 
-    back [B, M, P]; d_factor float64 [M] is added to; work float32 [2, P] is scratch.
+    back [B, P * M]; d_factor float64 [R * M] is added to, its sums over R are the columns'; work float32 [5, R * M] is
+    scratch.
     """
-    per_array = slope.shape[1] * conversions
-    value, total = work[0], work[1]
-    for m in range(psums.shape[1]):
-        n = m % per_array // conversions
-        row = min(m, thresholds.shape[0] - 1)
-        least, most, weight = levels[row, 0], levels[row, 0], factor[m]
-        for t in range(levels.shape[1]):
-            least, most = min(least, levels[row, t]), max(most, levels[row, t])
+    positions, outputs = slope.shape[1], slope.shape[2]
+    parts = psums.shape[1] // (positions * outputs)
+    at_once = factor.shape[0] // (parts * outputs)
+    value, wanted, total, least, most = work[0], work[1], work[2], work[3], work[4]
+    for m in range(factor.shape[0]):
+        least[m] = most[m] = levels[0, m]
+        for t in range(levels.shape[0]):
+            least[m], most[m] = min(least[m], levels[t, m]), max(most[m], levels[t, m])
+    for b in range(psums.shape[0]):
         total[:] = np.float32(0)
-        for b in range(psums.shape[0]):
-            source, wanted, target = psums[b, m], slope[b, n], back[b, m]
-            look_up(source, thresholds[row], levels[row], value)
-            for p in range(source.shape[0]):
-                total[p] += wanted[p] * value[p]
-            for p in range(source.shape[0]):
-                inside = np.float32(1) if (source[p] >= least) & (source[p] <= most) else np.float32(0)
-                target[p] = wanted[p] * weight * inside
-        for p in range(psums.shape[2]):
-            d_factor[m] += total[p]
+        for p in range(0, positions, at_once):
+            rows = min(at_once, positions - p)
+            columns = rows * parts * outputs
+            source, target = psums[b, p * parts * outputs :], back[b, p * parts * outputs :]
+            look_up(source, thresholds, levels, value[:columns])
+            spread(slope[b, p : p + rows], wanted.reshape((-1, outputs)), parts)
+            for m in range(columns):
+                total[m] += wanted[m] * value[m]
+            for m in range(columns):
+                inside = np.float32(1) if (source[m] >= least[m]) & (source[m] <= most[m]) else np.float32(0)
+                target[m] = wanted[m] * factor[m] * inside
+        for m in range(factor.shape[0]):
+            d_factor[m] += total[m]
 
 
-def table_sum_back_naive(psums, thresholds, levels, factor, conversions, slope, back, work, d_factor):
-    """The definition."""
-    columns = psums.shape[1]
-    arrays = columns // (slope.shape[1] * conversions)
-    wanted = np.tile(np.repeat(slope, conversions, axis=1), (1, arrays, 1))
-    thresholds, levels = (np.broadcast_to(t, (columns, t.shape[1])) for t in (thresholds, levels))
-    values = np.stack([levels[m][(psums[:, m, :, None] >= thresholds[m]).sum(axis=2)] for m in range(columns)], axis=1)
-    least, most = levels.min(axis=1)[:, None], levels.max(axis=1)[:, None]
-    back[:] = wanted * factor[:, None] * ((psums >= least) & (psums <= most))
-    d_factor += (wanted * values).sum(axis=(0, 2))
+def table_sum_back_naive(psums, thresholds, levels, factor, slope, back, work, d_factor):
+    """The definition, with the columns' gradients in the first of R places."""
+    columns = psums.shape[1] // slope.shape[1]
+    thresholds, levels, factor = thresholds[:, :columns], levels[:, :columns], factor[:columns]
+    wanted = np.tile(slope.reshape(-1, slope.shape[2]), (1, columns // slope.shape[2]))
+    flat = psums.reshape(-1, columns)
+    code = (flat >= thresholds[:, None]).sum(axis=0)
+    inside = (flat >= levels.min(axis=0)) & (flat <= levels.max(axis=0))
+    back[:] = (wanted * factor * inside).reshape(psums.shape)
+    d_factor[:columns] += (wanted * levels[code, np.arange(columns)]).sum(axis=0)

@@ -10,6 +10,7 @@ from twins import common
 
 import cimemu
 from cimemu.adapt.library import torch_of
+from cimemu.adapt.psums import Steps, Tables, prepared
 from cimemu.cli import main
 
 sizes = st.tuples(
@@ -17,52 +18,47 @@ sizes = st.tuples(
 )
 
 
+def both(rule, psums, given_, outputs, draws):
+    """Values and gradients by the compiled kernels and by torch's operations."""
+    arrays = prepared(given_)
+    made, wanted = rule.values(psums, arrays, outputs), rule.values_torch(psums, given_, outputs)
+    slope = torch_of().from_numpy(draws.normal(size=tuple(made.shape)).astype(np.float32))
+    back, sums = rule.gradients(psums, arrays, slope)
+    other, others = rule.gradients_torch(psums, given_, slope)
+    learned = [(one.float(), two) for one, two in zip(sums, others) if one is not None]
+    assert learned
+    assert [one is None for one in sums] == [two is None for two in others]
+    return [(made, wanted), (back, other), *learned]
+
+
 @common
 @given(sizes)
 def test_torch_operations_equal_the_compiled_kernel(drawn):
-    from cimemu.adapt.psums import Convert, Shape, backward_torch, forward_torch
-
     torch = torch_of()
-    seed, arrays, outputs, conversions, top = drawn
-    draws, columns = np.random.default_rng(seed), arrays * outputs * conversions
-    psums = torch.from_numpy(draws.integers(-20, 60, (3, columns, 5)).astype(np.float32)).requires_grad_()
-    lsb, zero, factor = (
-        torch.from_numpy(draws.uniform(low, high, columns).astype(np.float32)).requires_grad_()
+    seed, parts, outputs, positions, top = drawn
+    draws, columns = np.random.default_rng(seed), parts * outputs
+    psums = torch.from_numpy(draws.integers(-20, 60, (3, positions, columns)).astype(np.float32))
+    given_ = [
+        torch.from_numpy(draws.uniform(low, high, columns).astype(np.float32))
         for low, high in ((0.5, 9), (-9, 9), (-2, 2))
-    )
-    shape = Shape(outputs, conversions)
-    made = Convert.apply(psums, lsb, zero, factor, top, shape)
-    with torch.no_grad():
-        wanted = forward_torch(psums, lsb, zero, factor, top, shape)
-    assert torch.allclose(made, wanted, rtol=1e-4, atol=1e-3)
-    slope = torch.from_numpy(draws.normal(size=tuple(made.shape)).astype(np.float32))
-    gradients = torch.autograd.grad(made, (psums, lsb, zero, factor), slope)
-    with torch.no_grad():
-        others = backward_torch(psums, lsb, zero, factor, top, shape, slope)
-    for one, other in zip(gradients, others):
+    ]
+    for one, other in both(Steps(top), psums, given_, outputs, draws):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-3)
 
 
 @common
-@given(sizes, st.booleans())
-def test_torch_operations_equal_the_compiled_tables(drawn, shared):
-    from cimemu.adapt.psums import Shape, looked_up, looked_up_torch
-
+@given(sizes)
+def test_torch_operations_equal_the_compiled_tables(drawn):
     torch = torch_of()
-    seed, arrays, outputs, conversions, top = drawn
-    draws, columns = np.random.default_rng(seed), arrays * outputs * conversions
-    rows = 1 if shared else columns
-    psums = torch.from_numpy(draws.integers(-20, 60, (3, columns, 5)).astype(np.float32)).requires_grad_()
-    factor = torch.from_numpy(draws.uniform(-2, 2, columns).astype(np.float32)).requires_grad_()
+    seed, parts, outputs, positions, top = drawn
+    draws, columns = np.random.default_rng(seed), parts * outputs
+    psums = torch.from_numpy(draws.integers(-20, 60, (3, positions, columns)).astype(np.float32))
     thresholds, levels = (
-        torch.from_numpy(np.sort(draws.uniform(-25, 65, (rows, n)), axis=1).astype(np.float32)) for n in (top, top + 1)
+        torch.from_numpy(np.sort(draws.uniform(-25, 65, (n, columns)), axis=0).astype(np.float32))
+        for n in (top, top + 1)
     )
-    results = []
-    for function in (looked_up, looked_up_torch):
-        made = function(psums, thresholds, levels, factor, Shape(outputs, conversions))
-        slope = torch.from_numpy(np.random.default_rng(seed).normal(size=tuple(made.shape)).astype(np.float32))
-        results.append((made, *torch.autograd.grad(made, (psums, factor), slope)))
-    for one, other in zip(*results):
+    factor = torch.from_numpy(draws.uniform(-2, 2, columns).astype(np.float32))
+    for one, other in both(Tables(), psums, [thresholds, levels, factor], outputs, draws):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-3)
 
 

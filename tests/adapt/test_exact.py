@@ -179,7 +179,7 @@ def test_public_gradient_reaches_weights_through_the_lowest_slice_alone(network)
     macro = cimemu.load_arch("rram_128", CHIP | {"macro.weight.bits": 4}).macro
     for gradient, wanted in (("public", [1.0, 0.0]), ("proper", [0.5, 0.125])):
         w = torch.tensor([[-3.0, 5.0]], requires_grad=True)
-        seen = seen_by_converters(w, macro, gradient)
+        seen = seen_by_converters(w, macro, gradient).digits
         slopes = [torch.autograd.grad(seen[0, v, 0], w, retain_graph=True)[0][0, 0].item() for v in range(2)]
         assert slopes == wanted
         assert seen[0, :, 0].tolist() == [1.0, 1.0]  # -3 + 8 = 5

@@ -241,7 +241,7 @@ def test_the_recombined_integer_has_slope_one(weight):
     unit = 2.0 if weight["bits"] == 1 else 1.0  # B = 2 t - 1
     for gradient in ("proper", "public"):
         w = torch.tensor([values], requires_grad=True)
-        seen = seen_by_converters(w, chip, gradient)
+        seen = seen_by_converters(w, chip, gradient).digits
         back = unit * torch.einsum("nvk,v->nk", seen, place)
         offset = {"offset": 2 ** (weight["bits"] - 1), "binary": 1}.get(chip.weight.encoding, 0)
         assert torch.equal(back.detach() - offset, w.detach())

@@ -8,48 +8,67 @@ from twins import common
 
 from cimemu.kernels import psum_step
 
+POSITIONS = 5
 
-def case(seed, arrays, outputs, conversions, top):
+
+def case(seed, parts, outputs, times, top):
+    """Parameters `times` times one after the other, as the kernel takes them."""
     rng = np.random.default_rng(seed)
-    columns = arrays * outputs * conversions
-    psums = rng.integers(-20, 60, (3, columns, 5)).astype(np.float32)
-    lsb = rng.uniform(0.5, 9, columns).astype(np.float32)
-    zero = rng.uniform(-9, 9, columns).astype(np.float32)
-    factor = rng.uniform(-2, 2, columns).astype(np.float32)
-    return rng, psums, lsb, zero, factor, np.float32(top)
+    columns = parts * outputs
+    psums = rng.integers(-20, 60, (3, POSITIONS * columns)).astype(np.float32)
+    ranges = ((0.5, 9), (-9, 9), (-2, 2))  # lsb, zero, factor
+    given = [np.tile(rng.uniform(low, high, columns).astype(np.float32), times) for low, high in ranges]
+    return rng, psums, *given, np.float32(top)
 
 
 sizes = st.tuples(
-    st.integers(0, 10**6), st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.sampled_from([1, 2, 7])
+    st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 4), st.integers(1, 7), st.sampled_from([1, 2, 7])
 )
 
 
 @common
 @given(sizes)
 def test_values_of_outputs_equal_the_definition(drawn):
-    _, outputs, conversions = drawn[1:4]
-    _, psums, lsb, zero, factor, top = case(*drawn)
-    made, wanted = (np.empty((3, outputs, 5), np.float32) for _ in range(2))
-    psum_step.convert_sum(psums, lsb, zero, factor, top, conversions, made)
-    psum_step.convert_sum_naive(psums, lsb, zero, factor, top, conversions, wanted)
+    _, psums, *given_ = case(*drawn)
+    made, wanted = (np.empty((3, POSITIONS, drawn[2]), np.float32) for _ in range(2))
+    psum_step.convert_sum(psums, *given_, np.empty((4, len(given_[0])), np.float32), made)
+    psum_step.convert_sum_naive(psums, *given_, None, wanted)
     assert made == pytest.approx(wanted, rel=1e-4, abs=1e-3)
 
 
 @common
 @given(sizes)
 def test_gradients_equal_the_definition(drawn):
-    _, outputs, conversions = drawn[1:4]
-    rng, psums, lsb, zero, factor, top = case(*drawn)
-    slope = rng.normal(size=(3, outputs, 5)).astype(np.float32)
+    _, parts, outputs, times, _ = drawn
+    rng, psums, *given_ = case(*drawn)
+    slope = rng.normal(size=(3, POSITIONS, outputs)).astype(np.float32)
     results = []
     for step in (
-        lambda *given: psum_step.convert_sum_back(*given),
-        lambda *given: psum_step.convert_sum_back_naive(*given),
+        lambda *arrays: psum_step.convert_sum_back(*arrays),
+        lambda *arrays: psum_step.convert_sum_back_naive(*arrays),
     ):
         back = np.empty_like(psums)
-        sums = [np.zeros(psums.shape[1]) for _ in range(3)]
-        work = np.empty((3, psums.shape[2]), np.float32)
-        step(psums, lsb, zero, factor, top, conversions, slope, back, work, *sums)
-        results.append((back, *sums))
+        sums = [np.zeros(times * parts * outputs) for _ in range(3)]
+        step(psums, *given_, slope, back, np.empty((7, len(given_[0])), np.float32), *sums)
+        results.append((back, *(v.reshape(times, -1).sum(axis=0) for v in sums)))
     for made, wanted in zip(*results):
         assert made == pytest.approx(wanted, rel=1e-4, abs=1e-3)
+
+
+@common
+@given(sizes)
+def test_rows_are_repeated_merged_and_added_up_as_defined(drawn):
+    seed, parts, outputs, rows, _ = drawn
+    rng = np.random.default_rng(seed)
+    rows_of = rng.normal(size=(rows, outputs)).astype(np.float32)
+    value = rng.normal(size=(rows * parts, outputs)).astype(np.float32)
+    slopes = rng.normal(size=parts).astype(np.float32)
+    for name, arrays, shape, end in (
+        ("spread", (rows_of,), value.shape, (parts,)),
+        ("gathered", (value,), rows_of.shape, (parts,)),
+        ("merge_slices", (value.reshape(rows, parts, outputs), slopes), rows_of.shape, ()),
+    ):
+        made, wanted = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        getattr(psum_step, name)(*arrays, made, *end)
+        getattr(psum_step, f"{name}_naive")(*arrays, wanted, *end)
+        assert made == pytest.approx(wanted, rel=1e-5, abs=1e-5), name

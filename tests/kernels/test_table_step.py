@@ -8,60 +8,57 @@ from twins import common
 
 from cimemu.kernels import table_step
 
+POSITIONS = 5
 sizes = st.tuples(
-    st.integers(0, 10**6),
-    st.integers(1, 3),
-    st.integers(1, 4),
-    st.integers(1, 3),
-    st.sampled_from([1, 3, 7]),
-    st.booleans(),
+    st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 4), st.integers(1, 7), st.sampled_from([1, 3, 7])
 )
 
 
-def case(seed, arrays, outputs, conversions, count, shared):
+def case(seed, parts, outputs, times, count):
+    """Parameters `times` times one after the other, as the kernel takes them."""
     rng = np.random.default_rng(seed)
-    columns = arrays * outputs * conversions
-    rows = 1 if shared else columns
-    psums = rng.integers(-20, 60, (3, columns, 5)).astype(np.float32)
-    thresholds = np.sort(rng.integers(-25, 65, (rows, count)), axis=1).astype(np.float32)
-    levels = np.sort(rng.normal(20, 20, (rows, count + 1)), axis=1).astype(np.float32)
-    return rng, psums, thresholds, levels, rng.uniform(-2, 2, columns).astype(np.float32)
+    columns = parts * outputs
+    psums = rng.integers(-20, 60, (3, POSITIONS * columns)).astype(np.float32)
+    thresholds = np.sort(rng.integers(-25, 65, (count, columns)), axis=0).astype(np.float32)
+    levels = np.sort(rng.normal(20, 20, (count + 1, columns)), axis=0).astype(np.float32)
+    factor = rng.uniform(-2, 2, columns).astype(np.float32)
+    return rng, psums, np.tile(thresholds, times), np.tile(levels, times), np.tile(factor, times)
 
 
 @common
 @given(sizes)
 def test_levels_are_those_of_the_thresholds_reached(drawn):
     _, psums, thresholds, levels, _ = case(*drawn)
-    made, wanted = (np.empty(5, np.float32) for _ in range(2))
-    table_step.look_up(psums[0, 0], thresholds[0], levels[0], made)
-    table_step.look_up_naive(psums[0, 0], thresholds[0], levels[0], wanted)
+    count = min(psums.shape[1], thresholds.shape[1])
+    made, wanted = (np.empty(count, np.float32) for _ in range(2))
+    table_step.look_up(psums[0], thresholds, levels, made)
+    table_step.look_up_naive(psums[0], thresholds, levels, wanted)
     assert made.tobytes() == wanted.tobytes()
 
 
 @common
 @given(sizes)
 def test_values_of_outputs_equal_the_definition(drawn):
-    outputs, conversions = drawn[2:4]
     given_ = case(*drawn)[1:]
-    made, wanted = (np.empty((3, outputs, 5), np.float32) for _ in range(2))
-    table_step.table_sum(*given_, conversions, np.empty((2, 5), np.float32), made)
-    table_step.table_sum_naive(*given_, conversions, None, wanted)
+    made, wanted = (np.empty((3, POSITIONS, drawn[2]), np.float32) for _ in range(2))
+    table_step.table_sum(*given_, np.empty((1, len(given_[-1])), np.float32), made)
+    table_step.table_sum_naive(*given_, None, wanted)
     assert made == pytest.approx(wanted, rel=1e-4, abs=1e-3)
 
 
 @common
 @given(sizes)
 def test_gradients_equal_the_definition(drawn):
-    outputs, conversions = drawn[2:4]
+    _, _, outputs, times, _ = drawn
     rng, *given_ = case(*drawn)
-    slope = rng.normal(size=(3, outputs, 5)).astype(np.float32)
+    slope = rng.normal(size=(3, POSITIONS, outputs)).astype(np.float32)
     results = []
     for step in (
         lambda *arrays: table_step.table_sum_back(*arrays),
         lambda *arrays: table_step.table_sum_back_naive(*arrays),
     ):
-        back, total = np.empty_like(given_[0]), np.zeros(given_[0].shape[1])
-        step(*given_, conversions, slope, back, np.empty((2, 5), np.float32), total)
-        results.append((back, total))
+        back, total = np.empty_like(given_[0]), np.zeros(len(given_[-1]))
+        step(*given_, slope, back, np.empty((5, len(total)), np.float32), total)
+        results.append((back, total.reshape(times, -1).sum(axis=0)))
     for made, wanted in zip(*results):
         assert made == pytest.approx(wanted, rel=1e-4, abs=1e-3)

@@ -1,0 +1,58 @@
+"""Activations to codes of learned steps (LSQ), compiled on the processor, torch's own operations elsewhere."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from cimemu.adapt.rounding import rounded
+from cimemu.kernels.code_step import to_codes, to_codes_back
+
+
+def codes_of(x: Any, step: Any, zero: int, low: int, high: int) -> Any:
+    """`clamp(rint(x / step + zero), low, high)`; gradients of `x` and `step` straight through inside the range."""
+    if x.device.type != "cpu":
+        return codes_torch(x, step, zero, low, high)
+    return Codes.apply(x, step, zero, low, high)
+
+
+def codes_torch(x: Any, step: Any, zero: int, low: int, high: int) -> Any:
+    """The same in torch's operations."""
+    return rounded((x / step + zero).clamp(low, high))
+
+
+class Codes(torch.autograd.Function):
+    """`codes_of` on the processor."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, step: Any, zero: int, low: int, high: int) -> Any:
+        """Codes, in the memory's order of `x`."""
+        x = _dense(x)
+        ctx.save_for_backward(x, step)
+        ctx.limits = tuple(np.float32(v) for v in (zero, low, high))
+        codes = torch.empty_like(x)
+        to_codes(_flat(x).ravel(), np.float32(step.item()), *ctx.limits, _flat(codes).ravel())
+        return codes
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Gradients of `x` and the step."""
+        x, step = ctx.saved_tensors
+        back, slope = torch.empty_like(x), torch.empty_like(x).copy_(grads[0]) if grads[0].stride() != x.stride() else grads[0]
+        flat = _flat(x)
+        work = np.empty(flat.shape[1], dtype=np.float32)
+        total = to_codes_back(flat, np.float32(step.item()), *ctx.limits, _flat(slope), _flat(back), work)
+        return back, torch.tensor(total, dtype=step.dtype), None, None, None
+
+
+def _dense(x: Any) -> Any:
+    """`x` without gaps: channels last where it is so already."""
+    if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        return x
+    return x.contiguous()
+
+
+def _flat(x: Any) -> Any:
+    """[images, elements] in the order of memory."""
+    x = x.detach()
+    return (x if x.is_contiguous() else x.permute(0, 2, 3, 1)).reshape(len(x), -1).numpy()

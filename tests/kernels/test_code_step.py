@@ -1,0 +1,67 @@
+"""The training step through an activation's quantisation equals its naive twin, and torch's operations."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twins import common
+
+from cimemu.kernels import code_step
+
+sizes = st.tuples(st.integers(0, 10**6), st.sampled_from([0.02, 0.5, 3.0]), st.sampled_from([0, 2, 128]))
+LIMITS = st.sampled_from([(0, 15), (0, 255), (-8, 7), (0, 1)])
+
+
+def case(drawn, limits):
+    seed, step, zero = drawn
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(3, 40)).astype(np.float32)
+    x[0, :8] = step * (np.arange(8) + 0.5)  # half-way
+    return rng, x, *(np.float32(v) for v in (step, zero, *limits))
+
+
+@common
+@given(sizes, LIMITS)
+def test_codes_equal_the_definition(drawn, limits):
+    _, x, *given_ = case(drawn, limits)
+    made, wanted = np.empty(x.size, np.float32), np.empty(x.size, np.float32)
+    code_step.to_codes(x.ravel(), *given_, made)
+    code_step.to_codes_naive(x.ravel(), *given_, wanted)
+    assert made.tobytes() == wanted.tobytes()
+
+
+@common
+@given(sizes, LIMITS)
+def test_gradients_equal_the_definition(drawn, limits):
+    rng, x, *given_ = case(drawn, limits)
+    slope = rng.normal(size=x.shape).astype(np.float32)
+    results = []
+    for step in (code_step.to_codes_back, code_step.to_codes_back_naive):
+        back = np.empty_like(x)
+        total = step(x, *given_, slope, back, np.empty(x.shape[1], np.float32))
+        results.append((back, total))
+    (made, total), (wanted, other) = results
+    assert made.tobytes() == wanted.tobytes()
+    assert total == pytest.approx(other, rel=1e-4, abs=1e-3)
+
+
+@common
+@given(sizes, LIMITS)
+def test_torch_operations_give_the_same(drawn, limits):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from cimemu.adapt.codes import codes_of, codes_torch
+
+    rng, x, step, zero, low, high = case(drawn, limits)
+    slope = torch.from_numpy(rng.normal(size=(3, 2, 4, 5)).astype(np.float32))
+    results = []
+    for function in (codes_of, codes_torch):
+        for layout in (torch.channels_last, torch.contiguous_format):
+            real = torch.from_numpy(x).reshape(3, 2, 4, 5).contiguous(memory_format=layout).requires_grad_()
+            size = torch.tensor(float(step), requires_grad=True)
+            codes = function(real, size, int(zero), int(low), int(high))
+            results.append((codes, *torch.autograd.grad(codes, (real, size), slope)))
+    for other in results[1:]:
+        assert bool((other[0] == results[0][0]).all())
+        # a value that lies on a limit may fall on either side of it: x / step and x * (1 / step) differ in the last bit
+        assert (other[1] != 0).eq(results[0][1] != 0).float().mean() > 0.99
+        assert other[2] == pytest.approx(float(results[0][2]), rel=1e-3, abs=1e-2)
