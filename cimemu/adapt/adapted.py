@@ -8,9 +8,9 @@ import torch
 
 from cimemu.adapt.cell_draws import CellDraws
 from cimemu.adapt.chip import Chip
+from cimemu.adapt.codes import codes_of
 from cimemu.adapt.fake_macro import FakeMacro
 from cimemu.adapt.module import TWINS, twin
-from cimemu.adapt.codes import codes_of
 from cimemu.adapt.rounding import levels, slowed
 from cimemu.arch.schema import Arch
 from cimemu.errors import WorkloadError

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from cimemu.adapt.digits import Seen, seen_by_converters
+from cimemu.adapt.digits import seen_by_converters
 from cimemu.adapt.products import products
 from cimemu.adapt.psum_conv import Convolution
 from cimemu.adapt.psums import Converters, Steps, Tables, converted
@@ -172,9 +172,7 @@ class FakeMacro(torch.nn.Module):
         filters, integers = self.wiring.filters(columns), self.wiring.filters(made.integers)
         groups = self.wiring.groups * self.copies
         largest = None if self.deviation is not None else 2**self.macro.input.dac_bits - 1
-        how = Convolution(
-            self.wiring.window, self.wiring.apart, groups, self.conversions, seen.slopes, largest, kind
-        )
+        how = Convolution(self.wiring.window, self.wiring.apart, groups, self.conversions, seen.slopes, largest, kind)
         scale = self.wiring.by_group(made.scale)  # [groups, N]
         factor = scale[:, :, None] * self.place
         top = scale

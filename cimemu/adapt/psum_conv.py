@@ -46,7 +46,7 @@ def byte_products(filters: Any, how: Convolution) -> Callable[[Any], Any]:
     onednn, (stride, padding, dilation) = torch.ops.onednn, how.window
     pads, ones, zeros = [padding] * 2, torch.ones(len(filters)), torch.zeros(len(filters), dtype=torch.int32)
     packed = onednn.qconv_prepack(filters.to(torch.int8), ones, 1.0, 0, stride, pads, dilation, how.apart, None)
-    end = (stride, pads, dilation, how.apart, 1.0, 0, torch.float32, "none", [], "")
+    end: tuple[Any, ...] = (stride, pads, dilation, how.apart, 1.0, 0, torch.float32, "none", [], "")
     return lambda u: onednn.qconv2d_pointwise(u.to(torch.uint8), 1.0, 0, packed, ones, zeros, None, *end)
 
 

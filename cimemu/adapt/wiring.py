@@ -43,6 +43,10 @@ class Wiring(torch.nn.Module):
         self._keep("present", torch.from_numpy(present))
         edges = present.min(axis=(2, 3)), present.max(axis=(2, 3))
         self.whole = bool((edges[0] == edges[1]).all())  # no kernel lies in two groups
+        place_of = np.zeros(geometry.channels_in, dtype=np.int64)
+        for g, mine in enumerate(channels):
+            place_of[mine] = g * slots + np.arange(len(mine))
+        self._keep("place_of", torch.from_numpy(place_of))
         member = np.zeros((self.groups, geometry.channels_in, 1, 1), dtype=np.float32)
         for g, mine in enumerate(channels):
             member[g, mine] = 1
@@ -70,7 +74,9 @@ class Wiring(torch.nn.Module):
 
     def arranged(self, u: Any) -> Any:
         """Padded codes [images, channels, ...] as the convolution takes them."""
-        return u if self.together else u[:, self.order]
+        if self.together:
+            return u
+        return Arranged.apply(u, self.order, self.place_of) if self.whole else u[:, self.order]
 
     def psums(self, u: Any, filters: Any) -> Any:
         """Partial sums [images, groups * columns, height, width] of padded codes [images, channels, ...]."""
@@ -86,6 +92,21 @@ class Wiring(torch.nn.Module):
     def by_group(self, scale: Any) -> Any:
         """[groups, N] of values [N, row blocks]."""
         return scale[:, self.block_of].T
+
+
+class Arranged(torch.autograd.Function):
+    """Channels `u[:, order]`; those that fill groups up meet empty rows, so the gradient is that at `place_of` each one."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Any, order: Any, place_of: Any) -> Any:
+        """[images, groups * slots, height, width]."""
+        ctx.save_for_backward(place_of)
+        return u[:, order]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """[images, channels, height, width]."""
+        return grads[0][:, ctx.saved_tensors[0]], None, None
 
 
 class ParityWiring(Wiring):

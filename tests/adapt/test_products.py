@@ -101,7 +101,7 @@ def test_tables_and_filters_of_their_own_gradient():
 
 
 def test_gradients_in_bfloat16_are_near():
-    draws, u, filters, how = case(5, 2, 2, 3, 1)
+    _, u, filters, how = case(5, 2, 2, 3, 1)
     columns = filters.flatten(0, 2).shape[0]
     given_ = (torch.full((columns,), 9.0), torch.full((columns,), -20.0), torch.ones(columns))
     found = []

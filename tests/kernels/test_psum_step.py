@@ -63,12 +63,14 @@ def test_rows_are_repeated_merged_and_added_up_as_defined(drawn):
     rows_of = rng.normal(size=(rows, outputs)).astype(np.float32)
     value = rng.normal(size=(rows * parts, outputs)).astype(np.float32)
     slopes = rng.normal(size=parts).astype(np.float32)
-    for name, arrays, shape, end in (
-        ("spread", (rows_of,), value.shape, (parts,)),
-        ("gathered", (value,), rows_of.shape, (parts,)),
-        ("merge_slices", (value.reshape(rows, parts, outputs), slopes), rows_of.shape, ()),
-    ):
-        made, wanted = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        getattr(psum_step, name)(*arrays, made, *end)
-        getattr(psum_step, f"{name}_naive")(*arrays, wanted, *end)
-        assert made == pytest.approx(wanted, rel=1e-5, abs=1e-5), name
+    repeated, once_more = np.empty_like(value), np.empty_like(value)
+    psum_step.spread(rows_of, repeated, parts)
+    psum_step.spread_naive(rows_of, once_more, parts)
+    assert repeated.tobytes() == once_more.tobytes()
+    made, wanted = np.empty_like(rows_of), np.empty_like(rows_of)
+    psum_step.gathered(value, made, parts)
+    psum_step.gathered_naive(value, wanted, parts)
+    assert made == pytest.approx(wanted, rel=1e-5, abs=1e-5)
+    psum_step.merge_slices(value.reshape(rows, parts, outputs), slopes, made)
+    psum_step.merge_slices_naive(value.reshape(rows, parts, outputs), slopes, wanted)
+    assert made == pytest.approx(wanted, rel=1e-5, abs=1e-5)
