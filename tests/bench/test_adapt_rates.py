@@ -36,8 +36,8 @@ class PlainLsq(torch.nn.Module):
         return self.norm(torch.nn.functional.conv2d(u, w, padding=1) * step)
 
 
-def fake(channels, side, weight):
-    arch = cimemu.load_arch("rram_128", {"macro.cell.bits": 4, "macro.input.dac_bits": 4})
+def fake(channels, side, weight, cell_bits):
+    arch = cimemu.load_arch("rram_128", {"macro.cell.bits": cell_bits, "macro.input.dac_bits": 4})
     scheme = scheme_of("column", SCHEME)
     macro = macro_of(arch, scheme)
     geometry = Geometry(
@@ -62,16 +62,20 @@ def fake(channels, side, weight):
     return made
 
 
-@pytest.mark.parametrize("layer", ["plain", "fake macro"])
+@pytest.mark.parametrize("gradients", ["float32", "bfloat16"])
+@pytest.mark.parametrize("cell_bits", [None, 4, 2], ids=["plain", "4-bit cells", "2-bit cells"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_adapt_training_step(benchmark, rate, shape, layer):
+def test_adapt_training_step(benchmark, rate, shape, cell_bits, gradients):
     channels, side = SHAPES[shape]
+    if cell_bits is None and gradients != "float32":
+        pytest.skip("the plain layer has no such setting")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         draws = torch.Generator().manual_seed(0)
         weight = torch.randn(channels, channels, 3, 3, generator=draws) * (2 / (9 * channels)) ** 0.5
-        module = (PlainLsq(channels, weight) if layer == "plain" else fake(channels, side, weight)).train()
+        module = PlainLsq(channels, weight) if cell_bits is None else fake(channels, side, weight, cell_bits)
+        module.train().gradient_type = gradients
         codes = torch.randint(0, 16, (IMAGES, channels, side, side), generator=draws).float()
         u = codes.contiguous(memory_format=torch.channels_last).requires_grad_()
         step = torch.tensor(0.1)
@@ -85,7 +89,7 @@ def test_adapt_training_step(benchmark, rate, shape, layer):
         assert u.grad is not None
         assert np.isfinite(float(module.weight.grad.abs().sum()))
         benchmark(once)
-        goal = None if layer == "plain" else 1.0
-        rate(f"training step, {layer}, {shape}", IMAGES, "images/s", goal)
+        layer = "plain" if cell_bits is None else f"{cell_bits}-bit cells, gradients {gradients}"
+        rate(f"training step, {layer}, {shape}", IMAGES, "images/s", None if cell_bits is None else 1.0)
     finally:
         torch.set_num_threads(threads)
