@@ -8,10 +8,10 @@ import torch
 
 from cimemu.adapt.cell_draws import CellDraws
 from cimemu.adapt.chip import Chip
-from cimemu.adapt.codes import codes_of
+from cimemu.adapt.codes import codes_of, smooth_codes
 from cimemu.adapt.fake_macro import FakeMacro
 from cimemu.adapt.module import TWINS, twin
-from cimemu.adapt.rounding import levels, slowed
+from cimemu.adapt.rounding import slowed
 from cimemu.arch.schema import Arch
 from cimemu.errors import WorkloadError
 from cimemu.layer.activation import Clip
@@ -47,7 +47,7 @@ class ActivationStep(torch.nn.Module):
     def forward(self, x: Any, step: Any) -> Any:
         """Codes."""
         if self.smooth:
-            return levels(x / step, self.high - self.low, self.sharpness) + self.low
+            return smooth_codes(x, step, self.high - self.low, self.sharpness) + self.low
         return codes_of(x, step, self.zero, self.low, self.high)
 
 

@@ -8,10 +8,10 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from morph_nets import tiny_resnet  # noqa: E402
 
 import cimemu  # noqa: E402
+from cimemu.adapt.codes import codes_of, smooth_codes  # noqa: E402
 from cimemu.adapt.convert import convert  # noqa: E402
 from cimemu.adapt.digits import seen_by_converters  # noqa: E402
 from cimemu.adapt.exact import compare_with_emulator  # noqa: E402
-from cimemu.adapt.rounding import levels  # noqa: E402
 from cimemu.adapt.weights import Groups, binary  # noqa: E402
 from cimemu.adapt.wiring import ParityWiring, Wiring  # noqa: E402
 from cimemu.arch.macro import Macro  # noqa: E402
@@ -271,12 +271,18 @@ def test_binary_weights_are_those_of_the_closed_form(method, granularity):
 @pytest.mark.parametrize("top", [1, 3, 15])
 def test_smooth_activations_have_the_slope_of_their_tanh_steps(sharpness, top):
     z = torch.linspace(-0.9, top + 0.9, 401, dtype=torch.float64, requires_grad=True)
-    made = levels(z, top, sharpness)
+    step = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+    made = smooth_codes(z, step, top, sharpness)
     assert torch.equal(made.detach(), z.detach().round().clamp(0, top))
     made.sum().backward()
     smooth = z.detach().clone().requires_grad_()
     sum(0.5 * (1 + torch.tanh(sharpness * (smooth - i + 0.5))) for i in range(1, top + 1)).sum().backward()
-    assert z.grad.numpy() == pytest.approx(smooth.grad.numpy(), abs=2 * sharpness / np.cosh(1.5 * sharpness) ** 2)
+    assert z.grad.numpy() == pytest.approx(
+        smooth.grad.numpy(), abs=1e-12 + 2 * sharpness / np.cosh(2.5 * sharpness) ** 2
+    )
+    hard = torch.tensor(1.0, requires_grad=True)
+    codes_of(z.detach().float(), hard, 0, 0, top).sum().backward()
+    assert float(step.grad) == pytest.approx(float(hard.grad), rel=1e-3)  # the step's is LSQ's
 
 
 def test_parity_has_weights_of_its_own_in_every_array_and_no_cells(network, tiny_train):
