@@ -171,7 +171,9 @@ class FakeMacro(torch.nn.Module):
         columns = digits.unflatten(0, (self.copies, self.outputs)).transpose(1, 2).flatten(0, 2)
         filters, integers = self.wiring.filters(columns), self.wiring.filters(made.integers)
         groups = self.wiring.groups * self.copies
-        largest = None if self.deviation is not None else 2**self.macro.input.dac_bits - 1
+        given = self.macro.input
+        negative = given.signed and len(self.input_places) == 1
+        largest = None if self.deviation is not None or negative else 2**given.dac_bits - 1
         how = Convolution(self.wiring.window, self.wiring.apart, groups, self.conversions, seen.slopes, largest, kind)
         scale = self.wiring.by_group(made.scale)  # [groups, N]
         factor = scale[:, :, None] * self.place

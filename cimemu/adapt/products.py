@@ -52,11 +52,8 @@ class Products(torch.autograd.Function):
         """Gradients of codes, of integers or filters, and of what converters learn."""
         how: Convolution = ctx.how
         u, filters, a, b, factor, *kept = ctx.saved_tensors
-        slope, given, kind = (
-            grads[0].permute(0, 2, 3, 1).contiguous(),
-            prepared((a, b, factor)),
-            getattr(torch, how.gradients),
-        )
+        slope, given = grads[0].permute(0, 2, 3, 1).contiguous(), prepared((a, b, factor))
+        kind = getattr(torch, how.gradients)
         digits = filters.to(kind)
         whole = digits if how.slopes is None else digits.new_empty(ctx.integers).contiguous(memory_format=LAST)
         codes, weights, learned = [], 0, None
