@@ -38,11 +38,8 @@ class Codes(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         """Gradients of `x` and the step."""
         x, step = ctx.saved_tensors
-        back, slope = (
-            torch.empty_like(x),
-            torch.empty_like(x).copy_(grads[0]) if grads[0].stride() != x.stride() else grads[0],
-        )
-        flat = _flat(x)
+        slope = grads[0] if grads[0].stride() == x.stride() else torch.empty_like(x).copy_(grads[0])
+        back, flat = torch.empty_like(x), _flat(x)
         work = np.empty(flat.shape[1], dtype=np.float32)
         total = to_codes_back(flat, np.float32(step.item()), *ctx.limits, _flat(slope), _flat(back), work)
         return back, torch.tensor(total, dtype=step.dtype), None, None, None

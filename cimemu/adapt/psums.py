@@ -13,9 +13,7 @@ import torch
 from cimemu.kernels.psum_step import convert_sum, convert_sum_back
 from cimemu.kernels.table_step import table_sum, table_sum_back
 
-AT_ONCE = (
-    512  # columns of several positions in one loop: shorter ones cost up to twice as much, longer ones leave the cache
-)
+AT_ONCE = 512  # columns of several positions in one loop: shorter loops cost up to twice as much
 Gradients = tuple[Any, list[Any]]
 
 

@@ -50,6 +50,10 @@ def train_from_scratch(
     shape = data.inputs(slice(0, 1)).shape[1:]
     if shape[0] != 3:
         raise WorkloadError(f"images of {shape[0]} channels, a resnet from scratch takes 3")
+    if settings.gradient_type != "float32":
+        raise WorkloadError(
+            f"train.gradient_type = {settings.gradient_type}: a float network has no partial sums, leave it out or train for macros"
+        )
     torch_of().manual_seed(settings.seed)
     model = make_resnet(parse_shape(name), classes=int(data.labels.max()) + 1, width=width)
     rows = train(model, data, settings, tests=tests, keep=keep, hooks=hooks, progress=progress)

@@ -24,13 +24,12 @@ def to_codes_back(x, step, zero, low, high, slope, back, work):
     x, back [B, E]. Returns that of step, in float64; work float32 [E] is scratch: images are added up in float32.
     """
     work[:] = np.float32(0)
-    inverse = np.float32(1) / step
     for b in range(x.shape[0]):
         source, given, target = x[b], slope[b], back[b]
         for i in range(work.shape[0]):
-            place, wanted = source[i] * inverse, given[i]
+            place, wanted = source[i] / step, given[i]
             here = wanted if (place + zero >= low) & (place + zero <= high) else np.float32(0)
-            target[i] = here * inverse
+            target[i] = here / step
             work[i] += here * place
     total = 0.0
     for i in range(work.shape[0]):
@@ -40,7 +39,7 @@ def to_codes_back(x, step, zero, low, high, slope, back, work):
 
 def to_codes_back_naive(x, step, zero, low, high, slope, back, work):
     """The definition."""
-    place = x * (np.float32(1) / step)
+    place = x / step
     here = np.where((place + zero >= low) & (place + zero <= high), slope, np.float32(0))
-    back[:] = here * (np.float32(1) / step)
+    back[:] = here / step
     return -(here * place).sum(dtype=np.float64) / step

@@ -174,6 +174,25 @@ def test_verify_compares_the_trained_module_with_the_emulator(folder, float_file
     assert "conv: 0 psums, 2 codes, 1 outputs differ" in printed
 
 
+def test_gradients_in_bfloat16_train_another_network_as_exactly(folder, float_file, capsys):
+    found = {}
+    for kind in ("float32", "bfloat16"):
+        kept = folder / kind
+        words = macro_aware(folder, float_file, "--epochs", "1", "--images", "64", "--verify", "8", "--json")
+        assert main([*words, "--key", f"train.gradient_type={kind}", "--checkpoints", str(kept)]) == 0
+        verified = json.loads(capsys.readouterr().out)["verified"]
+        assert not any(row[key] for row in verified for key in row if key.endswith("_differ"))
+        state = torch_of().load(kept / "checkpoint.pt", weights_only=True)["model"]
+        found[kind] = torch_of().cat([v.flatten() for name, v in state.items() if name.endswith(".weight")])
+    error = float((found["float32"] - found["bfloat16"]).norm() / found["float32"].norm())
+    assert 0 < error < 0.1
+
+
+def test_gradients_of_a_float_network_have_no_such_type(folder, capsys):
+    assert main(scratch(folder, "-o", str(folder / "x.onnx"), "--key", "train.gradient_type=bfloat16")) == 2
+    assert "a float network has no partial sums, leave it out" in capsys.readouterr().err
+
+
 def test_macro_aware_training_is_resumed_to_the_byte(folder, float_file, capsys):
     whole, killed = folder / "whole", folder / "killed"
     noisy = ("--vary", "lognormal:sigma=0.1", "--epochs", "2")

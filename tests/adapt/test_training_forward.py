@@ -296,6 +296,41 @@ def test_parity_has_weights_of_its_own_in_every_array_and_no_cells(network, tiny
         adapted(network, images, "reference_column", code_parity=True)
 
 
+@pytest.mark.parametrize("parity", [False, True])
+def test_columns_of_arrays_and_slices_meet_their_own_steps(parity, network, tiny_train):
+    """The definition, one convolution an array and slice, with steps and weights that all differ."""
+    module = adapted(network, tiny_train.inputs(slice(0, 16)), "differential", code_parity=parity)
+    macro = max(module.macros, key=lambda m: len(m.wiring.block_of))
+    g, draws = macro.geometry, torch.Generator().manual_seed(0)
+    arrays = len(macro.wiring.block_of)
+    assert arrays > 1
+    assert macro.conversions > 1
+    for learned in (macro.weight, macro.psum_scale, macro.psum_zero_step):
+        learned.data *= 0.5 + torch.rand(learned.shape, generator=draws)
+    macro.norm = torch.nn.Identity()
+    u = torch.randint(0, 16, (2, g.channels_in, g.height_in, g.width_in), generator=draws).float()
+    with torch.no_grad():
+        made = macro.train()(u, torch.tensor(1.0), 0.0)
+        written = macro.written()
+        seen = seen_by_converters(written.integers, macro.macro, "proper").digits
+        lsb, zero = macro.learned_steps()
+        block = torch.as_tensor(macro.wiring.cut.block)
+        padded = torch.nn.functional.pad(u, (g.pad_left, g.pad_right, g.pad_top, g.pad_bottom))
+        wanted = torch.zeros_like(made)
+        for a, row_block in enumerate(macro.wiring.block_of.tolist()):
+            rows = slice(a * macro.outputs, (a + 1) * macro.outputs) if parity else slice(None)
+            mine = 1.0 if parity else (block == row_block).float()[rows]
+            for v, place in enumerate(macro.place.tolist()):
+                kernel = (seen[rows, v] * mine).reshape(-1, g.channels_in, g.kernel_h, g.kernel_w)
+                psums = torch.nn.functional.conv2d(padded, kernel, None, *macro.wiring.window)
+                column = torch.arange(macro.outputs) * macro.conversions + v
+                step, base = (t[row_block][column][:, None, None] for t in (lsb, zero))
+                code = torch.floor((psums - base) * (1 / step) + 0.5).clamp(0, macro.top)
+                scale = written.scale[rows, 0 if parity else row_block][:, None, None]
+                wanted += place * scale * (base + step * code)
+    assert torch.allclose(made, wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
+
+
 def test_a_step_that_one_gradient_drives_below_zero_comes_back():
     from cimemu.adapt.adapted import ActivationStep
 
