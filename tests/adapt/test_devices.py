@@ -10,7 +10,6 @@ from twins import common
 
 import cimemu
 from cimemu.adapt.library import torch_of
-from cimemu.adapt.psums import Steps, Tables, prepared
 from cimemu.cli import main
 
 sizes = st.tuples(
@@ -20,6 +19,8 @@ sizes = st.tuples(
 
 def both(rule, psums, given_, outputs, draws):
     """Values and gradients by the compiled kernels and by torch's operations."""
+    from cimemu.adapt.psums import prepared
+
     arrays = prepared(given_)
     made, wanted = rule.values(psums, arrays, outputs), rule.values_torch(psums, given_, outputs)
     slope = torch_of().from_numpy(draws.normal(size=tuple(made.shape)).astype(np.float32))
@@ -34,6 +35,8 @@ def both(rule, psums, given_, outputs, draws):
 @common
 @given(sizes)
 def test_torch_operations_equal_the_compiled_kernel(drawn):
+    from cimemu.adapt.psums import Steps
+
     torch = torch_of()
     seed, parts, outputs, positions, top = drawn
     draws, columns = np.random.default_rng(seed), parts * outputs
@@ -49,6 +52,8 @@ def test_torch_operations_equal_the_compiled_kernel(drawn):
 @common
 @given(sizes)
 def test_torch_operations_equal_the_compiled_tables(drawn):
+    from cimemu.adapt.psums import Tables
+
     torch = torch_of()
     seed, parts, outputs, positions, top = drawn
     draws, columns = np.random.default_rng(seed), parts * outputs
