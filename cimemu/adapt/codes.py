@@ -7,6 +7,7 @@ import torch
 
 from cimemu.adapt.rounding import rounded
 from cimemu.kernels.code_step import to_codes, to_codes_back
+from cimemu.kernels.smooth_step import smooth_back
 
 
 def codes_of(x: Any, step: Any, zero: int, low: int, high: int) -> Any:
@@ -51,23 +52,40 @@ class SmoothCodes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Any, step: Any, top: int, sharpness: float) -> Any:
         """The nearest level."""
+        x = _dense(x)
         ctx.save_for_backward(x, step)
         ctx.top, ctx.sharpness = top, sharpness
-        return torch.clamp((x / step).round(), 0, top)
+        if x.device.type != "cpu":
+            return codes_torch(x, step, 0, 0, top)
+        codes = torch.empty_like(x)
+        to_codes(_flat(x).ravel(), np.float32(step.item()), *np.float32((0, 0, top)), _flat(codes).ravel())
+        return codes
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        """Gradients of `x` and of the step; tanh steps further away than two add less than sech^2(2.5 k)."""
+        """Gradients of `x` and of the step."""
         x, step = ctx.saved_tensors
-        k, z = ctx.sharpness, x / step
-        nearest = torch.clamp((z + 0.5).round(), 1, ctx.top)
-        slope = torch.zeros_like(z)
-        for beside in range(-2, 3):
-            i = nearest + beside
-            there = (i >= 1) & (i <= ctx.top)
-            slope += there * (0.5 * k * (1 - torch.tanh(k * (z - i + 0.5)) ** 2))
-        inside = (z >= 0) & (z <= ctx.top)
-        return grads[0] * slope / step, -(grads[0] * z * inside).sum() / step, None, None
+        if x.device.type != "cpu":
+            return *smooth_back_torch(x, step, ctx.top, ctx.sharpness, grads[0]), None, None
+        slope = grads[0] if grads[0].stride() == x.stride() else torch.empty_like(x).copy_(grads[0])
+        back, flat = torch.empty_like(x), _flat(x)
+        given = np.float32((step.item(), ctx.top, ctx.sharpness))
+        work, exps = np.empty((2, flat.shape[1]), dtype=np.float32)
+        total = smooth_back(flat, *given, _flat(slope), _flat(back), work, exps)
+        return back, torch.tensor(total, dtype=step.dtype), None, None
+
+
+def smooth_back_torch(x: Any, step: Any, top: int, sharpness: float, given: Any) -> tuple[Any, Any]:
+    """The same in torch's operations; tanh steps further away than two add less than sech^2(2.5 k)."""
+    z = x / step
+    nearest = torch.clamp((z + 0.5).round(), 1, top)
+    slope = torch.zeros_like(z)
+    for beside in range(-2, 3):
+        i = nearest + beside
+        there = (i >= 1) & (i <= top)
+        slope += there * (0.5 * sharpness * (1 - torch.tanh(sharpness * (z - i + 0.5)) ** 2))
+    inside = (z >= 0) & (z <= top)
+    return given * slope / step, -(given * z * inside).sum() / step
 
 
 def smooth_codes(x: Any, step: Any, top: int, sharpness: float) -> Any:
