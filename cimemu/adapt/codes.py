@@ -58,7 +58,8 @@ class SmoothCodes(torch.autograd.Function):
         if x.device.type != "cpu":
             return codes_torch(x, step, 0, 0, top)
         codes = torch.empty_like(x)
-        to_codes(_flat(x).ravel(), np.float32(step.item()), *np.float32((0, 0, top)), _flat(codes).ravel())
+        low = np.float32(0)
+        to_codes(_flat(x).ravel(), np.float32(step.item()), low, low, np.float32(top), _flat(codes).ravel())
         return codes
 
     @staticmethod
@@ -69,7 +70,7 @@ class SmoothCodes(torch.autograd.Function):
             return *smooth_back_torch(x, step, ctx.top, ctx.sharpness, grads[0]), None, None
         slope = grads[0] if grads[0].stride() == x.stride() else torch.empty_like(x).copy_(grads[0])
         back, flat = torch.empty_like(x), _flat(x)
-        given = np.float32((step.item(), ctx.top, ctx.sharpness))
+        given = tuple(np.float32(v) for v in (step.item(), ctx.top, ctx.sharpness))
         work, exps = np.empty((2, flat.shape[1]), dtype=np.float32)
         total = smooth_back(flat, *given, _flat(slope), _flat(back), work, exps)
         return back, torch.tensor(total, dtype=step.dtype), None, None

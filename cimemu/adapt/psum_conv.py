@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 import torch
+from llvmlite import binding
 
 WIDEST = 2**15  # two products are added up in 16 bits by processors without instructions for four
 LAST = torch.channels_last
@@ -62,6 +63,12 @@ def has_byte_products() -> bool:
     except (AttributeError, RuntimeError, TypeError):  # torch of another version or for another processor
         return False
     return bool((made == float_products(u, filters, how)).all())
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 itself (AVX-512 BF16, AMX, Arm's); elsewhere it costs many times float32."""
+    features = binding.get_host_cpu_features()
+    return any(features.get(name, False) for name in ("avx512bf16", "amx-bf16", "bf16"))
 
 
 def gradient(slope: Any, u: Any, filters: Any, how: Convolution, which: int) -> Any:

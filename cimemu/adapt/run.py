@@ -1,6 +1,7 @@
 """`adapt_network`: a float network trained with the macro in its forward pass, then written for the emulator."""
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +51,7 @@ def adapt_network(
     """
     from cimemu.adapt.convert import convert
     from cimemu.adapt.export import export
+    from cimemu.adapt.psum_conv import has_bfloat16
 
     if out is not None and method.code_parity:
         raise WorkloadError(
@@ -61,6 +63,13 @@ def adapt_network(
     scheme = method.scheme_record(scheme_folder)
     if method.vary and method.code_parity:
         raise WorkloadError("vary with code_parity: no chip holds its cells, train with one of them")
+    if settings.gradient_type == "bfloat16" and settings.device == "cpu" and not has_bfloat16():
+        warnings.warn(
+            "train.gradient_type = bfloat16: this processor has no instructions for it, steps take several times longer; "
+            "float32 is faster here",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     with repeatable(settings.threads):
         module = convert(
             network,
