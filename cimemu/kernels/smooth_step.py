@@ -32,11 +32,11 @@ def smooth_back(x, step, top, sharpness, slope, back, work, exps):
         for i in range(work.shape[0]):
             z, wanted, e = source[i] / step, given[i], exps[i]
             nearest = min(max(np.rint(z + half), one), top)
-            total = _bump(e)
-            total += _bump(e * back1) if nearest + one <= top else np.float32(0)
-            total += _bump(e * back2) if nearest + TWO <= top else np.float32(0)
-            total += _bump(e * next1) if nearest - one >= one else np.float32(0)
-            total += _bump(e * next2) if nearest - TWO >= one else np.float32(0)
+            total = bump(e)
+            total += bump(e * back1) if nearest + one <= top else np.float32(0)
+            total += bump(e * back2) if nearest + TWO <= top else np.float32(0)
+            total += bump(e * next1) if nearest - one >= one else np.float32(0)
+            total += bump(e * next2) if nearest - TWO >= one else np.float32(0)
             target[i] = wanted * (k * total) / step
             work[i] += wanted * z if (z >= np.float32(0)) & (z <= top) else np.float32(0)
     total = 0.0
@@ -46,10 +46,15 @@ def smooth_back(x, step, top, sharpness, slope, back, work, exps):
 
 
 @kernel
-def _bump(e):
+def bump(e):
     """e / (1 + e)^2 without overflow."""
     q = np.float32(1) / (np.float32(1) + e)
     return e * q * q
+
+
+def bump_naive(e):
+    """The definition, in float64."""
+    return float(e) / (1 + float(e)) ** 2
 
 
 def smooth_back_naive(x, step, top, sharpness, slope, back, work, exps):

@@ -84,7 +84,10 @@ def near_codes(drawn, top):
 def test_gradients_of_smooth_codes_equal_the_definition(drawn, top, sharpness):
     x, step, slope = near_codes(drawn, top)
     results = []
-    for function in (smooth_step.smooth_back, smooth_step.smooth_back_naive):
+    for function in (
+        lambda *arrays: smooth_step.smooth_back(*arrays),
+        lambda *arrays: smooth_step.smooth_back_naive(*arrays),
+    ):
         back, work, exps = np.empty_like(x), *np.empty((2, x.shape[1]), np.float32)
         total = function(x, step, np.float32(top), np.float32(sharpness), slope, back, work, exps)
         results.append((back * step, total * step))
@@ -92,6 +95,13 @@ def test_gradients_of_smooth_codes_equal_the_definition(drawn, top, sharpness):
     # a quotient of 256 levels is off by 2^-16 levels, and a slope by 2 k of that
     assert made == pytest.approx(wanted, rel=1e-5 + top * sharpness * 1e-6, abs=1e-5)
     assert total == pytest.approx(other, rel=1e-4, abs=1e-5 * float(np.abs(slope).sum()) * (top + 1))
+
+
+@common
+@given(st.floats(-85, 85, width=32))
+def test_a_bump_equals_the_definition_where_its_square_overflows(exponent):
+    e = np.float32(np.exp(np.float32(exponent)))
+    assert float(smooth_step.bump(e)) == pytest.approx(smooth_step.bump_naive(e), rel=1e-6)
 
 
 @common
