@@ -13,6 +13,7 @@ from cimemu.adapt.study import read_study, run_study
 from cimemu.cli import main
 from cimemu.errors import WorkloadError
 
+SHIPPED = Path(__file__).parents[2] / "workloads/cifar10_resnet20"
 STUDY = """
 network: net.onnx
 set: {macro.cell.bits: 2, macro.weight.encoding: differential, macro.weight.subtract: analog, macro.input.dac_bits: 4}
@@ -43,6 +44,13 @@ def folder(tmp_path_factory, tiny_train, tiny_test) -> Path:
     train_from_scratch("resnet8", tiny_train, settings, place / "net.onnx", width=4)
     (place / "study.yaml").write_text(STUDY)
     return place
+
+
+@pytest.mark.parametrize("name", ["study", "binary"])
+def test_shipped_studies_are_sound(name):
+    study = read_study(SHIPPED / f"{name}.yaml")
+    assert study.train.epochs == 8
+    assert study.train.images_per_epoch == 12_500
 
 
 def test_a_study_is_a_table_and_goes_on(folder, capsys):

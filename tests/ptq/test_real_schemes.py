@@ -1,5 +1,6 @@
 """Schemes on trained networks: fitted errors by granularity, binary weights, one file; needs CIMEMU_DATA."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pytest
 import cimemu
 from cimemu.compute.psum_samples import psum_samples
 from cimemu.layer.conv import Conv
+from cimemu.layer.execute import run_float
 from cimemu.ptq.apply import macro_of, quantized_weights
+from cimemu.ptq.binary import METHODS
 from cimemu.ptq.psum_fit import errors_of, fit_linear, linear_adc
 from cimemu.ptq.scheme import BinaryWeights, LinearConverter, UniformWeights, scheme_of
 from cimemu.ptq.weight_rule import SchemeWeights
@@ -36,6 +39,40 @@ def test_exact_two_levels_are_never_worse_on_trained_weights(name, granularity):
     assert (errors["exact"] <= errors["closed_form"] + 1e-6).all()
     assert (errors["exact"] <= errors["xnor"] + 1e-6).all()
     assert (errors["closed_form"] <= 1).all()
+
+
+def test_the_mean_of_a_layer_fits_its_weights_better_and_its_outputs_worse():
+    """Inputs behind ReLU are positive: one offset for all channels is a common error of them all, times the inputs' sum."""
+    network = cimemu.load_network(Path(DATA, "networks", "resnet20_cifar10_bn.onnx"))
+    images = cimemu.load_workload("cifar10_resnet20").calibration()[:32].astype(np.float32)
+    convs = [p for p in network.layers if isinstance(p, Conv) and network.constants[p.inputs[1]].shape[-1] == 3]
+    assert len(convs) == 19
+    inputs = run_float(network, images, [p.inputs[0] for p in convs[1:]]) | {convs[0].inputs[0]: images}
+    rows = {}
+    for p in convs:
+        w = np.asarray(network.constants[p.inputs[1]], np.float64).reshape(network.constants[p.inputs[1]].shape[0], -1)
+        seen = np.lib.stride_tricks.sliding_window_view(inputs[p.inputs[0]], (3, 3), axis=(2, 3))[:, :, ::2, ::2]
+        patches = seen.transpose(0, 2, 3, 1, 4, 5).reshape(-1, w.shape[1]).astype(np.float64)
+        wanted = normalised(patches @ w.T)
+        for method, granularity in itertools.product(("xnor", "closed_form"), ("layer", "channel")):
+            made = [METHODS[method](group) for group in ([w.ravel()] if granularity == "layer" else w)]
+            two = np.concatenate([alpha * b + beta for b, alpha, beta in made]).reshape(w.shape)
+            outputs = normalised(patches @ two.T)
+            error = np.square(w - two).sum() / np.square(w).sum()
+            row = error, (outputs * wanted).mean(), outputs.mean(1).var()
+            rows.setdefault((method, granularity), []).append(row)
+    mean = {key: np.mean(row, axis=0) for key, row in rows.items()}
+    for key, (error, alike, common) in mean.items():
+        print(f"{' '.join(key):20} weight error {error:.3f}, correlation {alike:.3f}, common share {common:.3f}")
+    layer, xnor, channel = mean["closed_form", "layer"], mean["xnor", "layer"], mean["closed_form", "channel"]
+    assert channel[0] < layer[0] < xnor[0]
+    assert layer[1] < xnor[1] - 0.02
+    assert layer[1] < channel[1] - 0.02
+    assert layer[2] > 1.2 * xnor[2]
+
+
+def normalised(outputs):
+    return (outputs - outputs.mean(axis=0)) / outputs.std(axis=0)
 
 
 @pytest.fixture(scope="module")
