@@ -46,11 +46,12 @@ def folder(tmp_path_factory, tiny_train, tiny_test) -> Path:
     return place
 
 
-@pytest.mark.parametrize("name", ["study", "binary"])
-def test_shipped_studies_are_sound(name):
-    study = read_study(SHIPPED / f"{name}.yaml")
-    assert study.train.epochs == 8
-    assert study.train.images_per_epoch == 12_500
+def test_shipped_studies_differ_in_their_runs_alone():
+    study, binary = (read_study(SHIPPED / f"{name}.yaml") for name in ("study", "binary"))
+    assert study.model_copy(update={"runs": binary.runs}) == binary
+    assert sum(len(run.seeds) for run in study.runs) == 26
+    told = {(run.smooth, run.scheme_record().model_dump_json()) for run in study.runs}
+    assert not told & {(run.smooth, run.scheme_record().model_dump_json()) for run in binary.runs}
 
 
 def test_a_study_is_a_table_and_goes_on(folder, capsys):
