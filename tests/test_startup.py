@@ -96,3 +96,42 @@ def test_an_install_that_can_keep_nothing_works_and_says_so(tmp_path):
     names, complaints = compiled_by(PRODUCT, folder=folder, XDG_CACHE_HOME=str(nowhere), HOME=str(nowhere))
     assert names
     assert "set NUMBA_CACHE_DIR" in complaints
+
+
+DRAWN = """
+import cimemu, numpy as np
+macro = cimemu.Macro.model_validate(
+    {"rows": 32, "columns": 32, "weight": {"bits": 4}, "input": {"bits": 2}, "adc": {"model": "ideal"}}
+)
+r = np.random.default_rng(0)
+x, w = r.integers(0, 4, (4, 32)), r.integers(-8, 8, (32, 8))
+print(cimemu.mvm(x, w, macro, vary=["write_verify:sigma=0.3,tolerance=0.2,iterations=3"], path="naive").y.tolist())
+"""
+
+
+@needs_jit
+def test_compiled_kernels_are_fresh_where_a_helper_of_another_file_has_changed(tmp_path):
+    folder, caches = tmp_path / "copy", [str(tmp_path / name) for name in ("one", "two")]
+    shutil.copytree(ROOT / "cimemu", folder / "cimemu", ignore=shutil.ignore_patterns("__pycache__", "_presets"))
+
+    def drawn(cache):
+        return python("-c", DRAWN, folder=folder, NUMBA_CACHE_DIR=cache)[0]
+
+    before = drawn(caches[0])
+    helper = folder / "cimemu/kernels/noise.py"  # the cells' kernel, in another file, inlines its rounds
+    helper.write_text(helper.read_text().replace("range(10)", "range(7)"))
+    warm, anew = drawn(caches[0]), drawn(caches[1])
+    assert warm == anew != before
+    names = [{path.name for path in Path(cache).rglob("*.nb?")} for cache in caches]
+    assert names[0] == names[1], "files of the old sources are left"
+
+
+@needs_jit
+def test_damaged_compiled_kernels_are_compiled_again(tmp_path):
+    cache = str(tmp_path)
+    assert compiled_by(PRODUCT, NUMBA_CACHE_DIR=cache)[0]
+    kept = sorted(tmp_path.rglob("*.nb?"))
+    for number, path in enumerate(kept):
+        path.write_bytes(path.read_bytes()[: number * 7 % 200])
+    assert compiled_by(PRODUCT, NUMBA_CACHE_DIR=cache)[0]
+    assert compiled_by(PRODUCT, NUMBA_CACHE_DIR=cache)[0] == []

@@ -1,31 +1,122 @@
 """The one decorator of every kernel: compiled on first use, cached on disk, no fast-math."""
 
+import glob
+import hashlib
+import pickle
 import warnings
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
 
 from numba import config, njit
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 JIT_DISABLED = bool(config.DISABLE_JIT)
+OPTIONS: dict[str, Any] = {
+    "fastmath": False,
+    "nogil": True,
+    "error_model": "numpy",
+    "boundscheck": False,
+    # No reference counts, as kernels allocate nothing and callers hold the arrays. Counting them at every call of a
+    # small kernel took more than half of the event engine's time.
+    "_nrt": False,
+}
+DAMAGED = (
+    OSError,
+    EOFError,
+    pickle.UnpicklingError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ImportError,
+    IndexError,
+    KeyError,
+)
 
 
-def kernel(function):
+@cache
+def sources_stamp() -> str:
+    """SHA-256 over names and text of every kernel file, once a process (2 ms).
+
+    Kernels inline each other's helpers, so machine code is fresh only while no kernel file has changed.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(files(__package__).iterdir(), key=lambda path: path.name):
+        if path.name.endswith(".py"):
+            text = path.read_bytes()
+            digest.update(f"{path.name} {len(text)}\n".encode() + text)
+    return digest.hexdigest()
+
+
+class PackageCache(FunctionCache):
+    """Numba's cache of one function, but fresh only while every kernel file is as it was when the code was compiled.
+
+    Numba's own stamp is that of the file that holds the function alone: a change to a helper in another file would go
+    on giving the old numbers, silently. The stamp stands in the files' names too, so that two versions that run at
+    once never write into each other's files. Places and order of the cache folders stay numba's.
+    """
+
+    def __init__(self, function: Callable) -> None:
+        super().__init__(function)
+        self._base = self._impl.filename_base
+        self._name = f"{self._base}-{sources_stamp()[:16]}"
+        self._cache_file = IndexDataCacheFile(
+            cache_path=self._cache_path,
+            filename_base=self._name,
+            source_stamp=(self._impl.locator.get_source_stamp(), sources_stamp()),
+        )
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled function for the signature, or None where there is none that can be read."""
+        try:
+            return super().load_overload(sig, target_context)
+        except DAMAGED:
+            self.forget()
+            return None  # a damaged file: the kernel is compiled, and the file written, again
+
+    def forget(self) -> None:
+        """Begin the index anew, as that of a damaged cache cannot be added to."""
+        try:
+            self._cache_file.flush()
+        except OSError as error:
+            cannot_keep(error)
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the compiled function, and remove what earlier versions of the sources left."""
+        try:
+            super().save_overload(sig, data)
+            for old in Path(self._cache_path).glob(f"{glob.escape(self._base)}-*.nb[ic]"):
+                if not old.name.startswith(self._name):
+                    old.unlink(missing_ok=True)
+        except OSError as error:
+            cannot_keep(error)
+
+
+def cannot_keep(reason: Exception) -> None:
+    """Say that compiled kernels are lost with this process: a full disk, say, or no folder to write to."""
+    warnings.warn(
+        f"compiled kernels cannot be kept, each process compiles them anew (seconds): set NUMBA_CACHE_DIR to a folder "
+        f"that can be written ({reason})",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+
+
+def kernel(function: Callable) -> Callable:
     """Compile `function`: exact IEEE arithmetic, the GIL released, machine code kept between processes.
 
     The code is kept beside the module or, where that cannot be written, in the user's cache folder (numba's own order;
     NUMBA_CACHE_DIR comes before both). Where there is no such place, a RuntimeWarning says so.
-
-    `_nrt=False`: no reference counts, as kernels allocate nothing and callers hold the arrays. Counting them at every
-    call of a small kernel took more than half of the event engine's time.
     """
-    options = {"fastmath": False, "nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
+    compiled = njit(**OPTIONS)(function)
+    if JIT_DISABLED:
+        return compiled
     try:
-        return njit(cache=True, **options)(function)
+        compiled._cache = PackageCache(function)
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise
-        warnings.warn(
-            "compiled kernels cannot be kept, each process compiles them anew (seconds): set NUMBA_CACHE_DIR to a folder "
-            "that can be written",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return njit(**options)(function)
+        cannot_keep(error)
+    return compiled
