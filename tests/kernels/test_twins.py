@@ -394,6 +394,24 @@ def test_levels_of_cells(seed):
     )
 
 
+@pytest.mark.parametrize("write", [cells.write_and_verify, cells.write_and_verify_naive])
+def test_a_write_that_lands_on_the_tolerance_is_accepted(write):
+    quantiles, place, key = noise.normal_quantiles(), np.array([1, 2, 0, 5]), np.uint64(7)
+
+    def pulses_of(sigma, tolerance):
+        levels, pulses = np.full((4, 3), 8.0), np.zeros((4, 3), dtype=np.int64)
+        write(levels, place, key, sigma, tolerance, quantiles, pulses)
+        return levels, pulses
+
+    levels, pulses = pulses_of(0.0, 0.0)  # a perfect pulse needs no second one
+    assert (levels == 8).all()
+    assert (pulses == 1).all()
+    first = np.full((4, 3), 8.0)
+    write(first, np.array([1, 2, 0, 1]), key, 0.5, 0.0, quantiles, np.zeros((4, 3), dtype=np.int64))
+    for r, c in np.ndindex(4, 3):  # the distance of the first pulse of a cell as the tolerance: that cell takes one
+        assert pulses_of(0.5, abs(first[r, c] - 8.0))[1][r, c] == 1
+
+
 @given(SEEDS)
 @common
 def test_voltages_along_wires(seed):

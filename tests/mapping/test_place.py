@@ -44,6 +44,18 @@ def test_groups_share_a_macro_on_its_diagonal():
     assert [unit.groups for unit in make_units(32, 9, 1, separate)] == [1] * 32
 
 
+def test_the_columns_of_a_macro_limit_the_groups_that_share_it():
+    # 128 // 9 = 14 groups by rows; by outputs 128 columns // 8 = 16 of which a group takes 3, 8 and 16: 5, 2 and 1
+    macro = cimemu.load_arch("rram_128").macro
+    for outputs, together in ((3, 5), (8, 2), (16, 1)):
+        units = make_units(12, 9, outputs, macro)
+        full, rest = divmod(12, together)
+        assert [unit.groups for unit in units] == [together] * full + [rest] * bool(rest)
+        assert [unit.out_stop - unit.out_start for unit in units] == [unit.groups * outputs for unit in units]
+    # a group that alone is wider than a macro still gets a unit: its columns are cut into column blocks
+    assert [unit.groups for unit in make_units(2, 9, 17, macro)] == [1, 1]
+
+
 def test_small_blocks_share_a_macro_on_a_converter_boundary():
     plan = make_plan(two_layers(), arch())
     # a: 5 outputs x 8 columns = 40, b starts at the next converter: column 40.

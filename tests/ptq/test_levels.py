@@ -78,6 +78,10 @@ def test_boundary_suppression_leaves_out_edges_and_pins_them():
     values = np.arange(11, dtype=np.float64)
     weights = np.array([[900, 1, 1, 1, 1, 1, 1, 1, 1, 1, 900]], dtype=np.float64)
     assert interior(values, weights)[0].tolist() == [0, *[1] * 9, 0]
+    # a sample exactly at the margin, 1e-3 of the range, belongs to the edge; a group of one value has no interior
+    at_margin = interior(np.array([0.0, 0.5, 1.0, 499.5, 500.0]) * 2, np.ones((1, 5)))[0]
+    assert at_margin.tolist() == [0, 0, 1, 0, 0]
+    assert interior(np.array([5.0]), np.ones((1, 1)))[0].tolist() == [0]
     pinned = fit_levels(values, weights, 4, "bs_kmq_pin")[0]
     assert (pinned[0], pinned[-1]) == (0, 10)
     dropped = fit_levels(values, weights, 3, "bs_kmq_drop")[0]
