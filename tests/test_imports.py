@@ -3,8 +3,6 @@
 import ast
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent / "cimemu"
 
 ROWS: list[set[str]] = [
@@ -55,27 +53,33 @@ def imported(path: Path) -> set[str]:
 FILES = sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or not path.stem.startswith("__"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_a_module_imports_lower_rows_only(path):
+def test_every_part_of_the_package_has_a_row():
+    rows = [name for row in ROWS for name in row]
+    assert len(rows) == len(set(rows))
+    assert sorted({part_of(path) for path in FILES} ^ set(rows)) == []
+
+
+def test_a_module_imports_lower_rows_only():
     row_of = {name: number for number, row in enumerate(ROWS) for name in row}
-    own = part_of(path)
-    assert own in row_of, f"{own} has no row in ROWS"
-    for name in imported(path):
-        parts = name.split(".")
-        if parts[0] != "cimemu" or len(parts) == 1:
-            continue
-        other = parts[1]
-        if other not in row_of or other == own:
-            continue
-        assert row_of[other] < row_of[own], f"{path.name} ({own}) imports {name} upward or sideways"
+    upward = []
+    for path in FILES:
+        own = part_of(path)
+        for name in imported(path):
+            top, _, other = name.partition(".")
+            other = other.partition(".")[0]
+            if top == "cimemu" and other in row_of and other != own and row_of[other] >= row_of[own]:
+                upward.append(f"{path.relative_to(ROOT)} ({own}) imports {name} upward or sideways")
+    assert not upward
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_heavy_libraries_stay_in_their_rooms(path):
-    for name in imported(path):
-        top = name.split(".")[0]
-        if top in ONLY_IN:
-            assert part_of(path) in ONLY_IN[top], f"{path.name} imports {top}, only {ONLY_IN[top]} may"
+def test_heavy_libraries_stay_in_their_rooms():
+    astray = [
+        f"{path.relative_to(ROOT)} imports {name}, only {sorted(rooms)} may"
+        for path in FILES
+        for name in imported(path)
+        if (rooms := ONLY_IN.get(name.partition(".")[0])) and part_of(path) not in rooms
+    ]
+    assert not astray
 
 
 def test_no_module_is_longer_than_400_lines():
