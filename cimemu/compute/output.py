@@ -65,9 +65,7 @@ class OutputWriter:
             finish_fp32(acc, line, self.scale, self.limits, span, out)
         elif isinstance(stage, ToFloat):
             finish_float(acc, line, self.scale, span, out)
-        elif isinstance(stage, FixedPoint) and stage.mode in FIXED_POINT:
-            if acc.dtype.kind == "f":  # levels that are no integers: rounded first
-                acc = np.rint(acc).astype(np.int64).astype(np.int32)
+        elif isinstance(stage, FixedPoint) and stage.mode in FIXED_POINT and acc.dtype.kind == "i":
             FIXED_POINT[stage.mode](acc, line, self.rule, self.limits, span, out)
         else:
             outputs = out.shape[1] // acc.shape[1]

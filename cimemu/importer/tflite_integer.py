@@ -58,9 +58,9 @@ def window(op: TflOperator, image: Sequence[int], kernel: Sequence[int]) -> tupl
 
 
 def _stage(op: TflOperator, x: TflTensor, w: TflTensor, target: TflTensor, outputs: int, mode: str) -> FixedPoint:
-    """One multiplier per output channel in float64, or one for the layer from a float32 product of scales."""
+    """A multiplier per output channel, or one for the layer; scales are multiplied in float64, of uint8 layers in float32."""
     if len(w.scale) == 1:
-        if x.dtype == "uint8" or op.op == "FULLY_CONNECTED":
+        if x.dtype == "uint8" and op.op != "FULLY_CONNECTED":
             real = [float(np.float32(x.scale[0] * w.scale[0])) / float(target.scale[0])]
         else:
             real = [float(x.scale[0]) * float(w.scale[0]) / float(target.scale[0])]

@@ -59,11 +59,11 @@ class QuantizeLinear(Layer):
         scale = _along(arrays[1], x.ndim, self.axis)
         zero = _along(arrays[2], x.ndim, self.axis).astype(np.float32) if len(arrays) > 2 else np.float32(0)
         low, high = self.limits
-        q = x / scale
+        q = np.asarray(x / scale)  # a scalar constant, too, is an array
         np.rint(q, out=q)
         # Saturated before the zero point is added: sums of these stay exact in float32.
         np.clip(q, np.float32(low) - zero, np.float32(high) - zero, out=q)
-        return ((q + zero).astype(self.storage),)
+        return (np.asarray(q + zero).astype(self.storage),)
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """Multiply by 1/scale, round, add, clamp: 4 an element."""
@@ -95,7 +95,7 @@ class DequantizeLinear(Layer):
         x = arrays[0].astype(np.int32)
         if len(arrays) > 2:
             x -= _along(arrays[2], x.ndim, self.axis).astype(np.int32)
-        return (x.astype(np.float32) * _along(arrays[1], x.ndim, self.axis),)
+        return (np.asarray(x.astype(np.float32) * _along(arrays[1], x.ndim, self.axis)),)
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """Subtract and multiply: 2 an element."""

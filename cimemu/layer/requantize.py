@@ -18,6 +18,13 @@ class OutputStage:
         raise TypeError(f"{type(self).__name__} has no rule")
 
 
+def whole(accumulators: NDArray[Any]) -> NDArray[np.int32]:
+    """Accumulators as the 32-bit integers of integer runtimes, which wrap; where converter levels are no integers they are
+    rounded to the nearest first, ties to even."""
+    exact = accumulators if accumulators.dtype.kind == "i" else np.rint(accumulators).astype(np.int64)
+    return exact.astype(np.int32)
+
+
 def in_32_bits(accumulators: NDArray[Any]) -> NDArray[Any]:
     """Integer accumulators as the 32-bit ones of integer runtimes, which wrap; float ones (converter levels that are
     no integers) as they are."""
@@ -55,12 +62,42 @@ class ToFloat(OutputStage):
 
 
 @dataclass(frozen=True, eq=False)
+class RealBias(OutputStage):
+    """A bias that is no whole number of the products' steps (a scale or zero point of its own, or float): added as a real.
+
+    `float32(acc * scale + bias)`, rounded once from float64; then QuantizeLinear's rule,
+    `clip(rint(value / output_scale) + zero_point, low, high)`, or nothing more where the output stays float
+    (`output_scale` None). ONNX Runtime leaves such a product in float32, where the order of its sums is the processor's;
+    this is the value that all orders round to. `dropped` where the bias is int32: a fused operator of ONNX Runtime (QGemm
+    always, QLinearConv where scales are close or small) ignores that bias's own scale.
+    """
+
+    scale: NDArray[np.float64]  # input scale x weight scale, [channels_out]
+    bias: NDArray[np.float32]  # [channels_out]
+    output_scale: np.float32 | None
+    zero_point: int
+    low: int
+    high: int
+    dtype: str
+    dropped: bool
+
+    def apply(self, accumulators: NDArray[Any]) -> NDArray[Any]:
+        """Integers of `dtype`, or float32."""
+        sums = in_32_bits(accumulators).astype(np.float64)
+        real = (sums * self.scale + self.bias.astype(np.float64)).astype(np.float32)
+        if self.output_scale is None:
+            return real
+        rounded = np.rint(real / self.output_scale)
+        return np.clip(rounded + np.float32(self.zero_point), self.low, self.high).astype(self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
 class Accumulator(OutputStage):
     """The accumulator itself (ConvInteger, MatMulInteger): int32."""
 
     def apply(self, accumulators: NDArray[Any]) -> NDArray[Any]:
-        """int32 values."""
-        return accumulators.astype(np.int32)
+        """int32 values; accumulators that are no integers are rounded to the nearest, ties to even."""
+        return whole(accumulators)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +113,9 @@ class FixedPoint(OutputStage):
     dtype: str
 
     def apply(self, accumulators: NDArray[Any]) -> NDArray[Any]:
-        """Requantised integers of `dtype`; accumulators that are no integers are rounded first."""
-        exact = accumulators if accumulators.dtype.kind == "i" else np.rint(accumulators).astype(np.int64)
-        scaled = MODES[self.mode](in_32_bits(exact), self.q31, self.shift)
+        """Requantised integers of `dtype`; accumulators that are no integers are scaled and rounded once, ties to even."""
+        if accumulators.dtype.kind == "f":
+            scaled = np.rint(accumulators * np.ldexp(self.q31.astype(np.float64), self.shift - 31))
+        else:
+            scaled = MODES[self.mode](in_32_bits(accumulators), self.q31, self.shift)
         return np.clip(scaled + self.zero_point, self.low, self.high).astype(self.dtype)

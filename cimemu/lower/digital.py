@@ -40,7 +40,7 @@ def lower_digital(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> Layer
     }
     if isinstance(layer, Add | Mul) and len(sources) == 2:
         second = sources[1]
-        if second is None or not second.per_tensor or first.value is not None or second.value is not None:
+        if second is None or not second.per_tensor or (first.value is not None and second.value is not None):
             return None
         kind = QAdd if isinstance(layer, Add) else QMul
         return kind(

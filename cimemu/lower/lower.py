@@ -2,21 +2,15 @@
 
 from dataclasses import replace
 
-import numpy as np
-
-from cimemu.layer.activation import Clip, Relu
 from cimemu.layer.base import Layer
-from cimemu.layer.conv import Conv
 from cimemu.layer.execute import infer_types
 from cimemu.layer.macro_layer import MacroLayer
-from cimemu.layer.matmul import Gemm, MatMul
-from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
+from cimemu.layer.quant import QuantizeLinear
 from cimemu.lower.digital import lower_digital
 from cimemu.lower.graph import Graph
 from cimemu.lower.macro import lower_product
+from cimemu.lower.products import PRODUCTS, alone, behind
 from cimemu.workload.network import Network
-
-PRODUCTS = (Conv, Gemm, MatMul)
 
 
 def lower(network: Network) -> Network:
@@ -33,27 +27,22 @@ def lower(network: Network) -> Network:
     absorbed: set[int] = set()
     for layer in network.layers:
         if isinstance(layer, QuantizeLinear):
-            group = _behind(graph, layer)
+            group = behind(graph, layer)
             if group is None:
                 continue
-            core, between, bounds = group
-            if isinstance(core, PRODUCTS):
-                new: Layer | None = lower_product(graph, core, layer, bounds)
+            if isinstance(group.core, PRODUCTS):
+                new: Layer | None = lower_product(graph, group, layer)
             else:
-                new = None if between else lower_digital(graph, core, layer)
+                new = lower_digital(graph, group.core, layer) if group.plain else None
             if new is not None:
                 made[id(layer)] = new
-                absorbed |= {id(core), *(id(middle) for middle in between)}
+                absorbed |= {id(group.core), *(id(middle) for middle in group.absorbed)}
     for layer in network.layers:
         if isinstance(layer, PRODUCTS) and id(layer) not in absorbed:
-            product = lower_product(graph, layer, None, None)
+            product = lower_product(graph, alone(layer), None)
             if product is not None:
                 made[id(layer)] = product
                 absorbed.add(id(layer))
-            elif any(name in network.constants for name in layer.inputs[1:2]):
-                raise layer.error(
-                    "its input or weight is not quantised, so it cannot run on macros: quantise the network"
-                )
     layers: list[Layer] = []
     for layer in network.layers:
         if id(layer) in made:
@@ -84,33 +73,6 @@ def _scaled(layer: Layer, network: Network) -> Layer:
     """A macro layer with its column scales."""
     scale = network.column_scales.get(layer.name)
     return replace(layer, column_scale=scale) if isinstance(layer, MacroLayer) and scale is not None else layer
-
-
-def _behind(graph: Graph, quantize: QuantizeLinear) -> tuple[Layer, list[Layer], tuple[float, float] | None] | None:
-    """(core operator, activations between, their bounds) in front of a QuantizeLinear, where nobody else reads them."""
-    name = quantize.inputs[0]
-    between: list[Layer] = []
-    bounds: tuple[float, float] | None = None
-    while graph.only_reader(name):
-        maker = graph.maker.get(name)
-        if maker is None or isinstance(maker, DequantizeLinear | QuantizeLinear):
-            return None
-        front = graph.maker.get(maker.inputs[0]) if maker.inputs else None
-        if isinstance(maker, Relu | Clip) and isinstance(front, PRODUCTS):
-            low, high = (
-                (0.0, np.inf)
-                if isinstance(maker, Relu)
-                else (
-                    -np.inf if maker.low is None else maker.low,
-                    np.inf if maker.high is None else maker.high,
-                )
-            )
-            bounds = (low, high) if bounds is None else (max(low, bounds[0]), min(high, bounds[1]))
-            between.append(maker)
-            name = maker.inputs[0]
-            continue
-        return maker, between, bounds
-    return None
 
 
 def _needed(layers: list[Layer], network: Network) -> list[Layer]:

@@ -1,79 +1,82 @@
 """Conv, Gemm and MatMul between DequantizeLinear and QuantizeLinear become macro layers."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cimemu.layer.base import Layer, TensorType
 from cimemu.layer.conv import Conv
 from cimemu.layer.macro_layer import Geometry, MacroLayer
-from cimemu.layer.matmul import Gemm, MatMul
+from cimemu.layer.matmul import Gemm
 from cimemu.layer.quant import QuantizeLinear
-from cimemu.layer.requantize import Fp32HalfEven, OutputStage, ToFloat
+from cimemu.layer.requantize import Fp32HalfEven, OutputStage, RealBias, ToFloat
+from cimemu.lower.bias import Real, product_bias
 from cimemu.lower.graph import Graph, Quantized
+from cimemu.lower.limits import check_operands, check_output, check_weight_scales
+from cimemu.lower.products import Bounds, Group
 
 
-def lower_product(
-    graph: Graph, layer: Layer, quantize: QuantizeLinear | None, low_high: tuple[float, float] | None
-) -> MacroLayer | None:
-    """The macro layer of one Conv, Gemm or MatMul, or None where its operands are not quantised constants.
+def lower_product(graph: Graph, group: Group, quantize: QuantizeLinear | None) -> MacroLayer | None:
+    """The macro layer of a Conv, Gemm or MatMul; None where its weight is no constant: two activations meet on the digital
+    unit.
 
-    `quantize` is the QuantizeLinear behind it (None: the output stays float), `low_high` real bounds of a Relu or
-    Clip in between.
+    `quantize` is the QuantizeLinear behind it (None: the output stays float). Raises WorkloadError, with the cause, for a
+    product of a constant that cannot run on macros.
     """
-    x = graph.quantized(layer.inputs[0])
-    w = graph.quantized(layer.inputs[1])
-    if x is None or w is None or w.value is None or x.value is not None or not x.per_tensor:
+    layer = group.core
+    if layer.inputs[1] not in graph.network.constants:
         return None
-    if x.dtype not in ("int8", "uint8") or w.dtype not in ("int8", "uint8"):
-        return None
-    if isinstance(layer, Gemm) and (layer.alpha != 1.0 or layer.beta != 1.0):
-        return None
-    shaped = _shaped(graph, layer, w)
-    if shaped is None:
-        return None
-    weight, geometry, layout, axis = shaped
+    x, w = graph.quantized(layer.inputs[0]), graph.quantized(layer.inputs[1])
+    if x is None or w is None or w.value is None or x.value is not None:
+        raise layer.error("its input or weight is not quantised, so it cannot run on macros: quantise the network")
+    check_operands(layer, x, w)
+    weight, geometry, layout, axis = _shaped(graph, layer, w)
     outputs = geometry.channels_out
-    if not w.per_tensor and (w.axis % w.value.ndim != axis or w.scale.size != outputs):
-        return None
+    check_weight_scales(layer, w, axis, outputs)
     weight_scale = np.broadcast_to(w.scale, (outputs,))
-    bias = _bias(graph, layer, x, weight_scale, outputs)
-    if bias is None:
-        return None
-    product_scale = (x.scale[0] * weight_scale).astype(np.float32)
-    output = layer.outputs[0] if quantize is None else quantize.outputs[0]
-    stage: OutputStage
-    if quantize is None:
-        stage = ToFloat(scale=product_scale)
-    else:
-        scale, zero = graph.parameters(quantize)
-        if scale.size != 1:
-            return None
-        low, high = _bounds(quantize, float(scale[0]), int(zero[0]), low_high)
-        stage = Fp32HalfEven(
-            multiplier=(product_scale / scale[0]).astype(np.float32),
-            zero_point=int(zero[0]),
-            low=low,
-            high=high,
-            dtype=quantize.storage,
-        )
+    bias, real = product_bias(graph, group, x, weight_scale, quantized=quantize is not None)
+    name = layer.outputs[0] if quantize is None else quantize.outputs[0]
+    dtype = "float32" if quantize is None else quantize.storage
     return MacroLayer(
         name=layer.name,
         inputs=(x.name,),
-        outputs=(output,),
+        outputs=(name,),
         geometry=geometry,
         weight=weight,
         weight_zero_point=np.broadcast_to(w.zero_point, (outputs,)).astype(np.int64),
         input_zero_point=int(x.zero_point[0]),
         input_dtype=x.dtype,
         bias=bias,
-        stage=stage,
-        output_type=TensorType(
-            graph.network.types[layer.outputs[0]].shape, "float32" if quantize is None else quantize.storage
-        ),
+        stage=_stage(graph, group, quantize, (x.scale[0], weight_scale), real),
+        output_type=TensorType(graph.network.types[layer.outputs[0]].shape, dtype),
         layout=layout,
     )
 
 
-def _shaped(graph: Graph, layer: Layer, w: Quantized) -> tuple[np.ndarray, Geometry, str, int] | None:
+def _stage(
+    graph: Graph,
+    group: Group,
+    quantize: QuantizeLinear | None,
+    scales: tuple[np.float32, NDArray[np.float32]],
+    real: Real | None,
+) -> OutputStage:
+    """From the accumulator to the output: ONNX Runtime's rule for one fused operator, or a real bias added."""
+    product_scale = (scales[0] * scales[1]).astype(np.float32)
+    if quantize is None and real is None:
+        return ToFloat(scale=product_scale)
+    scale, zero, low, high, dtype = None, 0, 0, 0, "float32"
+    if quantize is not None:
+        check_output(group.core, quantize, *graph.parameters(quantize))
+        (scale,), (zero,) = graph.parameters(quantize)
+        low, high = _bounds(quantize, scale, int(zero), group.bounds)
+        dtype = quantize.storage
+    if real is None:
+        assert scale is not None
+        return Fp32HalfEven((product_scale / scale).astype(np.float32), int(zero), low, high, dtype)
+    exact = np.float64(scales[0]) * scales[1].astype(np.float64)
+    return RealBias(exact, real.value, scale, int(zero), low, high, dtype, real.dropped)
+
+
+def _shaped(graph: Graph, layer: Layer, w: Quantized) -> tuple[np.ndarray, Geometry, str, int]:
     """(weight [outputs, inputs / groups, kh, kw], geometry, layout, the weight's output axis)."""
     types = graph.network.types
     source, target = types[layer.inputs[0]], types[layer.outputs[0]]
@@ -106,8 +109,8 @@ def _shaped(graph: Graph, layer: Layer, w: Quantized) -> tuple[np.ndarray, Geome
             groups=layer.groups,
         )
         return value, geometry, "nchw", 0
-    if value.ndim != 2 or not isinstance(layer, Gemm | MatMul):
-        return None
+    if value.ndim != 2:
+        raise layer.error(f"weight of shape {list(value.shape)}, must be a matrix [K, N]: one product for all")
     transposed = isinstance(layer, Gemm) and layer.trans_b
     matrix = value if transposed else value.T  # [N, K]
     positions = int(np.prod(source.shape[:-1], dtype=np.int64)) if len(source.shape) > 1 else 1
@@ -122,24 +125,10 @@ def _shaped(graph: Graph, layer: Layer, w: Quantized) -> tuple[np.ndarray, Geome
     return np.ascontiguousarray(matrix)[:, :, None, None], geometry, "rows", 0 if transposed else 1
 
 
-def _bias(graph: Graph, layer: Layer, x: Quantized, weight_scale: np.ndarray, outputs: int) -> np.ndarray | None:
-    """int64 [outputs]; an int32 bias behind a DequantizeLinear as it is, a float one rounded to the product's scale."""
-    if len(layer.inputs) < 3 or not layer.inputs[2]:
-        return np.zeros(outputs, np.int64)
-    quantized = graph.quantized(layer.inputs[2])
-    if quantized is not None and quantized.value is not None and quantized.dtype == "int32":
-        return np.broadcast_to(quantized.value.reshape(-1).astype(np.int64), (outputs,)).copy()
-    value = graph.network.constants.get(layer.inputs[2])
-    if value is None:
-        return None
-    real = np.broadcast_to(np.asarray(value, np.float64).reshape(-1), (outputs,))
-    return np.rint(real / (float(x.scale[0]) * weight_scale.astype(np.float64))).astype(np.int64)
-
-
-def _bounds(quantize: QuantizeLinear, scale: float, zero: int, low_high: tuple[float, float] | None) -> tuple[int, int]:
-    """Integer bounds of the output: the type's, and those of a Relu or Clip in between."""
+def _bounds(quantize: QuantizeLinear, scale: np.float32, zero: int, real: Bounds | None) -> tuple[int, int]:
+    """Integer bounds of the output: the type's, and those of a Relu or Clip in between, as QuantizeLinear rounds them."""
     low, high = quantize.limits
-    if low_high is not None:
-        low = max(low, int(max(low, np.rint(low_high[0] / scale) + zero)))
-        high = min(high, int(min(high, np.rint(low_high[1] / scale) + zero)))
+    if real is not None:
+        first, last = (np.rint(np.float32(edge) / scale) + np.float32(zero) for edge in real)
+        low, high = int(np.clip(first, low, high)), int(np.clip(last, low, high))
     return low, high

@@ -3,9 +3,11 @@
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cimemu.layer.requantize import Accumulator, FixedPoint, Fp32HalfEven, RealBias, ToFloat
 from cimemu.layer.rounding import (
     doubling_high_multiply,
     gemmlowp_double,
@@ -80,3 +82,37 @@ def test_softmax_is_within_one_code_of_the_real_one(row, scale):
     real = np.exp((x - x.max()) * scale)
     expected = real / real.sum() * 256 - 128
     assert np.abs(np.clip(expected, -128, 127) - got).max() <= 1.5
+
+
+HALVES = np.array([-2.5, -1.75, -1.5, -0.75, -0.5, 0.0, 0.5, 0.75, 1.5, 1.75, 2.5])
+NEAREST = [-2, -2, -2, -1, 0, 0, 0, 1, 2, 2, 2]  # ties to even
+ONE = np.array([1 << 30], np.int64), np.array([1], np.int64)  # q31 and shift of the factor 1.0
+STAGES = {
+    "Accumulator": Accumulator(),
+    "Fp32HalfEven": Fp32HalfEven(np.float32([1]), 0, -128, 127, "int8"),
+    "FixedPoint, convolutions": FixedPoint("gemmlowp_double", *ONE, 0, -128, 127, "int8"),
+    "FixedPoint, fully connected": FixedPoint("q31_half_away", *ONE, 0, -128, 127, "int8"),
+    "RealBias": RealBias(np.ones(1), np.zeros(1, np.float32), np.float32(1), 0, -128, 127, "int8", False),
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_sums_that_are_no_integers_are_rounded_to_the_nearest_never_truncated(name):
+    assert STAGES[name].apply(HALVES[:, None])[:, 0].tolist() == NEAREST
+
+
+def test_every_output_stage_is_held_to_that_or_gives_floats():
+    import cimemu.layer.requantize as stages
+
+    known = {
+        kind.__name__
+        for kind in vars(stages).values()
+        if isinstance(kind, type) and issubclass(kind, stages.OutputStage)
+    }
+    assert known == {"OutputStage", *(name.split(",")[0] for name in STAGES), ToFloat.__name__}
+
+
+def test_a_fixed_point_multiplier_rounds_sums_that_are_no_integers_once():
+    # 1.5 * 0.75 = 1.125 -> 1; rounded twice it would be 2 * 0.75 = 1.5 -> 2.
+    stage = FixedPoint("gemmlowp_double", np.array([3 << 29]), np.array([0]), 0, -128, 127, "int8")
+    assert stage.apply(np.array([[1.5]]))[0, 0] == 1
