@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from cimemu.layer.base import Array, Layer, TensorType
+from cimemu.layer.float32 import quantized
 from cimemu.layer.shapes import Operand, dtype_of, runtime
 
 
@@ -31,13 +32,17 @@ class DynamicQuantizeLinear(Layer):
         """float32 arithmetic, ties to even."""
         x = arrays[0]
         flat = x.reshape(len(x), -1)
-        low = np.minimum(flat.min(axis=1), np.float32(0))
-        high = np.maximum(flat.max(axis=1), np.float32(0))
-        scale = np.where(high == low, np.float32(1), (high - low) / np.float32(255)).astype(np.float32)
-        zero = np.rint(np.clip(np.float32(0) - low / scale, 0, 255)).astype(np.float32)
+        with np.errstate(all="ignore"):
+            low = np.minimum(np.fmin.reduce(flat, axis=1), np.float32(0))
+            high = np.maximum(np.fmax.reduce(flat, axis=1), np.float32(0))
+            scale = np.where(high == low, np.float32(1), (high - low) / np.float32(255)).astype(np.float32)
+            # A range of a few denormals has a scale of 0 and, where 0 is its end, no zero point: ONNX Runtime's
+            # comparisons make 255 of what is no number.
+            zero = np.float32(0) - low / scale
+            zero = np.rint(np.where(np.isnan(zero), np.float32(255), np.clip(zero, 0, 255))).astype(np.float32)
         shape = (len(x),) + (1,) * (x.ndim - 1)
-        codes = np.rint(x / scale.reshape(shape)) + zero.reshape(shape)
-        return np.clip(codes, 0, 255).astype(np.uint8), scale, zero.astype(np.uint8)
+        codes = quantized(x, scale.reshape(shape), zero.reshape(shape), 0, 255)
+        return codes.astype(np.uint8), scale, zero.astype(np.uint8)
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """Two comparisons, then multiply, round, add and clamp an element."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cimemu.layer.base import Array, Layer, TensorType
+from cimemu.layer.float32 import quantized
 from cimemu.layer.q_arith import Scale
 from cimemu.layer.shapes import Operand, runtime
 
@@ -42,12 +43,11 @@ class QTable(Layer):
         every = np.arange(limits.min, limits.max + 1, dtype=np.int32)
         real = ((every - x.zero_point).astype(np.float32) * x.scale)[None]
         value = np.asarray(layer.forward([real])[0], dtype=np.float32)[0]
-        quantised = np.clip(np.rint(value / y.scale) + np.float32(y.zero_point), low, high)
         return cls(
             name=name,
             inputs=inputs,
             outputs=outputs,
-            table=quantised.astype(dtype),
+            table=quantized(value, y.scale, y.zero_point, low, high).astype(dtype),
             lowest=int(limits.min),
             function=layer.op,
         )

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from cimemu.layer.base import Array, Layer, TensorType
+from cimemu.layer.float32 import quantized
 from cimemu.layer.shapes import Operand, constant, dtype_of, inner_axis, normal_axis, rank_of
 
 # Four-bit integers travel in bytes; their range is what makes them four bits.
@@ -54,16 +55,11 @@ class QuantizeLinear(Layer):
         return (TensorType(shape, self.storage),)
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
-        """Integers of `storage`, exactly ONNX Runtime's (float32 division, half to even, saturated)."""
+        """Integers of `storage`, exactly ONNX Runtime's (float32 division, limited, half to even)."""
         x = arrays[0]
         scale = _along(arrays[1], x.ndim, self.axis)
         zero = _along(arrays[2], x.ndim, self.axis).astype(np.float32) if len(arrays) > 2 else np.float32(0)
-        low, high = self.limits
-        q = np.asarray(x / scale)  # a scalar constant, too, is an array
-        np.rint(q, out=q)
-        # Saturated before the zero point is added: sums of these stay exact in float32.
-        np.clip(q, np.float32(low) - zero, np.float32(high) - zero, out=q)
-        return (np.asarray(q + zero).astype(self.storage),)
+        return (quantized(x, scale, zero, *self.limits).astype(self.storage),)
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """Multiply by 1/scale, round, add, clamp: 4 an element."""

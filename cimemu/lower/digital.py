@@ -27,8 +27,10 @@ def lower_digital(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> Layer
         return None
     first = sources[0]
     assert first is not None
-    if first.dtype not in ("int8", "uint8") or quantize.storage not in ("int8", "uint8"):
+    if first.dtype not in ("int8", "uint8") or quantize.dtype not in ("int8", "uint8"):
         return None
+    # ONNX Runtime's integer operators have one 8-bit type throughout; other groups it computes in float.
+    one_type = quantize.dtype == first.dtype
     target = Scale(np.float32(scale[0]), int(zero[0]))
     low, high = quantize.limits
     common: dict[str, Any] = {
@@ -38,9 +40,11 @@ def lower_digital(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> Layer
         "high": high,
         "dtype": quantize.storage,
     }
-    if isinstance(layer, Add | Mul) and len(sources) == 2:
+    if isinstance(layer, Add | Mul) and len(sources) == 2 and one_type:
         second = sources[1]
-        if second is None or not second.per_tensor or (first.value is not None and second.value is not None):
+        if second is None or not second.per_tensor or second.dtype != first.dtype:
+            return None
+        if first.value is not None and second.value is not None:
             return None
         kind = QAdd if isinstance(layer, Add) else QMul
         return kind(
@@ -53,16 +57,16 @@ def lower_digital(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> Layer
     if first.value is not None:
         return None
     source = Scale(np.float32(first.scale[0]), int(first.zero_point[0]))
-    if isinstance(layer, GlobalAveragePool):
+    if isinstance(layer, GlobalAveragePool) and one_type:
         return QGlobalAveragePool(inputs=(first.name,), x=source, y=target, **common)
-    if isinstance(layer, AveragePool):
+    if isinstance(layer, AveragePool) and one_type:
         image = graph.network.types[layer.inputs[0]].shape[1:]
         if layer.kernel_shape == image and layer.pads == (0, 0, 0, 0):
             return QGlobalAveragePool(inputs=(first.name,), x=source, y=target, **common)
         return QAveragePool(pool=layer, inputs=(first.name,), x=source, y=target, **common)
     if isinstance(layer, Activation) and graph.network.types[layer.inputs[0]].shape and not _mixes(layer):
         return QTable.of(layer, inputs=(first.name,), x=source, y=target, source_dtype=first.dtype, **common)
-    same = source == target and first.dtype == quantize.storage
+    same = source == target and one_type
     if same and isinstance(layer, MOVES):
         return replace(layer, inputs=(first.name,), outputs=(quantize.outputs[0],))
     if same and isinstance(layer, Pad) and layer.mode == "constant" and layer.value == 0.0:

@@ -179,14 +179,13 @@ def test_arranged_accumulators(seed):
 
 @given(SEEDS)
 @common
-def test_quantized_additions(seed):
+def test_pairs_of_codes(seed):
     rng = np.random.default_rng(seed)
-    dtype, low = (np.uint8, 0) if rng.random() < 0.5 else (np.int8, -128)
-    a, b = (rng.integers(low, low + 256, 300).astype(dtype) for _ in range(2))
-    ratio_a, ratio_b, fixed = (np.float32(v) for v in rng.random(3) * [2, 2, 200])
-    limits = np.array([low + 3, low + 250], dtype=np.float32)
+    dtype = np.uint8 if rng.random() < 0.5 else np.int8
+    a, b = (rng.integers(0, 256, 300).astype(np.uint8) for _ in range(2))
+    table = rng.integers(0, 256, 65536).astype(np.uint8).view(dtype)
     both(
-        lambda o: elementwise.add_quantized(a, b, ratio_a, ratio_b, fixed, limits, o),
-        lambda o: elementwise.add_quantized_naive(a, b, ratio_a, ratio_b, fixed, limits, o),
+        lambda o: elementwise.look_up_pairs(a, b, table, o),
+        lambda o: elementwise.look_up_pairs_naive(a, b, table, o),
         np.zeros(300, dtype=dtype),
     )
