@@ -128,6 +128,7 @@ class Programmed:
                 out_group=matrix.out_group,
                 noise=matrix.noise,
                 traps=matrix.traps,
+                gated=matrix.gated,
                 reads=reads,
                 scale=None if matrix.scale is None else matrix.scale.scale,
                 moved=matrix.moved_thresholds,

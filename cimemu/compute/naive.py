@@ -1,6 +1,6 @@
 """The macro from its definition, on Python integers: the executable specification of every faster path.
 
-It shares nothing with the fast code but the pydantic models and the layout's geometry.
+It shares nothing with the fast code but the pydantic models, the layout's geometry and the solver of gated arrays.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cimemu.adc import Adc
 from cimemu.arch.macro import Macro
+from cimemu.compute.gated import GatedReads
 from cimemu.compute.read_noise import ReadNoise, Reads
 from cimemu.compute.traps import Traps, lost_naive
 from cimemu.errors import WorkloadError
@@ -49,6 +50,7 @@ def mvm_naive(
     out_group: NDArray[np.int64] | None = None,
     noise: tuple[ReadNoise, ...] = (),
     traps: tuple[Traps, ...] = (),
+    gated: GatedReads | None = None,
     reads: Reads | None = None,
     scale: NDArray[np.float64] | None = None,
     moved: Sequence[NDArray[np.int64]] | None = None,
@@ -155,11 +157,14 @@ def mvm_naive(
                 result.steps += len(layout.col_blocks)
                 result.raised += len(layout.col_blocks) * sum(1 for v in piece if v)
                 result.pulses += len(layout.col_blocks) * sum(piece)
+                solved = None if gated is None else gated.sums(np.array([piece]), block, first - first_row)[0]
                 for n in range(outputs):
                     by_column = [
                         sum(v * columns[k][n][s] for k, v in zip(range(first, last), piece))
                         for s in range(macro.columns_per_output)
                     ]
+                    if solved is not None:
+                        by_column = [int(solved[n * len(by_column) + s]) for s in range(len(by_column))]
                     for source in traps:
                         for s, k in product(range(macro.columns_per_output), range(first, last)):
                             read = (block, k, first_row, n * macro.columns_per_output + s, image, position, i)
@@ -172,7 +177,8 @@ def mvm_naive(
                     step = 0
                     for v, (psum, weight_v) in enumerate(conversion_list(by_column)):
                         column = n * conversions_per_output + v
-                        psum += sum(int(bow[q][k, column]) for k, q in zip(range(first, last), piece) if bow)
+                        if gated is None:
+                            psum += sum(int(bow[q][k, column]) for k, q in zip(range(first, last), piece) if bow)
                         for normal in noise:
                             psum += _draw(normal, block, column, 0, image, position, group, i)
                         psum += 0 if base is None else int(base[block, column])

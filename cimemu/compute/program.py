@@ -17,6 +17,7 @@ from cimemu.compute.encode import (
     input_slice_weights,
 )
 from cimemu.compute.flipping import flip_columns
+from cimemu.compute.gated import GatedReads
 from cimemu.compute.read_noise import ReadNoise
 from cimemu.compute.references import Affine, References, make_references, prove_affine
 from cimemu.compute.scaled import check_scale, scaled_references
@@ -57,6 +58,7 @@ class Matrix:
     traps: tuple[Traps, ...] = ()  # sources of trap noise
     base: NDArray[np.int64] | None = None  # [row blocks, converted columns] that an ideal converter sees besides inputs
     bow: tuple[NDArray[np.int64], ...] = ()  # [K, converted columns] more than slice value x cell, by slice value
+    gated: GatedReads | None = None  # reads that are solved by themselves, in the place of sums of cells
     kept_switches: tuple[int, ...] | None = None  # of references before each converter's own errors
     scale: ColumnScale | None = None  # factors of row blocks and columns, applied behind the converters
     values: tuple[References, ...] | None = None  # references whose levels, lsb and zero have been multiplied by them

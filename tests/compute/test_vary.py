@@ -159,7 +159,7 @@ def test_the_trace_says_what_was_varied(tmp_path):
     out = tmp_path / "varied.h5"
     cimemu.run(chip(), NETWORK, images(1), trace=out, vary=["lognormal:sigma=0.01"], seed=9, trial=4)
     attributes = cimemu.open_trace(out).attributes
-    assert attributes["vary"] == "lognormal:sigma=0.01"
+    assert attributes["vary"] == "lognormal:sigma=0.01,per=cell"
     assert (attributes["seed"], attributes["trial"], attributes["fraction_bits"]) == (9, 4, 10)
 
 
