@@ -16,8 +16,11 @@ MOST_CYCLE = 2**62
 def whole(name: str, value: Any, least: int, most: int, error: type[CimemuError] = CimemuError) -> int:
     """`value` as an int in least .. most. Raises `error`, which names it."""
     number = getattr(value, "item", lambda: value)() if getattr(value, "ndim", None) == 0 else value
-    if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= most:
+    if isinstance(number, bool) or not isinstance(number, int):
         raise error(f"{name} = {_short(value)}, must be a whole number {least} .. {most}")
+    if not least <= number <= most:
+        rule = f">= {least}" if number < least else f"<= {most}"
+        raise error(f"{name} = {_short(value)}, must be {rule}")
     return number
 
 
@@ -25,8 +28,11 @@ def real(name: str, value: Any, least: float, most: float, error: type[CimemuErr
     """`value` as a finite float in least .. most. Raises `error`, which names it."""
     number = getattr(value, "item", lambda: value)() if getattr(value, "ndim", None) == 0 else value
     good = isinstance(number, int | float) and not isinstance(number, bool)
-    if not good or math.isnan(number) or not least <= number <= most:
-        raise error(f"{name} = {_short(value)}, must be {least:g} .. {most:g}")
+    if not good or math.isnan(number):
+        raise error(f"{name} = {_short(value)}, must be a number {least:g} .. {most:g}")
+    if not least <= number <= most:
+        rule = f">= {least:g}" if number < least else f"<= {most:g}"
+        raise error(f"{name} = {_short(value)}, must be {rule}")
     return float(number)
 
 

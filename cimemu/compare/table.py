@@ -89,7 +89,7 @@ def append_rows(path: Path, heading: Sequence[str], rows: Iterable[Sequence[Any]
 
 def append_row(path: Path, axes: Sequence[str], row: Row) -> None:
     """One more row, whole or not at all: a cut line would be skipped and made again."""
-    append_rows(path, header(axes), [[row[name] for name in header(axes)]])
+    append_rows(path, header(axes), [[row.get(name, "") for name in header(axes)]])
 
 
 def to_hex(correct: NDArray[np.bool_]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu import bounds
 from cimemu.errors import CimemuError, TraceError
 from cimemu.stress.jobs import Outcome, Task
 from cimemu.trace.schema import SCHEMA_VERSION
@@ -60,8 +61,7 @@ def run_campaign(
     progress: Any,
 ) -> Done:
     """Run every job that is not done yet. The caller finishes the file. Raises CimemuError; what ended is kept."""
-    if workers < 1 or workers > MOST_WORKERS:
-        raise CimemuError(f"workers = {workers}, must be 1 .. {MOST_WORKERS}")
+    bounds.whole("workers", workers, 1, MOST_WORKERS)
     store = _open(campaign, out, resume, overwrite)
     shape = (campaign.points, campaign.trials)
     if store is None:

@@ -93,8 +93,8 @@ def stress(
     """
     bounds.whole("trials", trials, 1, bounds.MOST_TRIALS)
     bounds.whole("seed", seed, 0, bounds.MOST_SEED)
-    if width is not None:
-        bounds.real("width (a share of images)", width, 1e-9, 1 - 1e-9)
+    if width is not None and not 0 < width < 1:
+        raise CimemuError(f"width = {width}, must be between 0 and 1 (a share of images)")
     drawn = settings(arch, vary)
     images = np.asarray(inputs)
     if len(images) == 0:

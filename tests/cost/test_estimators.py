@@ -179,7 +179,7 @@ def test_explicit_converters_count_their_parts(tmp_path):
             r"sram node_nm = 7, the table has 22 .. 90",
         ),
         ({"tile_buffer": {"estimator": {"model": "sramm", "size_kib": 64}}}, r"must have model: one of library, sram"),
-        ({"cell": {"estimator": {"model": "imported", "file": "no.json", "name": "x"}}}, r"no.json: cannot be read"),
+        ({"cell": {"estimator": {"model": "imported", "file": "no.json", "name": "x"}}}, r"no.json: no such file, name a table"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line(tmp_path, costs, message):
