@@ -5,14 +5,9 @@ import sys
 
 def main() -> None:
     """Run the command line."""
-    try:
-        from cimemu.cli import main as cli_main
+    from cimemu.cli import main as cli_main
 
-        status = cli_main()
-    except KeyboardInterrupt:  # while modules were still being read, or twice
-        print("cimemu: interrupted", file=sys.stderr)
-        status = 130
-    sys.exit(status)
+    sys.exit(cli_main())
 
 
 if __name__ == "__main__":

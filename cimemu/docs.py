@@ -84,18 +84,17 @@ def trace_markdown() -> str:
 
 
 def variation_markdown() -> str:
-    """Every variation model: parameters with units, defaults, what a draw belongs to, source."""
+    """Every variation model: parameters with units, defaults, source."""
     from cimemu.variation import MODELS
 
-    lines = ["| model | parameters | its draws belong to | source |", "|---|---|---|---|"]
+    lines = ["| model | parameters | source |", "|---|---|---|"]
     for name, kind in MODELS.items():
         fields = [
             f"`{key}` {field.description}" + (f" ({_default(field)})" if _default(field) else "")
             for key, field in kind.model_fields.items()
             if key != "model"
         ]
-        owner = kind.draws_of or "device or writing (`per`)"
-        lines.append(f"| `{name}` | {'; '.join(fields)} | {owner} | {kind.source} |")
+        lines.append(f"| `{name}` | {'; '.join(fields)} | {kind.source} |")
     return "\n".join(lines)
 
 

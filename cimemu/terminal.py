@@ -5,8 +5,6 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cimemu.shown import printable, printable_lines
-
 if TYPE_CHECKING:
     from cimemu.adapt.exact import Compared
     from cimemu.check.network import CheckReport
@@ -17,21 +15,11 @@ FIT_SHARES = ("row_use", "column_use", "utilization")
 
 
 def make_console() -> Any:
-    """A console that takes text as it stands: no markup in it, and its control characters as escapes.
-
-    It does not wrap tables where nobody looks at a terminal.
-    """
+    """A console that does not wrap tables where nobody looks at a terminal."""
     from rich.console import Console
 
-    class PlainConsole(Console):
-        """Every text that is printed, in a table too, goes through `render_str`."""
-
-        def render_str(self, text: str, **options: Any) -> Any:
-            """The text, without markup and without anything that a terminal would obey."""
-            return super().render_str(printable_lines(text), **{**options, "markup": False, "emoji": False})
-
     width = None if sys.stdout.isatty() else 160
-    return PlainConsole(width=width, soft_wrap=False, highlight=False, markup=False, emoji=False)
+    return Console(width=width, soft_wrap=False, highlight=False)
 
 
 def print_json(value: Any) -> None:
@@ -150,9 +138,6 @@ def print_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, sha
     """Rows as a table; numbers to four digits, columns named in `shares` in %, nan and None as nothing."""
     from rich.table import Table
 
-    if not rows:
-        make_console().print("no rows")
-        return
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name, value in rows[0].items():
         table.add_column(name, justify="left" if isinstance(value, str) else "right", overflow="fold")
@@ -168,7 +153,7 @@ def _shown(value: Any, share: bool) -> str:
         return f"{100 * value:.1f} %"
     if isinstance(value, float):
         return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:,.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else printable(str(value))
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def print_scheme(layers: Sequence[Any], out: Any) -> None:
@@ -243,7 +228,7 @@ class ProgressBars:
         if self.bar is None:
             return
         if stage not in self.tasks:
-            self.tasks[stage] = self.bar.add_task(printable(stage).replace("[", "\\["), total=total or None)
+            self.tasks[stage] = self.bar.add_task(stage, total=total or None)
         self.bar.update(self.tasks[stage], completed=done)
 
 
@@ -273,7 +258,7 @@ class EpochLines:
         if row.get("seconds"):
             left = row["total_seconds"] / row["epoch"] * (epochs - row["epoch"])
             parts += [f"{row['images'] / row['seconds']:.0f} images/s", f"{left / 60:.1f} minutes left"]
-        print(printable(", ".join(parts)), file=sys.stderr, flush=True)
+        print(", ".join(parts), file=sys.stderr, flush=True)
 
 
 def print_compared(rows: "Sequence[Compared]", images: int) -> None:
