@@ -1,0 +1,288 @@
+"""Mutants of the package that its tests must notice: a seeded sample an area, drawn and applied by cosmic-ray.
+
+`python tests/mutation/run.py --seed 1 --per-area 36` draws, runs and prints; it goes on where it was stopped, as every
+verdict is appended to results.csv at once. The checkout is never touched: each worker mutates a copy of its own.
+README.md beside this file says how to read the table. Needs `pip install ".[test,mutation]"`.
+"""
+
+import argparse
+import csv
+import difflib
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from queue import SimpleQueue
+
+import cosmic_ray.plugins as plugins
+from cosmic_ray.ast import ast_nodes, get_ast_from_path
+from cosmic_ray.ast.ast_query import ASTQuery
+from cosmic_ray.mutating import mutate_code
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+RESULTS = HERE / "results.csv"
+COPIED = ("cimemu", "arch", "workloads", "traces", "tests", "pyproject.toml", "README.md")
+
+# Which tests must notice a mutant of an area: folders and files, those that name the mutant's module are run first.
+NOTICE = {
+    "kernels": ["kernels"],
+    "compute": ["compute", "variation", "golden", "test_emulate.py", "test_memory.py"],
+    "timing": ["timing", "test_conservation.py", "test_tally.py", "test_emulate.py"],
+    "mapping": ["mapping", "timing", "compute/test_laws.py", "test_conservation.py", "test_emulate.py", "fitting"],
+    "tally": ["test_tally.py", "test_conservation.py", "cost", "test_emulate.py", "test_validate.py", "trace"],
+    "ptq": ["ptq", "compare", "importer/test_from_onnx.py", "test_emulate.py"],
+}
+# Kernels that survive their twins uncompiled are tried once more, compiled, by the tests of what is built on them.
+COMPILED = ["kernels", "compute", "variation", "timing/test_engines.py", "golden", "adapt/test_exact.py"]
+INTRINSICS = ("lane", "madd", "popcount", "jit")  # files of machine instructions: nothing of them runs uncompiled
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one place; `occurrence` numbers the places of an operator in a module."""
+
+    area: str
+    module: str
+    definition: str
+    line: int
+    operator: str
+    occurrence: int
+
+
+@dataclass(frozen=True)
+class Verdict(Mutant):
+    """What the tests said of a mutant: killed by the test named, by the time limit, or survived."""
+
+    outcome: str
+    by: str
+    seconds: int
+
+
+def modules_of(area: str) -> list[Path]:
+    """The files of an area, relative to the root."""
+    folder = ROOT / "cimemu" / area
+    found = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+    return [path.relative_to(ROOT) for path in found]
+
+
+def in_annotation(node: object) -> bool:
+    """Whether a place is part of a type: `int | None` can be mutated, but fails at import, which proves nothing."""
+    while (parent := getattr(node, "parent", None)) is not None:
+        if parent.type in ("tfpdef", "annassign") and node is not parent.children[0]:
+            return parent.type == "tfpdef" or "=" not in parent.children or node is parent.children[1]
+        if parent.type == "funcdef":
+            return node in parent.children[parent.children.index("->") :][:2] if "->" in parent.children else False
+        node = parent
+    return False
+
+
+def mutants_of(area: str) -> Iterator[Mutant]:
+    """Every mutant of an area by the operators of cosmic-ray that take no arguments, but for those of types."""
+    for module in modules_of(area):
+        tree = get_ast_from_path(ROOT / module)
+        nodes = list(ast_nodes(tree))
+        for name in plugins.operator_names():
+            operator_class = plugins.get_operator(name)
+            if operator_class.arguments() or name == "core/NoOp":
+                continue
+            places = [(n, start) for n in nodes for start, _ in operator_class().mutation_positions(n)]
+            for occurrence, (node, start) in enumerate(places):
+                if not in_annotation(node):
+                    where = ASTQuery(node).get_definition_name() or ""
+                    yield Mutant(area, str(module), where, start[0], name.removeprefix("core/"), occurrence)
+
+
+def mutated(mutant: Mutant) -> tuple[str, str]:
+    """The module's text before and after."""
+    text = (ROOT / mutant.module).read_text()
+    operator = plugins.get_operator(f"core/{mutant.operator}")()
+    changed = mutate_code(text, operator, mutant.occurrence)
+    if changed is None:
+        raise SystemExit(f"{mutant}: there is no such place any more; begin anew with --fresh")
+    return text, changed
+
+
+def tests_for(mutant: Mutant, names: list[str]) -> list[str]:
+    """Test files of the area, those first that name the mutant's function, then those that name its module."""
+    files = [f for n in names for f in (sorted((ROOT / "tests" / n).glob("test_*.py")) or [ROOT / "tests" / n])]
+    files = [f for f in files if f.is_file()]
+    stem = Path(mutant.module).stem
+
+    def far(path: Path) -> int:
+        text = path.read_text()
+        return 0 if mutant.definition and mutant.definition in text else 1 if stem in text else 2
+
+    return [str(f.relative_to(ROOT)) for f in sorted(files, key=far)]
+
+
+def pytest(copy: Path, tests: list[str], limit: int, **more: str) -> tuple[str, str]:
+    """(outcome, first test that failed) of the tests in a copy."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(copy),
+        "NUMBA_CACHE_DIR": str(copy.parent / f"{copy.name}_code"),
+        **more,
+    }
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    with subprocess.Popen(
+        command,
+        cwd=copy,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, _ = process.communicate(timeout=limit)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, 9)
+            return "killed", f"time limit of {limit} s"
+    if process.returncode == 0:
+        return "survived", ""
+    named = [line for line in out.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return "killed", (named[-1].split(" - ")[0] if named else out.strip().splitlines()[-1])[:160]
+
+
+def judge(mutant: Mutant, copy: Path, limit: int) -> Verdict:
+    """Run a mutant's tests in a copy of the tree; the copy is as before afterwards."""
+    before, after = mutated(mutant)
+    start = time.time()
+    (copy / mutant.module).write_text(after)
+    try:
+        kernel = mutant.area == "kernels"
+        machine = kernel and Path(mutant.module).stem.startswith(INTRINSICS)
+        outcome, by = "survived", ""
+        if not machine:
+            more = {"NUMBA_DISABLE_JIT": "1"} if kernel else {}
+            outcome, by = pytest(copy, tests_for(mutant, NOTICE[mutant.area]), limit, **more)
+        if kernel and outcome == "survived":
+            outcome, by = pytest(copy, tests_for(mutant, COMPILED), 3 * limit)
+    finally:
+        (copy / mutant.module).write_text(before)
+    return Verdict(**asdict(mutant), outcome=outcome, by=by, seconds=round(time.time() - start))
+
+
+def stamp() -> str:
+    """Hash of the sources that mutants are drawn from: a sample belongs to one state of them."""
+    digest = hashlib.sha256()
+    for area in NOTICE:
+        for module in modules_of(area):
+            digest.update((ROOT / module).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def read_results(drawn: str) -> dict[Mutant, Verdict]:
+    """Verdicts so far, where they are of this very sample."""
+    if not RESULTS.exists():
+        return {}
+    with RESULTS.open(newline="") as file:
+        head = file.readline().strip()
+        if head != f"# {drawn}":
+            raise SystemExit(f"{RESULTS.name} holds {head!r}, this sample is {drawn!r}: begin anew with --fresh")
+        rows = [Verdict(**{**row, "line": int(row["line"]), "occurrence": int(row["occurrence"]), "seconds": int(row["seconds"])})
+                for row in csv.DictReader(file)]  # fmt: skip
+    return {Mutant(**{f.name: getattr(v, f.name) for f in fields(Mutant)}): v for v in rows}
+
+
+def report(verdicts: list[Verdict]) -> None:
+    """The score by area, and every survivor as a diff."""
+    print(f"{'area':10} {'mutants':>8} {'killed':>7} {'score':>7}")
+    for area in (*NOTICE, "all"):
+        mine = [v for v in verdicts if area in (v.area, "all")]
+        killed = sum(v.outcome == "killed" for v in mine)
+        print(f"{area:10} {len(mine):8} {killed:7} {killed / max(len(mine), 1):7.1%}")
+    for verdict in verdicts:
+        if verdict.outcome == "survived":
+            before, after = mutated(verdict)
+            lines = difflib.unified_diff(
+                before.splitlines(), after.splitlines(), verdict.module, verdict.operator, n=1, lineterm=""
+            )
+            print(f"\n{verdict.definition}, occurrence {verdict.occurrence}", *lines, sep="\n")
+
+
+def main() -> None:
+    """Draw, run what has no verdict yet, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--per-area", type=int, default=36)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--area", choices=NOTICE, action="append", help="these areas alone (the report says so)")
+    parser.add_argument(
+        "--limit", type=int, default=240, help="seconds for the tests of a mutant; longer counts as killed"
+    )
+    parser.add_argument("--fresh", action="store_true", help="forget earlier verdicts")
+    parser.add_argument("--survivors", action="store_true", help="run the survivors of results.csv again")
+    arguments = parser.parse_args()
+    if arguments.fresh:
+        RESULTS.unlink(missing_ok=True)
+    drawn = f"seed {arguments.seed}, {arguments.per_area} mutants an area, sources {stamp()}"
+    sample = []
+    for area in NOTICE:
+        every = list(mutants_of(area))
+        sample += random.Random(f"{arguments.seed} {area}").sample(every, min(arguments.per_area, len(every)))
+        print(f"{area}: {len(every)} mutants, {min(arguments.per_area, len(every))} drawn", flush=True)
+    done = read_results(drawn)
+    if arguments.survivors:
+        done = {mutant: verdict for mutant, verdict in done.items() if verdict.outcome != "survived"}
+        write_all(drawn, list(done.values()))
+    elif not RESULTS.exists():
+        write_all(drawn, [])
+    left = [m for m in sample if m not in done and (not arguments.area or m.area in arguments.area)]
+    with tempfile.TemporaryDirectory() as folder:
+        run_all(left, done, Path(folder), arguments.workers, arguments.limit)
+    print(drawn)
+    report([done[m] for m in sample if m in done])
+
+
+def write_all(drawn: str, verdicts: list[Verdict]) -> None:
+    """The file anew."""
+    with RESULTS.open("w", newline="") as file:
+        file.write(f"# {drawn}\n")
+        rows = csv.DictWriter(file, [f.name for f in fields(Verdict)], lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(asdict(v) for v in verdicts)
+
+
+def run_all(left: list[Mutant], done: dict[Mutant, Verdict], folder: Path, workers: int, limit: int) -> None:
+    """Judge mutants, as many at once as there are workers; every verdict is written as it comes."""
+    copies: SimpleQueue[Path] = SimpleQueue()
+    for number in range(workers):
+        copy = folder / f"copy{number}"
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.partial"))
+            else:
+                shutil.copy(source, copy / name)
+        copies.put(copy)
+    lock = threading.Lock()
+
+    def work(mutant: Mutant) -> None:
+        copy = copies.get()
+        try:
+            verdict = judge(mutant, copy, limit)
+        finally:
+            copies.put(copy)
+        with lock, RESULTS.open("a", newline="") as file:
+            csv.DictWriter(file, [f.name for f in fields(Verdict)], lineterminator="\n").writerow(asdict(verdict))
+            done[mutant] = verdict
+            place = f"{verdict.module}:{verdict.line} {verdict.operator}"
+            print(f"{len(done)}: {verdict.outcome} {place} {verdict.seconds} s {verdict.by}", flush=True)
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, left))
+
+
+if __name__ == "__main__":
+    main()
