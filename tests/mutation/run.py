@@ -86,20 +86,30 @@ def in_annotation(node: object) -> bool:
     return False
 
 
-def mutants_of(area: str) -> Iterator[Mutant]:
-    """Every mutant of an area by the operators of cosmic-ray that take no arguments, but for those of types."""
+def places_of(area: str) -> Iterator[tuple[Path, str, int, object, int]]:
+    """(module, operator, occurrence, node, line) of every place that an operator without arguments can change."""
+    names = [n for n in plugins.operator_names() if not plugins.get_operator(n).arguments() and n != "core/NoOp"]
     for module in modules_of(area):
-        tree = get_ast_from_path(ROOT / module)
-        nodes = list(ast_nodes(tree))
-        for name in plugins.operator_names():
-            operator_class = plugins.get_operator(name)
-            if operator_class.arguments() or name == "core/NoOp":
-                continue
-            places = [(n, start) for n in nodes for start, _ in operator_class().mutation_positions(n)]
-            for occurrence, (node, start) in enumerate(places):
-                if not in_annotation(node):
-                    where = ASTQuery(node).get_definition_name() or ""
-                    yield Mutant(area, str(module), where, start[0], name.removeprefix("core/"), occurrence)
+        nodes = list(ast_nodes(get_ast_from_path(ROOT / module)))
+        for name in names:
+            operator = plugins.get_operator(name)()
+            found = ((node, start) for node in nodes for start, _ in operator.mutation_positions(node))
+            for occurrence, (node, start) in enumerate(found):
+                yield module, name.removeprefix("core/"), occurrence, node, start[0]
+
+
+def sample_of(area: str, seed: int, count: int) -> list[Mutant]:
+    """`count` mutants of an area, drawn from all but those inside types."""
+    places = list(places_of(area))
+    chosen: list[Mutant] = []
+    for module, operator, occurrence, node, line in random.Random(f"{seed} {area}").sample(places, len(places)):
+        if len(chosen) == count:
+            break
+        if not in_annotation(node):
+            where = ASTQuery(node).get_definition_name() or ""
+            chosen.append(Mutant(area, str(module), where, line, operator, occurrence))
+    print(f"{area}: {len(places)} mutants, {len(chosen)} drawn", flush=True)
+    return chosen
 
 
 def mutated(mutant: Mutant) -> tuple[str, str]:
@@ -227,11 +237,9 @@ def main() -> None:
     if arguments.fresh:
         RESULTS.unlink(missing_ok=True)
     drawn = f"seed {arguments.seed}, {arguments.per_area} mutants an area, sources {stamp()}"
-    sample = []
+    sample: list[Mutant] = []
     for area in NOTICE:
-        every = list(mutants_of(area))
-        sample += random.Random(f"{arguments.seed} {area}").sample(every, min(arguments.per_area, len(every)))
-        print(f"{area}: {len(every)} mutants, {min(arguments.per_area, len(every))} drawn", flush=True)
+        sample += sample_of(area, arguments.seed, arguments.per_area)
     done = read_results(drawn)
     if arguments.survivors:
         done = {mutant: verdict for mutant, verdict in done.items() if verdict.outcome != "survived"}
