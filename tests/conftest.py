@@ -1,0 +1,15 @@
+"""Whole-suite settings: `pytest` alone uses every core, `pytest FILE` and benches run in one process."""
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Workers of `-n auto`, which is the default: one process where tests are chosen by name, or timed.
+
+    A single file ends before a second process has imported NumPy and Numba, and rates are those of a quiet machine.
+    """
+    import os
+
+    chosen = [arg for arg in config.args if not str(arg).rstrip("/").endswith("tests")]
+    timed = config.getoption("benchmark_enable", False) or "bench" == config.getoption("markexpr", "")
+    if chosen or timed:
+        return 0
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
