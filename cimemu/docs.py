@@ -84,17 +84,18 @@ def trace_markdown() -> str:
 
 
 def variation_markdown() -> str:
-    """Every variation model: parameters with units, defaults, source."""
+    """Every variation model: parameters with units, defaults, what a draw belongs to, source."""
     from cimemu.variation import MODELS
 
-    lines = ["| model | parameters | source |", "|---|---|---|"]
+    lines = ["| model | parameters | its draws belong to | source |", "|---|---|---|---|"]
     for name, kind in MODELS.items():
         fields = [
             f"`{key}` {field.description}" + (f" ({_default(field)})" if _default(field) else "")
             for key, field in kind.model_fields.items()
             if key != "model"
         ]
-        lines.append(f"| `{name}` | {'; '.join(fields)} | {kind.source} |")
+        owner = kind.draws_of or "device or writing (`per`)"
+        lines.append(f"| `{name}` | {'; '.join(fields)} | {owner} | {kind.source} |")
     return "\n".join(lines)
 
 

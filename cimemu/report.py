@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from cimemu.shown import printable
 from cimemu.trace.read import Trace
 from cimemu.trace.schema import STALLS
 
@@ -200,9 +202,9 @@ SHARES = (
 )
 
 
-def _cell(name: str, value: Any) -> str:
+def _cell(name: str, value: Any) -> str | Text:
     if isinstance(value, str):
-        return value
+        return Text(printable(value))
     if isinstance(value, float) and np.isnan(value):
         return ""
     if name in SHARES:
@@ -260,6 +262,6 @@ def _print_summary(summary: dict[str, Any], console: Console) -> None:
     lines.append(("trace", s["trace"]))
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, text in lines:
-        table.add_row(f"[bold]{name}[/bold]", text)
+        table.add_row(Text(name, style="bold"), Text(printable(text)))
     console.print(table)
     console.print()

@@ -5,9 +5,10 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cimemu.shown import printable, printable_lines
+
 if TYPE_CHECKING:
     from cimemu.adapt.exact import Compared
-    from cimemu.check.network import CheckReport
     from cimemu.fitting.mapped import NetworkOnChip
     from cimemu.fitting.report import FitReport
 
@@ -15,11 +16,21 @@ FIT_SHARES = ("row_use", "column_use", "utilization")
 
 
 def make_console() -> Any:
-    """A console that does not wrap tables where nobody looks at a terminal."""
+    """A console that takes text as it stands: no markup in it, and its control characters as escapes.
+
+    It does not wrap tables where nobody looks at a terminal.
+    """
     from rich.console import Console
 
+    class PlainConsole(Console):
+        """Every text that is printed, in a table too, goes through `render_str`."""
+
+        def render_str(self, text: str, **options: Any) -> Any:
+            """The text, without markup and without anything that a terminal would obey."""
+            return super().render_str(printable_lines(text), **{**options, "markup": False, "emoji": False})
+
     width = None if sys.stdout.isatty() else 160
-    return Console(width=width, soft_wrap=False, highlight=False)
+    return PlainConsole(width=width, soft_wrap=False, highlight=False, markup=False, emoji=False)
 
 
 def print_json(value: Any) -> None:
@@ -37,52 +48,6 @@ def print_json(value: Any) -> None:
         return None if isinstance(item, float) and item != item else item
 
     print(json.dumps(finite(value), default=plain))
-
-
-def print_check(found: "CheckReport") -> None:
-    """A check for people."""
-    console = make_console()
-    console.print(
-        f"against {found.against}: {len(found.tensors)} tensors, {found.elements:,} elements, "
-        f"{found.differing:,} differ ({found.images} images)"
-    )
-    console.print(
-        f"layers on macros: {found.bit_serial_layers} bit-serial, {found.shortcut_layers} by a proven shortcut; "
-        f"{found.conversions:,} conversions"
-    )
-    if found.kernels:
-        names = ", ".join(f"{count} {name}" for name, count in sorted(found.kernels.items()))
-        console.print(f"ONNX Runtime ran: {names}; products left in float: {found.unfused}")
-    if found.inexact:
-        console.print(
-            f"note: on this processor (no VNNI) ONNX Runtime adds pairs of uint8 x int8 products in saturating 16 bits, "
-            f"differences from here on may be its own: {', '.join(found.inexact)}"
-        )
-    if found.first_layer is not None:
-        console.print(f"first layer that differs: {found.first_layer}")
-    for diff in found.tensors:
-        if not diff.differing:
-            console.print(f"  {diff.name}: 0 of {diff.elements:,} differ", soft_wrap=True)
-        else:
-            console.print(
-                f"  {diff.name}: {diff.differing:,} of {diff.elements:,} differ, first at {list(diff.first or ())}: "
-                f"ours {diff.ours:g}, theirs {diff.theirs:g}; largest difference {diff.largest:g}",
-                soft_wrap=True,
-            )
-    if found.float_operators and found.differing:
-        console.print(
-            f"note: {', '.join(found.float_operators)} run in float, where each runtime rounds its last bits its own way: "
-            "codes behind them may differ by that",
-            soft_wrap=True,
-        )
-    if found.movement:
-        console.print("the arch's own converter moves the outputs of layers on macros by")
-        for row in found.movement:
-            console.print(
-                f"  {row.name}: {100 * row.moved / row.elements:.2f} % of elements, largest {row.largest:g}, "
-                f"mean {row.mean:.4g}, rms {100 * row.relative:.2f} % of the signal's",
-                soft_wrap=True,
-            )
 
 
 def print_fit(found: "FitReport") -> None:
@@ -138,6 +103,9 @@ def print_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, sha
     """Rows as a table; numbers to four digits, columns named in `shares` in %, nan and None as nothing."""
     from rich.table import Table
 
+    if not rows:
+        make_console().print("no rows")
+        return
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name, value in rows[0].items():
         table.add_column(name, justify="left" if isinstance(value, str) else "right", overflow="fold")
@@ -153,7 +121,7 @@ def _shown(value: Any, share: bool) -> str:
         return f"{100 * value:.1f} %"
     if isinstance(value, float):
         return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:,.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else printable(str(value))
 
 
 def print_scheme(layers: Sequence[Any], out: Any) -> None:
@@ -228,7 +196,7 @@ class ProgressBars:
         if self.bar is None:
             return
         if stage not in self.tasks:
-            self.tasks[stage] = self.bar.add_task(stage, total=total or None)
+            self.tasks[stage] = self.bar.add_task(printable(stage).replace("[", "\\["), total=total or None)
         self.bar.update(self.tasks[stage], completed=done)
 
 
@@ -258,7 +226,7 @@ class EpochLines:
         if row.get("seconds"):
             left = row["total_seconds"] / row["epoch"] * (epochs - row["epoch"])
             parts += [f"{row['images'] / row['seconds']:.0f} images/s", f"{left / 60:.1f} minutes left"]
-        print(", ".join(parts), file=sys.stderr, flush=True)
+        print(printable(", ".join(parts)), file=sys.stderr, flush=True)
 
 
 def print_compared(rows: "Sequence[Compared]", images: int) -> None:

@@ -185,7 +185,7 @@ def test_quantize_writes_a_network_that_runs_elsewhere_and_here(capsys):
         (["run", "--images", "0"], "images = 0, must be >= 1"),
         (["run", "--images", "many"], "--images"),
         (["run", "--images", "5000"], "has 360 images, 5000 asked for"),
-        (["run", "--memory-gib", "0"], "--memory-gib 0.0: must be at least 0.001"),
+        (["run", "--memory-gib", "0"], "--memory-gib = 0.0, must be >= 0.001"),
         (["run", "--detail", "all"], "--detail all: must be ops or cycles"),
         (["run", "--set", "macro.rows"], "KEY=VALUE"),
         (["run", "--set", "macro.rows=-1"], "macro.rows = -1, must be >= 1"),
@@ -243,7 +243,7 @@ begin = Path.write_bytes
 
 def write_bytes(path, data):
     begin(path, data)
-    assert path.name == "x.h5.partial"
+    assert path.match("x.h5.*.partial")
     os.kill(os.getpid(), signal.SIGINT)
 
 Path.write_bytes = write_bytes

@@ -6,8 +6,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "cimemu"
 
 ROWS: list[set[str]] = [
-    {"errors", "events", "spec", "kernels"},
-    {"config_file", "whole_file"},
+    {"errors", "events", "kernels", "shown"},
+    {"bounds", "given_file", "whole_file", "table_file"},
+    {"config_file", "spec"},
     {"adc", "cost", "layer", "variation"},
     {"arch", "workload"},
     {"importer", "exporter", "mapping", "lower"},

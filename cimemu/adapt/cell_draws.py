@@ -12,6 +12,7 @@ from cimemu.compute.sites import Site, own_macros
 from cimemu.compute.vary import start_draft
 from cimemu.errors import ArchError
 from cimemu.mapping.layout import make_layout
+from cimemu.variation.base import CELL_STAGES
 from cimemu.variation.compose import compose
 from cimemu.variation.parse import name_of
 
@@ -22,10 +23,17 @@ class CellDraws:
     def __init__(self, vary: Sequence[str], macro: Macro, *, seed: int, first_macro: int) -> None:
         """Raises ArchError for a model that changes other things than cells, or does not fit them."""
         variations = compose(vary, seed)
-        others = [name_of(model) for model in variations.models if model.stage != "cells" and not model.is_identity]
+        others = [
+            name_of(model) for model in variations.models if model.stage not in CELL_STAGES and not model.is_identity
+        ]
         if others:
             raise ArchError(
                 f"--vary {others[0]} while training: only models of cells are drawn there, leave it to stress"
+            )
+        solved = [name_of(model) for model in variations.models if model.solves_reads]
+        if solved:
+            raise ArchError(
+                f"--vary {solved[0]} while training: rows = gated, solver = exact is no matrix of cells, use solver fast"
             )
         variations.check(2**macro.cell.bits - 1)
         self.vary, self.seed, self.first_macro = tuple(vary), seed, first_macro

@@ -1,11 +1,11 @@
 """Checkpoints: a file that is whole or not there, with all that an undisturbed run would have had."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 from cimemu.adapt.library import torch_of
 from cimemu.errors import WorkloadError
+from cimemu.whole_file import whole_file
 
 FORMAT = 1
 
@@ -13,20 +13,14 @@ FORMAT = 1
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write `state` (tensors and plain values) over the checkpoint at `path` in one step."""
     torch = torch_of()
-    partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
     except OSError as error:
         raise WorkloadError(
             f"{path}: cannot be written ({error.strerror or error}), name a writable folder with --checkpoints"
         ) from None
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path, WorkloadError, overwrite=True) as made, open(made, "wb") as file:
+        torch.save({"format": FORMAT, **state}, file)
 
 
 def load_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:

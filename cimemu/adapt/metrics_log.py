@@ -1,11 +1,11 @@
 """The log of a training run: a CSV file of one row an epoch, and TensorBoard's events where that is installed."""
 
-import csv
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cimemu import table_file
 from cimemu.errors import WorkloadError
 from cimemu.whole_file import whole_file
 
@@ -15,11 +15,8 @@ Row = Mapping[str, float | int | None]
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """All rows as a CSV file, columns in the order they first appear; the file is replaced in one step."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    with whole_file(path, WorkloadError, overwrite=True) as partial, open(partial, "w", newline="") as file:
-        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({key: "" if value is None else _text(value) for key, value in row.items()})
+    with whole_file(path, WorkloadError, overwrite=True) as made:
+        table_file.write_rows(made, [{name: _text(row.get(name)) for name in names} for row in rows], ends="\n")
 
 
 def _text(value: Any) -> Any:

@@ -1,10 +1,11 @@
 """LiteRT's reference kernels' own values of every tensor of a TensorFlow Lite file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from cimemu.check.forms import Form
 from cimemu.errors import CimemuError, WorkloadError
 from cimemu.layer.base import Array
 from cimemu.workload.network import Network
@@ -14,10 +15,13 @@ class LiteRtRun:
     """One interpreter with the reference kernels (BUILTIN_REF), every tensor kept."""
 
     title = "LiteRT reference kernels"
+    kernels: Mapping[str, int] = {}
+    unfused = 0
+    inexact: tuple[str, ...] = ()
 
     def __init__(self, network: Network) -> None:
-        """Load the network's file."""
-        if network.origin is None or network.origin.suffix != ".tflite":
+        """Load the network's file. CimemuError or WorkloadError in one line."""
+        if network.origin is None or network.origin.suffix.lower() != ".tflite":
             raise WorkloadError(
                 f"network {network.name}: did not come from a .tflite file, compare it with onnxruntime"
             )
@@ -28,27 +32,67 @@ class LiteRtRun:
             raise CimemuError(
                 'LiteRT is not installed: pip install "cimemu[check]", or compare with a file: --against FILE.npz'
             ) from None
-        self.interpreter = Interpreter(
-            model_path=str(network.origin),
-            experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
-            experimental_preserve_all_tensors=True,
-        )
-        self.interpreter.allocate_tensors()
+        try:
+            self.interpreter = Interpreter(
+                model_path=str(network.origin),
+                experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
+                experimental_preserve_all_tensors=True,
+            )
+            self.interpreter.allocate_tensors()
+            details = self.interpreter.get_tensor_details()
+        except Exception as error:  # the runtime's own exceptions have no common base
+            raise _refused(network, error) from None
         self.version = str(getattr(ai_edge_litert, "__version__", ""))
-        details = self.interpreter.get_tensor_details()
-        self.numbers = {d["name"]: d["index"] for d in details}
-        self.names = [name for name in network.types if name in self.numbers and name not in network.inputs]
-        self.kernels: dict[str, int] = {}
-        self.unfused = 0
-        self.inexact: tuple[str, ...] = ()
+        self.settings = {"kernels": "BUILTIN_REF", "image by image": "yes"}
+        self.numbers = _numbers(details)
+        self.batch = {d["index"]: int(d["shape"][0]) if len(d["shape"]) else 1 for d in details}
+        self.names = tuple(name for name in network.types if name in self.numbers and name not in network.inputs)
+        self.forms = _forms(self.interpreter, {self.numbers[name]: name for name in self.names})
 
-    def tensors(self, inputs: Sequence[Array], network: Network) -> dict[str, Array]:
-        """Every computed tensor for one batch, image by image."""
+    def tensors(self, inputs: Sequence[Array], network: Network, first: int = 0) -> dict[str, Array]:
+        """Every computed tensor for one batch, image by image; a fixed batch is filled with copies of the image."""
         found: dict[str, list[Any]] = {name: [] for name in self.names}
-        for image in range(len(inputs[0])):
-            for name, array in zip(network.inputs, inputs):
-                self.interpreter.set_tensor(self.numbers[name], array[image : image + 1])
-            self.interpreter.invoke()
-            for name, parts in found.items():
-                parts.append(self.interpreter.get_tensor(self.numbers[name]))
+        try:
+            for image in range(len(inputs[0])):
+                for name, array in zip(network.inputs, inputs):
+                    number = self.numbers[name]
+                    copies = np.repeat(array[image : image + 1], max(1, self.batch[number]), axis=0)
+                    self.interpreter.set_tensor(number, copies)
+                self.interpreter.invoke()
+                for name, parts in found.items():
+                    parts.append(_one_image(self.interpreter.get_tensor(self.numbers[name]), network, name))
+        except Exception as error:  # the runtime's own exceptions have no common base
+            raise _refused(network, error) from None
         return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _one_image(value: Array, network: Network, name: str) -> Array:
+    return value[:1] if value.ndim == len(network.types[name].shape) + 1 else value.reshape(1, *value.shape)
+
+
+def _refused(network: Network, error: Exception) -> WorkloadError:
+    reason = " ".join(str(error).split())[:200]
+    return WorkloadError(
+        f"network {network.name}: LiteRT does not take it: {reason}; compare with a file: --against FILE.npz"
+    )
+
+
+def _numbers(details: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Tensor numbers by the names that the importer gives: one that is there already gets its number behind it."""
+    numbers: dict[str, int] = {}
+    for detail in sorted(details, key=lambda d: int(d["index"])):
+        index = int(detail["index"])
+        name = detail["name"] or f"tensor_{index}"
+        numbers[f"{name}_{index}" if name in numbers else name] = index
+    return numbers
+
+
+def _forms(interpreter: Any, names: Mapping[int, str]) -> dict[str, Form]:
+    """The operator that makes each tensor, where the interpreter tells."""
+    details: list[Mapping[str, Any]] = getattr(interpreter, "_get_ops_details", list)()
+    forms = {name: Form("reference kernel") for name in names.values()}
+    for operator in details:
+        for number in operator["outputs"]:
+            if int(number) in names:
+                forms[names[int(number)]] = Form(f"{operator['op_name']}, reference kernel")
+    return forms

@@ -1,95 +1,22 @@
-"""`cimemu check`: a whole network against ONNX Runtime or a file of tensors, on the bit-serial path."""
+"""`cimemu check`: a whole network against a runtime or a file of tensors, on the bit-serial path."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from cimemu.adc import IdealAdc
 from cimemu.arch.macro import Macro
-from cimemu.check.compare import TensorDiff, compare_tensors, read_tensors
+from cimemu.check.compare import TensorDiff, compare_tensor, join_diffs
+from cimemu.check.float_bound import FloatBounds
+from cimemu.check.report import CheckReport, Movement, Moves
 from cimemu.compute.forward import Emulator
-from cimemu.errors import CimemuError, WorkloadError
+from cimemu.errors import WorkloadError
 from cimemu.events import Counter
-from cimemu.layer.base import Array
 from cimemu.layer.execute import in_order
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.workload.network import Network
 
+__all__ = ["CheckReport", "Movement", "check_network", "lossless"]
 SERIAL = ("packed", "fixed", "naive")  # paths that make every conversion
-
-
-@dataclass(frozen=True)
-class Movement:
-    """How far the arch's own converter moves a tensor from the lossless one."""
-
-    name: str
-    elements: int
-    moved: int
-    largest: float
-    mean: float  # of |difference| over all elements
-    relative: float  # root mean square of the difference / of the lossless values around their mean
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """What a check found."""
-
-    against: str
-    images: int
-    tensors: tuple[TensorDiff, ...]
-    bit_serial_layers: int
-    shortcut_layers: int
-    conversions: int
-    movement: tuple[Movement, ...]
-    kernels: Mapping[str, int]  # operators that ONNX Runtime ran
-    unfused: int  # products that it ran in float
-    layers: Mapping[str, str] = field(default_factory=dict)  # tensor -> the layer that makes it
-    inexact: tuple[str, ...] = ()  # outputs of products whose ONNX Runtime kernel can saturate on this processor
-    float_operators: tuple[str, ...] = ()  # of a transformer: what runs in float between its products
-
-    @property
-    def differing(self) -> int:
-        """Elements that differ."""
-        return sum(diff.differing for diff in self.tensors)
-
-    @property
-    def failed(self) -> bool:
-        """Whether anything differs."""
-        return self.differing > 0
-
-    @property
-    def elements(self) -> int:
-        """Elements compared."""
-        return sum(diff.elements for diff in self.tensors)
-
-    @property
-    def first_layer(self) -> str | None:
-        """The first layer, in the order of execution, whose result differs."""
-        return next((self.layers.get(diff.name, diff.name) for diff in self.tensors if diff.differing), None)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {
-            "against": self.against,
-            "images": self.images,
-            "tensors": len(self.tensors),
-            "elements": self.elements,
-            "differing": self.differing,
-            "bit_serial_layers": self.bit_serial_layers,
-            "shortcut_layers": self.shortcut_layers,
-            "conversions": self.conversions,
-            "kernels": dict(self.kernels),
-            "unfused": self.unfused,
-            "inexact": list(self.inexact),
-            "float_operators": list(self.float_operators),
-            "failed": self.failed,
-            "first_layer": self.first_layer,
-            "differences": [diff.as_dict() for diff in self.tensors if diff.differing],
-            "compared": [diff.as_dict() for diff in self.tensors],
-            "movement": [vars(row) for row in self.movement],
-        }
 
 
 def lossless(macro: Macro) -> Macro:
@@ -110,8 +37,75 @@ def check_network(
 
     `against` is "onnxruntime", "litert" (its reference kernels), an `.npz` with a name per tensor, or None: LiteRT for a
     network that came as an integer `.tflite` file, ONNX Runtime for every other. Where `macro` has a converter of its
-    own, the report also says how far it moves the tensors. Raises WorkloadError or CimemuError.
+    own, the report also says how far it moves the tensors. It compares something or raises WorkloadError: no images, a
+    name of the file that is no tensor of the network, a type that cannot be compared.
     """
+    against = _chosen(network, against)
+    exact = Emulator(network, lossless(macro), path=path, adcs={})
+    own = None if macro.adc.model == "ideal" and not network.converters else Emulator(network, macro, path=path)
+    arrays = in_order(network, inputs)
+    if batch < 1:
+        raise WorkloadError(f"batch = {batch}, must be >= 1")
+    if not all(array.ndim and len(array) for array in arrays):
+        raise WorkloadError(f"network {network.name}: no images, there is nothing to compare; give at least one")
+    reference = _reference(network, against, len(arrays[0]))
+    images = min(len(arrays[0]), getattr(reference, "images", len(arrays[0])))
+    computed = [name for layer in network.layers for name in layer.outputs if name in network.types]
+    given = [name for name in network.inputs if name in reference.names]
+    compared = [name for name in computed if name in reference.names]
+    if not compared:
+        raise WorkloadError(
+            f"network {network.name}: {reference.title} gives none of its tensors, there is nothing to compare; "
+            "compare with a file: --against FILE.npz"
+        )
+    bounds = FloatBounds(network, compared, reference.forms)
+    keep = frozenset([*given, *compared, *bounds.needed])
+    rows: dict[str, list[TensorDiff]] = {name: [] for name in [*given, *compared]}
+    firsts = list(range(0, images, batch))
+    moves: dict[str, Moves] = {}
+    paths: dict[str, frozenset[str]] = {}
+    conversions = 0
+    for first in firsts:
+        part = [array[first : min(first + batch, images)] for array in arrays]
+        ours = exact.run(part, keep=keep)
+        conversions += int(ours.counts[:, :, Counter.CONVERSIONS].sum())
+        for name, ran in ours.paths.items():
+            paths[name] = paths.get(name, frozenset()) | ran
+        theirs = reference.tensors(part, network, first)
+        limits = bounds.of(ours.tensors, theirs)
+        for name in given:
+            rows[name].append(compare_tensor(name, ours.tensors[name], theirs[name], kind="input"))
+        for name in compared:
+            bound, slack = bounds.split(name, limits.get(name, 0.0))
+            rows[name].append(compare_tensor(name, ours.tensors[name], theirs[name], bound, slack=slack))
+        if own is not None:
+            wanted = _layer_outputs(network)
+            changed = own.run(part, keep=wanted)
+            straight = ours if wanted <= keep else exact.run(part, keep=wanted)
+            for name in changed.tensors:
+                moves.setdefault(name, Moves()).add(straight.tensors[name], changed.tensors[name])
+    return CheckReport(
+        against=f"{reference.title} {reference.version}".strip(),
+        images=images,
+        tensors=tuple(join_diffs(parts, firsts) for parts in rows.values()),
+        layers={name: layer.name for layer in network.layers for name in layer.outputs},
+        bit_serial_layers=sum(ran <= set(SERIAL) for ran in paths.values()),
+        shortcut_layers=sum(not ran <= set(SERIAL) for ran in paths.values()),
+        conversions=conversions,
+        movement=tuple(row.result(name) for name, row in moves.items()),
+        kernels=reference.kernels,
+        unfused=reference.unfused,
+        inexact=reference.inexact,
+        float_operators=float_operators(network),
+        forms={name: form for name, form in reference.forms.items() if name in rows},
+        settings=reference.settings,
+        uncompared=tuple(name for name in computed if name not in rows),
+        outputs=network.outputs,
+    )
+
+
+def _chosen(network: Network, against: str | None) -> str:
+    """The reference that was asked for, or the one that suits the network's source."""
     if against is None:
         shipped = network.origin is not None and network.origin.suffix.lower() == ".tflite"
         against = "litert" if shipped else "onnxruntime"
@@ -123,58 +117,11 @@ def check_network(
             f"layer {scaled[0]}: has weight scales by row block or column, which {against} cannot execute; "
             "check a network with scales by layer or channel, or give --against FILE.npz"
         )
-    exact = Emulator(network, lossless(macro), path=path, adcs={})
-    own = None if macro.adc.model == "ideal" and not network.converters else Emulator(network, macro, path=path)
-    runner = _runner(network, against)
-    arrays = in_order(network, inputs)
-    if runner is not None:
-        given: dict[str, Array] = {}
-        names = set(runner.names)
-    else:
-        given = read_tensors(against)
-        names = set(given) & set(network.types)
-        arrays = _as_many(arrays, given, names | set(network.outputs))
-    keep = frozenset(names)
-    found: list[list[TensorDiff]] = []
-    moves: dict[str, _Moves] = {}
-    paths: dict[str, frozenset[str]] = {}
-    conversions = 0
-    for first in range(0, len(arrays[0]), batch):
-        part = [array[first : first + batch] for array in arrays]
-        ours = exact.run(part, keep=keep)
-        conversions += int(ours.counts[:, :, Counter.CONVERSIONS].sum())
-        for name, ran in ours.paths.items():
-            paths[name] = paths.get(name, frozenset()) | ran
-        if runner is not None:
-            theirs = runner.tensors(part, network)
-        else:
-            theirs = {name: value[first : first + batch] for name, value in given.items()}
-        found.append(compare_tensors(ours.tensors, theirs))
-        if own is not None:
-            changed = own.run(part, keep=_layer_outputs(network))
-            straight = exact.run(part, keep=_layer_outputs(network)) if not _layer_outputs(network) <= keep else ours
-            for name in changed.tensors:
-                moves.setdefault(name, _Moves()).add(straight.tensors[name], changed.tensors[name])
-    order = {name: number for number, layer in enumerate(network.layers) for name in layer.outputs}
-    tensors = sorted((_joined(same, batch) for same in zip(*found)), key=lambda diff: order.get(diff.name, -1))
-    return CheckReport(
-        against=f"{runner.title} {runner.version}" if runner is not None else str(against),
-        images=len(arrays[0]),
-        tensors=tuple(tensors),
-        layers={name: layer.name for layer in network.layers for name in layer.outputs},
-        bit_serial_layers=sum(ran <= set(SERIAL) for ran in paths.values()),
-        shortcut_layers=sum(not ran <= set(SERIAL) for ran in paths.values()),
-        conversions=conversions,
-        movement=tuple(row.result(name) for name, row in moves.items()),
-        kernels={} if runner is None else runner.kernels,
-        unfused=0 if runner is None else runner.unfused,
-        inexact=() if runner is None else runner.inexact,
-        float_operators=float_operators(network),
-    )
+    return against
 
 
-def _runner(network: Network, against: str) -> Any:
-    """The runtime to compare with, None for a file."""
+def _reference(network: Network, against: str, images: int) -> Any:
+    """The runtime or file to compare with."""
     if against == "onnxruntime":
         from cimemu.check.onnxruntime_runner import OrtRun
 
@@ -183,7 +130,9 @@ def _runner(network: Network, against: str) -> Any:
         from cimemu.check.litert_runner import LiteRtRun
 
         return LiteRtRun(network)
-    return None
+    from cimemu.check.reference_file import FileReference
+
+    return FileReference(Path(against), network, images)
 
 
 def float_operators(network: Network) -> tuple[str, ...]:
@@ -193,56 +142,3 @@ def float_operators(network: Network) -> tuple[str, ...]:
 
 def _layer_outputs(network: Network) -> frozenset[str]:
     return frozenset(layer.outputs[0] for layer in network.layers if layer.on_macros)
-
-
-def _as_many(arrays: list[Array], given: Mapping[str, Array], names: set[str]) -> list[Array]:
-    """As many images as the file has of every tensor."""
-    counts = {len(given[name]) for name in names if name in given and given[name].ndim}
-    if len(counts) > 1:
-        raise CimemuError(f"tensors of the file are of {sorted(counts)} images, must all have as many")
-    if counts and min(counts) > len(arrays[0]):
-        raise CimemuError(f"the file has {min(counts)} images, {len(arrays[0])} inputs are given; ask for more images")
-    return [array[: min(counts)] for array in arrays] if counts else arrays
-
-
-def _joined(parts: tuple[TensorDiff, ...], batch: int) -> TensorDiff:
-    """One row of the rows of all batches; the first coordinate counts images from the beginning."""
-    worst = [part for part in parts if part.differing]
-    if not worst:
-        return TensorDiff(parts[0].name, sum(p.elements for p in parts), 0)
-    first = worst[0]
-    assert first.first is not None
-    where = (first.first[0] + batch * parts.index(first), *first.first[1:])
-    return TensorDiff(
-        first.name,
-        sum(p.elements for p in parts),
-        sum(p.differing for p in parts),
-        where,
-        first.ours,
-        first.theirs,
-        max(p.largest for p in worst),
-    )
-
-
-class _Moves:
-    """Sums of differences over batches."""
-
-    def __init__(self) -> None:
-        self.elements = self.moved = 0
-        self.largest = self.absolute = self.squares = self.total = self.signal = 0.0
-
-    def add(self, straight: Array, changed: Array) -> None:
-        a, b = straight.astype(np.float64), changed.astype(np.float64)
-        difference = b - a
-        self.elements += a.size
-        self.moved += int((difference != 0).sum())
-        self.largest = max(self.largest, float(np.abs(difference).max(initial=0.0)))
-        self.absolute += float(np.abs(difference).sum())
-        self.squares += float((difference**2).sum())
-        self.total += float(a.sum())
-        self.signal += float((a**2).sum())
-
-    def result(self, name: str) -> Movement:
-        spread = self.signal - self.total**2 / self.elements
-        relative = (self.squares / spread) ** 0.5 if spread > 0 else 0.0
-        return Movement(name, self.elements, self.moved, self.largest, self.absolute / self.elements, relative)

@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from cimemu.check.forms import Probe
+
 PRODUCTS = {  # operator -> where its activation's and its weight's type is seen
     "QLinearConv": (2, 5),
     "QLinearMatMul": (2, 5),
@@ -65,6 +67,17 @@ def saturates() -> bool:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return not np.array_equal(session.run(None, {"x": x})[0], x.astype(np.int32) @ w)
+
+
+def saturating_pairs(ran: onnx.ModelProto) -> dict[str, tuple[str, bool]]:
+    """Products that this processor's kernel adds in saturating 16 bits."""
+    found = saturable(ran)
+    if not found or not saturates():
+        return {}
+    return dict.fromkeys(found, ("pairs of products are added in saturating 16 bits on this processor", False))
+
+
+PROBES: tuple[Probe, ...] = (saturating_pairs,)
 
 
 def saturable(model: onnx.ModelProto) -> list[str]:

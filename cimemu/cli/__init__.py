@@ -1,6 +1,8 @@
 """The command line: a file a subcommand (imported here, so that it is listed); heavy imports happen inside each."""
 
+import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -26,36 +28,113 @@ from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
 )
 from cimemu.cli.app import app
 from cimemu.errors import CimemuError
+from cimemu.shown import printable
 
 INTERRUPTED = 130
+PIPE_CLOSED = 141  # as of a program that SIGPIPE ends: whoever read the output has gone
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit status. A user's mistake is one line and 2, Ctrl-C is 130."""
-    # Click's base error, whether Typer brings its own Click or uses the installed one.
-    usage_error: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-    given = sys.argv[1:] if arguments is None else arguments
+    """Run the command line; the exit status. A user's mistake is one line and 2, Ctrl-C is 130.
+
+    This is the one place where what the operating system refuses becomes a line: no command catches it by itself.
+    """
+    if sys.stderr is None:  # closed by the caller: there is nobody to tell
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (for as long as the process)
+    if sys.stdout is None:
+        return _complain("the output stream is closed, send it to a file or to /dev/null")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a letter that the locale lacks is written as its escape
+            stream.reconfigure(errors="backslashreplace")
     try:
-        status = app(args=given or ["--help"], standalone_mode=False)
-        if status == INTERRUPTED:  # newer Typers catch Ctrl-C themselves
-            raise KeyboardInterrupt
-        return status if isinstance(status, int) else 0
+        status = _answer(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+        return status
     except (typer.Abort, KeyboardInterrupt):
-        print("cimemu: interrupted, nothing is left under the output's name", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted()
+    except BrokenPipeError:
+        _silence()
+        return PIPE_CLOSED
+    except Exception as error:
+        message = _message_of(error)
+        if message is None:  # a fault of this program, which is to be seen whole
+            raise
+        return _complain(message)
+
+
+def _answer(arguments: list[str]) -> int:
+    """The exit status of a command line; raises whatever went wrong."""
+    try:
+        status = app(args=arguments or ["--help"], standalone_mode=False)
     except typer.Exit as error:
         return int(error.exit_code)
-    except CimemuError as error:
-        return _complain(str(error))
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
-    except MemoryError:
-        return _complain("out of memory: ask for fewer --images or a smaller --batch")
-    except usage_error as error:
-        return _complain(error.format_message())
+    if status == INTERRUPTED:  # newer Typers catch Ctrl-C themselves
+        raise KeyboardInterrupt
+    return status if isinstance(status, int) else 0
+
+
+def _message_of(error: Exception) -> str | None:
+    """The line for a mistake or for what the machine refuses; None for anything else."""
+    # Click's base error, whether Typer brings its own Click or uses the installed one.
+    usage_error: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+    if isinstance(error, usage_error):
+        return str(error.format_message())
+    if isinstance(error, CimemuError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory: ask for fewer --images or a smaller --batch"
+    if isinstance(error, RecursionError):
+        return "a file or value is nested too deeply, make it flatter"
+    if isinstance(error, OverflowError):
+        return f"a number is too large ({error}), give a smaller one"
+    if isinstance(error, UnicodeError):
+        return f"a text cannot be read or written ({error.reason if hasattr(error, 'reason') else error}), use UTF-8"
+    if isinstance(error, OSError):
+        return _refused(error)
+    return None
+
+
+def _refused(error: OSError) -> str:
+    """What the operating system refused, of which file."""
+    reason = error.strerror or str(error) or type(error).__name__
+    if not os.path.isdir(os.curdir) or _folder_is_gone():
+        return "the working folder has been removed, change into one that exists"
+    if error.filename is not None:
+        return f"{error.filename}: {reason}; name a file that can be read, or a folder that can be written"
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        _silence()
+        return f"the output cannot be written ({reason}), free some space or send it elsewhere"
+    return f"the system refused: {reason}"
+
+
+def _folder_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except OSError:
+        return True
+    return False
+
+
+def _interrupted() -> int:
+    _print_error("cimemu: interrupted, nothing is left under the output's name")
+    return INTERRUPTED
 
 
 def _complain(message: str) -> int:
-    print("cimemu: " + " ".join(message.split()), file=sys.stderr)
+    _print_error("cimemu: " + printable(" ".join(message.split())))
     return 2
+
+
+def _print_error(line: str) -> None:
+    with suppress(OSError, ValueError):  # the error stream is closed or full: the status has to do
+        print(line, file=sys.stderr, flush=True)
+
+
+def _silence() -> None:
+    """Send what is left in the output's buffer nowhere, so that the interpreter does not fail on it at its end."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cimemu.cli.app import ForceOption, JsonOption, ModuleOption, SetOption, app
+from cimemu.cli.app import ForceOption, JsonOption, ModuleOption, SetOption, app, refuse_outputs
+from cimemu.cli.training import (
+    EpochImagesOption,
+    EpochsOption,
+    MorphOption,
+    RateOption,
+    ScaleRateOption,
+    StepImagesOption,
+    TrainSeedOption,
+    TrainThreadsOption,
+    VerifyOption,
+    WeightDecayOption,
+)
 from cimemu.errors import CimemuError, WorkloadError
 from cimemu.terminal import EpochLines, ProgressBars, make_console, print_compared, print_json, print_table
 
@@ -61,15 +73,15 @@ def adapt(
     only: Annotated[
         list[str] | None, typer.Option("--only", metavar="RUN", help="of a study: this run alone; again for more")
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", help="epochs")] = None,
-    images: Annotated[int | None, typer.Option("--images", "-n", metavar="N", help="images an epoch")] = None,
-    batch: Annotated[int | None, typer.Option("--batch", metavar="N", help="images a step")] = None,
-    rate: Annotated[float | None, typer.Option("--rate", help="learning rate of weights")] = None,
-    scale_rate: Annotated[float | None, typer.Option("--scale-rate", help="learning rate of step sizes")] = None,
-    weight_decay: Annotated[float | None, typer.Option("--weight-decay", help="of weights")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="root of every random draw")] = None,
+    epochs: EpochsOption = None,
+    images: EpochImagesOption = None,
+    batch: StepImagesOption = None,
+    rate: RateOption = None,
+    scale_rate: ScaleRateOption = None,
+    weight_decay: WeightDecayOption = None,
+    seed: TrainSeedOption = None,
     device: Annotated[str | None, typer.Option("--device", metavar="cpu|cuda", help="where to train")] = None,
-    threads: Annotated[int | None, typer.Option("--threads", metavar="N", help="threads of the CPU")] = None,
+    threads: TrainThreadsOption = None,
     vary: Annotated[
         list[str] | None,
         typer.Option("--vary", metavar="MODEL:PARAM=VALUE", help="cells drawn anew for every step, as stress does"),
@@ -77,10 +89,7 @@ def adapt(
     gradient: Annotated[
         str | None, typer.Option("--gradient", metavar="proper|public", help="gradient of weight slices")
     ] = None,
-    macros: Annotated[
-        list[int] | None,
-        typer.Option("--macros", metavar="N", help="first morph the network to fill N macros; again: a curve instead"),
-    ] = None,
+    macros: MorphOption = None,
     code_parity: Annotated[
         bool | None, typer.Option("--code-parity", help="ColumnQuant's public form: arrays see all channels")
     ] = None,
@@ -92,10 +101,7 @@ def adapt(
     tensorboard: Annotated[
         Path | None, typer.Option("--tensorboard", metavar="DIR", help="events for TensorBoard")
     ] = None,
-    verify: Annotated[
-        int | None,
-        typer.Option("--verify", metavar="N", help="compare psums, codes and outputs of N images with the emulator"),
-    ] = None,
+    verify: VerifyOption = None,
     cache: Annotated[
         Path | None,
         typer.Option("--cache", metavar="DIR", help="where decoded JPEGs are kept; default: the user's cache folder"),
@@ -142,10 +148,8 @@ def adapt(
         return
     if only:
         raise WorkloadError("--only without --study: it names runs of a study")
-    if out is not None and out.exists() and not force:
-        raise WorkloadError(f"{out}: exists already, name another file or add --force")
-    if verify is not None and verify < 1:
-        raise WorkloadError(f"--verify {verify}: must be >= 1, a number of images")
+    refuse_outputs(out, force=force)
+    refuse_outputs(metrics, force=True)
     if resume and checkpoints is None:
         raise WorkloadError("--resume: needs --checkpoints DIR, the folder of the run to go on with")
     method = {"scheme": scheme, "vary": vary or None, "gradient": gradient, "code_parity": code_parity}

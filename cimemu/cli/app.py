@@ -1,13 +1,17 @@
 """The command line's application object, and the options and helpers that several subcommands share."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cimemu.errors import CimemuError
+from cimemu import bounds
+from cimemu.errors import CimemuError, WorkloadError
+from cimemu.given_file import refuse_input
 from cimemu.terminal import make_console
+from cimemu.whole_file import refuse_output
 
 if TYPE_CHECKING:
     from cimemu.arch.schema import Arch
@@ -30,7 +34,34 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="change the arch, e.g. macro.adc.bits=6; again for more"),
 ]
-ImagesOption = Annotated[int | None, typer.Option("--images", "-n", metavar="N", help="first N images; default: all")]
+
+
+def whole(least: int, most: int) -> Callable[[typer.CallbackParam, Any], Any]:
+    """A callback that refuses a whole number (or one of several) outside least .. most, before any work is done."""
+    return _within(lambda name, value: bounds.whole(name, value, least, most))
+
+
+def real(least: float, most: float) -> Callable[[typer.CallbackParam, Any], Any]:
+    """The same for real numbers; nan and infinity are outside."""
+    return _within(lambda name, value: bounds.real(name, value, least, most))
+
+
+def _within(check: Callable[[str, Any], object]) -> Callable[[typer.CallbackParam, Any], Any]:
+    def checked(param: typer.CallbackParam, value: Any) -> Any:
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if one is not None:
+                check(param.opts[0], one)
+        return value
+
+    return checked
+
+
+ImagesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--images", "-n", metavar="N", callback=whole(1, bounds.MOST_IMAGES), help="first N images; default: all"
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 PathOption = Annotated[
     str, typer.Option("--path", help="auto, or packed: no exact-product shortcut; fixed, naive: slower twins")
@@ -47,12 +78,25 @@ NetworkOption = Annotated[
         "--network", metavar="FILE", help="this network instead of the workload's, e.g. of cimemu quantize or adapt"
     ),
 ]
-ThreadsOption = Annotated[int | None, typer.Option("--threads", metavar="N", help="threads for values; default: one")]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", metavar="N", callback=whole(1, bounds.MOST_THREADS), help="threads for values; default: one"
+    ),
+]
 MemoryOption = Annotated[
-    float, typer.Option("--memory-gib", metavar="X", help="memory for tensors and the work in progress, in GiB")
+    float,
+    typer.Option(
+        "--memory-gib",
+        metavar="X",
+        callback=real(0.001, 65536),
+        help="memory for tensors and the work in progress, in GiB",
+    ),
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="overwrite the output file")]
-WorkersOption = Annotated[int, typer.Option("--workers", "-w", metavar="N", help="local processes")]
+WorkersOption = Annotated[
+    int, typer.Option("--workers", "-w", metavar="N", callback=whole(1, 1024), help="local processes")
+]
 SchedulerOption = Annotated[
     str | None, typer.Option("--scheduler", metavar="ADDRESS", help="run on a Dask cluster: tcp://host:port")
 ]
@@ -67,9 +111,20 @@ VaryOption = Annotated[
         help="cells, converters or reads as a variation model makes them (cimemu list); again for more, in order",
     ),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", metavar="N", help="root of every random draw, kept in the trace")]
+SeedOption = Annotated[
+    int,
+    typer.Option(
+        "--seed", metavar="N", callback=whole(0, bounds.MOST_SEED), help="root of every random draw, kept in the trace"
+    ),
+]
 TrialOption = Annotated[
-    int, typer.Option("--trial", metavar="N", help="which draw of the seed; cimemu stress counts them")
+    int,
+    typer.Option(
+        "--trial",
+        metavar="N",
+        callback=whole(0, bounds.MOST_TRIAL),
+        help="which draw of the seed; cimemu stress counts them",
+    ),
 ]
 CalibrateOption = Annotated[
     str | None,
@@ -95,7 +150,46 @@ def workload_of(name: str, network: Path | None = None) -> "Workload":
     work = load_workload(name)
     if network is None:
         return work
+    refuse_input(network, WorkloadError, "a network file")
     return replace(work, manifest=work.manifest.model_copy(update={"network": str(network.resolve())}))
+
+
+def refuse_outputs(*paths: Path | None, force: bool) -> None:
+    """Refuse what could not be written in the end, before anything is computed; two outputs of one name too."""
+    named = [path for path in paths if path is not None]
+    for path in named:
+        refuse_output(path, CimemuError, overwrite=force)
+    for number, path in enumerate(named):
+        if path.absolute() in [other.absolute() for other in named[:number]]:
+            raise CimemuError(f"{path}: is named for two outputs, name another file")
+
+
+def refuse_folder(path: Path) -> None:
+    """Refuse a folder of plots that could not be written into, and plots where matplotlib is missing."""
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        raise CimemuError('plots need matplotlib: pip install "cimemu[plot]"')
+    try:
+        if path.exists() and not path.is_dir():
+            raise CimemuError(f"{path}: is no folder, name one for the plots")
+    except OSError as error:
+        raise CimemuError(f"{str(path)[:100]}: cannot be made ({error.strerror}), name another folder") from None
+
+
+def refuse_campaign(out: Path | None, resume: Path | None, csv: Path | None, plot: Path | None, *, force: bool) -> None:
+    """Refuse, before anything is computed, the outputs of a stress run or sweep that could not be written."""
+    from cimemu.trace.trials import refuse_partial
+
+    refuse_outputs(out, csv, plot, force=force)
+    if out is not None and resume is None:
+        refuse_partial(out)
+    if resume is not None:
+        refuse_input(resume, CimemuError, "the unfinished run OUT.partial")
+    if plot is not None:
+        from cimemu.stress.plots import plot_kind
+
+        plot_kind(plot)
 
 
 def refuse_fixed(network: "Network", overrides: list[str] | None) -> None:

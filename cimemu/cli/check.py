@@ -19,7 +19,7 @@ from cimemu.cli.app import (
     refuse_fixed,
     workload_of,
 )
-from cimemu.terminal import print_check, print_json
+from cimemu.terminal import print_json
 
 
 @app.command()
@@ -44,6 +44,7 @@ def check(
 ) -> None:
     """Compare every tensor with another runtime (lossless converter), and say how far the arch's converter moves them."""
     from cimemu.check.network import check_network
+    from cimemu.check.print import print_check
     from cimemu.prepare import quantized_network
 
     chip, work = arch_of(arch, overrides), workload_of(workload, network_file)

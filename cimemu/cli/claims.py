@@ -5,8 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from cimemu.cli.app import JsonOption, SetOption, app, arch_of, workload_of
+from cimemu.bounds import MOST_IMAGES
+from cimemu.cli.app import JsonOption, SetOption, app, arch_of, whole, workload_of
 from cimemu.errors import CimemuError
+from cimemu.shown import printable
 from cimemu.terminal import print_json
 
 CLAIMS = ("utilization", "activation-bits", "nonlinear", "converter-area")
@@ -21,12 +23,24 @@ def claims(
         str | None,
         typer.Option("--workload", metavar="WORKLOAD", help=f"trained float network and images, e.g. {DATA_WORKLOAD}"),
     ] = None,
-    images: Annotated[int, typer.Option("--images", "-n", metavar="N", help="images for accuracy and psums")] = 200,
+    images: Annotated[
+        int,
+        typer.Option(
+            "--images", "-n", metavar="N", callback=whole(1, MOST_IMAGES), help="images for accuracy and psums"
+        ),
+    ] = 200,
     macros: Annotated[
         int | None,
-        typer.Option("--macros", metavar="N", help="utilization: macros of the chip; default: as many as now"),
+        typer.Option(
+            "--macros",
+            metavar="N",
+            callback=whole(1, 10**6),
+            help="utilization: macros of the chip; default: as many as now",
+        ),
     ] = None,
-    side: Annotated[int, typer.Option("--side", metavar="N", help="nonlinear: pixels of an image's side")] = 64,
+    side: Annotated[
+        int, typer.Option("--side", metavar="N", callback=whole(32, 4096), help="nonlinear: pixels of an image's side")
+    ] = 64,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -39,8 +53,8 @@ def claims(
     """
     if claim not in CLAIMS:
         raise CimemuError(f"claim {claim!r}: not known, choose of {', '.join(CLAIMS)}")
-    if images < 1:
-        raise CimemuError(f"--images {images}: must be >= 1")
+    if overrides and claim != "utilization":
+        raise CimemuError(f"--set {overrides[0]}: only the claim utilization takes an architecture, leave it out")
     makers = {
         "utilization": lambda: _utilization(workload or DATA_WORKLOAD, macros, overrides),
         "activation-bits": lambda: _activation_bits(workload, images),
@@ -73,7 +87,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
 def _text(value: Any) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
 
 
 def _utilization(workload: str, macros: int | None, overrides: list[str] | None) -> tuple[Tables, list[str]]:
@@ -124,8 +138,6 @@ def _nonlinear(workload: str, images: int, side: int) -> tuple[Tables, list[str]
     from cimemu.claims.nonlinear import base_arch, choices, equal_bits, layer_levels, psum_errors, system_rows
     from cimemu.importer import load_network
 
-    if side < 32:
-        raise CimemuError(f"--side {side}: must be >= 32")
     work = workload_of(workload)
     network, arch = load_network(work.network), base_arch()
     calibration = work.calibration()[:images]

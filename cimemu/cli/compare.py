@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cimemu.bounds import MOST_IMAGES
 from cimemu.cli.app import (
     DEFAULT_ARCH,
     DEFAULT_WORKLOAD,
@@ -14,6 +15,9 @@ from cimemu.cli.app import (
     SetOption,
     WorkloadName,
     app,
+    arch_of,
+    refuse_folder,
+    whole,
     workload_of,
 )
 from cimemu.terminal import ProgressBars, make_console, print_comparison, print_json
@@ -47,7 +51,9 @@ def compare(
             help="whose levels are plotted; default: of the largest error at the first point",
         ),
     ] = None,
-    calibration: Annotated[int, typer.Option("--calibration", metavar="N", help="calibration images used")] = 128,
+    calibration: Annotated[
+        int, typer.Option("--calibration", metavar="N", callback=whole(1, MOST_IMAGES), help="calibration images used")
+    ] = 128,
     images: ImagesOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -56,12 +62,17 @@ def compare(
     from cimemu.arch.load import parse_override
     from cimemu.compare.grid import grid_points, parse_axis
     from cimemu.compare.measure import compare as run_grid
+    from cimemu.compare.sidecar import refuse_tables
     from cimemu.ptq.scheme import read_scheme
 
     axes = [parse_axis(text) for text in vary or ()]
     base = dict(parse_override(text) for text in overrides or ())
     points = grid_points([read_scheme(name) for name in schemes or ("layer", "array", "column")], axes, base)
+    arch_of(arch, overrides)  # mistakes are told before images are read
     work = workload_of(workload)
+    refuse_tables(out, [axis.key for axis in axes])
+    if plots is not None:
+        refuse_folder(plots)
     with ProgressBars(not as_json) as progress:
         rows = run_grid(arch, work, points, out, images=images, calibration=calibration, progress=progress.update)
     if plots is not None:

@@ -7,7 +7,9 @@ import typer
 
 from cimemu.cli.app import DEFAULT_ARCH, ForceOption, JsonOption, SetOption, app, arch_of
 from cimemu.errors import ArchError
+from cimemu.shown import printable
 from cimemu.terminal import make_console, print_json
+from cimemu.whole_file import refuse_output
 
 
 @app.command()
@@ -59,7 +61,7 @@ def cost(
         source = f"{row['estimator'] + ': ' if row['estimator'] else ''}{row['source'] or '-'}{scales}"
         print(
             f"{row['component']:17} {row['energy_pj']:12.5g} {row['instances']:10d} {row['area_um2']:10.5g} "
-            f"{row['leakage_uw']:9.4g}  {source}"
+            f"{row['leakage_uw']:9.4g}  {printable(source)}"
         )
 
 
@@ -70,8 +72,7 @@ def _import(python: str | None, requests: Path | None, out: Path | None, force: 
     assert python is not None
     assert requests is not None
     assert out is not None
-    if out.exists() and not force:
-        raise ArchError(f"{out}: exists, choose another --out or add --force")
+    refuse_output(out, ArchError, overwrite=force)
     from cimemu.cost.external import import_costs
 
     table = import_costs(python, requests, out)
@@ -79,7 +80,12 @@ def _import(python: str | None, requests: Path | None, out: Path | None, force: 
         print_json(table)
         return
     made_by = ", ".join(f"{name} {version}" for name, version in sorted(table["packages"].items()))
-    print(f"{out}: {len(table['entries'])} entries by Python {table['python']}{': ' if made_by else ''}{made_by}")
+    print(
+        printable(
+            f"{out}: {len(table['entries'])} entries by Python {table['python']}{': ' if made_by else ''}{made_by}"
+        )
+    )
     for name, entry in table["entries"].items():
         energies = ", ".join(f"{action} {value:.5g} pJ" for action, value in entry["energy_pj"].items())
-        print(f"  {name}: {energies or 'no action'}; {entry['area_um2']:.5g} um2, {entry['leakage_uw']:.4g} uW")
+        figures = f"{entry['area_um2']:.5g} um2, {entry['leakage_uw']:.4g} uW"
+        print(printable(f"  {name}: {energies or 'no action'}; {figures}"))

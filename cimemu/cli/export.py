@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cimemu.cli.app import ForceOption, app
+from cimemu.bounds import MOST_CYCLE, MOST_IMAGES
+from cimemu.cli.app import ForceOption, app, refuse_outputs, whole
 from cimemu.terminal import make_console
 
 
@@ -16,10 +17,16 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="file to write; default: TRACE with its suffix")
     ] = None,
-    start: Annotated[int, typer.Option("--start", metavar="CYCLE", help="events from this cycle on")] = 0,
-    end: Annotated[int | None, typer.Option("--end", metavar="CYCLE", help="events before this cycle")] = None,
+    start: Annotated[
+        int, typer.Option("--start", metavar="CYCLE", callback=whole(0, MOST_CYCLE), help="events from this cycle on")
+    ] = 0,
+    end: Annotated[
+        int | None,
+        typer.Option("--end", metavar="CYCLE", callback=whole(1, MOST_CYCLE), help="events before this cycle"),
+    ] = None,
     image: Annotated[
-        list[int] | None, typer.Option("--image", metavar="N", help="of this image; again for more")
+        list[int] | None,
+        typer.Option("--image", metavar="N", callback=whole(-1, MOST_IMAGES), help="of this image; again for more"),
     ] = None,
     layer: Annotated[
         list[str] | None, typer.Option("--layer", metavar="L", help="of this layer; again for more")
@@ -28,7 +35,13 @@ def export(
         list[str] | None, typer.Option("--unit", metavar="U", help="of units whose names begin so; again for more")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", help="at most N events; default for viewers: a million")
+        int | None,
+        typer.Option(
+            "--limit",
+            metavar="N",
+            callback=whole(1, MOST_CYCLE),
+            help="at most N events; default for viewers: a million",
+        ),
     ] = None,
     group: Annotated[
         str, typer.Option("--group", metavar="G", help="csv, parquet: events, layers, units, macros, images or energy")
@@ -41,6 +54,7 @@ def export(
 
     window = Window(start, end, _tuple(image), _tuple(layer), _tuple(unit), limit)
     target = out or trace.with_suffix(SUFFIXES.get(format, ".out"))
+    refuse_outputs(target, force=force)
     chosen = export_trace(trace, target, format, window=window, group=group, overwrite=force)
     if chosen is None:
         make_console().print(f"{target}: {group}")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cimemu.bounds import MOST_SEED
 from cimemu.cli.app import (
     DEFAULT_ARCH,
     DEFAULT_WORKLOAD,
@@ -14,6 +15,9 @@ from cimemu.cli.app import (
     SetOption,
     app,
     arch_of,
+    real,
+    refuse_outputs,
+    whole,
     workload_of,
 )
 from cimemu.errors import WorkloadError
@@ -28,10 +32,18 @@ def fit(
     ] = DEFAULT_WORKLOAD,
     macros: Annotated[
         int | None,
-        typer.Option("--macros", metavar="N", help="macros that proposed widths may take; default: as many as now"),
+        typer.Option(
+            "--macros",
+            metavar="N",
+            callback=whole(1, 10**6),
+            help="macros that proposed widths may take; default: as many as now",
+        ),
     ] = None,
     goal: Annotated[
-        float, typer.Option("--goal", metavar="SHARE", help="share of their cells that should hold weights")
+        float,
+        typer.Option(
+            "--goal", metavar="SHARE", callback=real(0.001, 1), help="share of their cells that should hold weights"
+        ),
     ] = 0.9,
     propose: Annotated[
         bool, typer.Option("--propose/--no-propose", help="look for channel widths that fill the macros")
@@ -43,7 +55,12 @@ def fit(
         Path | None,
         typer.Option("--resized", metavar="FILE.onnx", help="write the network of the proposed widths, random weights"),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="seed of the search and of random weights")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", metavar="N", callback=whole(0, MOST_SEED), help="seed of the search and of random weights"
+        ),
+    ] = 0,
     overrides: SetOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -56,9 +73,7 @@ def fit(
 
     chip = arch_of(arch, overrides)
     is_file = Path(network).suffix.lower() in FORMATS
-    for path in (out, resized):
-        if path is not None and path.exists() and not force:
-            raise WorkloadError(f"{path}: exists already, name another file or add --force")
+    refuse_outputs(out, resized, force=force)
     if resized is not None and not propose:
         raise WorkloadError(f"--resized {resized}: there is no proposal to write, leave --no-propose out")
     source = load_network(network if is_file else workload_of(network).network)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cimemu.cli.app import ForceOption, ModuleOption, SetOption, app, arch_of, workload_of
+from cimemu.cli.app import ForceOption, ModuleOption, SetOption, app, arch_of, whole, workload_of
 from cimemu.errors import CimemuError
 from cimemu.terminal import make_console
 
@@ -19,7 +19,9 @@ def golden(
     layer: Annotated[
         str | None, typer.Option("--layer", "-l", metavar="L", help="name or number; default: the first")
     ] = None,
-    ops: Annotated[int, typer.Option("--ops", metavar="N", help="macro operations (output positions)")] = 16,
+    ops: Annotated[
+        int, typer.Option("--ops", metavar="N", callback=whole(1, 10**6), help="macro operations (output positions)")
+    ] = 16,
     overrides: SetOption = None,
     module: ModuleOption = None,
     force: ForceOption = False,

@@ -28,7 +28,7 @@ def list_all(as_json: JsonOption = False) -> None:
         return
     console = make_console()
     for group, members in groups.items():
-        console.print(f"[bold]{group}[/bold]")
+        console.print(group, style="bold")
         for name, title in members.items():
             default = " (default)" if name in (DEFAULT_ARCH, DEFAULT_WORKLOAD) and "default" not in title else ""
             console.print(f"  {name:20} {title}{default}", highlight=False)

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from cimemu.cli.app import DEFAULT_ARCH, ForceOption, ModuleOption, SetOption, app, arch_of, workload_of
+from cimemu.cli.app import (
+    DEFAULT_ARCH,
+    ForceOption,
+    ModuleOption,
+    SetOption,
+    app,
+    arch_of,
+    real,
+    refuse_outputs,
+    workload_of,
+)
 from cimemu.errors import WorkloadError
 from cimemu.terminal import make_console, print_scheme
 
@@ -28,7 +38,9 @@ def quantize(
     method: Annotated[
         str | None, typer.Option("--method", metavar="minmax|percentile|mse", help="ranges of activations")
     ] = None,
-    percentile: Annotated[float | None, typer.Option("--percentile", help="for --method percentile")] = None,
+    percentile: Annotated[
+        float | None, typer.Option("--percentile", callback=real(50, 100), help="for --method percentile")
+    ] = None,
     weights: Annotated[
         str | None, typer.Option("--weights", metavar="channel|layer", help="granularity of weight scales")
     ] = None,
@@ -59,8 +71,7 @@ def quantize(
     from cimemu.workload.data import read_array
 
     chip = arch_of(arch, overrides)
-    if out.exists() and not force:
-        raise WorkloadError(f"{out}: exists already, name another file or add --force")
+    refuse_outputs(out, force=force)
     if Path(network).suffix.lower() in FORMATS:
         images = None if calibration is None else read_array(calibration)
         shape = None if images is None else images.shape[1:]

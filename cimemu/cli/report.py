@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cimemu.cli.app import ForceOption, JsonOption, app, print_sections
+from cimemu.cli.app import ForceOption, JsonOption, app, print_sections, refuse_outputs
 from cimemu.errors import TraceError
 from cimemu.terminal import make_console, print_json, print_table
 
@@ -22,6 +22,7 @@ def report(
     """Tables of a trace: summary, layers, components, stalls, utilisation; or a page to look at."""
     from cimemu.trace.read import open_trace
 
+    refuse_outputs(html, force=force)
     source = open_trace(trace)
     if "kind" in source.attributes:
         from cimemu.stress.reading import file_rows, title

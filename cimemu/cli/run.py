@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cimemu.bounds import MOST_IMAGES
 from cimemu.cli.app import (
     DEFAULT_ARCH,
     DEFAULT_WORKLOAD,
@@ -27,6 +28,8 @@ from cimemu.cli.app import (
     arch_of,
     print_sections,
     refuse_fixed,
+    refuse_outputs,
+    whole,
     workload_of,
 )
 from cimemu.errors import CimemuError
@@ -53,13 +56,20 @@ def run(
     calibrate_adc: CalibrateOption = None,
     network_file: NetworkOption = None,
     module: ModuleOption = None,
-    batch: Annotated[int, typer.Option("--batch", metavar="N", help="images computed together")] = 64,
+    batch: Annotated[
+        int, typer.Option("--batch", metavar="N", callback=whole(1, 10**6), help="images computed together")
+    ] = 64,
     path: PathOption = "auto",
     threads: ThreadsOption = None,
     memory_gib: MemoryOption = 1.0,
     events: Annotated[
         int | None,
-        typer.Option("--events", metavar="N", help="events of the first N images only; default: all up to 20 million"),
+        typer.Option(
+            "--events",
+            metavar="N",
+            callback=whole(0, MOST_IMAGES),
+            help="events of the first N images only; default: all up to 20 million",
+        ),
     ] = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
@@ -73,11 +83,13 @@ def run(
     if detail not in ("ops", "cycles"):
         raise CimemuError(f"--detail {detail}: must be ops or cycles")
     compose(vary or ()).check(2**chip.macro.cell.bits - 1)  # before the network is read
-    if not memory_gib * 2**30 >= 1 << 20:
-        raise CimemuError(f"--memory-gib {memory_gib}: must be at least 0.001 (1 MiB); the default is 1")
+    if no_trace and out is not None:
+        raise CimemuError(f"--out {out} with --no-trace: leave one of them out")
     target = out
     if out is None and not no_trace:
         target = free_name(Path.cwd(), f"{work.name}_{chip.name}", ".h5")
+    if not no_trace:
+        refuse_outputs(target, force=force)
     with ProgressBars(not as_json) as progress:
         inputs, labels = work.inputs(images)
         network = quantized_network(work, chip, converters=calibrate_adc, module=module)
@@ -128,4 +140,8 @@ def run(
 def _sha256(path: Path) -> str:
     import hashlib
 
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

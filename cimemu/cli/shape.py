@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from cimemu.cli.app import ForceOption, app
+from cimemu.bounds import MOST_SEED
+from cimemu.cli.app import ForceOption, app, refuse_outputs, whole
 from cimemu.errors import WorkloadError
 from cimemu.terminal import make_console
 
@@ -15,13 +16,22 @@ def shape(
     name: Annotated[str, typer.Argument(metavar="NAME", help="a network of `cimemu list`, e.g. resnet18")],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.onnx", help="float ONNX file to write")],
     side: Annotated[
-        int | None, typer.Option("--side", metavar="N", help="images of N x N pixels; default: as published")
+        int | None,
+        typer.Option(
+            "--side", metavar="N", callback=whole(1, 65536), help="images of N x N pixels; default: as published"
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="seed of weights and images")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", callback=whole(0, MOST_SEED), help="seed of weights and images")
+    ] = 0,
     images: Annotated[
         int,
         typer.Option(
-            "--images", "-n", metavar="N", help="write N random images too (.npz), and a workload of both (.yaml)"
+            "--images",
+            "-n",
+            metavar="N",
+            callback=whole(0, 10**6),
+            help="write N random images too (.npz), and a workload of both (.yaml)",
         ),
     ] = 0,
     force: ForceOption = False,
@@ -31,14 +41,10 @@ def shape(
     from cimemu.shapes import make_shape, parameter_count
     from cimemu.shapes.files import save_images
 
-    if images < 0:
-        raise WorkloadError(f"--images {images}, must be >= 0")
     if out.suffix.lower() != ".onnx":
         raise WorkloadError(f"--out {out}: must end in .onnx, the only format that is written")
     beside = [out.with_suffix(suffix) for suffix in (".npz", ".yaml")] if images else []
-    for path in (out, *beside):
-        if path.exists() and not force:
-            raise WorkloadError(f"{path}: exists already, name another file or add --force")
+    refuse_outputs(out, *beside, force=force)
     network = make_shape(name, side=side, seed=seed, fold=False)
     save_onnx(network, out, overwrite=force)
     pixels = " x ".join(map(str, network.types["x"].shape))

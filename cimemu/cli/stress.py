@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cimemu.bounds import MOST_TRIALS
 from cimemu.cli.app import (
     ArchName,
     ForceOption,
@@ -19,10 +20,13 @@ from cimemu.cli.app import (
     WorkloadName,
     app,
     arch_of,
+    real,
+    refuse_campaign,
     refuse_fixed,
+    whole,
     workload_of,
 )
-from cimemu.errors import WorkloadError
+from cimemu.errors import CimemuError, WorkloadError
 from cimemu.terminal import ProgressBars, make_console, print_json, print_table
 
 if TYPE_CHECKING:
@@ -43,7 +47,10 @@ def stress(
             help="a variation model (cimemu list) and values of its parameters; again for more models, in order",
         ),
     ],
-    trials: Annotated[int, typer.Option("--trials", "-t", metavar="N", help="chips drawn for every point")],
+    trials: Annotated[
+        int,
+        typer.Option("--trials", "-t", metavar="N", callback=whole(1, MOST_TRIALS), help="chips drawn for every point"),
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="HDF5 file; default: WORKLOAD_ARCH_stress.h5")
     ] = None,
@@ -73,7 +80,12 @@ def stress(
     seed: SeedOption = 0,
     width: Annotated[
         float | None,
-        typer.Option("--width", metavar="W", help="stop a point when its 95 % interval is no wider, e.g. 0.01"),
+        typer.Option(
+            "--width",
+            metavar="W",
+            callback=real(1e-9, 1 - 1e-9),
+            help="stop a point when its 95 % interval is no wider, e.g. 0.01",
+        ),
     ] = None,
     workers: WorkersOption = 1,
     scheduler: SchedulerOption = None,
@@ -83,15 +95,18 @@ def stress(
 ) -> None:
     """Draw chips with varied cells and converters: mean accuracy with its interval, and which layer breaks first."""
     from cimemu.prepare import free_name
+    from cimemu.stress.monte_carlo import settings
     from cimemu.stress.monte_carlo import stress as monte_carlo
     from cimemu.stress.tables import stress_rows, write_csv
 
     chip, work = arch_of(arch, overrides), workload_of(workload)
+    if out is None and resume is None:
+        out = free_name(Path.cwd(), f"{work.name}_{chip.name}_stress", ".h5")
+    refuse_campaign(out, resume, csv, plot, force=force)
+    settings(chip, vary)  # before the network is read
     schemes = [name.strip() for name in (calibrate_adc or "none").split(",")]
     inputs, labels = work.inputs(images)
     networks = _networks(chip, workload, network_files or [], schemes, module, overrides)
-    if out is None and resume is None:
-        out = free_name(Path.cwd(), f"{work.name}_{chip.name}_stress", ".h5")
     with ProgressBars(not as_json) as progress:
         result = monte_carlo(
             chip,
@@ -118,6 +133,7 @@ def stress(
         plot_stress(result, plot, overwrite=force)
     if as_json:
         print_json({"points": rows, "paired": list(result.paired), "ideal": result.ideal, "file": str(result.path)})
+        _refuse_none(result)
         return
     console = make_console()
     method = ", ".join(sorted({str(m) for m in result.columns["method"] if m}))
@@ -142,6 +158,13 @@ def stress(
     for written in (result.path, csv, plot):
         if written is not None:
             console.print(f"wrote {written}")
+    _refuse_none(result)
+
+
+def _refuse_none(result: "StressResult") -> None:
+    """A run of which no trial ended well is a mistake of what was asked for."""
+    if result.errors and not result.columns["trials"].any():
+        raise CimemuError(f"stress: every trial failed, the first one with {result.errors[0]}")
 
 
 def _networks(

@@ -1,10 +1,11 @@
 """`cimemu sweep`: one workload on many chips."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cimemu.bounds import MOST_SEED
 from cimemu.cli.app import (
     ArchName,
     CalibrateOption,
@@ -19,9 +20,15 @@ from cimemu.cli.app import (
     WorkloadName,
     app,
     arch_of,
+    refuse_campaign,
+    whole,
     workload_of,
 )
+from cimemu.errors import CimemuError
 from cimemu.terminal import ProgressBars, make_console, print_json, print_table
+
+if TYPE_CHECKING:
+    from cimemu.stress.sweep import SweepResult
 
 
 @app.command()
@@ -43,7 +50,9 @@ def sweep(
     workers: WorkersOption = 1,
     scheduler: SchedulerOption = None,
     resume: ResumeOption = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="seed of every run")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", callback=whole(0, MOST_SEED), help="seed of every run")
+    ] = 0,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -51,12 +60,15 @@ def sweep(
     from cimemu.prepare import free_name, load_recipe
     from cimemu.stress.grid import key_values
     from cimemu.stress.sweep import sweep as sweep_over
+    from cimemu.stress.sweep import sweep_points
     from cimemu.stress.tables import sweep_rows, write_csv
 
     chip, work, keys = arch_of(arch, overrides), workload_of(workload), dict(key_values(vary))
-    inputs, labels = work.inputs(images)
     if out is None and resume is None:
         out = free_name(Path.cwd(), f"{work.name}_{chip.name}_sweep", ".h5")
+    refuse_campaign(out, resume, csv, plot, force=force)
+    sweep_points(chip, keys)  # before the network is read
+    inputs, labels = work.inputs(images)
     with ProgressBars(not as_json) as progress:
         result = sweep_over(
             chip,
@@ -82,6 +94,7 @@ def sweep(
         plot_sweep(result, plot, overwrite=force)
     if as_json:
         print_json({"points": rows, "file": None if result.path is None else str(result.path)})
+        _refuse_none(result)
         return
     console = make_console()
 
@@ -90,3 +103,10 @@ def sweep(
     for name in (result.path, csv, plot):
         if name is not None:
             console.print(f"wrote {name}")
+    _refuse_none(result)
+
+
+def _refuse_none(result: "SweepResult") -> None:
+    """A sweep of which no point ended well is a mistake of what was asked for."""
+    if all(result.errors):
+        raise CimemuError(f"sweep: every point failed, the first one with {result.errors[0]}")

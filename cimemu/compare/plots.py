@@ -9,6 +9,7 @@ import numpy as np
 from cimemu.compare.sidecar import LevelsRow, read_layers, read_levels
 from cimemu.compare.table import Row
 from cimemu.errors import CimemuError, WorkloadError
+from cimemu.whole_file import whole_file
 
 BITS = "converter.bits"
 MOST_SHOWN = 12
@@ -35,7 +36,10 @@ def write_plots(
     at the first point. WorkloadError where there is no such layer.
     """
     pyplot = _pyplot()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WorkloadError(f"{folder}: cannot be made ({error.strerror}), name a folder with --plots") from None
     written = []
     bits = next((axis for axis in (BITS, "activations.bits", "weights.bits") if axis in axes), None)
     if bits is not None:
@@ -52,6 +56,14 @@ def write_plots(
     elif layer is not None:
         raise WorkloadError(f"--plot-layer {layer}: no converter was fitted at these points, give schemes with one")
     return written
+
+
+def _written(pyplot: Any, figure: Any, path: Path) -> Path:
+    """The picture under its name, in the place of an earlier one."""
+    with whole_file(path, WorkloadError, overwrite=True) as made:
+        figure.savefig(made, format="png", dpi=150)
+    pyplot.close(figure)
+    return path
 
 
 def _key(row: Row, axes: Sequence[str]) -> Key:
@@ -72,9 +84,7 @@ def _accuracy(pyplot: Any, rows: Sequence[Row], others: Sequence[str], bits: str
     plot.set_xlabel(bits)
     plot.set_ylabel("accuracy, %")
     plot.legend(fontsize="small")
-    figure.savefig(path, dpi=150)
-    pyplot.close(figure)
-    return path
+    return _written(pyplot, figure, path)
 
 
 def _layer_errors(
@@ -88,9 +98,7 @@ def _layer_errors(
     plot.set_ylabel("psum error / variance")
     plot.tick_params("x", rotation=90, labelsize="x-small")
     plot.legend(fontsize="x-small")
-    figure.savefig(path, dpi=150)
-    pyplot.close(figure)
-    return path
+    return _written(pyplot, figure, path)
 
 
 def _levels(pyplot: Any, levels: Mapping[str, Mapping[str, LevelsRow]], layer: str, path: Path) -> Path:
@@ -113,6 +121,4 @@ def _levels(pyplot: Any, levels: Mapping[str, Mapping[str, LevelsRow]], layer: s
         bottom.plot(row.levels, np.full(len(row.levels), number), "|", markersize=12)
     bottom.set_yticks(range(len(mine)), list(mine), fontsize="x-small")
     bottom.set_xlabel("partial sum")
-    figure.savefig(path, dpi=150)
-    pyplot.close(figure)
-    return path
+    return _written(pyplot, figure, path)

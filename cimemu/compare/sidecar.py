@@ -1,6 +1,5 @@
 """What stands beside a table: errors of every layer, and levels of its converter over the partial sums it was fitted to."""
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,12 @@ from numpy.typing import NDArray
 
 from cimemu.adc import LinearAdc, NonlinearAdc
 from cimemu.compare.grid import Point
+from cimemu.compare.table import append_rows, done_rows, read_table_rows
 from cimemu.compute.psum_samples import PsumSamples
+from cimemu.errors import WorkloadError
 from cimemu.ptq.apply import Fitted
 from cimemu.ptq.psum_fit import histograms
+from cimemu.whole_file import refuse_output
 
 SHOWN_BINS = 128
 Floats = NDArray[np.float64]
@@ -122,20 +124,17 @@ def _joined(values: Floats) -> str:
     return " ".join(f"{value:.6g}" for value in values)
 
 
+def refuse_tables(out: Path, axes: Sequence[str]) -> None:
+    """WorkloadError, before any work, where one of the three tables could not be read or added to."""
+    for path in (out, layers_path(out), levels_path(out)):
+        refuse_output(path, WorkloadError, overwrite=True)
+        read_table_rows(path)
+    done_rows(out, axes)
+
+
 def _read(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    return read_table_rows(path)[1]
 
 
 def _append(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    fresh = not path.is_file() or path.stat().st_size == 0
-    whole = fresh or path.read_bytes().endswith(b"\n")
-    with path.open("a", newline="", encoding="utf-8") as file:
-        if not whole:  # a row that a kill cut
-            file.write("\n")
-        writer = csv.writer(file, lineterminator="\n")
-        if fresh:
-            writer.writerow(head)
-        writer.writerows(rows)
+    append_rows(path, head, rows)

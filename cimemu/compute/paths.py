@@ -249,11 +249,14 @@ def sum_steps(
     running = None if macro.accumulator_bits is None else np.zeros((points, layout.outputs), dtype=np.int64)
     for g, i, psums in step_psums(x, matrix, packed):
         block = int(matrix.block_of[g])
-        if matrix.traps:
+        if matrix.traps or matrix.gated is not None:
             piece = input_slice(x[:, matrix.starts[g] : matrix.stops[g]], i, macro.input.dac_bits)
             in_block = int(matrix.starts[g]) - layout.row_blocks[block][0]
-            lost = trap_losses(piece, matrix.traps, reads, (block, int(matrix.starts[g]), in_block, i))
-            psums -= seen_by_conversions(lost, matrix.columns)
+            if matrix.gated is not None:
+                psums = seen_by_conversions(matrix.gated.sums(piece, block, in_block), matrix.columns)
+            if matrix.traps:
+                lost = trap_losses(piece, matrix.traps, reads, (block, int(matrix.starts[g]), in_block, i))
+                psums -= seen_by_conversions(lost, matrix.columns)
         if matrix.noise:
             add_noise(psums, matrix.noise, reads, (block, group_in_block(matrix, g), i))
         weight = int(matrix.slice_weights[i])

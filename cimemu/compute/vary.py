@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cimemu.arch.macro import Macro
 from cimemu.compute.encode import MAX_LEVEL
+from cimemu.compute.gated import gated_reads
 from cimemu.compute.program import Matrix, check_accumulator, fixed_seen, psum_range, reference_cells_per_row
 from cimemu.compute.scaled import scaled_references
 from cimemu.compute.sites import Sites
@@ -15,7 +16,7 @@ from cimemu.compute.surroundings import Surroundings
 from cimemu.errors import ArchError
 from cimemu.events import Pulses
 from cimemu.kernels.cells import round_levels
-from cimemu.variation.base import Block
+from cimemu.variation.base import BLOCK_STAGES, Block
 from cimemu.variation.compose import Variations
 from cimemu.variation.parse import name_of
 
@@ -51,8 +52,10 @@ class Draft:
             first_column=site.first_column,
             write=site.write,
             largest_input=2**self.macro.input.dac_bits - 1,
+            active_rows=self.ideal.layout.active_rows,
+            leakage=self.variations.leakage(2**self.macro.cell.bits - 1),
         )
-        for stage in ("cells", "lines", "read"):
+        for stage in BLOCK_STAGES:
             for model, stream in self.variations.at(stage):
                 model.write(block, stream)
         scale = 2.0**self.macro.cell.fraction_bits
@@ -75,7 +78,7 @@ class Draft:
             seen=seen,
             references=references,
             affine=tuple(None for _ in layout.row_blocks),
-            row_levels=self.cells.sum(axis=1),
+            row_levels=self._row_levels(),
             psum_range=psum_range(seen, layout, macro, 2**macro.cell.fraction_bits),
             packed=None,
             tiles=None,
@@ -83,12 +86,19 @@ class Draft:
             traps=surroundings.traps(self.cells),
             base=surroundings.base() if references is None else None,
             bow=surroundings.bow(self.cells),
+            gated=gated_reads(macro, layout, self.blocks),
             kept_switches=ideal.switches if surroundings.moves_thresholds else None,
             values=None if ideal.scale is None or references is None else scaled_references(references, ideal.scale),
         )
         if matrix.has_reference_column:
-            matrix.row_levels[:] += matrix.unit * reference_cells_per_row(matrix)
+            matrix.row_levels[:] += reference_cells_per_row(matrix)
         return matrix
+
+    def _row_levels(self) -> NDArray[np.float64]:
+        """Levels above level 0 of every row's cells: what level 0 conducts has a price of its own (`costs.cell`)."""
+        levels = self.cells.sum(axis=1) / 2.0**self.macro.cell.fraction_bits
+        leakage = self.variations.leakage(2**self.macro.cell.bits - 1) * self.cells.shape[1]
+        return np.asarray(np.maximum(levels - leakage, 0.0))
 
 
 def varied_macro(macro: Macro, variations: Variations) -> Macro:

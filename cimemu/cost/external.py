@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cimemu.errors import ArchError
+from cimemu.given_file import read_text
+from cimemu.whole_file import refuse_output, whole_file
 
 SCRIPT = Path(__file__).parent / "external_script.py"
 REQUEST_KEYS = {"name", "class", "parameters", "actions"}
@@ -23,6 +25,7 @@ def import_costs(
     the requests. Each request runs in a process of its own (estimators may cache between models).
     Raises ArchError where the interpreter, a request or an estimator fails.
     """
+    refuse_output(Path(out), ArchError, overwrite=True)
     asked = _checked(requests)
     entries: dict[str, Any] = {}
     packages: dict[str, str] = {}
@@ -37,11 +40,8 @@ def import_costs(
             entries[name] = {**entry, "source": f"{entry['class']} ({made_by})"}
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
     table = {"format": 1, "python": version, "packages": packages, "requests_sha256": digest, "entries": entries}
-    target = Path(out)
-    try:
-        target.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ArchError(f"{target}: cannot be written: {error.strerror}") from None
+    with whole_file(Path(out), ArchError, overwrite=True) as made:
+        made.write_text(json.dumps(table, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return table
 
 
@@ -49,9 +49,10 @@ def _checked(requests: str | Path | list[Mapping[str, Any]]) -> list[dict[str, A
     where = "requests"
     if isinstance(requests, str | Path):
         where = str(requests)
+        text = read_text(Path(requests), ArchError, "a JSON file of requests")
         try:
-            requests = json.loads(Path(requests).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            requests = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise ArchError(f"{where}: cannot be read as JSON: {error}") from None
     if isinstance(requests, Mapping):
         requests = requests.get("requests", [])

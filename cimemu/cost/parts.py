@@ -9,6 +9,8 @@ from pydantic import Field
 from cimemu.cost.scaling import area_factor, energy_factor
 from cimemu.cost.site import Estimate, Estimator, Site
 from cimemu.cost.tables import component_rows, log_log, sram_rows
+from cimemu.errors import CimemuError
+from cimemu.given_file import read_text
 from cimemu.spec import Spec
 
 
@@ -123,17 +125,15 @@ class ImportedPart(Spec, Estimator):
     def estimate(self, site: Site) -> Estimate:
         """The entry as it stands. ValueError where the file or the entry is missing."""
         try:
-            table = json.loads(self.file.read_text(encoding="utf-8"))
+            table = json.loads(read_text(self.file, CimemuError, "a table that `cimemu cost import` wrote"))
             entry = table["entries"][self.name]
             actions = entry["energy_pj"]
             action = self.action or (next(iter(actions)) if len(actions) == 1 else "")
             energy = float(actions[action]) if actions else 0.0
             return Estimate(energy, float(entry["area_um2"]), float(entry["leakage_uw"]), str(entry["source"]))
-        except OSError as error:
-            raise ValueError(
-                f"{self.file}: cannot be read: {error.strerror}; write it with `cimemu cost import`"
-            ) from None
-        except (KeyError, TypeError, ValueError) as error:
+        except CimemuError as error:
+            raise ValueError(str(error)) from None
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"{self.file}: no entry {self.name!r} with action {self.action!r} ({error}); "
                 "`cimemu cost import` writes such tables"

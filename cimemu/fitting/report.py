@@ -16,6 +16,8 @@ from cimemu.fitting.search import allocate
 from cimemu.layer.base import Array
 from cimemu.mapping.layout import make_layout
 from cimemu.ptq import quantize
+from cimemu.table_file import write_rows
+from cimemu.whole_file import whole_file
 from cimemu.workload.network import Network
 
 FULL_BLOCKS = 4  # row blocks up to which full widths are listed
@@ -160,21 +162,9 @@ def _random_images(network: Network, seed: int) -> dict[str, Array] | None:
 
 def write_csv(report: FitReport, path: Path, *, overwrite: bool = False) -> None:
     """The layers as they are, and as proposed, as one table. Raises WorkloadError where the file cannot be written."""
-    import csv
-    import os
-
-    if path.exists() and not overwrite:
-        raise WorkloadError(f"{path}: exists already, name another file or add --force")
     parts = [("present", report.mapped)]
     if report.proposal is not None:
         parts.append(("proposed", report.proposal.mapped))
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        with open(temporary, "w", newline="") as file:
-            rows = [{"widths": name, **row} for name, mapped in parts for row in mapped.rows]
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise WorkloadError(f"{path}: cannot be written: {error.strerror}") from None
+    rows = [{"widths": name, **row} for name, mapped in parts for row in mapped.rows]
+    with whole_file(path, WorkloadError, overwrite=overwrite) as made:
+        write_rows(made, rows)

@@ -48,6 +48,67 @@ def solve_lines_naive(loads, inject, drive, first, factors, voltages):
 
 
 @kernel
+def eliminate(system, first, stop):
+    """Rows first .. stop - 1 of `system` [n, n + w] solved for each other in place: unknown k's column becomes row k's."""
+    for k in range(first, stop):
+        pivot = 1.0 / system[k, k]
+        system[k, k] = 1.0
+        for j in range(system.shape[1]):
+            system[k, j] *= pivot
+        for i in range(first, stop):
+            if i != k:
+                factor = system[i, k]
+                system[i, k] = 0.0
+                for j in range(system.shape[1]):
+                    system[i, j] -= factor * system[k, j]
+
+
+def eliminate_naive(system, first, stop):
+    """The same on whole rows of NumPy, one unknown after the other."""
+    for k in range(first, stop):
+        pivot = 1.0 / system[k, k]
+        system[k, k] = 1.0
+        system[k] = system[k] * pivot
+        for i in range(first, stop):
+            if i != k:
+                factor = float(system[i, k])
+                system[i, k] = 0.0
+                system[i] = system[i] - factor * system[k]
+
+
+@kernel
+def invert(system):
+    """`system` = [A | B], A [n, n] diagonally dominant, becomes [A^-1 | A^-1 B]: block Gauss-Jordan without pivoting.
+
+    Four unknowns at a time, so that a row is loaded and stored once for four of them. One order of IEEE operations and
+    no library: the same bytes for any number of threads.
+    """
+    rows = system.shape[0]
+    for k in range(0, rows, 4):
+        stop = min(k + 4, rows)
+        eliminate(system, k, stop)
+        k1, k2, k3 = min(k + 1, rows - 1), min(k + 2, rows - 1), min(k + 3, rows - 1)
+        for i in range(rows):
+            if i < k or i >= stop:
+                f0 = system[i, k]
+                f1 = system[i, k1] if k + 1 < stop else 0.0
+                f2 = system[i, k2] if k + 2 < stop else 0.0
+                f3 = system[i, k3] if k + 3 < stop else 0.0
+                system[i, k:stop] = 0.0
+                for j in range(system.shape[1]):
+                    low = f0 * system[k, j] + f1 * system[k1, j]
+                    system[i, j] -= low + (f2 * system[k2, j] + f3 * system[k3, j])
+
+
+def invert_naive(system):
+    """The definition, by NumPy's solver (other roundings)."""
+    rows = len(system)
+    matrix = system[:, :rows].copy()
+    system[:, rows:] = np.linalg.solve(matrix, system[:, rows:])
+    system[:, :rows] = np.linalg.inv(matrix)
+
+
+@kernel
 def fit_columns(levels, first, stop, wanted):
     """Scale levels[first .. stop - 1, c] so that they sum to wanted[c]; columns that sum to 0 stay."""
     for c in range(levels.shape[1]):

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu import bounds
 from cimemu.errors import CimemuError, TraceError
 from cimemu.stress.jobs import Outcome, Task
 from cimemu.trace.schema import SCHEMA_VERSION
 from cimemu.trace.trials import Field, Record, Status, TrialFile, create_trials, resume_trials
 
+MOST_WORKERS = 1024
 Stop = Callable[[int, NDArray[np.uint8], Mapping[str, NDArray[Any]]], int]  # point, status, values -> trials wanted
 
 
@@ -59,6 +61,7 @@ def run_campaign(
     progress: Any,
 ) -> Done:
     """Run every job that is not done yet. The caller finishes the file. Raises CimemuError; what ended is kept."""
+    bounds.whole("workers", workers, 1, MOST_WORKERS)
     store = _open(campaign, out, resume, overwrite)
     shape = (campaign.points, campaign.trials)
     if store is None:
@@ -82,7 +85,10 @@ def run_campaign(
                 progress("trials", int((status != Status.MISSING).sum()), status.size)
     except BaseException:
         if store is not None:
-            store.close()
+            if resume is None and not (store.status != Status.MISSING).any():
+                store.discard()
+            else:
+                store.close()
         raise
     return Done(campaign.kind, status, values, store)
 
@@ -93,7 +99,8 @@ def _open(campaign: Campaign, out: str | Path | None, resume: str | Path | None,
             raise TraceError(
                 f"--resume {resume} writes {Path(resume).with_suffix('')}, but --out is {out}: leave --out away"
             )
-        return resume_trials(Path(resume), campaign.identity, campaign.fields)
+        shape = (campaign.points, campaign.trials)
+        return resume_trials(Path(resume), campaign.identity, campaign.fields, shape, overwrite=overwrite)
     if out is None:
         return None
     return create_trials(

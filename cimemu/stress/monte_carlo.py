@@ -4,12 +4,14 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu import bounds
 from cimemu.arch.schema import Arch
 from cimemu.emulate import run
 from cimemu.errors import CimemuError, WorkloadError
@@ -22,6 +24,7 @@ from cimemu.variation.parse import spelled, variations_at
 from cimemu.workload.network import Network
 
 TIMED_IMAGES = 8
+MOST_POINTS = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,20 +91,16 @@ def stress(
     is no wider, after `least_trials` at least. With `out` every trial is kept in `OUT.partial` as it ends; `resume`
     names that file to go on and gives the same bytes. Raises CimemuError.
     """
-    if trials < 1:
-        raise CimemuError(f"trials = {trials}, must be >= 1")
-    if not vary:
-        raise CimemuError("stress: nothing to vary, give at least one model, for example lognormal:sigma=0,0.1")
+    bounds.whole("trials", trials, 1, bounds.MOST_TRIALS)
+    bounds.whole("seed", seed, 0, bounds.MOST_SEED)
     if width is not None and not 0 < width < 1:
         raise CimemuError(f"width = {width}, must be between 0 and 1 (a share of images)")
+    drawn = settings(arch, vary)
     images = np.asarray(inputs)
     if len(images) == 0:
         raise WorkloadError("inputs: no image given, give at least one")
     networks = dict(network) if isinstance(network, Mapping) else {"": network}
-    settings = [tuple(spelled(m) for m in models) for models in itertools.product(*map(variations_at, vary))]
-    for setting in settings:
-        compose(setting).check(2**arch.macro.cell.bits - 1)
-    points = tuple(Point(scheme, setting) for scheme in range(len(networks)) for setting in settings)
+    points = tuple(Point(scheme, setting) for scheme in range(len(networks)) for setting in drawn)
     truth = None if labels is None else np.asarray(labels)[: len(images)].astype(np.int64)
     task = StressTask(
         arch, tuple(networks.values()), points, images, truth, seed, error_images=min(error_images, len(images), 64)
@@ -135,6 +134,19 @@ def stress(
     result = _summary(task, list(networks), status, done.values, None if done.file is None else done.file.out)
     done.finish(_groups(result, status, done.values), _attributes(arch, next(iter(networks.values())), task))
     return result
+
+
+def settings(arch: Arch, vary: Sequence[Any]) -> list[tuple[str, ...]]:
+    """Every combination of the models' values, spelled out. CimemuError where one is none for the arch's cells."""
+    if not vary:
+        raise CimemuError("stress: nothing to vary, give at least one model, for example lognormal:sigma=0,0.1")
+    at = [variations_at(text) for text in vary]
+    if prod(map(len, at)) > MOST_POINTS:
+        raise CimemuError(f"stress: {prod(map(len, at))} points, must be <= {MOST_POINTS}; give fewer values")
+    found = [tuple(spelled(model) for model in models) for models in itertools.product(*at)]
+    for setting in found:
+        compose(setting).check(2**arch.macro.cell.bits - 1)
+    return found
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Pictures of results, by matplotlib: accuracy against spread, layers that break, the Pareto set."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,9 +94,17 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> Any:
     return figure, figure.subplots(rows, columns)
 
 
-def _save(figure: Any, path: Path, overwrite: bool) -> None:
+def plot_kind(path: Path) -> str:
+    """The format that the suffix names. CimemuError where there is none of it, or matplotlib is missing."""
     kind = path.suffix.lstrip(".").lower()
     if kind not in ("png", "svg", "pdf"):
         raise CimemuError(f"{path}: plots are .png, .svg or .pdf")
+    if find_spec("matplotlib") is None:
+        raise CimemuError('matplotlib is not installed: pip install "cimemu[plot]", or write --csv')
+    return kind
+
+
+def _save(figure: Any, path: Path, overwrite: bool) -> None:
+    kind = plot_kind(path)
     with whole_file(path, CimemuError, overwrite=overwrite) as partial:
         figure.savefig(partial, format=kind, dpi=150)

@@ -4,12 +4,14 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu import bounds
 from cimemu.arch.load import load_arch
 from cimemu.arch.schema import Arch
 from cimemu.emulate import run
@@ -33,6 +35,7 @@ FIELDS = (
     Field("macros", "int64"),
     Field("utilization", "float64"),
 )
+MOST_POINTS = 100_000
 PARETO = (("accuracy", True), ("latency_us", False), ("energy_uj", False), ("area_mm2", False))
 
 
@@ -80,6 +83,26 @@ class SweepTask:
         }
 
 
+def sweep_points(arch: Arch, vary: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
+    """Every combination of the keys' values. CimemuError where a key is none, or no combination is a chip."""
+    if not vary or any(len(values) == 0 for values in vary.values()):
+        raise CimemuError("sweep: nothing to vary, give at least one key with its values")
+    count = prod(map(len, vary.values()))
+    if count > MOST_POINTS:
+        raise CimemuError(f"sweep: {count} points, must be <= {MOST_POINTS}; give fewer values")
+    points = tuple(dict(zip(vary, values)) for values in itertools.product(*vary.values()))
+    first: CimemuError | None = None
+    for point in points:
+        try:
+            load_arch(arch, point)
+        except CimemuError as error:
+            first = first or error
+        else:
+            return points
+    assert first is not None
+    raise CimemuError(f"sweep: no point is a chip, the first one: {first}")
+
+
 def sweep(
     arch: Arch,
     recipe: Recipe,
@@ -103,9 +126,8 @@ def sweep(
     local processes, `scheduler` the address of a Dask cluster instead. A point that fails (an arch that is none, a
     network that does not fit) has a reason instead of figures. Raises CimemuError.
     """
-    if not vary or any(len(values) == 0 for values in vary.values()):
-        raise CimemuError("sweep: nothing to vary, give at least one key with its values")
-    points = tuple(dict(zip(vary, values)) for values in itertools.product(*vary.values()))
+    bounds.whole("seed", seed, 0, bounds.MOST_SEED)
+    points = sweep_points(arch, vary)
     task = SweepTask(arch, recipe, points, inputs, labels, seed, converters)
     campaign = Campaign(
         kind="sweep",

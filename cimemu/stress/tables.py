@@ -1,11 +1,11 @@
 """Results as rows for people and spreadsheets."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cimemu.errors import CimemuError
+from cimemu.table_file import write_rows
 from cimemu.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -48,7 +48,5 @@ def stress_rows(result: "StressResult") -> list[dict[str, Any]]:
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], *, overwrite: bool) -> None:
     """Rows as CSV with a heading. CimemuError where the file is there already or cannot be written."""
-    with whole_file(path, CimemuError, overwrite=overwrite) as partial, open(partial, "w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    with whole_file(path, CimemuError, overwrite=overwrite) as made:
+        write_rows(made, rows)

@@ -1,7 +1,10 @@
 """`open_trace`: a trace as tables in memory, with nothing but h5py."""
 
+import glob
 import json
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.errors import TraceError
-from cimemu.trace.schema import SCHEMA_VERSION
+from cimemu.given_file import refuse_input
+from cimemu.trace.validate import check_events, damaged, kinds_of, own_dataset, validated_attributes
+from cimemu.whole_file import NAME_KEPT
 
 if TYPE_CHECKING:
     import pandas
@@ -35,13 +40,22 @@ class Trace:
 
     def table(self, group: str) -> Table:
         """All datasets of a group by name; strings as str objects. TraceError where there is no such group."""
+        with self._opened() as file:
+            if not isinstance(file.get(group), h5py.Group):
+                raise TraceError(f"{self.path}: no group {group!r}, has {', '.join(file)}")
+            names = [name for name in file[group] if own_dataset(file, f"{group}/{name}") is not None]
+            return {name: _array(file[group][name]) for name in names}
+
+    @contextmanager
+    def _opened(self) -> Iterator[h5py.File]:
+        """The open file. TraceError for all that can be wrong with it since it was checked."""
         try:
             with h5py.File(self.path, "r") as file:
-                if group not in file:
-                    raise TraceError(f"{self.path}: no group {group!r}, has {', '.join(file)}")
-                return {name: _array(data) for name, data in file[group].items()}
-        except OSError as error:
-            raise TraceError(f"{self.path}: cannot be read, run the emulation again") from error
+                yield file
+        except (TraceError, GeneratorExit, MemoryError):
+            raise
+        except Exception as error:  # the HDF5 library has a kind of its own for every sort of damage
+            raise damaged(self.path, f"cannot be read ({str(error)[:100]})") from error
 
     @property
     def layers(self) -> Table:
@@ -66,21 +80,29 @@ class Trace:
     @property
     def kinds(self) -> list[str]:
         """Names of event kinds."""
-        with h5py.File(self.path, "r") as file:
-            return [str(kind) for kind in file["events"].attrs["kinds"]]
+        with self._opened() as file:
+            return kinds_of(file, self.path)
 
     @property
     def event_count(self) -> int:
         """Rows of the event table."""
-        with h5py.File(self.path, "r") as file:
+        with self._opened() as file:
             return len(file["events/op"])
 
     def event_chunks(self, columns: Sequence[str], rows: int = EVENT_ROWS) -> Iterator[Table]:
-        """Pieces of the event table of at most `rows` rows, so that any trace fits in memory."""
-        with h5py.File(self.path, "r") as file:
-            group = file["events"]
-            for first in range(0, len(group["op"]), rows):
-                yield {name: np.asarray(group[name][first : first + rows]) for name in columns}
+        """Pieces of the event table of at most `rows` rows, so that any trace fits in memory.
+
+        TraceError where a row names a unit, layer or kind that is not there.
+        """
+        with self._opened() as file:
+            counts = {"unit": len(file["units/name"]), "layer": len(file["layers/name"])}
+            counts["kind"] = len(kinds_of(file, self.path))
+            total = len(file["events/op"])
+        for first in range(0, total, rows):
+            with self._opened() as file:
+                chunk = {name: np.asarray(file["events"][name][first : first + rows]) for name in columns}
+            check_events(self.path, chunk, counts)
+            yield chunk
 
     def frame(self, group: str) -> "pandas.DataFrame":
         """A group as a pandas DataFrame, indexed by its first dimension; see `cimemu.trace.frames`."""
@@ -96,33 +118,26 @@ class Trace:
 
 
 def open_trace(path: str | Path) -> Trace:
-    """Open a trace. TraceError for a file that is missing, unfinished, no trace, or of another schema version."""
+    """Open a trace and check it against the schema.
+
+    TraceError for a file that is missing, unfinished, no trace, of another schema version, or damaged: the line names
+    the attribute or dataset.
+    """
     path = Path(path)
-    if not path.exists():
-        partial = path.with_name(path.name + ".partial")
-        hint = f"; {partial.name} is an unfinished one" if partial.exists() else ""
+    if not os.path.lexists(path) and len(path.name) < 255:
+        unfinished = sorted(path.parent.glob(f"{glob.escape(path.name[:NAME_KEPT])}.*partial"))
+        hint = f"; {unfinished[0].name} is an unfinished one" if unfinished else ""
         raise TraceError(f"{path}: no such file, name a trace that `cimemu run` wrote{hint}")
+    refuse_input(path, TraceError, "a trace that `cimemu run` wrote")
     if path.name.endswith(".partial"):
         raise TraceError(
             f"{path}: is unfinished, its run is still going or was killed; run it again (a stress run or a sweep: "
             f"go on with --resume {path.name})"
         )
-    try:
-        with h5py.File(path, "r") as file:
-            attributes = {name: _plain(value) for name, value in file.attrs.items()}
-    except OSError as error:
-        raise TraceError(f"{path}: is no HDF5 file, name a trace that `cimemu run` wrote") from error
-    version = attributes.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise TraceError(f"{path}: schema_version = {version}, this cimemu reads {SCHEMA_VERSION}")
-    return Trace(path, attributes)
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    return Trace(path, validated_attributes(path))
 
 
 def _array(data: Any) -> NDArray[Any]:
     if h5py.check_string_dtype(data.dtype):
-        return np.array(data.asstr()[()], dtype=object)
+        return np.array(data.asstr(errors="backslashreplace")[()], dtype=object)
     return np.asarray(data[()])

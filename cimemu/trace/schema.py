@@ -29,6 +29,7 @@ class Item:
     dims: str
     unit: str
     doc: str
+    optional: bool = False  # a trace may be without it
 
 
 ATTRIBUTES = (
@@ -37,31 +38,44 @@ ATTRIBUTES = (
     Item("arch_json", "str", "", "", "the whole architecture, as JSON"),
     Item("workload", "str", "", "", "name of the workload or network"),
     Item("seed", "int", "", "", "seed of the run"),
-    Item("vary", "str", "", "", "variation models in order, every parameter; absent without any"),
-    Item("trial", "int", "", "", "trial of the variation; with seed, the root of every draw"),
+    Item("vary", "str", "", "", "variation models in order, every parameter; absent without any", optional=True),
+    Item("trial", "int", "", "", "trial of the variation; with seed, the root of every draw", optional=True),
     Item(
         "fraction_bits",
         "int",
         "",
         "",
         "varied levels are multiples of 2^-fraction_bits (raised where a model needs it)",
+        optional=True,
     ),
     Item(
-        "write_pulses", "int", "", "", "pulses that write the network once, beside the run; absent without write_verify"
+        "write_pulses",
+        "int",
+        "",
+        "",
+        "pulses that write the network once, beside the run; absent without write_verify",
+        optional=True,
     ),
-    Item("write_cycles", "int", "", "cycles", "of that writing, macros in parallel; absent without write_verify"),
-    Item("write_pj", "float", "", "pJ", "of that writing; absent without write_verify"),
+    Item(
+        "write_cycles",
+        "int",
+        "",
+        "cycles",
+        "of that writing, macros in parallel; absent without write_verify",
+        optional=True,
+    ),
+    Item("write_pj", "float", "", "pJ", "of that writing; absent without write_verify", optional=True),
     Item("detail", "str", "", "", "ops or cycles"),
     Item("clock_ns", "float", "", "ns", "length of a cycle"),
     Item("images", "int", "", "", "images run"),
     Item("event_images", "int", "", "", "images whose events are in /events (the first ones)"),
-    Item("accuracy", "float", "", "", "share of images classified as labelled; absent without labels"),
+    Item("accuracy", "float", "", "", "share of images classified as labelled; absent without labels", optional=True),
     Item("cycles", "int", "", "cycles", "length of the run"),
     Item("latency_us", "float", "", "us", "cycles x clock_ns / 1000"),
     Item("image_cycles", "int", "", "cycles", "mean distance between the ends of two images"),
     Item("programming_cycles", "int", "", "cycles", "spent reprogramming (0 where the network fits)"),
     Item("energy_pj", "float", "", "pJ", "energy of the run"),
-    Item("tops_per_w", "float", "", "", "2 x MACs / energy"),
+    Item("tops_per_w", "float", "", "", "2 x MACs / energy", optional=True),
     Item("macs", "int", "", "", "multiply-accumulates of the run"),
     Item("conversions", "int", "", "", "column conversions of the run"),
     Item("adc_conversions", "int", "", "", "the same where an ADC made them, 0 on a digital macro"),
@@ -74,6 +88,7 @@ ATTRIBUTES = (
         "",
         "",
         "runs until a cell's endurance is used up; absent without reprogramming",
+        optional=True,
     ),
     Item("provenance_json", "str", "", "", "where network and inputs came from, hashes, overrides"),
 )
@@ -94,6 +109,7 @@ _LAYER = (
         "layer",
         "",
         "multiplications by scales of weights and converters, all images; the requantisation's own where it is the only one",
+        optional=True,
     ),
     Item("layers/blocks", "int32", "layer", "", "blocks of the weight matrix"),
     Item("layers/replicas", "int32", "layer", "", "copies of the layer on macros"),
@@ -156,7 +172,7 @@ _ENERGY = (
         "pJ",
         "energy of every image; leakage and programming in equal shares",
     ),
-    Item("energy/price_pj", "float64", "component", "pJ", "energy of one count of the component's counters"),
+    Item("energy/price_pj", "float64", "component", "pJ", "energy of one event"),
     Item("energy/area_um2", "float64", "component", "um2", "area on the chip"),
     Item("energy/leakage_uw", "float64", "component", "uW", "leakage on the chip"),
     Item("energy/instances", "int64", "component", "", "instances on the chip"),
@@ -164,9 +180,9 @@ _ENERGY = (
     Item("energy/counts", "int64", "layer, counter", "", "counted events, all images and programming"),
 )
 _REST = (
-    Item("outputs/*", "any", "image, ...", "", "one dataset a network output, under its name"),
-    Item("outputs/prediction", "int64", "image", "", "class with the largest score, where there is one"),
-    Item("outputs/label", "int64", "image", "", "labels given"),
+    Item("outputs/*", "any", "image, ...", "", "one dataset a network output, under its name", optional=True),
+    Item("outputs/prediction", "int64", "image", "", "class with the largest score, where there is one", optional=True),
+    Item("outputs/label", "int64", "image", "", "labels given", optional=True),
     Item("images/start", "int64", "image", "cycles", "first start"),
     Item("images/end", "int64", "image", "cycles", "last end"),
     Item("macros/phase", "int32", "macro", "", "reprogramming phase"),
@@ -178,6 +194,63 @@ _REST = (
     Item("check/holds", "bool", "check", "", "whether they hold"),
 )
 DATASETS = (*_LAYER, *_UNIT, *_EVENT, *_ENERGY, *_REST)
+
+# Finished files of stress runs and sweeps: `kind` in their root attributes says which. "number": int or float.
+_CAMPAIGN = (
+    *(
+        item
+        for item in ATTRIBUTES
+        if item.path in ("schema_version", "cimemu_version", "arch_json", "workload", "seed")
+    ),
+    Item("kind", "str", "", "", "stress or sweep"),
+    Item("complete", "bool", "", "", "whether every trial has ended"),
+    Item("images", "int", "", "", "images of every trial"),
+)
+_SWEEP = (
+    Item("points/parameters_json", "str", "point", "", "arch keys and values of the point, as JSON"),
+    Item("points/status", "int", "point", "", "1: it ran, 2: it failed"),
+    Item("points/error", "str", "point", "", "why it failed, empty where it ran"),
+    *(
+        Item(f"points/{name}", "number", "point", unit, "as in the trace of one run")
+        for name, unit in (
+            ("accuracy", ""),
+            ("cycles", "cycles"),
+            ("latency_us", "us"),
+            ("energy_uj", "uJ"),
+            ("area_mm2", "mm2"),
+            ("tops_per_w", ""),
+            ("macs", ""),
+            ("conversions", ""),
+            ("adc_conversions", ""),
+            ("macros", ""),
+            ("utilization", ""),
+        )
+    ),
+    Item("points/pareto", "bool", "point", "", "no other point is as good in all four figures"),
+)
+_STRESS = (
+    Item("points/scheme", "str", "point", "", "network or converter scheme"),
+    Item("points/vary", "str", "point", "", "variation models in order, every parameter"),
+    Item("points/trials", "int", "point", "", "chips drawn"),
+    Item("points/mean", "number", "point", "", "mean accuracy"),
+    Item("points/std", "number", "point", "", "standard deviation of accuracies"),
+    Item("points/low", "number", "point", "", "lower end of the mean's 95 % interval"),
+    Item("points/high", "number", "point", "", "upper end of the mean's 95 % interval"),
+    Item("points/method", "str", "point", "", "how the interval was made"),
+    Item("points/worst_trial", "int", "point", "", "trial of the least accurate chip, -1: nothing was scored"),
+    Item("points/worst", "number", "point", "", "its accuracy"),
+    Item("points/quantiles", "number", "point, quantile", "", "quantiles of accuracies, see the attribute"),
+    Item("points/breaks_first", "str", "point", "", "layer with the largest error of its own"),
+    Item("points/failed", "int", "point", "", "trials that failed every time"),
+    Item("points/layer_error", "number", "point, layer", "", "mean error of layers in the whole drawn network"),
+    Item("points/own_error", "number", "point, layer", "", "mean error of each drawn layer alone"),
+    Item("layers/name", "str", "layer", "", "layers on macros"),
+    Item("schemes/name", "str", "scheme", "", "networks or converter schemes"),
+    Item("trials/status", "int", "point, trial", "", "0: not run, 1: ran, 2: failed"),
+    Item("trials/accuracy", "number", "point, trial", "", "accuracy of every chip"),
+    Item("trials/error", "str", "point, trial", "", "why a trial failed"),
+)
+CAMPAIGNS = {"sweep": (_CAMPAIGN, _SWEEP), "stress": (_CAMPAIGN, _STRESS)}
 
 
 def documentation() -> Iterator[str]:

@@ -1,14 +1,17 @@
 """Trial files: many small records by (point, trial), each kept as it comes, one deterministic file at the end.
 
-While a run lasts its file is `OUT.partial`: an HDF5 file whose every byte of structure is written, flushed and
-renamed into place before the first trial; a trial then only fills space that is there, its checksum and status
-last. So a process killed at any moment leaves a file that opens, with every finished trial in it.
+While a run lasts its file is `OUT.partial`: an HDF5 file whose every byte of structure is written and flushed
+before it gets that name, which nothing else may have, and before the first trial; a trial then only fills space that
+is there, its checksum and status last. So a process killed at any moment leaves a file that opens, with every
+finished trial in it.
 """
 
 import json
+import math
 import os
+import shutil
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -19,7 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.errors import TraceError
+from cimemu.given_file import refuse_input
+from cimemu.shown import printable_lines
+from cimemu.trace.memory import memory_file
 from cimemu.trace.schema import SCHEMA_VERSION
+from cimemu.trace.validate import own_dataset
+from cimemu.whole_file import appear, refuse_output, temporary_beside, whole_file
 
 ERROR_BYTES = 200
 Record = Mapping[str, Any]
@@ -45,46 +53,44 @@ class Field:
 class TrialFile:
     """The open `OUT.partial` of `points` x `trials` records; one process writes it."""
 
-    def __init__(self, file: h5py.File, out: Path, fields: Sequence[Field]) -> None:
-        """Wrap an open file (`create_trials` and `resume_trials` open them)."""
-        self.file, self.out, self.fields = file, out, tuple(fields)
+    def __init__(self, file: h5py.File, out: Path, fields: Sequence[Field], *, overwrite: bool = False) -> None:
+        """Wrap an open file (`create_trials` and `resume_trials` open them); `overwrite`: OUT may be there already."""
+        self.file, self.out, self.fields, self.overwrite = file, out, tuple(fields), overwrite
         self.partial = Path(file.filename)
         self.status: NDArray[np.uint8] = self._checked()
 
     def commit(self, point: int, trial: int, record: Record) -> None:
         """Keep one finished trial: its values, then its checksum, then its status."""
-        group = self.file["trials"]
-        crc = 0
-        for field in self.fields:
-            value = np.asarray(record[field.name], dtype=field.dtype).reshape(field.shape)
-            group[field.name][point, trial] = value
-            crc = zlib.crc32(value.tobytes(), crc)
-        group["crc32"][point, trial] = crc
-        self._settle(point, trial, Status.DONE)
+        values = {f.name: np.asarray(record[f.name], dtype=f.dtype).reshape(f.shape) for f in self.fields}
+        self._settle(point, trial, Status.DONE, values)
 
     def fail(self, point: int, trial: int, error: str) -> None:
         """Keep the reason of a trial that failed every time it was tried."""
-        self.file["trials/error"][point, trial] = error.encode()[:ERROR_BYTES]
-        self._settle(point, trial, Status.FAILED)
+        text = np.asarray(error.encode("utf-8", "backslashreplace")[:ERROR_BYTES], dtype=f"S{ERROR_BYTES}")
+        self._settle(point, trial, Status.FAILED, {"error": text})
 
-    def _settle(self, point: int, trial: int, status: Status) -> None:
+    def _settle(self, point: int, trial: int, status: Status, values: Mapping[str, NDArray[Any]]) -> None:
+        group = self.file["trials"]
         try:
+            for name, value in values.items():
+                group[name][point, trial] = value
+            group["crc32"][point, trial] = _checksum(status, values.values())
             self.file.flush()
-            self.file["trials/status"][point, trial] = status
+            group["status"][point, trial] = status
             self.file.flush()
         except (OSError, RuntimeError) as error:
             raise TraceError(f"{self.partial}: cannot be written ({error}); free some space, then --resume") from error
         self.status[point, trial] = status
 
     def _checked(self) -> NDArray[np.uint8]:
-        """Status of every trial; one whose values do not match their checksum counts as missing."""
-        status = np.array(self.file["trials/status"][()], dtype=np.uint8)
-        for point, trial in np.argwhere(status == Status.DONE):
-            crc = 0
-            for field in self.fields:
-                value = np.asarray(self.file["trials"][field.name][point, trial], dtype=field.dtype)
-                crc = zlib.crc32(value.tobytes(), crc)
-            if crc != int(self.file["trials/crc32"][point, trial]):
+        """Status of every trial; one whose status and values do not match their checksum counts as missing."""
+        group = self.file["trials"]
+        status = np.array(group["status"][()], dtype=np.uint8)
+        for point, trial in np.argwhere(status != Status.MISSING):
+            names = ["error"] if status[point, trial] == Status.FAILED else [field.name for field in self.fields]
+            values = [np.asarray(group[name][point, trial], dtype=group[name].dtype) for name in names]
+            known = status[point, trial] in (Status.DONE, Status.FAILED)
+            if not known or _checksum(status[point, trial], values) != int(group["crc32"][point, trial]):
                 status[point, trial] = Status.MISSING
         return status
 
@@ -97,7 +103,7 @@ class TrialFile:
 
     def finish(self, attributes: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> Path:
         """Write the whole file under its own name, in an order that no schedule can change; drop the partial one."""
-        made = h5py.File(self.out.name, "w", driver="core", backing_store=False)
+        made = memory_file()
         try:
             _put_attributes(made, attributes)
             for group, members in groups.items():
@@ -107,18 +113,11 @@ class TrialFile:
             image = made.id.get_file_image()
         finally:
             made.close()
-        writing = self.out.with_name(self.out.name + ".writing")
         try:
-            with open(writing, "wb") as out:
-                out.write(image)
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(writing, self.out)
-        except OSError as error:
-            writing.unlink(missing_ok=True)
-            raise TraceError(
-                f"{self.out}: cannot be written ({error.strerror}); free some space, then --resume"
-            ) from error
+            with whole_file(self.out, TraceError, overwrite=self.overwrite) as writing:
+                writing.write_bytes(image)
+        except TraceError as error:
+            raise TraceError(f"{error}; what had ended is kept, go on with --resume {self.partial}") from error
         self.close()
         self.partial.unlink(missing_ok=True)
         return self.out
@@ -127,56 +126,138 @@ class TrialFile:
         """Leave the partial file as it is, to be resumed."""
         self.file.close()
 
+    def discard(self) -> None:
+        """Remove the partial file that this process has made, where nothing is in it that could be resumed."""
+        self.file.close()
+        self.partial.unlink(missing_ok=True)
+
+
+def refuse_partial(out: Path) -> Path:
+    """The name of the partial file of `out`. TraceError where anything is under it: it is opened by --resume alone."""
+    partial = out.with_name(out.name + ".partial")
+    if os.path.lexists(partial):
+        raise TraceError(
+            f"{partial}: is there already and is never overwritten: if it is an unfinished run, go on with "
+            f"--resume {partial}; else remove it or name another file"
+        )
+    return partial
+
 
 def create_trials(
     out: Path, identity: Mapping[str, Any], fields: Sequence[Field], points: int, trials: int, *, overwrite: bool
 ) -> TrialFile:
     """A new `OUT.partial`. `identity` says what was asked for; a later `--resume` must ask for the same.
 
-    TraceError where OUT or its partial file is there already.
+    TraceError where OUT is there already (and not to be overwritten), or anything is under the partial file's name.
     """
-    partial = out.with_name(out.name + ".partial")
-    if out.exists() and not overwrite:
-        raise TraceError(f"{out}: exists already, name another file or add --force")
-    if partial.exists() and not overwrite:
-        raise TraceError(f"{partial}: is an unfinished run, go on with --resume {partial} or start anew with --force")
-    fresh = out.with_name(out.name + ".fresh")
+    refuse_output(out, TraceError, overwrite=overwrite)
+    partial = refuse_partial(out)
+    whole = [Field("status", "uint8"), Field("crc32", "uint32"), Field("error", f"S{ERROR_BYTES}"), *fields]
+    size = points * trials * sum(np.dtype(field.dtype).itemsize * math.prod(field.shape) for field in whole)
+    made: Path | None = None
     try:
-        with h5py.File(fresh, "w") as file:
+        free = shutil.disk_usage(out.parent).free
+        if size > free:
+            raise TraceError(f"{out}: {trials} trials need {size} bytes, {free} are free; ask for fewer trials")
+        made = temporary_beside(out)
+        with h5py.File(made, "w") as file:
             file.attrs["schema_version"] = SCHEMA_VERSION
             file.attrs["complete"] = False
             file.attrs["identity_json"] = _json(identity)
             file.attrs["fields_json"] = json.dumps([[f.name, f.dtype, list(f.shape)] for f in fields])
-            whole = [Field("status", "uint8"), Field("crc32", "uint32"), Field("error", f"S{ERROR_BYTES}"), *fields]
             for field in whole:
                 _allocate(file, f"trials/{field.name}", (points, trials, *field.shape), np.dtype(field.dtype))
             file.flush()
-        os.replace(fresh, partial)
+        appear(made, partial, overwrite=False)
+        made = None
+    except FileExistsError:
+        refuse_partial(out)
+        raise
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise TraceError(f"{out}: cannot be written ({error}), name a file in a writable folder") from error
-    return TrialFile(h5py.File(partial, "r+"), out, fields)
+    finally:
+        if made is not None:
+            made.unlink(missing_ok=True)
+    return TrialFile(h5py.File(partial, "r+"), out, fields, overwrite=overwrite)
 
 
-def resume_trials(partial: Path, identity: Mapping[str, Any], fields: Sequence[Field]) -> TrialFile:
-    """Open an unfinished run to go on. TraceError where it is none, or was asked for something else."""
+def resume_trials(
+    partial: Path,
+    identity: Mapping[str, Any],
+    fields: Sequence[Field],
+    shape: tuple[int, int] | None = None,
+    *,
+    overwrite: bool = False,
+) -> TrialFile:
+    """Open an unfinished run of `shape` (points, trials) to go on.
+
+    TraceError where it is a link or no unfinished run, was asked for something else, or OUT is there by now.
+    """
     if partial.suffix != ".partial":
         raise TraceError(f"{partial}: an unfinished run ends in .partial, name that file")
+    if partial.is_symlink():
+        raise TraceError(f"{partial}: is a link, which is not followed; name the unfinished run itself")
+    refuse_input(partial, TraceError, "the unfinished run OUT.partial, or start without --resume")
+    out = partial.with_suffix("")
+    refuse_output(out, TraceError, overwrite=overwrite)
+    file = None
     try:
         file = h5py.File(partial, "r+")
-        given = json.loads(file.attrs["identity_json"])
-    except (OSError, KeyError) as error:
-        reason = "no such file" if not partial.exists() else "is no unfinished stress run"
-        raise TraceError(f"{partial}: {reason}, start without --resume") from error
+        given = checked_trials(file, partial, fields, shape)
+    except TraceError:
+        if file is not None:
+            file.close()
+        raise
+    except Exception as error:  # whatever the HDF5 library makes of a damaged file
+        if file is not None:
+            file.close()
+        raise TraceError(f"{partial}: is no unfinished stress run or sweep, start without --resume") from error
     wanted = json.loads(_json(identity))
     for key in sorted(set(given) | set(wanted)):
         if given.get(key) != wanted.get(key):
             file.close()
             raise TraceError(
                 f"{partial}: was made with {key} = {_short(given.get(key))}, now {_short(wanted.get(key))}: "
-                "ask for the same run, or start anew with --force"
+                "ask for the same run, or remove that file and start anew"
             )
-    return TrialFile(file, partial.with_suffix(""), fields)
+    return TrialFile(file, out, fields, overwrite=overwrite)
+
+
+def checked_trials(
+    file: h5py.File, partial: Path, fields: Sequence[Field], shape: tuple[int, int] | None
+) -> dict[str, Any]:
+    """What an unfinished run was asked for. TraceError where a member is missing or of another type or shape."""
+
+    def wrong(what: str) -> TraceError:
+        return TraceError(f"{partial}: {what}; it is damaged or no unfinished run, start without --resume")
+
+    version = file.attrs.get("schema_version")
+    if not isinstance(version, np.integer) or int(version) != SCHEMA_VERSION:
+        raise wrong(f"schema_version = {_short(version)}, this cimemu reads {SCHEMA_VERSION}")
+    try:
+        identity = json.loads(file.attrs["identity_json"])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise wrong("attribute identity_json is missing or no JSON") from None
+    if not isinstance(identity, dict):
+        raise wrong("attribute identity_json is no mapping")
+    whole = [Field("status", "uint8"), Field("crc32", "uint32"), Field("error", f"S{ERROR_BYTES}"), *fields]
+    first: tuple[int, ...] | None = shape
+    for field in whole:
+        data = own_dataset(file, f"trials/{field.name}")
+        if data is None:
+            raise wrong(f"/trials/{field.name} is missing or no dataset of this file")
+        first = tuple(data.shape[:2]) if first is None else first
+        if data.dtype != np.dtype(field.dtype) or data.shape != (*first, *field.shape):
+            raise wrong(f"/trials/{field.name} is {data.dtype} of shape {data.shape}, must be {field.dtype}")
+    return identity
+
+
+def _checksum(status: int, values: Iterable[NDArray[Any]]) -> int:
+    """Over the status byte and the values, so that no flipped byte of either passes for a result."""
+    crc = zlib.crc32(bytes([int(status)]))
+    for value in values:
+        crc = zlib.crc32(value.tobytes(), crc)
+    return crc
 
 
 def _allocate(file: h5py.File, path: str, shape: tuple[int, ...], dtype: Any) -> None:
@@ -194,13 +275,14 @@ def _allocate(file: h5py.File, path: str, shape: tuple[int, ...], dtype: Any) ->
 def _put_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:
     for name, value in attributes.items():
         if value is not None:
-            file.attrs[name] = value
+            file.attrs[name] = printable_lines(value) if isinstance(value, str) else value
 
 
 def _put(file: h5py.File, path: str, values: Any) -> None:
     array = np.asarray(values)
     if array.dtype == object or array.dtype.kind == "U":
-        file.create_dataset(path, data=array.astype(object), dtype=h5py.string_dtype())
+        texts = np.array([printable_lines(str(text)) for text in array.ravel()], dtype=object).reshape(array.shape)
+        file.create_dataset(path, data=texts, dtype=h5py.string_dtype())
     elif array.size > 4096:
         file.create_dataset(path, data=array, chunks=True, compression="gzip", compression_opts=1, shuffle=True)
     else:

@@ -1,8 +1,8 @@
-"""Writes a trace: into `FILE.partial`, which says that it is unfinished, renamed when it is whole."""
+"""Writes a trace: into a temporary file, which says that it is unfinished and gets its name when it is whole."""
 
 import json
-import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from cimemu.errors import TraceError
 from cimemu.events import Counter, Kind
 from cimemu.mapping.plan import Plan
-from cimemu.tally import CHARGED, Tally, count_prices
+from cimemu.shown import printable
+from cimemu.tally import ATTO_PER_PICO, CHARGED, Tally, prices_aj
 from cimemu.timing.timeline import Events, Timeline
+from cimemu.trace.memory import memory_file
 from cimemu.trace.schema import _EVENT, ATTRIBUTES, CHUNK, DATASETS, SCHEMA_VERSION, STALLS
+from cimemu.whole_file import whole_file
 
 _DTYPES = {item.path: item.dtype for item in DATASETS}
 _FILTERS = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
@@ -36,43 +39,31 @@ class TraceWriter:
         self.images_seen: set[int] = set()
 
     def __enter__(self) -> "TraceWriter":
-        """Claim the partial file. TraceError where the name is taken or cannot be written."""
-        if self.path.is_dir():
-            raise TraceError(f"{self.path}: is a folder, name a file")
-        if self.path.exists() and not self.overwrite:
-            raise TraceError(f"{self.path}: exists already, name another file or ask for overwriting")
-        self.partial = self.path.with_name(self.path.name + ".partial")
-        # Built in memory and written at once: the HDF5 library does not survive a disk that fills under it.
-        self.file = h5py.File(self.path.name, "w", driver="core", backing_store=False, block_size=1 << 22)
+        """Claim a temporary file beside the trace. TraceError where the name is taken or cannot be written."""
+        self.whole = whole_file(self.path, TraceError, overwrite=self.overwrite)
+        self.partial = self.whole.__enter__()
         try:
+            self.file = memory_file()
             self.partial.write_bytes(_unfinished(self.path.name))
-        except OSError as error:
-            self.file.close()
-            raise TraceError(
-                f"{self.path}: cannot be written ({error.strerror}), name a file in a writable folder"
-            ) from error
         except BaseException:  # Ctrl-C here, before the caller's `with` takes over
-            self.partial.unlink(missing_ok=True)
-            raise
+            if not self.whole.__exit__(*sys.exc_info()):
+                raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write and rename the whole file, or remove what there is of it."""
+        """Write the whole file and give it its name, or remove what there is of it."""
         try:
             if kind is None:
                 self.file.flush()
-                with open(self.partial, "wb") as out:
-                    out.write(self.file.id.get_file_image())
-                    out.flush()
-                    os.fsync(out.fileno())
-                os.replace(self.partial, self.path)
-        except OSError as failure:
-            raise TraceError(f"{self.path}: cannot be written ({failure.strerror}), free some space") from failure
+                self.partial.write_bytes(self.file.id.get_file_image())
+        except BaseException:
+            self.whole.__exit__(*sys.exc_info())
+            raise
         finally:
             self.file.close()
-            self.partial.unlink(missing_ok=True)
+        self.whole.__exit__(kind, error, trace)
 
     def events(self, events: Events) -> None:
         """Take the events of one image."""
@@ -150,10 +141,11 @@ class TraceWriter:
         if plan.writes_per_cell:
             known["lifetime_runs"] = arch.programming.endurance_writes / plan.writes_per_cell
         for item in ATTRIBUTES:
-            if known.get(item.path) is not None:
-                self.file.attrs[item.path] = known[item.path]
-        for name, array in outputs.items():
-            self._put(f"outputs/{name.strip('/').replace('/', '.')}", array)
+            value = known.get(item.path)
+            if value is not None:
+                self.file.attrs[item.path] = printable(value) if isinstance(value, str) else value
+        for name, array in zip(_dataset_names(outputs), outputs.values()):
+            self._put(f"outputs/{name}", array)
         if predictions is not None:
             self._put("outputs/prediction", predictions)
         if labels is not None:
@@ -171,7 +163,7 @@ class TraceWriter:
     def _put(self, path: str, values: Any) -> None:
         dtype = _DTYPES.get(path, "any")
         if dtype == "str" or isinstance(values, list | tuple):
-            self.file.create_dataset(path, data=list(values), dtype=h5py.string_dtype())
+            self.file.create_dataset(path, data=[printable(str(text)) for text in values], dtype=h5py.string_dtype())
             return
         array = np.asarray(values) if dtype == "any" else np.asarray(values, dtype=dtype)
         if array.size > 4096:
@@ -225,12 +217,12 @@ class TraceWriter:
             self._put(f"units/{name}", values)
 
     def _energy(self, plan: Plan, tally: Tally, activity: NDArray[np.int64], programming: NDArray[np.int64]) -> None:
-        prices, quanta_per_pj = count_prices(plan.arch)
+        prices = prices_aj(plan.arch)
         self._put("energy/row", list(tally.rows))
         self._put("energy/component", list(tally.components))
         self._put("energy/pj", tally.energy_pj)
-        self._put("energy/image_pj", tally.image_pj)
-        self._put("energy/price_pj", np.array([prices[name] / quanta_per_pj for name in tally.components]))
+        self._put("energy/image_pj", tally.image_aj / ATTO_PER_PICO)
+        self._put("energy/price_pj", np.array([prices[name] / ATTO_PER_PICO for name in tally.components]))
         self._put("energy/area_um2", tally.area_um2)
         self._put("energy/leakage_uw", tally.leakage_uw)
         self._put("energy/instances", tally.instances)
@@ -250,27 +242,39 @@ class TraceWriter:
 def _laws(plan: Plan, timeline: Timeline, tally: Tally, counts: NDArray[np.int64]) -> dict[str, bool]:
     """What must hold on the numbers of any run, and whether it does."""
     whole = timeline.busy + timeline.stalls.sum(axis=1)
-    prices, _ = count_prices(plan.arch)
+    prices = prices_aj(plan.arch)
     by_event = sum(
         int(counts[:, counter].sum()) * prices[name] for name in tally.components for counter in CHARGED[name]
     )
-    by_layer = sum(int(row.sum()) for row in tally.energy_quanta)
-    by_component = sum(int(column.sum()) for column in tally.energy_quanta.T)
+    by_layer = sum(int(row.sum()) for row in tally.energy_aj)
+    by_component = sum(int(column.sum()) for column in tally.energy_aj.T)
     return {
         "every unit: busy + stalls = cycles": bool((whole == timeline.cycles).all()),
         "no stall is negative": bool((timeline.stalls >= 0).all() and (timeline.layer_stalls >= 0).all()),
-        "energy: images and components give the same total": int(tally.image_quanta.astype(object).sum())
-        == tally.total_quanta,
+        "energy: images and components give the same total": int(tally.image_aj.astype(object).sum()) == tally.total_aj,
         "energy: layers, components, and events x prices + leakage give the same total": by_layer
         == by_component
-        == by_event + int(tally.energy_quanta[-1].sum()),
+        == by_event + int(tally.energy_aj[-1].sum()),
         "interconnect: bits in = bits out": timeline.noc_bits[0] == timeline.noc_bits[1],
     }
 
 
+def _dataset_names(outputs: Iterable[str]) -> list[str]:
+    """Names of outputs as HDF5 takes them: no path, no control characters, none twice or that of a dataset of ours."""
+    taken, names = {"prediction", "label"}, []
+    for name in outputs:
+        plain = printable(name.strip("/").replace("/", ".")).strip(".") or "output"
+        free = plain
+        while free in taken:
+            free += "_"
+        taken.add(free)
+        names.append(free)
+    return names
+
+
 def _unfinished(name: str) -> bytes:
     """A small HDF5 file that says what it is, for as long as the run goes on (or after it was killed)."""
-    with h5py.File(f"{name}.partial", "w", driver="core", backing_store=False, block_size=1 << 12) as file:
-        file.attrs[UNFINISHED] = f"the run that writes {name} is not over, or was killed: run it again"
+    with memory_file(1 << 12) as file:
+        file.attrs[UNFINISHED] = f"the run that writes {printable(name)} is not over, or was killed: run it again"
         file.flush()
         return bytes(file.id.get_file_image())

@@ -1,17 +1,39 @@
-"""What every variation model shares: a name, parameters in physical units, and one verb on a block of cells."""
+"""What every variation model shares: a name, parameters in physical units, and one verb on a block of cells.
+
+Conductances are physical: `on_ohm` of any model is the resistance of a cell at its highest level as it was written,
+whatever other models are on. With an on/off ratio that cell conducts `top + leakage` level steps, so a step is
+`1 / on_ohm / (top + leakage)` = `(1 / on_ohm) * (1 - 1 / ratio) / top`.
+"""
 
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from cimemu.kernels.noise import cell_lanes, cell_words, stream_key
 from cimemu.spec import Spec
+from cimemu.variation.wires import Wires
 
-Stage = Literal["cells", "lines", "converter", "read"]
+Stage = Literal["cells", "wires", "drivers", "lines", "converter", "read"]
+# What changes a block, in this order whatever order the models are given in: a wire is loaded by finished conductances,
+# and a driver's amplitude loads nothing. Models of one stage act in the order given.
+CELL_STAGES: tuple[Stage, ...] = ("cells", "wires", "drivers")
+BLOCK_STAGES: tuple[Stage, ...] = (*CELL_STAGES, "lines", "read")
+Per = Literal["cell", "write"]
+Owner = Literal["nothing", "device", "writing"]
+OWNERS: dict[Per, Owner] = {"cell": "device", "write": "writing"}
 WORD = 1 << 32
+
+
+def per_field(default: Per) -> Any:
+    """The parameter of models whose draws may belong to a cell or to a writing of it."""
+    return Field(
+        default,
+        description="what a draw belongs to: cell (it stays when the macro is written again) or write (drawn anew each time)",
+    )
 
 
 @dataclass(eq=False)
@@ -30,17 +52,28 @@ class Block:
     first_column: int
     write: int  # earlier writes of this macro
     largest_input: int = 1  # the highest slice value, 2^dac_bits - 1
+    leakage: float = 0.0  # what level 0 conducts once all models are applied, in level steps
+    active_rows: int = 1 << 16  # rows raised together
+    off: float = 0.0  # what level 0 conducts by the models applied so far, in level steps
     pulses: int | None = None
     row_pulses: int | None = None
     always: NDArray[np.float64] = field(init=False)  # [C] levels that every conversion sees besides its inputs
     bow: NDArray[np.float64] = field(init=False)  # [largest_input + 1] more drive than the slice value says
     reads: list[tuple["Stream", NDArray[np.float64]]] = field(default_factory=list)  # variances [C] of single reads
     traps: list["TrapCells"] = field(default_factory=list)
+    amplitude: NDArray[np.float64] = field(init=False)  # [R] of the wordline drivers
+    gated: "GatedArray | None" = None  # where every read is solved by itself
 
     def __post_init__(self) -> None:
         """Nothing beside the cells yet."""
         self.always = np.zeros(self.levels.shape[1])
         self.bow = np.zeros(self.largest_input + 1)
+        self.amplitude = np.ones(len(self.levels))
+
+    @property
+    def on_steps(self) -> float:
+        """What a cell at the highest level conducts as written, in level steps: 1 / on_ohm."""
+        return self.top + self.leakage
 
 
 @dataclass(frozen=True)
@@ -61,16 +94,16 @@ class Stream:
         """The key of the reads of one block: columns are counted from its first one."""
         return np.uint64(stream_key(self.seed, self.trial, self.model, self.instance, macro, first_column, write))
 
-    def lanes(self, block: Block, draw: int = 0) -> NDArray[np.uint16]:
-        """16 random bits of every cell [R, C]."""
+    def lanes(self, block: Block, per: Per, draw: int = 0) -> NDArray[np.uint16]:
+        """16 random bits of every cell [R, C], of the device or of this writing of it."""
         lanes = np.empty(block.levels.shape, dtype=np.uint16)
-        cell_lanes(self.key, block.macro, 0, block.first_column, block.write, draw, lanes)
+        cell_lanes(self.key, block.macro, 0, block.first_column, _writes(block, per), draw, lanes)
         return lanes
 
-    def words(self, block: Block, shape: tuple[int, int]) -> NDArray[np.uint64]:
-        """64 random bits of every cell of `shape` from row 0 and the block's first column on."""
-        words = np.empty(shape, dtype=np.uint64)
-        cell_words(self.key, block.macro, 0, block.first_column, block.write, 0, words)
+    def words(self, block: Block, per: Per) -> NDArray[np.uint64]:
+        """64 random bits of every cell [R, C], of the device or of this writing of it."""
+        words = np.empty(block.levels.shape, dtype=np.uint64)
+        cell_words(self.key, block.macro, 0, block.first_column, _writes(block, per), 0, words)
         return words
 
     def line_words(self, macro: int, shape: tuple[int, int], first_column: int = 0) -> NDArray[np.uint64]:
@@ -78,6 +111,23 @@ class Stream:
         words = np.empty(shape, dtype=np.uint64)
         cell_words(self.key, macro, 0, first_column, 0, 0, words)
         return words
+
+
+def _writes(block: Block, per: Per) -> int:
+    """The write count in the key of a draw: a device's draws have none."""
+    if per == "cell":
+        return 0
+    if per == "write":
+        return block.write
+    assert_never(per)
+
+
+@dataclass(frozen=True, eq=False)
+class GatedArray:
+    """Cells [R, C] between wires, whose rows are disconnected while they are not raised."""
+
+    levels: NDArray[np.float64]
+    wires: Wires
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +141,26 @@ class TrapCells:
 
 
 class VariationBase(Spec):
-    """A model is data with one verb: cell models `write` a block; others describe converters, reads or drivers."""
+    """A model is data with one verb: cell models `write` a block; others describe converters, reads or drivers.
+
+    `draws_of` says what the draws of a write belong to: the device (they stay at each rewrite) or the writing (drawn
+    anew); None where the parameter `per` says it. Draws of single reads are keyed by the read besides.
+    """
 
     stage: ClassVar[Stage] = "cells"
     source: ClassVar[str] = ""
+    draws_of: ClassVar[Owner | None] = "nothing"
+    behind_wires: ClassVar[bool] = False  # changes currents of cells or rows after the wires were solved
+
+    @property
+    def solves_reads(self) -> bool:
+        """Whether reads are no sums of cells, so that every one is solved by itself."""
+        return False
+
+    @property
+    def owner(self) -> Owner:
+        """What this model's draws belong to."""
+        return OWNERS[self.per] if self.draws_of is None else self.draws_of  # type: ignore[attr-defined]
 
     @property
     def is_identity(self) -> bool:
@@ -104,6 +170,10 @@ class VariationBase(Spec):
     def smallest(self, top: int) -> float | None:
         """The smallest non-zero mean or spread, in levels: 2^-fraction_bits must be 8 times finer. None: no such."""
         return None
+
+    def leakage(self, top: int) -> float:
+        """What the model lets level 0 conduct, in level steps."""
+        return 0.0
 
     def check(self, top: int) -> str | None:
         """What is wrong with the parameters for cells of levels 0 .. top, or None."""

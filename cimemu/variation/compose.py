@@ -3,6 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
+from math import isinf
 from typing import Any
 
 from cimemu.errors import ArchError
@@ -48,12 +50,44 @@ class Variations:
             bits += 1
         return bits
 
+    def leakage(self, top: int) -> float:
+        """What level 0 conducts, in level steps."""
+        return sum(model.leakage(top) for model in self.models if not model.is_identity)
+
     def check(self, top: int) -> None:
-        """ArchError where a model's parameters do not fit cells of levels 0 .. top."""
+        """ArchError where a model's parameters do not fit cells of levels 0 .. top, or another model's."""
         for model in self.models:
             problem = model.check(top)
             if problem:
                 raise ArchError(f"--vary {name_of(model)}: {problem}")
+        self._check_one_cell()
+        self._check_wires()
+
+    def _check_wires(self) -> None:
+        """An array has one set of wires; models that act behind them do not fit reads that are solved by themselves."""
+        active = [model for model in self.models if not model.is_identity]
+        wires = [model for model in active if model.stage == "wires"]
+        if len(wires) > 1:
+            raise ArchError(f"--vary {name_of(wires[1])}: given twice, an array has one set of wires; give one")
+        behind = next((model for model in active if model.behind_wires), None)
+        if behind is not None and any(model.solves_reads for model in wires):
+            raise ArchError(
+                f"--vary {name_of(behind)} with {name_of(wires[0])}: rows = gated, solver = exact: not defined, "
+                "use solver fast or rows grounded"
+            )
+
+    def _check_one_cell(self) -> None:
+        """All models speak of one cell: they agree on its on resistance and on its on/off ratio."""
+        active = [model for model in self.models if not model.is_identity]
+        for names, what in ((("on_ohm",), "on resistance"), (("ratio", "off_ratio"), "on/off ratio")):
+            given = [(model, name, getattr(model, name)) for model in active for name in names if hasattr(model, name)]
+            given = [(model, name, value) for model, name, value in given if not isinf(value)]
+            for (first, key, value), (second, other_key, other) in pairwise(given):
+                if value != other:
+                    raise ArchError(
+                        f"--vary {name_of(second)}: {other_key} = {other} beside {name_of(first)}: {key} = {value}, "
+                        f"a cell has one {what}; give both the same"
+                    )
 
 
 def compose(vary: Iterable[Any], seed: int = 0, trial: int = 0) -> Variations:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cimemu.kernels.noise import QUANTILE_BITS, cell_lanes, normal_quantiles
-from cimemu.variation.base import Stage, Stream, VariationBase
+from cimemu.variation.base import Owner, Stage, Stream, VariationBase
 
 
 class Converter(VariationBase):
@@ -27,6 +27,7 @@ class Converter(VariationBase):
     dnl: float = Field(0.0, ge=0, le=10, description="standard deviation of the width of a code, in LSB")
     noise: float = Field(0.0, ge=0, le=100, description="rms noise of one conversion, in LSB")
 
+    draws_of: ClassVar[Owner | None] = "device"
     stage: ClassVar[Stage] = "converter"
     source: ClassVar[str] = "IEEE Std 1241-2010 (offset, gain, INL, DNL and noise of ADCs)"
 

@@ -9,19 +9,21 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from cimemu.kernels.cells import scale_by_lanes
-from cimemu.variation.base import Block, Stream, VariationBase
+from cimemu.variation.base import Block, Owner, Per, Stream, VariationBase, per_field
 from cimemu.variation.lognormal import exponentials
 
 
 class Drift(VariationBase):
-    """`G(t) = G(t0) * (t / t0) ^ -nu`, nu ~ normal(nu, nu_sigma) a cell, drawn once a write."""
+    """`G(t) = G(t0) * (t / t0) ^ -nu`, nu ~ normal(nu, nu_sigma) a cell."""
 
     model: Literal["drift"] = "drift"
     seconds: float = Field(gt=0, le=1e12, description="time since the cells were written, in s")
     nu: float = Field(0.05, ge=-1, le=1, description="mean drift exponent; phase-change memory 0.03 .. 0.1")
     nu_sigma: float = Field(0.0, ge=0, le=1, description="standard deviation of the exponent from cell to cell")
     reference_seconds: float = Field(20.0, gt=0, description="t0: when the written levels were read, in s")
+    per: Per = per_field("cell")
 
+    draws_of: ClassVar[Owner | None] = None
     source: ClassVar[str] = (
         "M. Le Gallo, A. Sebastian, J. Phys. D 53 (2020) 213002; V. Joshi et al., Nat. Commun. 11 (2020) 2473"
     )
@@ -50,7 +52,7 @@ class Drift(VariationBase):
 
     def write(self, block: Block, stream: Stream) -> None:
         """One exponent a cell."""
-        scale_by_lanes(block.levels, stream.lanes(block), self.factors())
+        scale_by_lanes(block.levels, stream.lanes(block, self.per), self.factors())
 
     def factors(self) -> NDArray[np.float64]:
         """(t / t0) ^ -nu of the 2^16 quantiles of nu (a cell's lane; larger lanes drift less)."""

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from cimemu.kernels.noise import QUANTILE_BITS, normal_quantiles
-from cimemu.variation.base import Block, Stream, VariationBase
+from cimemu.variation.base import Block, Owner, Stage, Stream, VariationBase
 
 
 class Driver(VariationBase):
@@ -21,6 +21,8 @@ class Driver(VariationBase):
     )
     inl: float = Field(0.0, ge=-4, le=4, description="bow of a multi-bit driver at mid scale, in steps of the DAC")
 
+    stage: ClassVar[Stage] = "drivers"
+    draws_of: ClassVar[Owner | None] = "device"
     source: ClassVar[str] = "IEEE Std 1658-2011 (gain and integral nonlinearity of DACs)"
 
     @property
@@ -36,7 +38,9 @@ class Driver(VariationBase):
         """The amplitude of a row is the same as that of its cells; the bow is taken up when inputs are driven."""
         if self.gain:
             lanes = stream.line_words(block.macro, (len(block.levels), 1)) & np.uint64(0xFFFF)
-            block.levels *= np.maximum(1.0 + self.gain * (normal_quantiles()[lanes] / 2.0**QUANTILE_BITS), 0.0)
+            amplitude = np.maximum(1.0 + self.gain * (normal_quantiles()[lanes] / 2.0**QUANTILE_BITS), 0.0)
+            block.levels *= amplitude
+            block.amplitude *= amplitude[:, 0]
         if self.inl:
             values = np.arange(block.largest_input + 1) / block.largest_input
             block.bow += 4 * self.inl * values * (1.0 - values)

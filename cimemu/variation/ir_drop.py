@@ -1,26 +1,25 @@
-"""IR drop: the resistance of wordline and bitline segments, as effective cells."""
+"""IR drop: the resistance of wordline and bitline segments."""
 
-from itertools import pairwise
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cimemu.kernels.wires import fit_columns, solve_lines
-from cimemu.variation.base import Block, Stream, VariationBase
+from cimemu.variation.base import Block, GatedArray, Stage, Stream, VariationBase
+from cimemu.variation.wires import Wires, exact_shares, fast_shares
 
-PARTS, SWEEPS = 4, 8
+Floats = NDArray[np.float64]
 
 
 class IrDrop(VariationBase):
-    """A linear network: with all other wordlines at 0 V a column current is the sum of a share of each raised row.
+    """Wires with resistance. Column 0 is next to the drivers, row 0 next to the converters.
 
-    So IR drop is a matrix of effective levels, exact in principle for any input. It is computed in three steps: each
-    wordline as a ladder loaded by its cells, each bitline likewise (their product is the share of a cell), then the
-    rows of each quarter of the array are scaled so that, raised together, they give the column currents that eight
-    sweeps of alternating wordline and bitline solves settle on. Column 0 is next to the drivers, row 0 next to the
-    converters; a block's wires begin at its macro's edge, cells of other blocks do not load them.
+    `rows: grounded`: wordlines that are not raised are held at 0 V, the array is linear in its inputs, and IR drop is a
+    matrix of effective levels: `solver: exact` is nodal analysis of every row, `fast` an approximation for many raised
+    rows. `rows: gated`: cells of rows that are not raised are disconnected (by their transistors), each set of raised
+    rows is another array: `exact` solves each set as it is read, `fast` takes effective levels for a share `activity`
+    of raised rows. A block's wires begin at its macro's edge, cells of other blocks do not load them.
     """
 
     model: Literal["ir_drop"] = "ir_drop"
@@ -28,13 +27,33 @@ class IrDrop(VariationBase):
     on_ohm: float = Field(1e5, gt=0, description="resistance of a cell at the highest level, in ohm")
     wordline_ohm: float | None = Field(None, ge=0, le=1e6, description="of wordline segments, where they differ")
     bitline_ohm: float | None = Field(None, ge=0, le=1e6, description="of bitline segments, where they differ")
+    rows: Literal["grounded", "gated"] = Field(
+        "grounded", description="cells of rows that are not raised: between 0 V and the bitline, or disconnected"
+    )
+    solver: Literal["exact", "fast"] = Field(
+        "exact",
+        description="nodal analysis, or an approximation (grounded: for many raised rows; gated: for `activity`)",
+    )
+    activity: float = Field(
+        0.5, ge=0, le=1, description="gated: share of the rows raised together; not for exact values"
+    )
 
+    stage: ClassVar[Stage] = "wires"
     source: ClassVar[str] = "A. Chen, IEEE Trans. Electron Devices 60 (2013) 1318 (array model with line resistance)"
 
     @property
     def is_identity(self) -> bool:
         """Wires without resistance."""
         return self.wires == (0.0, 0.0)
+
+    def smallest(self, top: int) -> float | None:
+        """What the cell nearest to driver and converter loses at level 1."""
+        return sum(self.wires) / (self.on_ohm * top)
+
+    @property
+    def solves_reads(self) -> bool:
+        """Whether every read is solved by itself."""
+        return self.rows == "gated" and self.solver == "exact"
 
     @property
     def wires(self) -> tuple[float, float]:
@@ -45,46 +64,19 @@ class IrDrop(VariationBase):
 
     def write(self, block: Block, stream: Stream) -> None:
         """Effective levels in the place of the written ones."""
-        block.levels[:] = self.effective(block.levels, block.top, block.first_column)
+        word, bit = (ohm / (self.on_ohm * block.on_steps) for ohm in self.wires)  # x conductance of a level step
+        wires = Wires(word, bit, word_lead=1.0 + block.first_column)
+        if self.solves_reads:
+            block.gated = GatedArray(block.levels.copy(), wires)
+        block.levels[:] = self.effective(block.levels, wires, block.active_rows)
 
-    def effective(self, levels: NDArray[np.float64], top: int, first_column: int = 0) -> NDArray[np.float64]:
+    def effective(self, levels: Floats, wires: Wires, active_rows: int) -> Floats:
         """Effective levels [R, C] of cells `levels` [R, C]."""
-        word, bit = (ohm / (self.on_ohm * top) for ohm in self.wires)  # conductance of a level step x segment
-        rows, columns = levels.shape
-        across = np.ascontiguousarray(levels.T * word)  # [C, R] loads of wordlines
-        down = levels * bit  # [R, C] loads of bitlines
-        edge = 1.0 / (1 + first_column)
-        share = _voltages(across, None, np.ones(rows), edge).T if word else np.ones((rows, columns))
-        made = np.ascontiguousarray(levels * share)
-        if not bit:
-            return made
-        made *= _voltages(down, None, np.ones(columns), 1.0)
-        if not word:
-            return made
-        cuts = [rows * part // PARTS for part in range(PARTS + 1)]
-        for first, stop in pairwise(cuts):
-            if stop > first:
-                raised = np.zeros(rows)
-                raised[first:stop] = 1.0
-                fit_columns(made, first, stop, _currents(across, down, raised, edge) / bit)
+        if self.rows == "grounded":
+            return exact_shares(levels, wires) if self.solver == "exact" else fast_shares(levels, wires)
+        made = np.empty_like(levels)
+        for first in range(0, len(levels), active_rows):  # rows of other groups are disconnected while one is raised
+            group = slice(first, first + active_rows)
+            near = Wires(wires.word, wires.bit, wires.word_lead, wires.bit_lead + first)
+            made[group] = exact_shares(np.ascontiguousarray(levels[group]), near, self.activity)
         return made
-
-
-def _currents(
-    across: NDArray[np.float64], down: NDArray[np.float64], raised: NDArray[np.float64], edge: float
-) -> NDArray[np.float64]:
-    """Column currents [C], in units of a bitline segment's conductance, by sweeps over wordlines and bitlines."""
-    bitlines = np.zeros_like(down)
-    still = np.zeros(down.shape[1])
-    for _ in range(SWEEPS):
-        wordlines = _voltages(across, across * bitlines.T, raised, edge)
-        bitlines = _voltages(down, down * wordlines.T, still, 1.0)
-    return bitlines[0]
-
-
-def _voltages(
-    loads: NDArray[np.float64], inject: NDArray[np.float64] | None, drive: NDArray[np.float64], first: float
-) -> NDArray[np.float64]:
-    voltages, factors = np.empty_like(loads), np.empty_like(loads)
-    solve_lines(loads, np.zeros_like(loads) if inject is None else inject, drive, first, factors, voltages)
-    return voltages

@@ -7,15 +7,17 @@ from pydantic import Field
 
 from cimemu.kernels.cells import add_by_lanes
 from cimemu.kernels.noise import normal_quantiles
-from cimemu.variation.base import Block, Stream, VariationBase
+from cimemu.variation.base import Block, Owner, Per, Stream, VariationBase, per_field
 
 
 class LevelSpread(VariationBase):
-    """`level + sigma[level written] * z`; a conductance is never below 0."""
+    """`level + sigma[level written] * z`; a conductance is never below 0. Cells relax anew after each writing."""
 
     model: Literal["level_spread"] = "level_spread"
     sigma: tuple[float, ...] = Field(description="2^cell.bits standard deviations in level steps, of level 0 first")
+    per: Per = per_field("write")
 
+    draws_of: ClassVar[Owner | None] = None
     source: ClassVar[str] = "W. Wan et al., Nature 608 (2022) 504 (relaxation of RRAM levels, measured level by level)"
 
     @property
@@ -38,4 +40,4 @@ class LevelSpread(VariationBase):
     def write(self, block: Block, stream: Stream) -> None:
         """One draw a cell."""
         sigma = np.array(self.sigma, dtype=np.float64)
-        add_by_lanes(block.levels, block.targets, stream.lanes(block), sigma, normal_quantiles())
+        add_by_lanes(block.levels, block.targets, stream.lanes(block, self.per), sigma, normal_quantiles())

@@ -10,15 +10,17 @@ from pydantic import Field
 
 from cimemu.kernels.cells import scale_by_lanes
 from cimemu.kernels.noise import QUANTILE_BITS, normal_quantiles
-from cimemu.variation.base import Block, Stream, VariationBase, exact_table
+from cimemu.variation.base import Block, Owner, Per, Stream, VariationBase, exact_table, per_field
 
 
 class Lognormal(VariationBase):
-    """`level * exp(sigma * z)`, z standard normal, one draw a cell and write; the median stays where it was."""
+    """`level * exp(sigma * z)`, z standard normal, one draw a cell; the median stays where it was."""
 
     model: Literal["lognormal"] = "lognormal"
     sigma: float = Field(ge=0, le=2, description="standard deviation of ln(conductance)")
+    per: Per = per_field("cell")
 
+    draws_of: ClassVar[Owner | None] = None
     source: ClassVar[str] = "Y. Long, X. She, S. Mukhopadhyay, DATE 2019 (w * exp(theta))"
 
     @property
@@ -32,7 +34,7 @@ class Lognormal(VariationBase):
 
     def write(self, block: Block, stream: Stream) -> None:
         """One factor a cell."""
-        scale_by_lanes(block.levels, stream.lanes(block), exponentials(self.sigma))
+        scale_by_lanes(block.levels, stream.lanes(block, self.per), exponentials(self.sigma))
 
 
 @cache

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from cimemu.kernels.cells import add_by_lanes, scale_by_lanes
 from cimemu.kernels.noise import QUANTILE_BITS, normal_quantiles
-from cimemu.variation.base import Block, Stream, VariationBase
+from cimemu.variation.base import Block, Owner, Per, Stream, VariationBase, per_field
 
 
 class Normal(VariationBase):
@@ -16,7 +16,9 @@ class Normal(VariationBase):
     model: Literal["normal"] = "normal"
     relative: float = Field(0.0, ge=0, le=2, description="standard deviation over the level")
     absolute: float = Field(0.0, ge=0, le=16, description="standard deviation in level steps, the same at every level")
+    per: Per = per_field("cell")
 
+    draws_of: ClassVar[Owner | None] = None
     source: ClassVar[str] = (
         "T. P. Xiao et al., IEEE Circuits Syst. Mag. 22 (2022) 26, arXiv 2109.01262 (proportional and independent errors)"
     )
@@ -35,7 +37,7 @@ class Normal(VariationBase):
         quantiles = normal_quantiles()
         if self.relative:
             table = 1.0 + self.relative * (quantiles / 2.0**QUANTILE_BITS)
-            scale_by_lanes(block.levels, stream.lanes(block), table)
+            scale_by_lanes(block.levels, stream.lanes(block, self.per), table)
         if self.absolute:
             sigma = np.full(block.top + 1, self.absolute)
-            add_by_lanes(block.levels, block.targets, stream.lanes(block, draw=1), sigma, quantiles)
+            add_by_lanes(block.levels, block.targets, stream.lanes(block, self.per, draw=1), sigma, quantiles)

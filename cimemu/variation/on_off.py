@@ -35,3 +35,4 @@ class OnOff(VariationBase):
     def write(self, block: Block, stream: Stream) -> None:
         """The same for all cells."""
         block.levels += self.leakage(block.top)
+        block.off += self.leakage(block.top)

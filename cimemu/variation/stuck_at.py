@@ -6,16 +6,20 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from cimemu.kernels.cells import stick
-from cimemu.variation.base import WORD, Block, Stream, VariationBase
+from cimemu.variation.base import WORD, Block, Owner, Stream, VariationBase
 
 
 class StuckAt(VariationBase):
-    """Each cell is stuck at level 0 with probability `sa0`, at the highest level with `sa1`, never at both."""
+    """Each cell is stuck at level 0 with probability `sa0`, at the highest level with `sa1`, never at both.
+
+    A stuck cell is the same cell after every write; at level 0 it conducts what level 0 does (`on_off`).
+    """
 
     model: Literal["stuck_at"] = "stuck_at"
     sa0: float = Field(0.0, ge=0, le=1, description="share of cells stuck at level 0")
     sa1: float = Field(0.0, ge=0, le=1, description="share of cells stuck at the highest level")
 
+    draws_of: ClassVar[Owner | None] = "device"
     source: ClassVar[str] = "C.-Y. Chen et al., IEEE Trans. Computers 64 (2015) 180 (SA0 and SA1 faults of RRAM)"
 
     @model_validator(mode="after")
@@ -31,6 +35,13 @@ class StuckAt(VariationBase):
 
     def write(self, block: Block, stream: Stream) -> None:
         """One draw of 32 bits a cell decides between three outcomes."""
-        words = stream.words(block, block.levels.shape)
+        words = stream.words(block, "cell")
         low = round(self.sa0 * WORD)
-        stick(block.levels, words, np.uint64(low), np.uint64(low + round(self.sa1 * WORD)), 0.0, float(block.top))
+        stick(
+            block.levels,
+            words,
+            np.uint64(low),
+            np.uint64(low + round(self.sa1 * WORD)),
+            block.off,
+            block.top + block.off,
+        )

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from cimemu.variation.base import WORD, Block, Stage, Stream, VariationBase
+from cimemu.variation.base import WORD, Block, Owner, Stage, Stream, VariationBase
 
 
 class _StuckLine(VariationBase):
@@ -15,6 +15,8 @@ class _StuckLine(VariationBase):
     on: float = Field(0.0, ge=0, le=1, description="share of lines stuck on (shorted)")
 
     stage: ClassVar[Stage] = "lines"
+    behind_wires: ClassVar[bool] = True
+    draws_of: ClassVar[Owner | None] = "device"
     source: ClassVar[str] = "S. Kannan et al., IEEE Trans. Nanotechnology 12 (2013) 413 (faults of memristor crossbars)"
 
     @model_validator(mode="after")
@@ -63,4 +65,4 @@ class StuckBitline(_StuckLine):
         off, on = self.outcomes(stream.line_words(block.macro, (1, block.levels.shape[1]), block.first_column)[0])
         block.levels[:, off | on] = 0.0
         block.always[off] = 0.0
-        block.always[on] = block.top * len(block.levels) * block.largest_input
+        block.always[on] = block.on_steps * len(block.levels) * block.largest_input

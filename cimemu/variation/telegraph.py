@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from cimemu.variation.base import WORD, Block, Stage, Stream, TrapCells, VariationBase
+from cimemu.variation.base import WORD, Block, Owner, Per, Stage, Stream, TrapCells, VariationBase, per_field
 from cimemu.variation.thermal import column_sums
 
 CHANCES = 1 << 16  # an occupancy is a whole number of 65536ths
@@ -15,7 +15,7 @@ CHANCES = 1 << 16  # an occupancy is a whole number of 65536ths
 class Telegraph(VariationBase):
     """Random telegraph noise: a share of the cells loses `amplitude` of its conductance whenever its trap is filled.
 
-    Which cells have a trap is drawn once a write. `draw: traps` draws the two states of every trap by themselves, anew
+    `per` is about which cells have a trap. `draw: traps` draws the two states of every trap by themselves, anew
     at every read, input vector or image (`hold`: how long a trap stays as it is). `draw: normal` is a fast approximation:
     a read's sum over traps as one normal number of the same mean and variance, for `activity` on the wordlines.
     """
@@ -31,8 +31,11 @@ class Telegraph(VariationBase):
     activity: float = Field(
         0.5, ge=0, le=1, description="draw normal: mean square of the driven slice values over their largest"
     )
+    per: Per = per_field("cell")
 
+    draws_of: ClassVar[Owner | None] = None
     stage: ClassVar[Stage] = "read"
+    behind_wires: ClassVar[bool] = True
     source: ClassVar[str] = "S. Ambrogio et al., IEEE Trans. Electron Devices 61 (2014) 2920 (RTN in HfOx RRAM)"
 
     @property
@@ -53,7 +56,7 @@ class Telegraph(VariationBase):
 
     def write(self, block: Block, stream: Stream) -> None:
         """Find the cells with traps; a normal draw's mean loss goes into the cells, the rest is drawn at every read."""
-        words = stream.words(block, block.levels.shape) & np.uint64(WORD - 1)
+        words = stream.words(block, self.per) & np.uint64(WORD - 1)
         trapped = words < np.uint64(round(self.share * WORD))
         if self.draw == "traps":
             chance = round(self.occupancy * CHANCES)

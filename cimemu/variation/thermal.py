@@ -16,7 +16,7 @@ class Thermal(VariationBase):
     """Johnson noise of all cells on a bitline, raised or at ground, and of the sense circuit; drawn at every read.
 
     A conductance G gives a current of variance `4 k T G / (2 t)` in an integration time t; a level step is the current
-    `V / (on_ohm * top)`.
+    `V * (1 / on_ohm) * (1 - 1 / ratio) / top`, the ratio that of `on_off`.
     """
 
     model: Literal["thermal"] = "thermal"
@@ -38,16 +38,16 @@ class Thermal(VariationBase):
 
     def smallest(self, top: int) -> float | None:
         """The noise of a read with one cell at the highest level on the bitline."""
-        return sqrt(self.amplifier**2 + self.per_level(top) * top)
+        return sqrt(self.amplifier**2 + self.per_step(top) * top)
 
-    def per_level(self, top: int) -> float:
-        """Variance in level steps squared, of one level step of conductance."""
+    def per_step(self, on_steps: float) -> float:
+        """Variance in level steps squared, of one level step of conductance; 1 / on_ohm is `on_steps` of them."""
         kelvin = self.celsius + 273.15
-        return 2 * BOLTZMANN_J * kelvin * self.on_ohm * top / (self.read_volts**2 * self.read_ns * 1e-9)
+        return 2 * BOLTZMANN_J * kelvin * self.on_ohm * on_steps / (self.read_volts**2 * self.read_ns * 1e-9)
 
     def write(self, block: Block, stream: Stream) -> None:
         """Every cell of the column counts, whether its row is raised or not."""
-        block.reads.append((stream, self.amplifier**2 + self.per_level(block.top) * column_sums(block.levels)))
+        block.reads.append((stream, self.amplifier**2 + self.per_step(block.on_steps) * column_sums(block.levels)))
 
 
 def column_sums(cells: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from cimemu.kernels.cells import write_and_verify
 from cimemu.kernels.noise import normal_quantiles
-from cimemu.variation.base import Block, Stream, VariationBase
+from cimemu.variation.base import Block, Owner, Stream, VariationBase
 
 
 class WriteVerify(VariationBase):
@@ -24,6 +24,7 @@ class WriteVerify(VariationBase):
     iterations: int = Field(1, ge=1, le=1000, description="most write pulses of a cell; 1: no verify")
     step: float = Field(0.0, ge=0, le=1, description="smallest programmable increment, in level steps; 0: any")
 
+    draws_of: ClassVar[Owner | None] = "writing"
     source: ClassVar[str] = "F. Alibart et al., Nanotechnology 23 (2012) 075201 (write until within a tolerance)"
 
     @property

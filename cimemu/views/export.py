@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cimemu.errors import TraceError
+from cimemu.shown import csv_cell
 from cimemu.trace.read import Trace, open_trace
 from cimemu.views.perfetto import write_perfetto
 from cimemu.views.vcd import write_vcd
@@ -66,7 +67,9 @@ def _write_frame(frame: "pandas.DataFrame", path: Path, format: str) -> None:
     """A DataFrame as CSV or Parquet; TraceError where pyarrow is missing."""
     indexed = frame.index.name is not None
     if format == "csv":
-        frame.to_csv(path, index=indexed)
+        safe = frame.rename(index=csv_cell, columns=csv_cell)
+        texts = [name for name in safe.columns if safe[name].dtype == object]
+        safe.assign(**{name: safe[name].map(csv_cell) for name in texts}).to_csv(path, index=indexed, encoding="utf-8")
         return
     try:
         frame.to_parquet(path, index=indexed)

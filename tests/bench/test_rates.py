@@ -169,7 +169,9 @@ def test_resnet20_that_varies(benchmark, resnet20, name):
 
 
 @needs_data
-@pytest.mark.parametrize("model", ["lognormal:sigma=0.1", "stuck_at:sa0=0.01,sa1=0.001", "ir_drop:segment_ohm=2.5"])
+@pytest.mark.parametrize(
+    "model", ["lognormal:sigma=0.1", "stuck_at:sa0=0.01,sa1=0.001", "ir_drop:segment_ohm=2.5,solver=fast"]
+)
 def test_cells_of_resnet20_drawn_and_written(benchmark, resnet20, model):
     arch, network, _ = resnet20
     emulator, plan = Emulator(network, arch.macro), cimemu.make_plan(network, arch)

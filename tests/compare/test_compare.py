@@ -167,12 +167,12 @@ def test_levels_and_their_psums_are_beside_the_table_and_plotted(tmp_path, capsy
     arguments = ["compare", "rram_128", "digits", *LEVELS, "-o", str(out), "--plots", str(plots)]
     drawn = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", lambda self, path, **_: drawn.append((path.name, self.axes)))
+        patch.setattr(Figure, "savefig", lambda self, path, **_: drawn.append((path.name.partition(".")[0], self.axes)))
         assert main([*arguments, "--plot-layer", "conv2"]) == 0
     axes = ["converter.method", "converter.bits", "converter.granularity", "weights.bits"]
     found = read_levels(out, axes)
     assert len(found) == 6
-    top, bottom = dict(drawn)["levels.png"]
+    top, bottom = dict(drawn)["levels"]
     assert [line.get_xdata().tolist() for line in bottom.lines] == [f["conv2"].levels.tolist() for f in found.values()]
     assert len(top.lines) == 3  # both methods see the same psums, a layer, an array and a column other ones
     # the file says what the scheme gives

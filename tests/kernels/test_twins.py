@@ -432,6 +432,22 @@ def test_voltages_along_wires(seed):
     )
 
 
+@given(SEEDS)
+@common
+def test_arrays_between_wires_are_eliminated(seed):
+    rng = np.random.default_rng(seed)
+    rows, more = int(rng.integers(1, 14)), int(rng.integers(0, 5))
+    system = -rng.random((rows, rows + more))
+    system[np.diag_indices(rows)] = rows + rng.random(rows)
+    first = int(rng.integers(0, rows))
+    stop = int(rng.integers(first, rows)) + 1
+    both(lambda s: wires.eliminate(s, first, stop), lambda s: wires.eliminate_naive(s, first, stop), system)
+    fast, slow = system.copy(), system.copy()
+    wires.invert(fast)
+    wires.invert_naive(slow)
+    assert np.allclose(fast, slow, rtol=1e-11, atol=1e-13)
+
+
 def test_the_suite_says_whether_kernels_are_compiled():
     assert hasattr(pack.pack_inputs, "py_func") is not JIT_DISABLED
 

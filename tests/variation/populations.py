@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cimemu.variation.base import Block
+from cimemu.variation.base import BLOCK_STAGES, Block
 from cimemu.variation.compose import compose
 
 SEED = 7
@@ -19,9 +19,11 @@ def write_block(vary, targets, *, top=None, macro=0, first_column=0, write=0, se
     """The whole block, with its pulses."""
     targets = np.asarray(targets, dtype=np.uint8)
     top = int(targets.max(initial=1)) if top is None else top
-    block = Block(targets.astype(np.float64), targets, top, macro, first_column, write, largest_input)
-    for stage in ("cells", "lines", "read"):
-        for model, stream in compose(vary, seed, trial).at(stage):
+    variations = compose(vary, seed, trial)
+    leakage = variations.leakage(top)
+    block = Block(targets.astype(np.float64), targets, top, macro, first_column, write, largest_input, leakage)
+    for stage in BLOCK_STAGES:
+        for model, stream in variations.at(stage):
             model.write(block, stream)
     return block
 

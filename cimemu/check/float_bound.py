@@ -1,0 +1,177 @@
+"""How far the float tensors of two runs of one integer network can be apart, element by element.
+
+Operators of the integer network are exact: of equal integers every implementation makes the same. Between DequantizeLinear
+and QuantizeLinear values are float32, where each runtime sums in its own order and has its own exponential; there the bound
+grows operator by operator (`cimemu.check.float_rules`), beginning at 0. Where both runs' values are at hand, their real
+distance takes the bound's place, and behind integers that were compared it is 0 again: integers decide.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.check.float_rules import Floats, U, gamma, result_apart, rounded
+from cimemu.check.forms import Form
+from cimemu.layer.base import Array, Layer
+from cimemu.layer.macro_layer import MacroLayer
+from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
+from cimemu.workload.network import Network
+
+FLOAT_PRODUCTS = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Add", "Mul")
+
+
+class FloatBounds:
+    """Bounds of a network's float tensors, and of codes that are made of floats; `needed` are the tensors it looks at."""
+
+    def __init__(self, network: Network, compared: Collection[str], forms: Mapping[str, Form]) -> None:
+        """Find the layers whose results are not exact."""
+        self.network, self.forms = network, forms
+        self.compared = frozenset(compared)
+        self.in_float = frozenset(
+            layer.name for layer in network.layers if isinstance(layer, MacroLayer) and self._ran_in_float(layer)
+        )
+        self.of_float_products = {
+            name for layer in network.layers if layer.name in self.in_float for name in layer.outputs
+        }
+        open_tensors: set[str] = set()
+        self.layers: list[Layer] = []
+        for layer in network.layers:
+            exact = isinstance(layer, DequantizeLinear | QuantizeLinear) or not _rounds(layer, network)
+            if layer.name not in self.in_float and exact and not any(name in open_tensors for name in layer.inputs):
+                continue
+            self.layers.append(layer)
+            open_tensors |= {name for name in layer.outputs if not self._decided(name)}
+        names = {name for layer in self.layers for name in (*layer.inputs, *layer.outputs)}
+        self.needed = frozenset(name for name in names if name in network.types)
+
+    def of(self, ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> dict[str, Floats]:
+        """Bounds of one batch by tensor; what is not among them is exact."""
+        apart: dict[str, Floats] = {}
+        bounds: dict[str, Floats] = {}
+        values = {**self.network.constants, **ours}
+        for layer in self.layers:
+            made = self._apart(layer, values, apart)
+            for name, distance in zip(layer.outputs, made):
+                bounds[name] = distance
+                if self._decided(name):
+                    continue
+                other = theirs.get(name)
+                if other is not None and other.shape == distance.shape and other.dtype.kind in "iufb":
+                    with np.errstate(invalid="ignore"):
+                        real = np.abs(values[name].astype(np.float64) - other.astype(np.float64))
+                    distance = np.where(np.isnan(real), distance, np.minimum(real, distance))
+                apart[name] = distance
+        return bounds
+
+    def split(self, name: str, distance: Floats | float) -> tuple[Floats | float, Floats | float]:
+        """(bound, slack) of a tensor: codes behind a float operator must be equal all the same, those of a product that the
+        reference ran in float need not."""
+        excused = np.dtype(self.network.types[name].dtype).kind == "f" or name in self.of_float_products
+        return (distance, 0.0) if excused else (0.0, distance)
+
+    def _decided(self, name: str) -> bool:
+        """Whether a tensor is of integers that were compared: what is behind it is judged as if they were equal."""
+        return name in self.compared and np.dtype(self.network.types[name].dtype).kind != "f"
+
+    def _ran_in_float(self, layer: MacroLayer) -> bool:
+        """Whether the reference made a product of floats: a QuantizeLinear of its own behind it, or a float operator."""
+        operator = self.forms[layer.outputs[0]].operator if layer.outputs[0] in self.forms else ""
+        if _makes_float(layer):
+            return operator in FLOAT_PRODUCTS
+        return operator in ("QuantizeLinear", "Clip") and self.network.qdq is not None
+
+    def _apart(self, layer: Layer, values: Mapping[str, Array], apart: Mapping[str, Floats]) -> Sequence[Floats]:
+        operands = [values[name] for name in layer.inputs if name]
+        distances = [apart.get(name, np.zeros(())) for name in layer.inputs if name]
+        results = [values[name] for name in layer.outputs]
+        if any(np.any(d) for d in distances) and isinstance(layer, MacroLayer):
+            return [np.full(results[0].shape, np.inf)]
+        if isinstance(layer, MacroLayer):
+            return [self._product(layer, values, results[0])]
+        if layer.op == "DynamicQuantizeLinear":
+            return _dynamic(operands[0], np.broadcast_to(distances[0], operands[0].shape), results)
+        if layer.op == "Split":
+            wide = np.asarray(np.broadcast_to(distances[0], operands[0].shape), dtype=np.float64)
+            return list(layer.forward([wide]))
+        x = [np.asarray(v, dtype=np.float64) for v in operands]
+        return [result_apart(layer, x, distances, np.asarray(results[0], dtype=np.float64))]
+
+    def _product(self, layer: MacroLayer, values: Mapping[str, Array], y: Array) -> Floats:
+        """Of equal codes: three roundings of an exact sum, or a float sum where the reference ran one."""
+        result = np.asarray(y, dtype=np.float64)
+        if layer.name not in self.in_float:
+            return rounded(result, 3) if _makes_float(layer) else np.zeros(result.shape)
+        qdq = self.network.qdq
+        assert qdq is not None
+        source = next(one for one in qdq.layers if one.name == layer.name)
+        makers = {name: one for one in qdq.layers for name in one.outputs}
+        dequantize = makers[source.inputs[0]]
+        operands = [values.get(name, qdq.constants.get(name)) for name in dequantize.inputs]
+        x = np.asarray(dequantize.forward([a for a in operands if a is not None])[0], dtype=np.float64)
+        rest = [np.asarray(qdq.constants[name], dtype=np.float64) for name in source.inputs[1:] if name]
+        real = np.asarray(source.forward([x, *rest])[0], dtype=np.float64)
+        size = np.asarray(source.forward([np.abs(x), *(np.abs(r) for r in rest)])[0], dtype=np.float64)
+        chain = _chain(source, layer.outputs[0], makers)
+        low, high = -np.inf, np.inf
+        for behind in chain:
+            if behind.op == "Add":
+                bias = next(qdq.constants[name] for name in behind.inputs if name in qdq.constants)
+                real, size = real + bias, size + np.abs(bias)
+            else:
+                least = 0.0 if behind.op == "Relu" else getattr(behind, "low", None)
+                most = getattr(behind, "high", None)
+                low = low if least is None else max(low, least)
+                high = high if most is None else min(high, most)
+        reach = gamma(layer.geometry.rows_per_group + 5) * size * (1 + 1e-5)
+        end = makers[layer.outputs[0]]
+        if not isinstance(end, QuantizeLinear):
+            return np.asarray(reach + rounded(result, 3))
+        parameters = [qdq.constants[name] for name in end.inputs[1:] if name]
+        ends = [np.clip(real + sign * (reach + 4 * U * np.abs(real)), low, high) for sign in (1, -1)]
+        up, down = (np.asarray(end.forward([value, *parameters])[0], dtype=np.float64) for value in ends)
+        return np.asarray(np.maximum(np.abs(up - result), np.abs(result - down)))
+
+
+def _chain(source: Layer, name: str, makers: Mapping[str, Layer]) -> list[Layer]:
+    """What lies between a product and the tensor `name`, its QuantizeLinear left out, in order."""
+    layers: list[Layer] = []
+    while makers[name] is not source:
+        layer = makers[name]
+        name = next(one for one in layer.inputs if one in makers and not isinstance(makers[one], DequantizeLinear))
+        if not isinstance(layer, QuantizeLinear):
+            layers.append(layer)
+    return layers[::-1]
+
+
+def _makes_float(layer: MacroLayer) -> bool:
+    """Whether a product's result is left in float."""
+    return layer.output_type.dtype == "float32"
+
+
+def _rounds(layer: Layer, network: Network) -> bool:
+    """Whether a layer makes floats of its own (and does not only move or choose them)."""
+    if isinstance(layer, MacroLayer):
+        return _makes_float(layer)
+    return any(name in network.types and network.types[name].dtype == "float32" for name in layer.outputs)
+
+
+def _dynamic(x: Array, distance: NDArray[np.float64], results: Sequence[Array]) -> list[Floats]:
+    """DynamicQuantizeLinear of operands that are apart: (codes, scale, zero point)."""
+    codes, scale, zero = (np.asarray(r, dtype=np.float64) for r in results)
+    most = distance.reshape(len(x), -1).max(axis=1)
+    if not most.any():
+        return [np.zeros(codes.shape), np.zeros(scale.shape), np.zeros(zero.shape)]
+    wide = x.astype(np.float64)
+    low = np.minimum(wide.reshape(len(x), -1).min(axis=1), 0.0)
+    scale_apart = np.where(most > 0, 2 * most / 255 + rounded(scale, 2), 0.0)
+    shape = (len(x),) + (1,) * (x.ndim - 1)
+
+    def steps(value: Floats, own: Floats, s: Floats, s_apart: Floats) -> Floats:
+        ratio = value / s
+        reach = np.where(s_apart > 0, (own + np.abs(ratio) * s_apart) / s + 4 * U * np.abs(ratio), 0.0)
+        return np.maximum(np.rint(ratio + reach) - np.rint(ratio), np.rint(ratio) - np.rint(ratio - reach))
+
+    zero_apart = steps(-low, most, scale, scale_apart)
+    codes_apart = steps(wide, distance, scale.reshape(shape), scale_apart.reshape(shape)) + zero_apart.reshape(shape)
+    return [codes_apart, scale_apart, zero_apart]
