@@ -150,6 +150,15 @@ def _attributes(*fields: str) -> Callable[[_Writer, Any], None]:
     return write
 
 
+def _softmax(writer: _Writer, layer: Any) -> None:
+    if layer.flatten:
+        raise WorkloadError(
+            f"node '{layer.name}' (Softmax): runs over all axes from {layer.axis} on, as before operator set 13, and "
+            f"cannot be written at opset {OPSET}: flatten its input in the network"
+        )
+    writer.node(layer, axis=layer.axis)
+
+
 def _gemm(writer: _Writer, layer: Any) -> None:
     writer.node(layer, alpha=layer.alpha, beta=layer.beta, transB=int(layer.trans_b))
 
@@ -179,7 +188,7 @@ NODES: dict[str, Callable[[_Writer, Any], None]] = {
     "Transpose": _attributes("perm"),
     "Concat": _attributes("axis"),
     "Gather": _attributes("axis"),
-    "Softmax": _attributes("axis"),
+    "Softmax": _softmax,
     "LeakyRelu": _attributes("alpha"),
     "Elu": _attributes("alpha"),
     "HardSigmoid": _attributes("alpha", "beta"),

@@ -64,6 +64,10 @@ class Node:
             raise self.error(f"{what} depends on the number of images, images must stay apart")
         return self._constants.values[self.inputs[index]]
 
+    def make_constant(self, name: str, value: Array) -> None:
+        """A constant beside those of the file."""
+        self._constants.values[name] = value
+
     def sizes(self, index: int, what: str) -> list[int]:
         """An input that must be a constant list of integers, with BATCH for the number of images."""
         if not self.is_constant(index):

@@ -10,6 +10,7 @@ from cimemu.layer import activation, arithmetic, matmul, norm, pool, quant, redu
 from cimemu.layer.base import Layer
 
 Builder = Callable[[Node], Layer]
+FLATTEN = "cimemu.flatten"  # on a Softmax made of a QLinearSoftmax, whose own `opset` says what its axis means
 
 
 def plain(layer: Callable[..., Layer]) -> Builder:
@@ -36,8 +37,20 @@ def _gelu(node: Node) -> Layer:
 
 
 def _softmax(node: Node) -> Layer:
-    axis = int(node.attribute("axis", -1 if node.opset >= 13 else 1))
-    return activation.Softmax(node.name, node.data(), node.outputs, axis, node.opset < 13)
+    old = bool(node.attribute(FLATTEN, node.opset < 13))  # over all axes from `axis` on
+    rank = len(node.shape()) + 1
+    axis = node.normal_axis(int(node.attribute("axis", 1 if old else -1)), rank)
+    return activation.Softmax(node.name, node.data(), node.outputs, axis, old and axis < rank - 1)
+
+
+def _prelu(node: Node) -> Layer:
+    if node.opset < 7 and node.is_constant(1) and node.constant(1, "the slope").ndim == 1:
+        # Broadcasting came with operator set 7; before it a list of slopes belonged to the channels.
+        slope = node.constant(1, "the slope")
+        name = f"{node.inputs[1]}:{len(node.shape())}"
+        node.make_constant(name, slope.reshape(-1, *(1,) * (len(node.shape()) - 1)))
+        return activation.PRelu(node.name, (node.inputs[0], name), node.outputs)
+    return activation.PRelu(node.name, node.data(), node.outputs)
 
 
 def _matmul(node: Node) -> Layer:
@@ -152,7 +165,7 @@ OPS: dict[str, Builder] = {
     "Neg": plain(arithmetic.Neg),
     "Not": plain(arithmetic.Not),
     "Or": plain(arithmetic.Or),
-    "PRelu": plain(activation.PRelu),
+    "PRelu": _prelu,
     "Pad": moves.pad,
     "Pow": plain(arithmetic.Pow),
     "QuantizeLinear": _quantize,

@@ -11,6 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from cimemu.errors import WorkloadError
+from cimemu.importer.onnx_ops import FLATTEN
 
 MICROSOFT = "com.microsoft"
 
@@ -124,6 +125,17 @@ def _one(op: str, keep: Sequence[str] = ()) -> Expansion:
     return expand
 
 
+def _softmax(e: _Expander, node: onnx.NodeProto, i: Sequence[str]) -> None:
+    given = {a.name: a.i for a in node.attribute}
+    if "opset" not in given:
+        raise WorkloadError(f"node '{node.name}' ({node.op_type}): attribute opset is missing, must be given")
+    old = given["opset"] < 13
+    real = _core(e, node, "Softmax", [e.group(node, i, 0)])
+    axis = given.get("axis", 1 if old else -1)
+    e.nodes[-1].attribute.extend([helper.make_attribute("axis", axis), helper.make_attribute(FLATTEN, int(old))])
+    e.quantize(node, real, i[3], i[4] if len(i) > 4 else "")
+
+
 def _concat(e: _Expander, node: onnx.NodeProto, i: Sequence[str]) -> None:
     inputs = [e.group(node, i, k) for k in range(2, len(i), 3)]
     e.quantize(node, _core(e, node, "Concat", inputs, ("axis",)), i[0], i[1])
@@ -140,7 +152,7 @@ EXPANSIONS: dict[tuple[str, str], Expansion] = {
     (MICROSOFT, "QLinearLeakyRelu"): _one("LeakyRelu", ("alpha",)),
     (MICROSOFT, "QLinearReduceMean"): _one("ReduceMean", ("axes", "keepdims")),
     (MICROSOFT, "QLinearSigmoid"): _one("Sigmoid"),
-    (MICROSOFT, "QLinearSoftmax"): _one("Softmax", ("axis",)),
+    (MICROSOFT, "QLinearSoftmax"): _softmax,
     (MICROSOFT, "QLinearConcat"): _concat,
 }
 

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from cimemu.layer.base import Array, Layer, TensorType
-from cimemu.layer.shapes import Operand, inner_axis, runtime
+from cimemu.layer.rational import logistic, tanh
+from cimemu.layer.shapes import Operand, broadcast, inner_axis, runtime
 
 # Taylor centres of the error function: 0, 1/64 .. 6, from where on it is 1 in float32 and (nearly) float64.
 _ERF_STEP = 1 / 64
@@ -34,6 +35,10 @@ class Activation(Layer):
     def apply(self, x: Array) -> Array:
         """The function itself, in the input's dtype."""
         raise TypeError(f"{type(self).__name__} has no function")
+
+    def tabulated(self, x: Array) -> Array:
+        """The function for a table between integers: as ONNX Runtime computes it where its own form is known."""
+        return self.apply(x)
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """`ops_per_element` an element."""
@@ -67,13 +72,16 @@ class LeakyRelu(Activation):
 
 @dataclass(frozen=True, eq=False)
 class PRelu(Layer):
-    """x where x >= 0, slope * x elsewhere; inputs (x, slope), the slope a constant that broadcasts to x."""
+    """x where x >= 0, slope * x elsewhere; inputs (x, slope), the slope broadcasts to x."""
 
     op: ClassVar[str] = "PRelu"
 
     def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
         """The input's own type."""
-        return (runtime(self, types[0]),)
+        x = runtime(self, types[0])
+        if broadcast(self, types) != x.shape:
+            raise self.error(f"a slope of shape {tuple(types[1].shape)} does not broadcast to images of {x.shape}")
+        return (x,)
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """float32."""
@@ -118,6 +126,10 @@ class Sigmoid(Activation):
         small = np.exp(-np.abs(wide))  # of the magnitude: exp never overflows
         return np.where(wide >= 0, 1 / (1 + small), small / (1 + small)).astype(x.dtype)
 
+    def tabulated(self, x: Array) -> Array:
+        """ONNX Runtime's QLinearSigmoid, to the bit."""
+        return logistic(x)
+
 
 @dataclass(frozen=True, eq=False)
 class Tanh(Activation):
@@ -129,6 +141,10 @@ class Tanh(Activation):
     def apply(self, x: Array) -> Array:
         """Computed in float64, rounded once."""
         return np.tanh(x.astype(np.float64)).astype(x.dtype)
+
+    def tabulated(self, x: Array) -> Array:
+        """ONNX Runtime's Tanh, to the bit."""
+        return tanh(x)
 
 
 @dataclass(frozen=True, eq=False)

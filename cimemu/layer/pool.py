@@ -84,7 +84,7 @@ class MaxPool(WindowPool):
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """The input's dtype, exact."""
-        x, flat = _as_image(arrays[0])
+        x, flat = as_image(arrays[0])
         lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
         first, *rest = self.taps(x, lowest)
         out = first.copy()
@@ -103,7 +103,7 @@ class AveragePool(WindowPool):
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """float32: the window summed row by row, then divided by its count."""
-        x, flat = _as_image(arrays[0])
+        x, flat = as_image(arrays[0])
         out = sum(self.taps(x, 0.0), np.float32(0)) / self.counts(x.shape[2], x.shape[3])
         return (out[:, :, 0] if flat else out,)
 
@@ -163,6 +163,6 @@ class GlobalMaxPool(GlobalPool):
         return (x.max(axis=tuple(range(2, x.ndim)), keepdims=True),)
 
 
-def _as_image(x: Array) -> tuple[Array, bool]:
+def as_image(x: Array) -> tuple[Array, bool]:
     """x with a height axis, and whether it was given one."""
     return (x[:, :, None, :], True) if x.ndim == 3 else (x, False)

@@ -7,7 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from cimemu.layer.base import Array, Layer, TensorType
-from cimemu.layer.pool import AveragePool
+from cimemu.layer.float32 import to_int32
+from cimemu.layer.pool import AveragePool, as_image
 from cimemu.layer.q_arith import Scale
 from cimemu.layer.shapes import Operand, runtime
 
@@ -72,10 +73,21 @@ class QAveragePool(Layer):
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Integers of `dtype`."""
-        real = (arrays[0].astype(np.int32) - self.x.zero_point).astype(np.float32) * self.x.scale
-        mean = self.pool.forward([real])[0]
-        rounded = np.rint(mean / self.y.scale + np.float32(self.y.zero_point))
-        return (np.clip(rounded, self.low, self.high).astype(self.dtype),)
+        x, flat = as_image(arrays[0])
+        with np.errstate(all="ignore"):
+            real = (x.astype(np.int32) - self.x.zero_point).astype(np.float32) * self.x.scale
+            total = sum(self.pool.taps(real, 0.0), np.float32(0))
+            mean = np.asarray(total, np.float32) / self._counts(x.shape[2], x.shape[3])
+            value = to_int32(np.asarray(mean / self.y.scale + np.float32(self.y.zero_point), np.float32))
+        pooled = np.clip(value, self.low, self.high).astype(self.dtype)
+        return (pooled[:, :, 0] if flat else pooled,)
+
+    def _counts(self, height: int, width: int) -> Array:
+        """How many elements each mean divides by. With padding counted it is the whole window everywhere, also where
+        `ceil_mode` lets a window hang over the padded image: other than the float operator's."""
+        if self.pool.count_include_pad:
+            return np.asarray(np.float32(np.prod(self.pool.kernel_shape)))
+        return self.pool.counts(height, width)
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """A multiplication and an addition per window element, four operations per output."""

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cimemu.layer.activation import Activation
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.float32 import quantized
 from cimemu.layer.q_arith import Scale
@@ -25,7 +26,7 @@ class QTable(Layer):
     @classmethod
     def of(
         cls,
-        layer: Layer,
+        layer: Activation,
         *,
         inputs: tuple[str, ...],
         outputs: tuple[str, ...],
@@ -42,7 +43,7 @@ class QTable(Layer):
         limits = np.iinfo(source_dtype)
         every = np.arange(limits.min, limits.max + 1, dtype=np.int32)
         real = ((every - x.zero_point).astype(np.float32) * x.scale)[None]
-        value = np.asarray(layer.forward([real])[0], dtype=np.float32)[0]
+        value = np.asarray(layer.tabulated(real), dtype=np.float32)[0]
         return cls(
             name=name,
             inputs=inputs,

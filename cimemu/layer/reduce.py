@@ -8,6 +8,7 @@ import numpy as np
 
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.shapes import Operand, inner_axis, runtime
+from cimemu.layer.sum_order import ordered_sum
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,10 @@ class Reduce(Layer):
         ]
         return (TensorType(tuple(kept), x.dtype),)
 
+    def _kept(self, reduced: Array) -> Array:
+        """A result without the axes, with them as 1 where they are kept."""
+        return np.expand_dims(reduced, self.axes) if self.keepdims else reduced
+
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """One operation per input element and one per output."""
         return inputs[0].elements + outputs[0].elements
@@ -38,8 +43,12 @@ class ReduceMean(Reduce):
     op: ClassVar[str] = "ReduceMean"
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
-        """float32 means."""
-        return (arrays[0].mean(axis=self.axes, keepdims=self.keepdims, dtype=arrays[0].dtype),)
+        """float32 means: the sum in `ordered_sum`'s order over the number of elements."""
+        x = arrays[0]
+        if x.dtype != np.float32:
+            return (x.mean(axis=self.axes, keepdims=self.keepdims, dtype=x.dtype),)
+        count = np.float32(np.prod([x.shape[axis] for axis in self.axes]))
+        return (self._kept(ordered_sum(x, self.axes) / count),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +58,11 @@ class ReduceSum(Reduce):
     op: ClassVar[str] = "ReduceSum"
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
-        """Sums in the input's dtype."""
-        return (arrays[0].sum(axis=self.axes, keepdims=self.keepdims, dtype=arrays[0].dtype),)
+        """Sums in the input's dtype; float32 ones in `ordered_sum`'s order."""
+        x = arrays[0]
+        if x.dtype != np.float32:
+            return (x.sum(axis=self.axes, keepdims=self.keepdims, dtype=x.dtype),)
+        return (self._kept(ordered_sum(x, self.axes)),)
 
 
 @dataclass(frozen=True, eq=False)

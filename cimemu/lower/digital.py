@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from cimemu.layer.activation import Activation
+from cimemu.layer.activation import Activation, Softmax
 from cimemu.layer.arithmetic import Add, Mul
 from cimemu.layer.base import Layer
 from cimemu.layer.pool import AveragePool, GlobalAveragePool, MaxPool
 from cimemu.layer.q_arith import QAdd, QMul, Scale
 from cimemu.layer.q_pool import QAveragePool, QGlobalAveragePool
+from cimemu.layer.q_softmax import QSoftmax
 from cimemu.layer.q_table import QTable
 from cimemu.layer.quant import QuantizeLinear
 from cimemu.layer.shape import Pad, Reshape, Slice, Transpose
@@ -64,7 +65,11 @@ def lower_digital(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> Layer
         if layer.kernel_shape == image and layer.pads == (0, 0, 0, 0):
             return QGlobalAveragePool(inputs=(first.name,), x=source, y=target, **common)
         return QAveragePool(pool=layer, inputs=(first.name,), x=source, y=target, **common)
-    if isinstance(layer, Activation) and graph.network.types[layer.inputs[0]].shape and not _mixes(layer):
+    if isinstance(layer, Softmax):  # the one activation that looks at more than one element
+        if not one_type:
+            return None
+        return QSoftmax(inputs=(first.name,), x=source, y=target, axis=layer.axis, flatten=layer.flatten, **common)
+    if isinstance(layer, Activation) and graph.network.types[layer.inputs[0]].shape:
         return QTable.of(layer, inputs=(first.name,), x=source, y=target, source_dtype=first.dtype, **common)
     same = source == target and one_type
     if same and isinstance(layer, MOVES):
@@ -72,8 +77,3 @@ def lower_digital(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> Layer
     if same and isinstance(layer, Pad) and layer.mode == "constant" and layer.value == 0.0:
         return replace(layer, inputs=(first.name,), outputs=(quantize.outputs[0],), value=float(source.zero_point))
     return None
-
-
-def _mixes(layer: Layer) -> bool:
-    """Whether an activation looks at more than one element (Softmax)."""
-    return layer.op == "Softmax"

@@ -33,7 +33,7 @@ def lower(network: Network) -> Network:
             if isinstance(group.core, PRODUCTS):
                 new: Layer | None = lower_product(graph, group, layer)
             else:
-                new = lower_digital(graph, group.core, layer) if group.plain else None
+                new = lower_digital(graph, group.core, layer)
             if new is not None:
                 made[id(layer)] = new
                 absorbed |= {id(group.core), *(id(middle) for middle in group.absorbed)}

@@ -4,15 +4,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cimemu.layer.activation import Clip, Relu
-from cimemu.layer.arithmetic import Add
+from cimemu.layer.activation import Clip, LeakyRelu, Relu, Sigmoid, Softmax
+from cimemu.layer.arithmetic import Add, Mul
 from cimemu.layer.base import Layer
 from cimemu.layer.conv import Conv
 from cimemu.layer.matmul import Gemm, MatMul
+from cimemu.layer.pool import AveragePool, GlobalAveragePool
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.lower.graph import Graph
 
 PRODUCTS = (Conv, Gemm, MatMul)
+# Other operators that ONNX Runtime takes into an integer operator together with DequantizeLinear and QuantizeLinear.
+FUSED = (Add, Mul, AveragePool, GlobalAveragePool, LeakyRelu, Sigmoid, Softmax)
 Bounds = tuple[float, float]
 
 
@@ -22,13 +25,8 @@ class Group:
 
     core: Layer
     bias: str  # the float tensor that is added, "" for none
-    absorbed: tuple[Layer, ...]  # all but the core
-    bounds: Bounds | None  # real bounds of Relu and Clip
-
-    @property
-    def plain(self) -> bool:
-        """Whether the core stands directly in front of the QuantizeLinear."""
-        return not self.absorbed
+    absorbed: tuple[Layer, ...]  # all but the core; behind another core than a product, activations without effect
+    bounds: Bounds | None  # real bounds of Relu and Clip behind a product
 
 
 def alone(core: Layer) -> Group:
@@ -49,6 +47,10 @@ def behind(graph: Graph, quantize: QuantizeLinear) -> Group | None:
         if isinstance(maker, Relu | Clip) and (isinstance(front, PRODUCTS) or _added(graph, front) is not None):
             low, high = _bounds(maker)
             bounds = (low, high) if bounds is None else (max(low, bounds[0]), min(high, bounds[1]))
+            absorbed.append(maker)
+            name = maker.inputs[0]
+            continue
+        if _without_effect(graph, maker, quantize) and isinstance(_beneath(graph, maker), FUSED):
             absorbed.append(maker)
             name = maker.inputs[0]
             continue
@@ -76,6 +78,26 @@ def _added(graph: Graph, add: Layer | None) -> tuple[MatMul, str] | None:
         if len(types[product.inputs[0]].shape) == 1 and bias.shape in ((n := types[name].shape), (1, *n)):
             return product, other
     return None
+
+
+def _without_effect(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> bool:
+    """Whether a Relu or Clip limits to no less than the QuantizeLinear behind it does: ONNX Runtime drops it."""
+    scale, zero = graph.parameters(quantize)
+    if not isinstance(layer, Relu | Clip) or scale.size != 1:
+        return False
+    lowest, highest = (np.float32(limit - int(zero[0])) * scale[0] for limit in quantize.limits)
+    low, high = _bounds(layer)
+    slack = np.finfo(np.float32).eps
+    return bool(low - lowest <= slack and highest - high <= slack)
+
+
+def _beneath(graph: Graph, layer: Layer) -> Layer | None:
+    """The first layer that is no Relu or Clip, going towards the inputs, where nobody else reads in between."""
+    found: Layer | None = layer
+    while isinstance(found, Relu | Clip):
+        name = found.inputs[0]
+        found = graph.maker.get(name) if graph.only_reader(name) else None
+    return found
 
 
 def _bounds(layer: Layer) -> Bounds:
