@@ -9,7 +9,7 @@ def pytest_xdist_auto_num_workers(config):
     import os
 
     chosen = [arg for arg in config.args if not str(arg).rstrip("/").endswith("tests")]
-    timed = config.getoption("benchmark_enable", False) or "bench" == config.getoption("markexpr", "")
+    timed = config.getoption("benchmark_enable", False) or config.getoption("markexpr", "") == "bench"
     if chosen or timed:
         return 0
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -44,7 +44,7 @@ def check(
 ) -> None:
     """Compare every tensor with another runtime (lossless converter), and say how far the arch's converter moves them."""
     from cimemu.check.network import check_network
-    from cimemu.check.print import print_check
+    from cimemu.cli.check_report import print_check
     from cimemu.prepare import quantized_network
 
     chip, work = arch_of(arch, overrides), workload_of(workload, network_file)
