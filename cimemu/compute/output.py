@@ -6,11 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.compute.strips import Room, Strip
-from cimemu.kernels.finish import arrange, arrange_float, finish_float, finish_fp32, finish_gemmlowp, finish_q31
+from cimemu.kernels.finish import arrange, arrange_float, finish_float, finish_fp32, finish_fp64, finish_gemmlowp
 from cimemu.layer.macro_layer import MacroLayer
-from cimemu.layer.requantize import FixedPoint, Fp32HalfEven, ToFloat
-
-FIXED_POINT = {"gemmlowp_double": finish_gemmlowp, "q31_half_away": finish_q31}
+from cimemu.layer.requantize import FixedPoint, Fp32HalfEven, Fp64HalfAway, ToFloat
 
 
 class OutputWriter:
@@ -26,6 +24,9 @@ class OutputWriter:
         elif isinstance(stage, FixedPoint):
             rule = [np.broadcast_to(v, channels) for v in (stage.q31, stage.shift)]
             self.rule = np.ascontiguousarray(np.stack(rule, axis=1), dtype=np.int64)
+            self.limits = np.array([stage.zero_point, stage.low, stage.high], dtype=np.int64)
+        elif isinstance(stage, Fp64HalfAway):
+            self.wide = np.ascontiguousarray(np.broadcast_to(stage.multiplier, channels), dtype=np.float64)
             self.limits = np.array([stage.zero_point, stage.low, stage.high], dtype=np.int64)
         elif isinstance(stage, ToFloat):
             self.scale = np.ascontiguousarray(np.broadcast_to(stage.scale, channels), dtype=np.float32)
@@ -65,8 +66,10 @@ class OutputWriter:
             finish_fp32(acc, line, self.scale, self.limits, span, out)
         elif isinstance(stage, ToFloat):
             finish_float(acc, line, self.scale, span, out)
-        elif isinstance(stage, FixedPoint) and stage.mode in FIXED_POINT and acc.dtype.kind == "i":
-            FIXED_POINT[stage.mode](acc, line, self.rule, self.limits, span, out)
+        elif isinstance(stage, FixedPoint) and acc.dtype.kind == "i":
+            finish_gemmlowp(acc, line, self.rule, self.limits, span, out)
+        elif isinstance(stage, Fp64HalfAway) and acc.dtype.kind == "i":
+            finish_fp64(acc, line, self.wide, self.limits, span, out)
         else:
             outputs = out.shape[1] // acc.shape[1]
             places = acc[:, :, :outputs, : span[1] * line].reshape(len(acc), out.shape[1], span[1], line)

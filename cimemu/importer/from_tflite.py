@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cimemu.errors import WorkloadError
+from cimemu.importer.tflite_checks import check_activation, check_alike, check_input_type
 from cimemu.importer.tflite_file import BROKEN, TflFile, TflOperator, TflTensor, read_tflite
 from cimemu.importer.tflite_float import FLOAT_OPS, FloatGraph
 from cimemu.importer.tflite_integer import INTEGER_OPS
@@ -21,7 +22,9 @@ def load_tflite(path: str | Path) -> Network:
     path = Path(path)
     file = read_tflite(path)
     try:
-        made = _integer(file, path) if file.tensors[file.inputs[0]].dtype in ("int8", "uint8") else _float(file, path)
+        for number in file.inputs:
+            check_input_type(file.tensors[number].name, file.tensors[number].dtype)
+        made = _float(file, path) if file.tensors[file.inputs[0]].dtype == "float32" else _integer(file, path)
     except WorkloadError as error:
         raise WorkloadError(f"{path}: {error}") from None
     except (*BROKEN, ZeroDivisionError) as error:  # numbers in the file that point nowhere
@@ -43,12 +46,21 @@ def _integer(file: TflFile, path: Path) -> Network:
             raise operator.error(f"not supported for integers, known are {', '.join(sorted(INTEGER_OPS))}")
         inputs = tuple(None if i < 0 else file.tensors[i] for i in operator.inputs)
         target = file.tensors[operator.outputs[0]]
-        for tensor in (inputs[0], target):
-            if tensor is None or tensor.dtype not in ("int8", "uint8") or len(tensor.scale) != 1:
-                name = "an input" if tensor is None else f"tensor {tensor.name} ({tensor.dtype})"
-                raise operator.error(f"{name}: must be int8 or uint8 with one scale")
+        if len(operator.outputs) != 1:
+            raise operator.error(f"has {len(operator.outputs)} outputs, must have one")
+        for tensor in (inputs[0] if inputs else None, target):
+            check_activation(operator, tensor)
+        check_alike(operator, (inputs[0], target))
         layers.append(INTEGER_OPS[operator.op](operator, inputs, target))
-    return _network(file, path, layers, {})
+    network = _network(file, path, layers, {})
+    for tensor in file.tensors:
+        computed = network.types.get(tensor.name)
+        if computed is not None and (computed.shape, computed.dtype) != (tensor.shape[1:], tensor.dtype):
+            raise WorkloadError(
+                f"tensor {tensor.name}: the file says {tensor.dtype} {list(tensor.shape)}, its operator makes "
+                f"{computed.dtype} {[1, *computed.shape]}: convert it again"
+            )
+    return network
 
 
 def _float(file: TflFile, path: Path) -> Network:

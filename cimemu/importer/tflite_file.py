@@ -60,6 +60,7 @@ OPTIONS = {
     "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
     "FULLY_CONNECTED": "FullyConnectedOptions",
     "MAX_POOL_2D": "Pool2DOptions",
+    "RESHAPE": "ReshapeOptions",
     "SOFTMAX": "SoftmaxOptions",
 }
 BROKEN = (struct.error, IndexError, ValueError, TypeError, AttributeError, UnicodeDecodeError, KeyError, OverflowError)

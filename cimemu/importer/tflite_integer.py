@@ -6,10 +6,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.importer.tflite_checks import (
+    check_activation,
+    check_alike,
+    check_bias,
+    check_reach,
+    check_reshape,
+    check_weight,
+)
 from cimemu.importer.tflite_file import TflOperator, TflTensor
 from cimemu.layer.base import Layer, TensorType
 from cimemu.layer.macro_layer import Geometry, MacroLayer
-from cimemu.layer.requantize import FixedPoint
+from cimemu.layer.requantize import FixedPoint, Fp64HalfAway, OutputStage
 from cimemu.layer.rounding import quantize_multiplier
 from cimemu.layer.shape import Reshape
 from cimemu.layer.tfl import TflAdd, TflPool, TflSoftmax
@@ -29,13 +37,17 @@ def limits(op: TflOperator, target: TflTensor) -> tuple[int, int]:
         raise op.error(f"fused activation {number}, must be none, ReLU, ReLU1 or ReLU6")
 
     def code(real: float) -> int:
-        ratio = np.float32(real) / target.scale[0]
-        return int(target.zero_point[0]) + int(np.copysign(np.floor(np.abs(ratio) + np.float32(0.5)), ratio))
+        steps = float(np.float32(real) / target.scale[0])
+        if not abs(steps) < 1 << 30:
+            raise op.error(
+                f"output scale {target.scale[0]:.4g} makes its fused activation's bound {real:g} a code beyond 32 bits: "
+                "convert it again"
+            )
+        return int(target.zero_point[0]) + int(np.copysign(np.floor(abs(steps) + 0.5), steps))
 
-    bottom, top = ACTIVATIONS[number]
-    low = low if bottom is None else max(low, code(bottom))
-    high = high if top is None else min(high, code(top))
-    return low, high
+    with np.errstate(over="ignore"):
+        bottom, top = (None if bound is None else code(bound) for bound in ACTIVATIONS[number])
+    return low if bottom is None else max(low, bottom), high if top is None else min(high, top)
 
 
 def window(op: TflOperator, image: Sequence[int], kernel: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
@@ -57,21 +69,24 @@ def window(op: TflOperator, image: Sequence[int], kernel: Sequence[int]) -> tupl
     return out, before, after
 
 
-def _stage(op: TflOperator, x: TflTensor, w: TflTensor, target: TflTensor, outputs: int, mode: str) -> FixedPoint:
-    """A multiplier per output channel, or one for the layer; scales are multiplied in float64, of uint8 layers in float32."""
-    if len(w.scale) == 1:
-        if x.dtype == "uint8" and op.op != "FULLY_CONNECTED":
-            real = [float(np.float32(x.scale[0] * w.scale[0])) / float(target.scale[0])]
-        else:
-            real = [float(x.scale[0]) * float(w.scale[0]) / float(target.scale[0])]
-    elif len(w.scale) == outputs:
-        real = [float(x.scale[0]) * float(scale) / float(target.scale[0]) for scale in w.scale]
-    else:
-        raise op.error(f"weight has {len(w.scale)} scales, must have 1 or {outputs}")
-    multipliers = [quantize_multiplier(value) for value in real]
+def _multipliers(x: TflTensor, w: TflTensor, target: TflTensor) -> NDArray[np.float64]:
+    """Input scale x weight scale / output scale, [1] or [outputs], in float64."""
+    return np.float64(x.scale[0]) * w.scale.astype(np.float64) / np.float64(target.scale[0])
+
+
+def _fixed_point(op: TflOperator, x: TflTensor, w: TflTensor, target: TflTensor) -> FixedPoint:
+    """The stage of a convolution; legacy uint8 ones multiply the scales in float32."""
+    real = _multipliers(x, w, target)
+    if x.dtype == "uint8":
+        with np.errstate(over="ignore"):
+            real = (x.scale[0] * w.scale).astype(np.float64) / np.float64(target.scale[0])
+    if not np.isfinite(real).all():
+        raise op.error(
+            f"input scale {x.scale[0]:.4g} x weight scale {w.scale[0]:.4g} is beyond float32: convert it again"
+        )
+    multipliers = [quantize_multiplier(float(value)) for value in real]
     low, high = limits(op, target)
     return FixedPoint(
-        mode=mode,
         q31=np.array([m for m, _ in multipliers], dtype=np.int64),
         shift=np.array([s for _, s in multipliers], dtype=np.int64),
         zero_point=int(target.zero_point[0]),
@@ -82,17 +97,28 @@ def _stage(op: TflOperator, x: TflTensor, w: TflTensor, target: TflTensor, outpu
 
 
 def _weights(
-    op: TflOperator, inputs: Tensors
+    op: TflOperator, inputs: Tensors, axis: int
 ) -> tuple[TflTensor, TflTensor, NDArray[np.int16], NDArray[np.int64] | None]:
-    """(input, weight, its values, bias values) of a product."""
-    x, w = inputs[0], inputs[1]
+    """(input, weight, its values, bias values) of a product whose weight has its outputs on `axis`."""
+    x, w = inputs[0], inputs[1] if len(inputs) > 1 else None
     bias = inputs[2] if len(inputs) > 2 else None
-    if x is None or w is None or w.value is None or w.value.dtype.name not in ("int8", "uint8") or not len(w.scale):
-        raise op.error("its weight must be constant int8 or uint8 with scales")
-    if bias is not None and (bias.value is None or bias.dtype != "int32"):
-        raise op.error("its bias must be constant int32")
+    assert x is not None
+    check_weight(op, x, w, axis)
+    assert w is not None
+    assert w.value is not None
+    check_bias(op, x, w, bias)
     values = None if bias is None or bias.value is None else bias.value.reshape(-1).astype(np.int64)
     return x, w, w.value.astype(np.int16), values
+
+
+def _reach(
+    x: TflTensor, w: TflTensor, weight: NDArray[np.int16], bias: NDArray[np.int64] | None
+) -> NDArray[np.float64]:
+    """The largest sum of each output, for weight [outputs, ...]."""
+    kind, zero = np.iinfo(x.dtype), int(x.zero_point[0])
+    farthest = max(kind.max - zero, zero - kind.min)
+    centred = weight.reshape(len(weight), -1).astype(np.int64) - w.zero_point.reshape(-1, 1)
+    return np.asarray(np.abs(centred).sum(axis=1) * float(farthest) + (0.0 if bias is None else np.abs(bias)))
 
 
 def _macro_layer(
@@ -103,7 +129,7 @@ def _macro_layer(
     weight: NDArray[np.int16],
     bias: NDArray[np.int64] | None,
     geometry: Geometry,
-    stage: FixedPoint,
+    stage: OutputStage,
     layout: str,
 ) -> MacroLayer:
     outputs = geometry.channels_out
@@ -128,8 +154,8 @@ def _macro_layer(
 
 
 def _conv(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
-    x, w, value, bias = _weights(op, inputs)
     depthwise = op.op == "DEPTHWISE_CONV_2D"
+    x, w, value, bias = _weights(op, inputs, 3 if depthwise else 0)
     weight = value.transpose(3, 0, 1, 2) if depthwise else value.transpose(0, 3, 1, 2)
     _, height, width, channels = x.shape
     groups = channels // weight.shape[1]
@@ -155,24 +181,42 @@ def _conv(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
         dilation_w=op.options.DilationWFactor(),
         groups=groups,
     )
-    stage = _stage(op, x, w, target, weight.shape[0], "gemmlowp_double")
+    stage = _fixed_point(op, x, w, target)
+    check_reach(op, _reach(x, w, weight, bias), np.exp2(stage.shift, dtype=np.float64))
     return _macro_layer(op, target, x, w, weight, bias, geometry, stage, "nhwc")
 
 
 def _fully_connected(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
-    x, w, value, bias = _weights(op, inputs)
+    x, w, value, bias = _weights(op, inputs, 0)
+    if op.options is not None and op.options.WeightsFormat():
+        raise op.error(f"weights_format = {op.options.WeightsFormat()} (shuffled), must be 0: convert it again")
     outputs, rows = value.shape
-    positions = int(np.prod(x.shape, dtype=np.int64)) // rows
-    geometry = Geometry(rows, positions, 1, outputs, positions, 1)
-    stage = _stage(op, x, w, target, outputs, "q31_half_away")
+    elements = int(np.prod(x.shape, dtype=np.int64))
+    if elements % rows:
+        raise op.error(f"input of shape {list(x.shape)} does not divide into rows of {rows}, the weight's inputs")
+    geometry = Geometry(rows, elements // rows, 1, outputs, elements // rows, 1)
+    multiplier = _multipliers(x, w, target)
+    low, high = limits(op, target)
+    stage = Fp64HalfAway(multiplier, int(target.zero_point[0]), low, high, target.dtype)
+    check_reach(op, _reach(x, w, value, bias), multiplier)
     return _macro_layer(op, target, x, w, value[:, :, None, None], bias, geometry, stage, "rows")
 
 
 def _add(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
-    a, b = inputs[0], inputs[1]
-    if a is None or b is None or a.value is not None or b.value is not None or len(b.scale) != 1:
+    a, b = inputs[0], inputs[1] if len(inputs) > 1 else None
+    if a is None or b is None or a.value is not None or b.value is not None:
         raise op.error("adds a constant, only two computed tensors are supported")
-    twice = 2.0 * max(float(a.scale[0]), float(b.scale[0]))
+    check_activation(op, b)
+    check_alike(op, (a, b))
+    # float32 as the runtime multiplies: both may pass its range.
+    with np.errstate(over="ignore"):
+        twice = float(np.float32(2) * max(a.scale[0], b.scale[0]))
+        steps = float(np.float32(1 << 20) * target.scale[0])
+    if not 0.0 < twice / steps < 1.0 or not np.isfinite(twice):
+        raise op.error(
+            f"scales {a.scale[0]:.4g} and {b.scale[0]:.4g} of its inputs, {target.scale[0]:.4g} of its output: twice the larger "
+            "must be below 2^20 times the output's: convert it again"
+        )
     low, high = limits(op, target)
     return TflAdd(
         name=target.name,
@@ -183,7 +227,7 @@ def _add(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
         zero_y=int(target.zero_point[0]),
         scale_a=quantize_multiplier(float(a.scale[0]) / twice),
         scale_b=quantize_multiplier(float(b.scale[0]) / twice),
-        scale_y=quantize_multiplier(twice / ((1 << 20) * float(target.scale[0]))),
+        scale_y=quantize_multiplier(twice / steps),
         low=low,
         high=high,
         dtype=target.dtype,
@@ -217,6 +261,7 @@ def _reshape(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
     assert x is not None
     if target.shape[:1] != (1,):
         raise op.error(f"to {list(target.shape)}, the batch axis must stay in front")
+    check_reshape(op, inputs[1] if len(inputs) > 1 else None, target)
     return Reshape(name=target.name, inputs=(x.name,), outputs=(target.name,), shape=target.shape[1:])
 
 
@@ -228,6 +273,8 @@ def _softmax(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
             f"output scale {target.scale[0]}, zero point {target.zero_point[0]}: must be 1/256 and the lowest"
         )
     beta = 1.0 if op.options is None else float(op.options.Beta())
+    if not beta * float(x.scale[0]) * (1 << 26) > 1.0:
+        raise op.error(f"beta {beta:g} x input scale {x.scale[0]:.4g}, must be above 2^-26: convert it again")
     q31, shift, diff_min = softmax_parameters(beta, float(x.scale[0]))
     return TflSoftmax(
         name=target.name,

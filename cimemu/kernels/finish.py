@@ -4,6 +4,8 @@ Accumulators are `acc[b, g, m, h * line + w]` for output channel `g * outputs + 
 with (first, rows) = span and out [images, channels, output rows, output columns].
 """
 
+from fractions import Fraction
+
 import numpy as np
 
 from cimemu.kernels.jit import kernel
@@ -114,33 +116,34 @@ def finish_gemmlowp_naive(acc, line, rule, limits, span, out):
 
 
 @kernel
-def finish_q31(acc, line, rule, limits, span, out):
-    """acc * rule[n, 0] * 2^(rule[n, 1] - 31) rounded once, ties away from zero (TensorFlow Lite's fully connected layers).
+def finish_fp64(acc, line, multiplier, limits, span, out):
+    """float64(acc) * multiplier[n] rounded, ties away from zero (TensorFlow Lite's fully connected layers).
 
-    acc int32, rule int64 [channels, (q31, shift)]; limits int64 (zero point, low, high).
+    acc int32, multiplier float64 [channels]; limits int64 (zero point, low, high).
     """
     outputs, width = out.shape[1] // acc.shape[1], out.shape[3]
     for b in range(out.shape[0]):
         for n in range(out.shape[1]):
-            q31, total = rule[n, 0], 31 - rule[n, 1]
-            half = np.int64(1) << (total - 1)
+            factor = multiplier[n]
             for h in range(span[1]):
                 source = acc[b, n // outputs, n % outputs, h * line : h * line + width]
                 target = out[b, n, span[0] + h]
                 for w in range(width):
-                    product = np.int64(source[w]) * q31
-                    rounded = (abs(product) + half) >> total
-                    value = (-rounded if product < 0 else rounded) + limits[0]
+                    product = np.float64(source[w]) * factor
+                    size = abs(product)
+                    whole = np.int64(size)
+                    if size - whole >= 0.5:
+                        whole += 1
+                    value = (-whole if product < 0 else whole) + limits[0]
                     target[w] = min(max(value, limits[1]), limits[2])
 
 
-def finish_q31_naive(acc, line, rule, limits, span, out):
-    """The definition, on Python integers."""
+def finish_fp64_naive(acc, line, multiplier, limits, span, out):
+    """The definition, an element at a time."""
     outputs = out.shape[1] // acc.shape[1]
     for b, n, h, w in np.ndindex(out.shape[0], out.shape[1], span[1], out.shape[3]):
-        q31, shift = (int(v) for v in rule[n])
-        product = int(acc[b, n // outputs, n % outputs, h * line + w]) * q31
-        rounded = (2 * abs(product) + 2 ** (31 - shift)) // 2 ** (32 - shift) * (1 if product >= 0 else -1)
+        product = Fraction(float(acc[b, n // outputs, n % outputs, h * line + w]) * float(multiplier[n]))
+        rounded = (2 * abs(product) + 1) // 2 * (1 if product >= 0 else -1)
         out[b, n, span[0] + h, w] = min(max(rounded + int(limits[0]), int(limits[1])), int(limits[2]))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.layer.rounding import MODES
+from cimemu.layer.rounding import float64_half_away, gemmlowp_double
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +102,8 @@ class Accumulator(OutputStage):
 
 @dataclass(frozen=True, eq=False)
 class FixedPoint(OutputStage):
-    """TensorFlow Lite's rules: a q31 multiplier and a shift per output, by the mode of `cimemu.layer.rounding`."""
+    """TensorFlow Lite's convolutions: a q31 multiplier and a shift per output, the rule `gemmlowp_double`."""
 
-    mode: str
     q31: NDArray[np.int64]  # [1] or [channels_out]
     shift: NDArray[np.int64]
     zero_point: int
@@ -117,5 +116,24 @@ class FixedPoint(OutputStage):
         if accumulators.dtype.kind == "f":
             scaled = np.rint(accumulators * np.ldexp(self.q31.astype(np.float64), self.shift - 31))
         else:
-            scaled = MODES[self.mode](in_32_bits(accumulators), self.q31, self.shift)
+            scaled = gemmlowp_double(in_32_bits(accumulators), self.q31, self.shift)
+        return np.clip(scaled + self.zero_point, self.low, self.high).astype(self.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Fp64HalfAway(OutputStage):
+    """TensorFlow Lite's fully connected layers: a float64 multiplier per output, the rule `float64_half_away`."""
+
+    multiplier: NDArray[np.float64]  # [1] or [channels_out]
+    zero_point: int
+    low: int
+    high: int
+    dtype: str
+
+    def apply(self, accumulators: NDArray[Any]) -> NDArray[Any]:
+        """Requantised integers of `dtype`; accumulators that are no integers are rounded once, ties to even."""
+        if accumulators.dtype.kind == "f":
+            scaled = np.rint(accumulators * self.multiplier)
+        else:
+            scaled = float64_half_away(in_32_bits(accumulators), self.multiplier)
         return np.clip(scaled + self.zero_point, self.low, self.high).astype(self.dtype)

@@ -3,8 +3,8 @@
 - `fp32_half_even`: ONNX Runtime and LiteRT's default kernels: one float32 product, ties to even (`Fp32HalfEven`).
 - `gemmlowp_double`: TensorFlow Lite's reference convolutions: a rounding doubling high multiplication, then a rounding
   shift, each with its own ties (gemmlowp's fixed-point arithmetic).
-- `q31_half_away`: TensorFlow Lite's reference fully connected layers: one rounding of the exact product, ties away
-  from zero.
+- `float64_half_away`: TensorFlow Lite's reference fully connected layers: one float64 product, ties away from zero
+  (`Fp64HalfAway`).
 """
 
 from math import frexp
@@ -54,12 +54,15 @@ def gemmlowp_double(acc: Any, q31: Any, shift: Any) -> Ints:
     return rounding_shift(doubling_high_multiply(np.asarray(acc, dtype=np.int64) << left, q31), right)
 
 
-def q31_half_away(acc: Any, q31: Any, shift: Any) -> Ints:
-    """`acc * q31 * 2^(shift - 31)` rounded once, ties away from zero."""
-    product = np.asarray(acc, dtype=np.int64) * np.asarray(q31, dtype=np.int64)
-    total = 31 - np.asarray(shift, dtype=np.int64)
-    rounded = (np.abs(product) + (np.int64(1) << (total - 1))) >> total
-    return np.asarray(np.where(product < 0, -rounded, rounded))
+def float64_half_away(acc: Any, multiplier: Any) -> Ints:
+    """`acc * multiplier` in float64, rounded to an integer with ties away from zero."""
+    product = np.asarray(acc, dtype=np.float64) * np.asarray(multiplier, dtype=np.float64)
+    size = np.abs(product)
+    whole = np.floor(size)
+    return np.asarray(np.copysign(whole + (size - whole >= 0.5), product)).astype(np.int64)
 
 
-MODES = {"gemmlowp_double": gemmlowp_double, "q31_half_away": q31_half_away}
+def same_scale(stored: NDArray[Any], product: NDArray[Any]) -> bool:
+    """Whether stored scales are those of a product of two others, as near as float32 writes them."""
+    wide, exact = stored.astype(np.float64), product.astype(np.float64)
+    return bool((np.abs(wide - exact) <= 2.0**-20 * exact).all())

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.layer.base import Array, Layer
+from cimemu.layer.rounding import same_scale
 from cimemu.lower.graph import Graph, Quantized
 from cimemu.lower.products import Group
 
-SAME = 2.0**-20  # scales this close are one scale, written by two roundings to float32
 LIMIT = 2**31 - 1
 
 
@@ -44,7 +44,7 @@ def product_bias(
     if stored is None and quantized and value.shape == (outputs,):
         return _rounded(group.core, value, product_scale), None
     if stored is not None and stored.value is not None and stored.dtype == "int32":
-        if not stored.zero_point.any() and _same(stored.scale, product_scale):
+        if not stored.zero_point.any() and same_scale(stored.scale, product_scale):
             return np.broadcast_to(stored.value.reshape(-1).astype(np.int64), (outputs,)).copy(), None
         return none, Real(_spread(value, outputs), dropped=True)
     return none, Real(_spread(value, outputs), dropped=False)
@@ -52,12 +52,6 @@ def product_bias(
 
 def _spread(value: Array, outputs: int) -> NDArray[np.float32]:
     return np.broadcast_to(value.reshape(-1).astype(np.float32), (outputs,)).copy()
-
-
-def _same(scale: NDArray[np.float32], product_scale: NDArray[np.float32]) -> bool:
-    """Whether a bias's scales are the products', as near as float32 writes them."""
-    wide = scale.astype(np.float64)
-    return bool((np.abs(wide - product_scale) <= SAME * product_scale).all())
 
 
 def _rounded(layer: Layer, value: Array, product_scale: NDArray[np.float32]) -> NDArray[np.int64]:

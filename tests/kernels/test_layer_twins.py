@@ -145,6 +145,7 @@ def test_finished_outputs(seed):
     )
     rule = np.stack([rng.integers(2**30, 2**31, channels), rng.integers(-24, 3, channels)], axis=1)
     bounds = np.array([zero - 128, low - 128, high - 128])
+    exact = 2.0 ** -rng.integers(0, 30, channels) if rng.random() < 0.5 else rng.random(channels)
     narrow = (acc // 8).astype(np.int32)
     both(
         lambda o: finish.finish_gemmlowp(narrow, line, rule, bounds, span, o),
@@ -152,8 +153,8 @@ def test_finished_outputs(seed):
         out.astype(np.int8),
     )
     both(
-        lambda o: finish.finish_q31(acc.astype(np.int32), line, rule, bounds, span, o),
-        lambda o: finish.finish_q31_naive(acc.astype(np.int32), line, rule, bounds, span, o),
+        lambda o: finish.finish_fp64(acc.astype(np.int32), line, exact, bounds, span, o),
+        lambda o: finish.finish_fp64_naive(acc.astype(np.int32), line, exact, bounds, span, o),
         out.astype(np.int8),
     )
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cimemu.layer.requantize import Accumulator, FixedPoint, Fp32HalfEven, RealBias, ToFloat
+from cimemu.layer.requantize import Accumulator, FixedPoint, Fp32HalfEven, Fp64HalfAway, RealBias, ToFloat
 from cimemu.layer.rounding import (
     doubling_high_multiply,
+    float64_half_away,
     gemmlowp_double,
-    q31_half_away,
     quantize_multiplier,
     rounding_shift,
 )
@@ -59,19 +59,24 @@ def test_the_rounding_shift_rounds_ties_away_from_zero(x, exponent):
 
 @given(INT32, st.integers(2**30, 2**31 - 1), st.integers(-20, 0))
 @settings(derandomize=True, max_examples=300)
-def test_single_and_double_rounding_are_what_they_say(acc, q31, shift):
+def test_two_roundings_are_what_they_say(acc, q31, shift):
     exact = Fraction(acc * q31, 2 ** (31 - shift))
-    assert int(q31_half_away(acc, q31, shift)) == half_away(exact)
     assert int(gemmlowp_double(acc, q31, shift)) == int(rounding_shift(doubling_high_multiply(acc, q31), -shift))
     assert abs(int(gemmlowp_double(acc, q31, shift)) - exact) <= 1
+
+
+@given(INT32, st.one_of(st.floats(1e-12, 1.0), st.integers(-31, 0).map(lambda n: 2.0**n)))
+@settings(derandomize=True, max_examples=300)
+def test_a_float64_product_is_rounded_half_away_from_zero(acc, multiplier):
+    assert int(float64_half_away(acc, multiplier)) == half_away(Fraction(float(acc) * multiplier))
 
 
 def test_modes_differ_where_two_roundings_are_not_one():
     # 2^31 * 0.5 - a product just below a tie: 5 * 0.5 * 2^-1 = 1.25 + ties of the first rounding: 2.5 -> 3 -> 1.5 -> 2.
     assert int(gemmlowp_double(5, 2**30, -1)) == 2
-    assert int(q31_half_away(5, 2**30, -1)) == 1
+    assert int(float64_half_away(5, 0.25)) == 1
     assert int(gemmlowp_double(-5, 2**30, -1)) == -1  # -2.5 -> -2 (nudge), -1 exactly
-    assert int(q31_half_away(-6, 2**30, -1)) == -2  # -1.5 away from zero
+    assert int(float64_half_away(-6, 0.25)) == -2  # -1.5 away from zero
 
 
 @given(st.lists(st.integers(-128, 127), min_size=2, max_size=12), st.floats(0.01, 0.4))
@@ -90,8 +95,8 @@ ONE = np.array([1 << 30], np.int64), np.array([1], np.int64)  # q31 and shift of
 STAGES = {
     "Accumulator": Accumulator(),
     "Fp32HalfEven": Fp32HalfEven(np.float32([1]), 0, -128, 127, "int8"),
-    "FixedPoint, convolutions": FixedPoint("gemmlowp_double", *ONE, 0, -128, 127, "int8"),
-    "FixedPoint, fully connected": FixedPoint("q31_half_away", *ONE, 0, -128, 127, "int8"),
+    "FixedPoint": FixedPoint(*ONE, 0, -128, 127, "int8"),
+    "Fp64HalfAway": Fp64HalfAway(np.ones(1), 0, -128, 127, "int8"),
     "RealBias": RealBias(np.ones(1), np.zeros(1, np.float32), np.float32(1), 0, -128, 127, "int8", False),
 }
 
@@ -109,10 +114,10 @@ def test_every_output_stage_is_held_to_that_or_gives_floats():
         for kind in vars(stages).values()
         if isinstance(kind, type) and issubclass(kind, stages.OutputStage)
     }
-    assert known == {"OutputStage", *(name.split(",")[0] for name in STAGES), ToFloat.__name__}
+    assert known == {"OutputStage", *STAGES, ToFloat.__name__}
 
 
 def test_a_fixed_point_multiplier_rounds_sums_that_are_no_integers_once():
     # 1.5 * 0.75 = 1.125 -> 1; rounded twice it would be 2 * 0.75 = 1.5 -> 2.
-    stage = FixedPoint("gemmlowp_double", np.array([3 << 29]), np.array([0]), 0, -128, 127, "int8")
+    stage = FixedPoint(np.array([3 << 29]), np.array([0]), 0, -128, 127, "int8")
     assert stage.apply(np.array([[1.5]]))[0, 0] == 1

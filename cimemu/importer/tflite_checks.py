@@ -1,0 +1,129 @@
+"""What an integer TensorFlow Lite operator must store: every rule with the value that breaks it and the remedy."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.errors import WorkloadError
+from cimemu.importer.tflite_file import TflOperator, TflTensor
+from cimemu.layer.rounding import same_scale
+
+BYTES = ("int8", "uint8")
+WIDTHS = "16-bit activations with 8-bit weights (16x8) are not supported, macros take int8 or uint8"
+REMEDY = "convert the network with full int8 quantisation"
+
+
+def check_activation(op: TflOperator, tensor: TflTensor | None) -> None:
+    """WorkloadError where an input or output is no 8-bit tensor of one usable scale and zero point."""
+    if tensor is None:
+        raise op.error("an input is left out, it must be given")
+    if tensor.dtype in ("int16", "uint16"):
+        raise op.error(f"tensor {tensor.name} is {tensor.dtype}: {WIDTHS}: {REMEDY}")
+    if tensor.dtype not in BYTES:
+        raise op.error(f"tensor {tensor.name} is {tensor.dtype}, must be int8 or uint8: {REMEDY}")
+    if len(tensor.scale) != 1:
+        raise op.error(f"tensor {tensor.name} has {len(tensor.scale)} scales, must have one: quantise it per tensor")
+    check_parameters(op, tensor)
+
+
+def check_parameters(op: TflOperator, tensor: TflTensor) -> None:
+    """WorkloadError for a scale that is no positive finite number, or a zero point outside the type."""
+    usable = np.isfinite(tensor.scale) & (tensor.scale > 0)
+    if not usable.all():
+        raise op.error(
+            f"tensor {tensor.name}: scale {tensor.scale[~usable][0]}, must be positive and finite: convert it again"
+        )
+    kind = np.iinfo(tensor.dtype)
+    outside = (tensor.zero_point < kind.min) | (tensor.zero_point > kind.max)
+    if outside.any():
+        raise op.error(
+            f"tensor {tensor.name}: zero point {tensor.zero_point[outside][0]}, must be {kind.min} .. {kind.max}: "
+            "convert it again"
+        )
+
+
+def check_alike(op: TflOperator, tensors: Sequence[TflTensor | None]) -> None:
+    """WorkloadError where inputs and outputs are of different types."""
+    kinds = sorted({tensor.dtype for tensor in tensors if tensor is not None})
+    if len(kinds) > 1:
+        raise op.error(f"its tensors are {' and '.join(kinds)}, must be of one type: {REMEDY}")
+
+
+def check_weight(op: TflOperator, x: TflTensor, w: TflTensor | None, axis: int) -> None:
+    """WorkloadError for a weight that is no constant of the input's type with scales per tensor or along `axis`."""
+    if w is None or w.value is None or w.dtype not in BYTES or not len(w.scale):
+        raise op.error("its weight must be constant int8 or uint8 with scales")
+    check_alike(op, (x, w))
+    check_parameters(op, w)
+    rank, outputs = w.value.ndim, w.value.shape[axis] if w.value.ndim > axis else 0
+    if rank != (2 if op.op == "FULLY_CONNECTED" else 4):
+        raise op.error(f"weight {w.name} of shape {list(w.value.shape)} has {rank} axes: convert it again")
+    if len(w.scale) > 1 and (w.axis != axis or len(w.scale) != outputs):
+        raise op.error(
+            f"weight {w.name} has {len(w.scale)} scales along axis {w.axis}, must have one or one an output (axis {axis}, "
+            f"{outputs}): quantise it per output channel"
+        )
+    if w.dtype == "uint8" and len(w.scale) > 1:
+        raise op.error(f"weight {w.name} is uint8 with {len(w.scale)} scales, must have one: {REMEDY}")
+    if w.dtype == "int8" and w.zero_point.any():
+        raise op.error(f"weight {w.name} is int8 with zero point {w.zero_point[w.zero_point != 0][0]}, must be 0")
+
+
+def check_bias(op: TflOperator, x: TflTensor, w: TflTensor, bias: TflTensor | None) -> None:
+    """WorkloadError for a bias that is no constant int32 in steps of input scale x weight scale: the runtime adds its
+    integers whatever it stores."""
+    if bias is None:
+        return
+    if bias.value is None or bias.dtype != "int32":
+        kind = "computed" if bias.value is None else bias.dtype
+        raise op.error(f"bias {bias.name} is {kind}, must be constant int32: {REMEDY}")
+    if bias.zero_point.any():
+        raise op.error(f"bias {bias.name} has zero point {bias.zero_point[bias.zero_point != 0][0]}, must be 0")
+    product = x.scale[0].astype(np.float64) * w.scale.astype(np.float64)
+    if len(bias.scale) not in (0, 1, len(product)):
+        raise op.error(f"bias {bias.name} has {len(bias.scale)} scales, must have one or {len(product)}")
+    if len(bias.scale) and not same_scale(bias.scale, product):
+        own, steps = (np.broadcast_to(v, max(len(product), len(bias.scale))) for v in (bias.scale, product))
+        where = int(np.argmax(np.abs(own - steps) / steps))
+        raise op.error(
+            f"bias {bias.name} has scale {own[where]:.7g}, must be input scale x weight scale = {steps[where]:.7g}: "
+            "convert it again"
+        )
+
+
+def check_reach(op: TflOperator, reach: NDArray[np.float64], factor: NDArray[np.float64]) -> None:
+    """WorkloadError where sums of up to `reach`, times `factor`, pass the 32 bits of the runtime, which wraps or worse.
+
+    [outputs] or [1]; the largest sum is that of a real weight and bias with the farthest input.
+    """
+    largest = reach * np.maximum(factor, 1.0)
+    if not (largest < 2.0**31).all():
+        raise op.error(
+            f"its scaled sums may reach {float(np.nanmax(largest)):.4g}, must stay within 32 bits: the output's scale is too "
+            "small or the bias too large, convert it again"
+        )
+
+
+def check_reshape(op: TflOperator, shape: TflTensor | None, target: TflTensor) -> None:
+    """WorkloadError where the shape that a RESHAPE stores is not that of its output tensor."""
+    stored: list[int] | None = None
+    if shape is not None:
+        if shape.value is None:
+            raise op.error(f"shape {shape.name} is computed, must be a constant: fix the shape in the conversion")
+        stored = [int(size) for size in shape.value.reshape(-1)]
+    elif op.options is not None and op.options.NewShapeLength():
+        stored = [int(size) for size in op.options.NewShapeAsNumpy()]
+    if stored is None:
+        return
+    same = len(stored) == len(target.shape) and all(a in (-1, b) for a, b in zip(stored, target.shape))
+    if not same or stored.count(-1) > 1:
+        raise op.error(f"stores the shape {stored}, its output is {list(target.shape)}: convert it again")
+
+
+def check_input_type(name: str, dtype: str) -> None:
+    """WorkloadError for a network whose input is neither 8-bit nor float."""
+    if dtype in ("int16", "uint16"):
+        raise WorkloadError(f"input {name} is {dtype}: {WIDTHS}: {REMEDY}")
+    if dtype not in (*BYTES, "float32"):
+        raise WorkloadError(f"input {name} is {dtype}, must be int8, uint8 or float32: {REMEDY}")

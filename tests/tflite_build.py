@@ -1,0 +1,106 @@
+"""Small TensorFlow Lite files for tests, and their values: LiteRT's reference kernels, and cimemu's layers."""
+
+from pathlib import Path
+
+import flatbuffers
+import numpy as np
+import pytest
+
+from cimemu.importer import load_network
+
+tf = pytest.importorskip("ai_edge_litert.schema_py_generated")
+CODES = {
+    "int8": tf.TensorType.INT8, "uint8": tf.TensorType.UINT8, "int16": tf.TensorType.INT16,
+    "int32": tf.TensorType.INT32, "int64": tf.TensorType.INT64, "float32": tf.TensorType.FLOAT32,
+}  # fmt: skip
+OPTIONS = {
+    "ADD": "AddOptions", "AVERAGE_POOL_2D": "Pool2DOptions", "CONV_2D": "Conv2DOptions",
+    "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions", "FULLY_CONNECTED": "FullyConnectedOptions",
+    "MAX_POOL_2D": "Pool2DOptions", "RESHAPE": "ReshapeOptions", "SOFTMAX": "SoftmaxOptions",
+}  # fmt: skip
+VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 5, "ADD": 2, "SOFTMAX": 2, "MAX_POOL_2D": 2,
+            "AVERAGE_POOL_2D": 2, "RESHAPE": 1}  # fmt: skip
+
+
+class TflBuilder:
+    """A file, tensor by tensor and operator by operator."""
+
+    def __init__(self):
+        self.model, self.graph = tf.ModelT(), tf.SubGraphT()
+        self.model.version, self.model.description = 3, "test"
+        self.model.buffers, self.model.operatorCodes, self.model.subgraphs = [tf.BufferT()], [], [self.graph]
+        self.graph.tensors, self.graph.operators = [], []
+
+    def tensor(self, name, shape, dtype, scale=None, zero=0, data=None, axis=0):
+        """The number of a new tensor; `data` makes it a constant."""
+        made = tf.TensorT()
+        made.name, made.shape, made.type, made.buffer = name, list(shape), CODES[dtype], 0
+        if data is not None:
+            buffer = tf.BufferT()
+            buffer.data = np.frombuffer(np.ascontiguousarray(data).astype(dtype).tobytes(), np.uint8)
+            made.buffer = len(self.model.buffers)
+            self.model.buffers.append(buffer)
+        if scale is not None:
+            made.quantization = tf.QuantizationParametersT()
+            made.quantization.scale = [float(np.float32(s)) for s in np.atleast_1d(scale)]
+            made.quantization.zeroPoint = [int(z) for z in np.broadcast_to(zero, np.size(scale))]
+            made.quantization.quantizedDimension = axis
+        self.graph.tensors.append(made)
+        return len(self.graph.tensors) - 1
+
+    def op(self, kind, inputs, outputs, **fields):
+        """An operator and the fields of its options."""
+        code, made = tf.OperatorCodeT(), tf.OperatorT()
+        code.builtinCode = getattr(tf.BuiltinOperator, kind)
+        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), VERSIONS[kind]
+        made.opcodeIndex, made.inputs, made.outputs = len(self.model.operatorCodes), list(inputs), list(outputs)
+        self.model.operatorCodes.append(code)
+        made.builtinOptionsType = getattr(tf.BuiltinOptions, OPTIONS[kind])
+        made.builtinOptions = getattr(tf, f"{OPTIONS[kind]}T")()
+        for key, value in fields.items():
+            assert hasattr(made.builtinOptions, key), key
+            setattr(made.builtinOptions, key, value)
+        self.graph.operators.append(made)
+
+    def content(self, inputs, outputs) -> bytes:
+        """The file."""
+        self.graph.inputs, self.graph.outputs = list(inputs), list(outputs)
+        return packed(self.model)
+
+    def save(self, path: Path, inputs, outputs) -> Path:
+        """Write the file; its path."""
+        path.write_bytes(self.content(inputs, outputs))
+        return path
+
+
+def packed(model) -> bytes:
+    """The file of an object tree."""
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def unpacked(content: bytes):
+    """The object tree of a file."""
+    return tf.ModelT.InitFromObj(tf.Model.GetRootAs(content, 0))
+
+
+def litert(content: bytes, *images):
+    """The outputs of LiteRT's reference kernels for one image a network input, in order."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    run = Interpreter(model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1)
+    run.allocate_tensors()
+    for details, image in zip(run.get_input_details(), images):
+        run.set_tensor(details["index"], image)
+    run.invoke()
+    return [run.get_tensor(details["index"]) for details in run.get_output_details()]
+
+
+def digital(path: Path, *images):
+    """The outputs of cimemu's layers of the digital unit, in order."""
+    network = load_network(path)
+    values = {**network.constants, **dict(zip(network.inputs, images))}
+    for layer in network.layers:
+        values.update(zip(layer.outputs, layer.forward([values[name] for name in layer.inputs])))
+    return [values[name] for name in network.outputs]
