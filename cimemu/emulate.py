@@ -108,7 +108,8 @@ def run(
         raise CimemuError(f"trace = {trace} with detail = None: a trace needs timing, choose detail ops or cycles")
     variations = compose(vary, seed, trial)
     plan = None if detail is None else make_plan(network, arch)
-    emulator = Emulator(network, arch.macro, path=path, threads=threads, budget_bytes=budget_bytes)
+    copies = None if plan is None else {layer.name: layer.replicas for layer in plan.layers}
+    emulator = Emulator(network, arch.macro, path=path, threads=threads, budget_bytes=budget_bytes, copies=copies)
     if variations:
         emulator.program(plan or make_plan(network, arch), variations.models, seed, trial)
 

@@ -16,10 +16,12 @@ class Counter(IntEnum):
     STEPS = 1  # (group, input slice) driven and converted, a macro operation each
     SKIPPED_STEPS = 2  # (group, input slice) skipped because its inputs are all zero
     WORDLINES_RAISED = 3  # wordlines with a non-zero input in a driven (group, slice)
-    WORDLINE_PULSES = 4  # sum of the driven slice values (1 a raised line for a 1-bit DAC)
-    CELL_PULSES = 5  # raised cells on used columns (off cells included), weighted by the charge that the slice draws:
-    # its value for pulses; (value / full scale)^2 for a DAC that drives voltages, the sum rounded to an integer
-    CELL_LEVEL_PULSES = 6  # the same weighted by the cell's level, rounded to an integer for non-ideal cells
+    WORDLINE_PULSES = 4  # what wordlines draw: pulses of a pulse DAC; squares of the slice values of a voltage DAC, of
+    # which `Macro.line_unit` are one line charged to the full voltage (1 a raised line for a 1-bit DAC)
+    CELL_PULSES = 5  # the same drawn from the raised cells on used columns (off cells included);
+    # digital cells: input bits that change, times the used columns
+    CELL_LEVEL_PULSES = 6  # the same weighted by the cell's level, rounded to an integer for non-ideal cells;
+    # digital cells: product bits that change
     CONVERSIONS = 7  # column psums turned into values
     REFERENCE_SWITCHES = 8  # a shared converter's references change between neighbouring columns
     SHIFT_ADDS = 9  # converted values shifted and added

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cimemu.arch.schema import Arch
-from cimemu.tally import ATTO_PER_PICO, CHARGED, chip_area, prices_aj
+from cimemu.tally import ATTO_PER_PICO, CHARGED, chip_area, counts_per_event, prices_aj
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class PriceRow:
 
 def cost_table(arch: Arch) -> list[PriceRow]:
     """Every component of `arch` (a chip from `load_arch`), in the order of the tally. Raises ArchError."""
-    prices = prices_aj(arch)
+    prices, parts = prices_aj(arch), counts_per_event(arch)
     area, leakage, instances = chip_area(arch)
     rows = []
     for column, name in enumerate(CHARGED):
@@ -34,7 +34,8 @@ def cost_table(arch: Arch) -> list[PriceRow]:
         rows.append(
             PriceRow(
                 component=name,
-                event=" + ".join(counter.name.lower() for counter in CHARGED[name]),
+                event=" + ".join(counter.name.lower() for counter in CHARGED[name])
+                + (f" / {parts[name]}" if parts[name] > 1 else ""),
                 energy_pj=prices[name] / ATTO_PER_PICO,
                 instances=count,
                 area_um2=float(area[column]) / max(1, count),

@@ -1,9 +1,11 @@
 """Counted events times the arch's prices: energy by image, layer and component; area and leakage by component.
 
-Energies are summed as integers of attojoules, so that every way of summing gives the same total.
+Energies are summed as integers, so that every way of summing gives the same total: attojoules, or the part of one that
+divides the price of a full voltage by the squares of slice values that a DAC of several voltages is counted in.
 """
 
 from dataclasses import dataclass
+from math import lcm
 from typing import Any
 
 import numpy as np
@@ -44,30 +46,50 @@ LEAKAGE = "(leakage)"  # the row after the layers: leakage of the whole chip ove
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """Energy in integer attojoules (`_aj`), area in um2, leakage in uW."""
+    """Energy in integers of 1 / `quanta_per_pj` pJ (`_quanta`), area in um2, leakage in uW."""
 
     rows: tuple[str, ...]  # layer names, then LEAKAGE
     components: tuple[str, ...]
-    energy_aj: NDArray[Any]  # [rows, components] Python integers
-    image_aj: NDArray[np.int64]  # [images, rows]; programming and leakage in equal shares
+    quanta_per_pj: int
+    energy_quanta: NDArray[Any]  # [rows, components] Python integers
+    image_quanta: NDArray[Any]  # [images, rows] integers; programming and leakage in equal shares
     area_um2: NDArray[np.float64]  # [components], the whole chip
     leakage_uw: NDArray[np.float64]  # [components], the whole chip
     instances: NDArray[np.int64]  # [components]
 
     @property
-    def total_aj(self) -> int:
+    def total_quanta(self) -> int:
         """Energy of the run."""
-        return int(self.energy_aj.sum())
+        return int(self.energy_quanta.sum())
 
     @property
     def total_pj(self) -> float:
         """Energy of the run."""
-        return self.total_aj / ATTO_PER_PICO
+        return self.total_quanta / self.quanta_per_pj
 
     @property
     def energy_pj(self) -> NDArray[np.float64]:
         """Energy [rows, components]."""
-        return (self.energy_aj / ATTO_PER_PICO).astype(np.float64)
+        return (self.energy_quanta / self.quanta_per_pj).astype(np.float64)
+
+    @property
+    def image_pj(self) -> NDArray[np.float64]:
+        """Energy [images, rows]."""
+        return (self.image_quanta / self.quanta_per_pj).astype(np.float64)
+
+
+def counts_per_event(arch: Arch) -> dict[str, int]:
+    """How many of what the counters count are one event of the cost table, of every component."""
+    macro = arch.macro
+    several = {"wordline": macro.line_unit, "cell": macro.cell_unit, "cell_level": macro.cell_unit}
+    return {name: several.get(name, 1) for name in COMPONENTS}
+
+
+def count_prices(arch: Arch) -> tuple[dict[str, int], int]:
+    """(energy of one count of every component, in quanta; quanta of a pJ): whole numbers. Raises ArchError."""
+    parts = counts_per_event(arch)
+    whole = lcm(*parts.values())
+    return {name: aj * (whole // parts[name]) for name, aj in prices_aj(arch).items()}, whole * ATTO_PER_PICO
 
 
 def prices_aj(arch: Arch) -> dict[str, int]:
@@ -90,19 +112,21 @@ def tally_energy(
 ) -> Tally:
     """Price `activity` [images, layers, len(Counter)] and `programming` [layers, len(Counter)] of a run of `cycles`."""
     images, layers = activity.shape[:2]
-    prices = prices_aj(arch)
+    prices, quanta_per_pj = count_prices(arch)
     totals = activity.sum(axis=0) + programming
     energy = np.zeros((layers + 1, len(COMPONENTS)), dtype=object)
-    per_image = np.zeros((images, layers + 1), dtype=np.int64)
+    kind: Any = np.int64 if quanta_per_pj == ATTO_PER_PICO else object  # parts of an attojoule outgrow 64 bits
+    per_image = np.zeros((images, layers + 1), dtype=kind)
     programmed = np.zeros(layers + 1, dtype=object)
     for column, name in enumerate(COMPONENTS):
         for counter in CHARGED[name]:
             energy[:layers, column] += totals[:, counter].astype(object) * prices[name]
-            per_image[:, :layers] += activity[:, :, counter] * prices[name]
+            per_image[:, :layers] += activity[:, :, counter].astype(kind) * prices[name]
             programmed[:layers] += programming[:, counter].astype(object) * prices[name]
     area, leakage, instances = chip_area(arch)
     # 1 uW for 1 ns is 1 fJ = 1000 aJ.
-    energy[layers] = [round(leak * 1000 * cycles * arch.clock_ns) for leak in leakage]
+    per_aj = quanta_per_pj // ATTO_PER_PICO
+    energy[layers] = [round(leak * 1000 * cycles * arch.clock_ns) * per_aj for leak in leakage]
     programmed[layers] = energy[layers].sum()
     for row, amount in enumerate(programmed):
         share = int(amount) // images
@@ -111,8 +135,9 @@ def tally_energy(
     return Tally(
         rows=(*(layer.name for layer in plan.layers), LEAKAGE),
         components=COMPONENTS,
-        energy_aj=energy,
-        image_aj=per_image,
+        quanta_per_pj=quanta_per_pj,
+        energy_quanta=energy,
+        image_quanta=per_image,
         area_um2=area,
         leakage_uw=leakage,
         instances=instances,

@@ -154,9 +154,9 @@ def test_a_broken_law_is_seen(tmp_path):
     counts = run.counts.sum(axis=0)
     assert all(_laws(run.plan, run.timeline, run.tally, counts).values())
     wrong = replace(run.timeline, noc_bits=(1, 2), busy=run.timeline.busy + 1)
-    energy = run.tally.energy_aj.copy()
+    energy = run.tally.energy_quanta.copy()
     energy[0, 0] += 1
-    broken = _laws(run.plan, wrong, replace(run.tally, energy_aj=energy), counts)
+    broken = _laws(run.plan, wrong, replace(run.tally, energy_quanta=energy), counts)
     assert list(broken.values()) == [False, True, False, False, False]
     with h5py.File(tmp_path / "x.h5") as file:
         assert list(file["check/name"].asstr()) == list(broken)

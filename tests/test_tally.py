@@ -12,7 +12,7 @@ from cimemu.cost.price import conversion_pj, converter_um2
 from cimemu.cost.schema import AdcCost
 from cimemu.errors import ArchError
 from cimemu.events import Counter
-from cimemu.tally import CHARGED, COMPONENTS, chip_area, prices_aj
+from cimemu.tally import CHARGED, COMPONENTS, chip_area, count_prices
 
 PRICED = {
     "macro": {
@@ -108,16 +108,17 @@ def test_images_layers_components_and_events_sum_to_the_same_total(data):
     if arch.macro.adc.model == "linear" and arch.macro.adc.circuit == "sar":
         arch = arch.model_copy(update={"costs": cimemu.load_arch("rram_128").costs})
     run = cimemu.run(arch, network, images)
-    tally, prices = run.tally, prices_aj(arch)
-    assert int(tally.image_aj.astype(object).sum()) == tally.total_aj == int(tally.energy_aj.sum())
+    tally, (prices, quanta) = run.tally, count_prices(arch)
+    assert quanta == tally.quanta_per_pj
+    assert int(tally.image_quanta.astype(object).sum()) == tally.total_quanta == int(tally.energy_quanta.sum())
     by_event = sum(
         int(run.counts[:, :, counter].sum()) * prices[name] for name in COMPONENTS for counter in CHARGED[name]
     )
-    leakage = int(tally.energy_aj[-1].sum())
-    programmed = int(tally.energy_aj[:-1].sum()) - by_event
+    leakage = int(tally.energy_quanta[-1].sum())
+    programmed = int(tally.energy_quanta[:-1].sum()) - by_event
     if run.plan.phases == 1:
         assert programmed == 0
-    assert by_event + leakage + programmed == tally.total_aj
+    assert by_event + leakage + programmed == tally.total_quanta
     assert run.counts[:, :, Counter.DIGITAL_OPS].min() > 0, "no operator is free"
 
 

@@ -10,7 +10,7 @@ from cimemu.cli import main
 from cimemu.cost.scaling import delay_factor
 from cimemu.errors import ArchError
 from cimemu.events import Counter
-from cimemu.tally import ATTO_PER_PICO, COMPONENTS, prices_aj
+from cimemu.tally import COMPONENTS, count_prices
 from cimemu.validate import MACROS, validate
 from cimemu.validate.measure import fill_network, measure, random_integers
 
@@ -45,7 +45,7 @@ def test_exact_figures_of_isaac_are_exact(rows):
 
 def test_sinangils_energy_follows_the_output_code_by_counted_events_alone():
     arch = cimemu.load_arch("sinangil_jssc_2021", {"chip.tiles": 1})
-    prices = prices_aj(arch)
+    prices, quanta = count_prices(arch)
     weights = random_integers(-8, 7, (64, 16), 1)
     energies = []
     for code in range(16):
@@ -57,7 +57,7 @@ def test_sinangils_energy_follows_the_output_code_by_counted_events_alone():
             ("wordline", Counter.WORDLINE_PULSES),
             ("cell_level", Counter.CELL_LEVEL_PULSES),
         ):
-            assert found.energy(part) == pytest.approx(int(counts[counter]) * prices[part] / ATTO_PER_PICO / 24)
+            assert found.energy(part) == pytest.approx(int(counts[counter]) * prices[part] / quanta / 24)
         energies.append(found.energy("adc", "wordline", "cell_level"))
     assert np.all(np.diff(energies) > 0)
 

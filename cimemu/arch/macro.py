@@ -168,6 +168,16 @@ class Macro(Spec):
         return self.rows if self.active_rows is None else self.active_rows
 
     @property
+    def line_unit(self) -> int:
+        """Counts of one wordline at the full voltage: a voltage DAC's are squares of slice values, others are pulses."""
+        return 1 if self.input.dac == "pulse" else (2**self.input.dac_bits - 1) ** 2
+
+    @property
+    def cell_unit(self) -> int:
+        """Counts of one cell at the full voltage; a digital cell's are bits that change."""
+        return 1 if self.cell.kind == "digital" else self.line_unit
+
+    @property
     def input_slices(self) -> int:
         """`I = ceil(input.bits / dac_bits)`."""
         return ceil(self.input.bits / self.input.dac_bits)

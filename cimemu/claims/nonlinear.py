@@ -93,7 +93,7 @@ def base_arch() -> Arch:
 
 
 def _common(adc: dict[str, Any], dac_bits: int = INPUT_BITS) -> dict[str, Any]:
-    pulses = 1.0 if dac_bits == 1 else INPUT_BITS / (2**INPUT_BITS - 1)
+    pulses = full_scale_pulses(dac_bits)
     return {
         "chip.tiles": 64,
         "tile.macros": 8,
@@ -103,10 +103,19 @@ def _common(adc: dict[str, Any], dac_bits: int = INPUT_BITS) -> dict[str, Any]:
         "macro.input": {"bits": INPUT_BITS, "dac_bits": dac_bits},
         "macro.timing.wordline_cycles": dac_bits,
         "macro.adc": adc,
-        # one pulse a bit-slice: a full-scale input is as many pulses as bits
         "costs.wordline.energy_scale": pulses,
-        "costs.cell_level.estimator.ff": 0.3 * (1 if dac_bits == 1 else INPUT_BITS),
+        "costs.cell_level.estimator.ff": 0.3 * pulses,
     }
+
+
+def full_scale_pulses(bits: int) -> float:
+    """Pulses that a slice of `bits` at full scale stands for, where the chip drives one for every bit that is 1.
+
+    Slices are counted with their squares; of uniform values they come to bits / 2 pulses in the mean.
+    """
+    top = 2**bits - 1
+    mean_square = (2 * top + 1) / (6 * top)  # of 0 .. top, over top^2
+    return bits / 2 / mean_square
 
 
 def choices(thresholds: list[float], levels: list[float], linear_bits: int) -> list[Choice]:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.compute.counts import LineCounts, WindowCounts, count_rows
+from cimemu.compute.counts import CellCounts, LineCounts, WindowCounts, count_rows
 from cimemu.compute.encode import input_range
 from cimemu.compute.exact import ExactLayer
 from cimemu.compute.macro import Programmed
 from cimemu.compute.read_noise import Reads
 from cimemu.compute.scaled_layer import finished
 from cimemu.compute.strips import EXACT_BYTES, ROWS_BYTES, Room, Source, Strip, cut_in_strips
+from cimemu.compute.toggles import Toggles
 from cimemu.events import Counter
 
 if TYPE_CHECKING:
@@ -146,11 +147,12 @@ class LayerBatch:
             parts.append(finished(result.y, x, programmed.matrix, zeros, bias))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
-    def result(self, done: Sequence["Done"]) -> MatrixResult:
-        """Everything that the workers did, joined."""
+    def result(self, done: Sequence["Done"], toggles: Sequence[Toggles]) -> MatrixResult:
+        """Everything that the workers did, joined; `toggles` by replica where cells are digital."""
         matrix, positions = self.matrix, self.matrix.layer.geometry.positions
         count = len(matrix.replicas)
         total = np.zeros((self.images, len(Counter)), dtype=np.int64)
+        cells: CellCounts | None = None
         for r, written in enumerate(matrix.replicas):
             if count == 1:
                 lines = done[0].windows.joined([other.windows for other in done[1:]])
@@ -165,8 +167,13 @@ class LayerBatch:
                     whole = self.nonzero[number]
                     nonzero = whole.reshape(self.images, positions, *whole.shape[1:])[:, r::count]
                     nonzero = nonzero.reshape(-1, *whole.shape[1:])
-                rows = lines.of_rows(slice(unit.row_start, unit.row_stop))
-                total += programmed.counts(rows, self.images * share, nonzero)
+                rows = slice(unit.row_start, unit.row_stop)
+                mine = lines.of_rows(rows)
+                total += programmed.counts(mine, self.images * share, nonzero)
+                drawn = programmed.cell_counts(mine, toggles[r].of_rows(rows) if toggles else None)
+                cells = drawn if cells is None else cells.plus(drawn)
+        if cells is not None:
+            total = cells.put(total)
         paths = frozenset().union(*(worker.paths for worker in done))
         return MatrixResult(output=self.output, counts=total, nonzero=tuple(self.nonzero), paths=paths)
 

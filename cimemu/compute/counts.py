@@ -9,40 +9,26 @@ from numpy.typing import NDArray
 
 from cimemu.arch.macro import Macro
 from cimemu.compute.encode import input_range
+from cimemu.compute.toggles import Toggles
+from cimemu.errors import CimemuError
 from cimemu.events import Counter
 from cimemu.kernels.activity import count_inputs, count_nibbles, count_windows
 from cimemu.kernels.lanes import AVAILABLE
 from cimemu.mapping.layout import Layout, accumulator_width
 
 
-def slice_tables(macro: Macro) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For every input value from the smallest: the sum of its slices, and how many of them are not zero."""
-    low, high = input_range(macro)
-    code = np.arange(low, high + 1) & (2**macro.input.bits - 1)
-    dac = macro.input.dac_bits
-    slices = np.stack([(code >> (i * dac)) & (2**dac - 1) for i in range(macro.input_slices)])
-    return slices.sum(axis=0), (slices != 0).sum(axis=0)
+def line_tables(macro: Macro) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(drawn, raised) of every input value from the smallest: what its slices draw in all, and how many are not zero.
 
-
-def charge_tables(macro: Macro) -> tuple[NDArray[np.int64], int]:
-    """For every input value from the smallest: what it draws from a cell, summed over its slices; and the unit of that.
-
-    A train of pulses (and a digital cell's gates) draw in proportion to the slice's value, in units of a pulse; a
-    voltage draws in proportion to its square, in units of the full-scale voltage.
+    A pulse DAC draws in proportion to a slice's value; a voltage DAC drives a line (and the cells on it) at a voltage in
+    proportion to the value and back to 0, which draws with its square (`Macro.line_unit` at full scale).
     """
     low, high = input_range(macro)
     code = np.arange(low, high + 1) & (2**macro.input.bits - 1)
     dac = macro.input.dac_bits
     slices = np.stack([(code >> (i * dac)) & (2**dac - 1) for i in range(macro.input_slices)])
-    if macro.input.dac == "pulse" or macro.cell.kind == "digital":
-        return slices.sum(axis=0), 1
-    return (slices**2).sum(axis=0), (2**dac - 1) ** 2
-
-
-def line_tables(macro: Macro) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """(pulses, charge, raised) of every input value from the smallest."""
-    pulses, raised = slice_tables(macro)
-    return pulses, charge_tables(macro)[0], raised
+    drawn = slices if macro.input.dac == "pulse" else slices**2
+    return drawn.sum(axis=0), (slices != 0).sum(axis=0)
 
 
 def nibble_tables(table: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
@@ -62,28 +48,26 @@ def nibble_tables(table: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[
 class LineCounts:
     """What every wordline was given, summed over an image's positions: int64 [images, K] each.
 
-    Sums of slice values, of what they draw from a cell, and of how often they are not zero. Equal ones are one array.
+    Sums of what slice values draw, and of how often they are not zero. Equal ones are one array.
     """
 
-    pulses: NDArray[np.int64]
-    charge: NDArray[np.int64]
+    drawn: NDArray[np.int64]
     raised: NDArray[np.int64]
 
     @staticmethod
     def zeros(images: int, rows: int) -> "LineCounts":
         """Nothing counted yet."""
-        return LineCounts(*(np.zeros((images, rows), dtype=np.int64) for _ in range(3)))
+        return LineCounts(*(np.zeros((images, rows), dtype=np.int64) for _ in range(2)))
 
     def add(self, other: "LineCounts", first: int = 0) -> None:
         """Add the counts of the images `first` .. to arrays of one's own (see `zeros`)."""
-        part = slice(first, first + len(other.pulses))
-        self.pulses[part] += other.pulses
-        self.charge[part] += other.charge
+        part = slice(first, first + len(other.drawn))
+        self.drawn[part] += other.drawn
         self.raised[part] += other.raised
 
     def of_rows(self, rows: slice) -> "LineCounts":
         """Of a part of the wordlines."""
-        return LineCounts(self.pulses[:, rows], self.charge[:, rows], self.raised[:, rows])
+        return LineCounts(self.drawn[:, rows], self.raised[:, rows])
 
 
 def count_rows(x: NDArray[Any], images: int, macro: Macro) -> LineCounts:
@@ -116,7 +100,9 @@ class WindowCounts:
         """Count a padded strip of the images `first` ..; other strips of the same images are added to it."""
         for i, counts in self.counts.items():
             part = counts[first : first + len(strip)]
-            lines = np.empty((counts.shape[2] + 1, strip.shape[3]), dtype=np.int32)
+            most = int(self.tables[i].max()) * strip.shape[2]
+            kind = np.int32 if most < 1 << 31 else np.int64
+            lines = np.empty((counts.shape[2] + 1, strip.shape[3]), dtype=kind)
             count_windows(strip, self.tables[i], *window, lines, part)
 
     def joined(self, others: Sequence["WindowCounts"]) -> LineCounts:
@@ -129,28 +115,89 @@ class WindowCounts:
 Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]  # stride, dilation, output rows and columns
 
 
+@dataclass(frozen=True, eq=False)
+class CellCounts:
+    """What cells draw, by image: whole numbers, so that parts of a layer add up in any order to the same."""
+
+    drawn: NDArray[Any]  # [images], in counts of `Counter.CELL_PULSES`
+    level_drawn: NDArray[Any]  # [images], in counts of `Counter.CELL_LEVEL_PULSES` times `unit`
+    unit: int  # 2^fraction_bits where levels are effective ones
+
+    def plus(self, other: "CellCounts") -> "CellCounts":
+        """Of both."""
+        unit = max(self.unit, other.unit)
+        mine, its = self.level_drawn * (unit // self.unit), other.level_drawn * (unit // other.unit)
+        return CellCounts(self.drawn + other.drawn, mine + its, unit)
+
+    def put(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """`counts` [images, len(Counter)] with these filled in, rounded once, half to even."""
+        whole, rest = self.level_drawn // self.unit, self.level_drawn % self.unit
+        up = (2 * rest > self.unit) | ((2 * rest == self.unit) & (whole % 2 == 1))
+        for counter, values in ((Counter.CELL_PULSES, self.drawn), (Counter.CELL_LEVEL_PULSES, whole + up)):
+            if max(values, default=0) >= 1 << 63:
+                raise CimemuError(
+                    f"counted charge of an image's layer: {max(values)}, must be below 2^63; use fewer input.dac_bits"
+                )
+            counts[:, counter] = values.astype(np.int64)
+        return counts
+
+
+def count_cells(
+    lines: LineCounts,
+    toggles: Toggles | None,
+    macro: Macro,
+    layout: Layout,
+    *,
+    row_levels: NDArray[np.int64],
+    row_factors: NDArray[np.int64],
+    unit: int,
+    used_columns: int,
+) -> CellCounts:
+    """What the cells of a matrix draw: those of analog cells from `lines`, those of digital ones from `toggles`.
+
+    `row_levels[k]` is the sum of the levels on row k, times `unit`, over the used physical columns of all column blocks
+    (reference columns included), `row_factors` [factors, K] the same of digital cells (see `factor_cells`),
+    `used_columns` the number of those columns.
+    """
+    if toggles is None:
+        return CellCounts(_products(lines.drawn.sum(axis=1), used_columns), _dot(lines.drawn, row_levels), unit)
+    changes = toggles.changes(layout)
+    level = sum((_dot(c, rows) for c, rows in zip(changes, row_factors)), np.zeros(changes.shape[1], dtype=np.int64))
+    return CellCounts(_products(changes[0].sum(axis=1), used_columns), level, 1)
+
+
+def _products(values: NDArray[np.int64], factor: int) -> NDArray[Any]:
+    """`values * factor` of non-negative numbers, as Python integers where 64 bits do not hold them."""
+    most = int(values.max(initial=0)) * factor
+    return values * factor if most < 1 << 62 else values.astype(object) * factor
+
+
+def _dot(counts: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[Any]:
+    """`counts @ weights` [images], likewise."""
+    most = int(counts.max(initial=0)) * int(np.abs(weights).sum())
+    if most < 1 << 62:
+        return np.asarray(counts @ weights)
+    return np.asarray(counts.astype(object) @ weights.astype(object))
+
+
 def count_activity(
     lines: LineCounts,
     positions: int,
     macro: Macro,
     layout: Layout,
     *,
-    row_levels: NDArray[np.float64],
-    used_columns: int,
     reference_columns: int,
     switches: tuple[int, ...],
     nonzero: NDArray[np.bool_] | None,
     multiplications: int,
 ) -> NDArray[np.int64]:
-    """counts [images, len(Counter)] of images of `positions` input vectors.
+    """counts [images, len(Counter)] of images of `positions` input vectors, all but the cells' (see `count_cells`).
 
-    `row_levels[k]` is the sum of the levels on row k over the used physical columns of all column blocks (reference
-    columns included), `used_columns` their number, `reference_columns` how many reference columns all column
-    blocks have together, `switches` the reference switches of a step by row block, `nonzero` [P, groups, I] which
-    steps were driven (None: all), `multiplications` by scales of one position beside the
-    requantisation's own.
+    `reference_columns` is how many reference columns all column blocks have together, `switches` the reference
+    switches of a step by row block, `nonzero` [P, groups, I] which steps were driven (None: all), `multiplications`
+    by scales of one position beside the requantisation's own.
     """
-    images, pulses = len(lines.pulses), lines.pulses.sum(axis=1)
+    images = len(lines.drawn)
     counts = np.zeros((images, len(Counter)), dtype=np.int64)
     blocks, col_blocks = len(layout.row_blocks), len(layout.col_blocks)
     converted = layout.outputs * macro.conversions_per_output
@@ -166,10 +213,7 @@ def count_activity(
     counts[:, Counter.STEPS] = steps * col_blocks
     counts[:, Counter.SKIPPED_STEPS] = (all_steps - steps) * col_blocks
     counts[:, Counter.WORDLINES_RAISED] = lines.raised.sum(axis=1) * col_blocks
-    counts[:, Counter.WORDLINE_PULSES] = pulses * col_blocks
-    unit = charge_tables(macro)[1]
-    counts[:, Counter.CELL_PULSES] = np.rint(lines.charge.sum(axis=1) * used_columns / unit)
-    counts[:, Counter.CELL_LEVEL_PULSES] = np.rint((lines.charge @ row_levels) / unit).astype(np.int64)
+    counts[:, Counter.WORDLINE_PULSES] = lines.drawn.sum(axis=1) * col_blocks
     counts[:, Counter.CONVERSIONS] = steps * (converted + reference_columns)
     counts[:, Counter.REFERENCE_SWITCHES] = by_block @ np.array(switches, dtype=np.int64)
     counts[:, Counter.SHIFT_ADDS] = counts[:, Counter.CONVERSIONS]

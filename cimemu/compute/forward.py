@@ -48,11 +48,13 @@ class Emulator:
         budget_bytes: int = BUDGET_BYTES,
         adcs: Mapping[str, Adc] | None = None,
         cells: Mapping[str, CellSource] | None = None,
+        copies: Mapping[str, int] | None = None,
     ) -> None:
         """Write every macro layer's weights.
 
         `path` "auto" may use an exact integer product where it is proven equal, "packed" never does.
-        `adcs` (default: the network's own) and `cells` give converters and effective cell levels by layer name.
+        `adcs` (default: the network's own) and `cells` give converters and effective cell levels by layer name,
+        `copies` the replicas that share a layer's positions on the chip: what digital cells change by depends on them.
         """
         if not network.is_integer:
             raise WorkloadError(
@@ -72,6 +74,7 @@ class Emulator:
             for layer in network.layers
             if isinstance(layer, MacroLayer)
         }
+        self.copies = copies or {}
         self.last_use = _last_uses(network)
         self.writes: dict[
             tuple[str, int, int, int, int], Pulses
@@ -181,6 +184,7 @@ class Emulator:
             threads=self.threads,
             budget_bytes=self.budget_bytes,
             first_image=first_image,
+            copies=self.copies.get(layer.name, 1),
         )
 
 

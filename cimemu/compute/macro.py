@@ -12,7 +12,7 @@ from cimemu.adc import Adc
 from cimemu.arch.macro import Macro
 from cimemu.compute.bit_planes import POINTS, BitPlanes, make_planes
 from cimemu.compute.combine import column_values, combined, correction
-from cimemu.compute.counts import LineCounts, count_activity, count_rows
+from cimemu.compute.counts import CellCounts, LineCounts, count_activity, count_cells, count_rows
 from cimemu.compute.encode import checked_inputs
 from cimemu.compute.flipping import unflipped
 from cimemu.compute.level_planes import LevelPlanes, make_level_planes
@@ -34,6 +34,7 @@ from cimemu.compute.program import Matrix, write_matrix
 from cimemu.compute.read_noise import ReadNoise, Reads
 from cimemu.compute.sites import own_macros
 from cimemu.compute.threads import on_threads
+from cimemu.compute.toggles import Toggles, toggles_of_rows
 from cimemu.compute.vary import vary_matrix
 from cimemu.errors import ArchError, CimemuError
 from cimemu.events import Counter
@@ -141,9 +142,7 @@ class Programmed:
             y = exact_product(checked, matrix)
         else:
             y = self._in_chunks(checked, masked, chosen, out, threads, reads)
-        counts = (
-            self.counts(count_rows(checked, max(1, images), matrix.macro), len(x), nonzero) if counted else _UNCOUNTED
-        )
+        counts = self._counted(checked, max(1, images), nonzero) if counted else _UNCOUNTED
         return MvmResult(
             y=y,
             conversions=int(counts[:, Counter.CONVERSIONS].sum()),
@@ -159,20 +158,39 @@ class Programmed:
         points: int,
         nonzero: NDArray[np.bool_] | None,
     ) -> NDArray[np.int64]:
-        """counts [images, len(Counter)] of `points` input vectors whose wordlines were given `lines`."""
+        """counts [images, len(Counter)] of `points` input vectors whose wordlines were given `lines`, cells left out."""
         matrix = self.matrix
         return count_activity(
             lines,
-            points // len(lines.pulses),
+            points // len(lines.drawn),
             matrix.macro,
             matrix.layout,
-            row_levels=matrix.row_levels,
-            used_columns=matrix.layout.outputs * matrix.macro.columns_per_output + matrix.reference_columns,
             reference_columns=matrix.reference_columns,
             switches=matrix.switches,
             nonzero=nonzero,
             multiplications=matrix.multiplications,
         )
+
+    def cell_counts(self, lines: LineCounts, toggles: Toggles | None) -> CellCounts:
+        """What the cells draw where the wordlines were given `lines`, digital ones `toggles`."""
+        matrix = self.matrix
+        return count_cells(
+            lines,
+            toggles,
+            matrix.macro,
+            matrix.layout,
+            row_levels=matrix.row_levels,
+            row_factors=matrix.row_factors,
+            unit=matrix.unit,
+            used_columns=matrix.layout.outputs * matrix.macro.columns_per_output + matrix.reference_columns,
+        )
+
+    def _counted(self, x: NDArray[Any], images: int, nonzero: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        """counts [images, len(Counter)] of input vectors `x`, image-major."""
+        macro = self.matrix.macro
+        lines = count_rows(x, images, macro)
+        toggles = toggles_of_rows(x, images, macro) if macro.cell.kind == "digital" else None
+        return self.cell_counts(lines, toggles).put(self.counts(lines, len(x), nonzero))
 
     def choose(self, path: str, codes: bool) -> str:
         """The path that runs; CimemuError where a forced one does not apply."""

@@ -16,6 +16,7 @@ from cimemu.compute.output import OutputWriter
 from cimemu.compute.sites import Sites
 from cimemu.compute.strips import Room, Source, Strip
 from cimemu.compute.threads import on_threads
+from cimemu.compute.toggles import Toggles, merged, toggles_of_windows
 from cimemu.compute.vary import Draft, start_draft
 from cimemu.errors import CimemuError, MappingError
 from cimemu.kernels.im2col import im2col
@@ -133,21 +134,28 @@ class LayerMatrix:
         budget_bytes: int,
         zero_points: NDArray[Any] | None = None,
         first_image: int = 0,
+        copies: int = 1,
     ) -> MatrixResult:
         """The output tensor of a batch `quantized` [images, *input shape] of the layer's input dtype.
 
         `zero_points` [images] replace the layer's own input zero point; `first_image` is the batch's first image among
-        all (what read noise is keyed by). Arrays of the work in progress take at most `budget_bytes`.
+        all (what read noise is keyed by), `copies` how many replicas of ideal cells share the positions. Arrays of the
+        work in progress take at most `budget_bytes`.
         """
         source = self._source(quantized, self._zero_points(len(quantized), zero_points))
         chosen = {p.choose(path, False) for units in self.replicas for p in units}
         exact = self.exact if chosen == {"exact"} and self.replicas == [self.programmed] else None
         workers = max(1, threads or 1)
+        toggles: list[Toggles] = []
+        if self.macro.cell.kind == "digital":
+            toggles = merged(
+                toggles_of_windows(source, self.macro, max(copies, len(self.replicas)), workers), len(self.replicas)
+            )
         batch = LayerBatch(self, source, exact, path, first_image)
         strips = batch.strips(workers, budget_bytes)
         if workers == 1 or len(strips) < 2:
-            return batch.result([batch.work(strips)])
-        return batch.result(on_threads(workers, batch.work, [strips[n::workers] for n in range(workers)]))
+            return batch.result([batch.work(strips)], toggles)
+        return batch.result(on_threads(workers, batch.work, [strips[n::workers] for n in range(workers)]), toggles)
 
     def vectors(self, quantized: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """Inputs [images * positions, rows] of every unit, as the wordlines are given them."""

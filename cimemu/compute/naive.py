@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cimemu.adc import Adc
 from cimemu.arch.macro import Macro
 from cimemu.compute.gated import GatedReads
+from cimemu.compute.naive_digital import DigitalState
 from cimemu.compute.read_noise import ReadNoise, Reads
 from cimemu.compute.traps import Traps, lost_naive
 from cimemu.errors import WorkloadError
@@ -32,10 +33,10 @@ class NaiveResult:
     steps: int  # (group, slice) driven, once per column block
     skipped: int
     raised: int  # wordlines raised, once per column block
-    pulses: int  # sum of slice values on them
-    level_pulses: (
-        int  # sum of what a slice draws x level over the used cells, in units of 2^-fraction_bits when cells are given
-    )
+    drawn: int  # what the wordlines draw: pulses, or squares of the values of slices
+    level_drawn: int  # what the used cells draw: that x level, in units of 2^-fraction_bits when cells are given
+    input_changes: int  # digital cells: input bits that change, once per used column
+    product_changes: int  # digital cells: product bits that change
 
 
 def mvm_naive(
@@ -72,7 +73,7 @@ def mvm_naive(
     groups_in = [0] if out_group is None else sorted({int(g) for g in out_group})
     y: list[list[float | int]] = []
     codes = np.full((len(x), layout.groups, slices, outputs * conversions_per_output), 65535, dtype=np.uint16)
-    result = NaiveResult(np.zeros(0), 0, codes, 0, 0, 0, 0, 0)
+    result = NaiveResult(np.zeros(0), 0, codes, 0, 0, 0, 0, 0, 0, 0)
     integer_levels = _all_levels_are_integers(adc)
     exact = scale is None and integer_levels and (unit == 1 or adc.model != "ideal")
 
@@ -137,6 +138,9 @@ def mvm_naive(
     sum_factor = 2 if encoding == "binary" else 1
     use_reference = macro.weight.correction == "reference_column" and correction_factor != 0
 
+    state = None
+    if macro.cell.kind == "digital":
+        state = DigitalState(macro, layout, columns, unit, (row_group, out_group) if use_reference else None)
     for p in range(len(x)):
         running: list[int] = [0] * outputs
         # per (row block, converted column): weighted sums of codes by level
@@ -151,12 +155,14 @@ def mvm_naive(
                 weight_i = 2 ** (i * dac)
                 if macro.input.signed and i == slices - 1:
                     weight_i = -weight_i
+                if state is not None:
+                    state.step(image, block, first, piece)
                 if macro.timing.skip_zero_slices and not any(piece):
                     result.skipped += len(layout.col_blocks)
                     continue
                 result.steps += len(layout.col_blocks)
                 result.raised += len(layout.col_blocks) * sum(1 for v in piece if v)
-                result.pulses += len(layout.col_blocks) * sum(piece)
+                result.drawn += len(layout.col_blocks) * sum(_drawn(v, macro) for v in piece)
                 solved = None if gated is None else gated.sums(np.array([piece]), block, first - first_row)[0]
                 for n in range(outputs):
                     by_column = [
@@ -169,7 +175,7 @@ def mvm_naive(
                         for s, k in product(range(macro.columns_per_output), range(first, last)):
                             read = (block, k, first_row, n * macro.columns_per_output + s, image, position, i)
                             by_column[s] -= piece[k - first] * lost_naive(source, *read)
-                    result.level_pulses += sum(
+                    result.level_drawn += sum(
                         _drawn(v, macro) * columns[k][n][s]
                         for s in range(macro.columns_per_output)
                         for k, v in zip(range(first, last), piece)
@@ -205,7 +211,7 @@ def mvm_naive(
                                 if row_group is None or row_group[k] == kind
                             ]
                             psum = sum(ones) * unit
-                            result.level_pulses += sum(_drawn(v, macro) for v in ones) * unit
+                            result.level_drawn += sum(_drawn(v, macro) for v in ones) * unit
                             column = stop * conversions_per_output - 1
                             further += 1
                             for normal in noise:
@@ -271,8 +277,8 @@ def mvm_naive(
                 total = sum_factor * total + correction_factor * extra
             row.append(total)
         y.append(row)
-    if not _by_pulses(macro):  # a voltage DAC's squares are counted in units of the full scale
-        result.level_pulses = round(result.level_pulses / (2**dac - 1) ** 2)
+    if state is not None:
+        result.input_changes, result.product_changes = state.inputs, state.products
     result.y = np.array(y, dtype=np.int64 if exact else np.float64).reshape(len(x), outputs)
     return result
 
@@ -381,10 +387,6 @@ def _accumulate(running: int, step: int, macro: Macro, p: int, n: int) -> int:
     )
 
 
-def _by_pulses(macro: Macro) -> bool:
-    return macro.input.dac == "pulse" or macro.cell.kind == "digital"
-
-
 def _drawn(value: int, macro: Macro) -> int:
-    """What a slice of this value draws: its value in pulses or switching gates, its square as a voltage."""
-    return value if _by_pulses(macro) else value * value
+    """What a slice of this value draws: its value in pulses, its square as a voltage."""
+    return value if macro.input.dac == "pulse" else value * value

@@ -1,6 +1,7 @@
 """Weights written into cells: everything about a matrix that does not depend on the inputs."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from cimemu.compute.gated import GatedReads
 from cimemu.compute.read_noise import ReadNoise
 from cimemu.compute.references import Affine, References, make_references, prove_affine
 from cimemu.compute.scaled import check_scale, scaled_references
+from cimemu.compute.toggles import factor_cells, whole_levels
 from cimemu.compute.traps import Traps
 from cimemu.errors import ArchError
 from cimemu.kernels.pack import pack_cells
@@ -46,7 +48,7 @@ class Matrix:
     references: tuple[References, ...] | None  # by row block; None: ideal converter
     affine: tuple[Affine | None, ...]  # by row block
     slice_weights: NDArray[np.int64]  # [I]
-    row_levels: NDArray[np.float64]  # [K]
+    row_levels: NDArray[np.int64]  # [K], x 2^fraction_bits where cells are given
     psum_range: tuple[int, int]
     packed: NDArray[np.uint64] | None  # [groups, planes, words, converted columns]
     tiles: NDArray[np.uint32] | None  # one-bit cells: [groups, 32-row words, converted columns padded to 16]
@@ -67,6 +69,15 @@ class Matrix:
     def unit(self) -> int:
         """What an integer psum of 1 is here: 2^fraction_bits for given cells."""
         return 1 if self.cells is None else 2**self.macro.cell.fraction_bits
+
+    @cached_property
+    def row_factors(self) -> NDArray[np.int64]:
+        """[factors, K]: digital cells on every row by what their products change by (see `factor_cells`)."""
+        levels = self.levels.astype(np.int64) if self.cells is None else whole_levels(self.macro, self.cells)
+        found = factor_cells(self.macro, levels)
+        if self.has_reference_column:
+            found[0] += reference_cells_per_row(self)
+        return found
 
     @property
     def has_reference_column(self) -> bool:
@@ -192,7 +203,6 @@ def write_matrix(
         planes = max(1, int(seen.max()).bit_length())
         words = -(-max(last - first for _, first, last in spans) // 64)
         packed = pack_cells(seen.astype(np.uint8), starts, stops, planes, words)
-    row_levels = stored.sum(axis=1).astype(np.float64) / (1 if fixed is None else 2**macro.cell.fraction_bits)
     matrix = Matrix(
         macro=macro,
         adc=adc,
@@ -207,7 +217,7 @@ def write_matrix(
         references=references,
         affine=affine,
         slice_weights=input_slice_weights(macro),
-        row_levels=row_levels,
+        row_levels=stored.sum(axis=1),
         psum_range=(low, high),
         packed=packed,
         tiles=None if packed is None or packed.shape[1] > 1 else _tiles(packed),
@@ -220,7 +230,7 @@ def write_matrix(
         values=None if scale is None or references is None else scaled_references(references, scale),
     )
     if matrix.has_reference_column:
-        matrix.row_levels[:] += reference_cells_per_row(matrix)
+        matrix.row_levels[:] += matrix.unit * reference_cells_per_row(matrix)
     return matrix
 
 

@@ -91,14 +91,14 @@ class Draft:
             values=None if ideal.scale is None or references is None else scaled_references(references, ideal.scale),
         )
         if matrix.has_reference_column:
-            matrix.row_levels[:] += reference_cells_per_row(matrix)
+            matrix.row_levels[:] += matrix.unit * reference_cells_per_row(matrix)
         return matrix
 
-    def _row_levels(self) -> NDArray[np.float64]:
-        """Levels above level 0 of every row's cells: what level 0 conducts has a price of its own (`costs.cell`)."""
-        levels = self.cells.sum(axis=1) / 2.0**self.macro.cell.fraction_bits
+    def _row_levels(self) -> NDArray[np.int64]:
+        """Levels x 2^fraction_bits above level 0 of a row's cells: what level 0 conducts has its own price (`costs.cell`)."""
         leakage = self.variations.leakage(2**self.macro.cell.bits - 1) * self.cells.shape[1]
-        return np.asarray(np.maximum(levels - leakage, 0.0))
+        off = round(leakage * 2**self.macro.cell.fraction_bits)
+        return np.asarray(np.maximum(self.cells.sum(axis=1) - off, 0))
 
 
 def varied_macro(macro: Macro, variations: Variations) -> Macro:

@@ -1,8 +1,8 @@
 """Estimators of the array from physics: wires, gates, conductances and capacitors at the voltage really applied.
 
-An event of `wordline` is one pulse (or one unit of a voltage DAC's value). Events of `cell` and `cell_level` are one
-raised cell, and one level of it, per pulse; where a DAC drives voltages, they count the square of the slice's value
-over the full scale's, so that an event is one cell at full scale.
+An event of `wordline` is one pulse, or one line that a voltage DAC drives at its full voltage; a lower voltage counts
+with its square. Events of `cell` and `cell_level` are one raised cell, and one level of it, likewise; of digital cells
+they are an input bit that changes at a cell, and a product bit that changes.
 """
 
 from typing import Annotated, Literal
@@ -17,7 +17,7 @@ FEMTO_TO_PICO = 1e-3
 
 
 class Wire(Spec, Estimator):
-    """A line and the gates on it, charged to the supply and back: C V^2 an event."""
+    """A line and the gates on it, charged to the supply and back: C V^2 an event; C v^2 of a voltage DAC's lower v."""
 
     model: Literal["wire"] = "wire"
     length_um: float = Field(ge=0, description="length of the line")
@@ -73,7 +73,7 @@ class Capacitance(Spec, Estimator):
 
 
 class Resistive(Spec, Estimator):
-    """A resistor ladder that draws a current as long as it drives: V^2 t / R at full scale, in proportion below."""
+    """A resistor that draws a current as long as it is driven: V^2 t / R, V the voltage driven; pulses share t."""
 
     model: Literal["resistive"] = "resistive"
     kohm: float = Field(gt=0, description="what the supply sees at full scale, in kOhm")
@@ -81,9 +81,9 @@ class Resistive(Spec, Estimator):
     area_um2: float = Field(0.0, ge=0, description="area of one ladder and its driver")
 
     def estimate(self, site: Site) -> Estimate:
-        """V^2 ns / kOhm is pJ; an event is one unit of the slice's value."""
+        """V^2 ns / kOhm is pJ; an event is a line at the full voltage, or one of a slice's pulses."""
         time = site.step_ns if self.time_ns is None else self.time_ns
-        energy = site.supply**2 * time / self.kohm / site.slice_levels
+        energy = site.supply**2 * time / self.kohm / (site.slice_levels if site.pulse_dac else 1)
         source = f"V^2 t / R: {site.supply:g} V, {time:g} ns, {self.kohm:g} kOhm"
         return Estimate(energy, self.area_um2, 0.0, source)
 

@@ -72,12 +72,19 @@ class Costs(Spec):
     sample_hold: Component = Field(default_factory=_zero, description="one sampled column; instance: column")
     reference_switch: Component = Field(default_factory=_zero, description="references switched between columns")
     wordline: Component = Field(
-        default_factory=_zero, description="one pulse on one wordline (DAC and driver); instance: wordline"
+        default_factory=_zero,
+        description="one pulse on one wordline, or one line that a voltage DAC drives at the full voltage (DAC and driver); "
+        "instance: wordline",
     )
     cell: Component = Field(
-        default_factory=_zero, description="one raised cell per pulse, level 0 included; instance: cell"
+        default_factory=_zero,
+        description="one raised cell per pulse or at the full voltage, level 0 included; digital: an input bit that changes "
+        "at a cell; instance: cell",
     )
-    cell_level: Component = Field(default_factory=_zero, description="more per pulse and level of a raised cell")
+    cell_level: Component = Field(
+        default_factory=_zero,
+        description="more per level of a raised cell; digital: a product bit that changes",
+    )
     shift_add: Component = Field(default_factory=_zero, description="one shift-add; instance: converter")
     correction_adder: Component = Field(
         default_factory=_zero, description="one input added for sum_k x; instance: macro"

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.mapping.plan import Plan
-from cimemu.tally import ATTO_PER_PICO, CHARGED, prices_aj
+from cimemu.tally import CHARGED, count_prices
 from cimemu.timing.build import programming_template
 from cimemu.timing.compiled import run_compiled
 from cimemu.timing.timeline import Ledger
@@ -24,7 +24,7 @@ class Loading:
 
 def weight_loading(plan: Plan) -> Loading:
     """Weights from off-chip into the macros: what a run charges where it reprograms, and a first programming costs."""
-    prices = prices_aj(plan.arch)
+    prices, quanta_per_pj = count_prices(plan.arch)
     units: dict[str, int] = {}
     cycles = np.zeros(len(plan.layers), dtype=np.int64)
     energy = np.zeros(len(plan.layers), dtype=np.float64)
@@ -40,6 +40,6 @@ def weight_loading(plan: Plan) -> Loading:
             phases.append(times.done)
         for name, counters in CHARGED.items():
             for counter in counters:
-                energy += template.counts[:, counter] * (prices[name] / ATTO_PER_PICO)
+                energy += template.counts[:, counter] * (prices[name] / quanta_per_pj)
         writes += sum(plan.layers[p.layer].blocks[p.block].cells for p in plan.placed if p.phase == phase)
     return Loading(tuple(phases), cycles, energy, writes)

@@ -172,7 +172,7 @@ _ENERGY = (
         "pJ",
         "energy of every image; leakage and programming in equal shares",
     ),
-    Item("energy/price_pj", "float64", "component", "pJ", "energy of one event"),
+    Item("energy/price_pj", "float64", "component", "pJ", "energy of one count of the component's counters"),
     Item("energy/area_um2", "float64", "component", "um2", "area on the chip"),
     Item("energy/leakage_uw", "float64", "component", "uW", "leakage on the chip"),
     Item("energy/instances", "int64", "component", "", "instances on the chip"),

@@ -15,7 +15,7 @@ from cimemu.errors import TraceError
 from cimemu.events import Counter, Kind
 from cimemu.mapping.plan import Plan
 from cimemu.shown import printable
-from cimemu.tally import ATTO_PER_PICO, CHARGED, Tally, prices_aj
+from cimemu.tally import CHARGED, Tally, count_prices
 from cimemu.timing.timeline import Events, Timeline
 from cimemu.trace.memory import memory_file
 from cimemu.trace.schema import _EVENT, ATTRIBUTES, CHUNK, DATASETS, SCHEMA_VERSION, STALLS
@@ -217,12 +217,12 @@ class TraceWriter:
             self._put(f"units/{name}", values)
 
     def _energy(self, plan: Plan, tally: Tally, activity: NDArray[np.int64], programming: NDArray[np.int64]) -> None:
-        prices = prices_aj(plan.arch)
+        prices, quanta_per_pj = count_prices(plan.arch)
         self._put("energy/row", list(tally.rows))
         self._put("energy/component", list(tally.components))
         self._put("energy/pj", tally.energy_pj)
-        self._put("energy/image_pj", tally.image_aj / ATTO_PER_PICO)
-        self._put("energy/price_pj", np.array([prices[name] / ATTO_PER_PICO for name in tally.components]))
+        self._put("energy/image_pj", tally.image_pj)
+        self._put("energy/price_pj", np.array([prices[name] / quanta_per_pj for name in tally.components]))
         self._put("energy/area_um2", tally.area_um2)
         self._put("energy/leakage_uw", tally.leakage_uw)
         self._put("energy/instances", tally.instances)
@@ -242,19 +242,20 @@ class TraceWriter:
 def _laws(plan: Plan, timeline: Timeline, tally: Tally, counts: NDArray[np.int64]) -> dict[str, bool]:
     """What must hold on the numbers of any run, and whether it does."""
     whole = timeline.busy + timeline.stalls.sum(axis=1)
-    prices = prices_aj(plan.arch)
+    prices, _ = count_prices(plan.arch)
     by_event = sum(
         int(counts[:, counter].sum()) * prices[name] for name in tally.components for counter in CHARGED[name]
     )
-    by_layer = sum(int(row.sum()) for row in tally.energy_aj)
-    by_component = sum(int(column.sum()) for column in tally.energy_aj.T)
+    by_layer = sum(int(row.sum()) for row in tally.energy_quanta)
+    by_component = sum(int(column.sum()) for column in tally.energy_quanta.T)
     return {
         "every unit: busy + stalls = cycles": bool((whole == timeline.cycles).all()),
         "no stall is negative": bool((timeline.stalls >= 0).all() and (timeline.layer_stalls >= 0).all()),
-        "energy: images and components give the same total": int(tally.image_aj.astype(object).sum()) == tally.total_aj,
+        "energy: images and components give the same total": int(tally.image_quanta.astype(object).sum())
+        == tally.total_quanta,
         "energy: layers, components, and events x prices + leakage give the same total": by_layer
         == by_component
-        == by_event + int(tally.energy_aj[-1].sum()),
+        == by_event + int(tally.energy_quanta[-1].sum()),
         "interconnect: bits in = bits out": timeline.noc_bits[0] == timeline.noc_bits[1],
     }
 

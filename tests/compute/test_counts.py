@@ -7,23 +7,29 @@ from hypothesis import strategies as st
 
 import cimemu
 from cimemu.compute.naive import mvm_naive
+from cimemu.compute.read_noise import Reads
 from cimemu.events import Counter
 from cimemu.mapping.layout import make_layout
 
 
 @settings(deadline=None, derandomize=True, max_examples=80, suppress_health_check=list(HealthCheck))
-@given(st.integers(0, 2**32 - 1))
-def test_counts_are_those_of_the_naive_twin(seed):
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["current", "charge", "digital"]))
+def test_counts_are_those_of_the_naive_twin(seed, kind):
     x, w, macro = macros.draw(seed)
+    macro = macro.model_copy(update={"cell": macro.cell.model_copy(update={"kind": kind})})
     counts = cimemu.mvm(x, w, macro).counts.sum(axis=0)
     layout = make_layout(w.shape[0], w.shape[1], macro)
-    slow = mvm_naive(x, w, macro, layout)
+    slow = mvm_naive(x, w, macro, layout, reads=Reads(positions=len(x)))
     assert counts[Counter.CONVERSIONS] == slow.conversions == counts[Counter.SHIFT_ADDS]
     assert counts[Counter.STEPS] == slow.steps
     assert counts[Counter.SKIPPED_STEPS] == slow.skipped
     assert counts[Counter.WORDLINES_RAISED] == slow.raised
-    assert counts[Counter.WORDLINE_PULSES] == slow.pulses
-    assert counts[Counter.CELL_LEVEL_PULSES] == slow.level_pulses
+    assert counts[Counter.WORDLINE_PULSES] == slow.drawn
+    if kind == "digital":
+        assert counts[Counter.CELL_PULSES] == slow.input_changes
+        assert counts[Counter.CELL_LEVEL_PULSES] == slow.product_changes
+    else:
+        assert counts[Counter.CELL_LEVEL_PULSES] == slow.level_drawn
     assert counts[Counter.MACRO_OPS] == len(x) * len(layout.row_blocks) * len(layout.col_blocks)
     assert counts[Counter.INPUT_BITS] == len(x) * w.shape[0] * macro.input.bits * len(layout.col_blocks)
 

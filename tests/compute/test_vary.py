@@ -185,9 +185,9 @@ def test_write_pulses_are_charged_as_programming(tmp_path):
     thrice = cimemu.run(
         chip(**reloading), NETWORK, images(2), vary=["write_verify:sigma=0.3,tolerance=0.0,iterations=3"], seed=1
     )
-    writes = plain.tally.energy_aj[:, plain.tally.components.index("programming")].sum()
+    writes = plain.tally.energy_quanta[:, plain.tally.components.index("programming")].sum()
     # a cell at level 0 that would land below stays at 0 and is accepted
-    assert 2 * writes < thrice.tally.energy_aj[:, plain.tally.components.index("programming")].sum() < 3 * writes
+    assert 2 * writes < thrice.tally.energy_quanta[:, plain.tally.components.index("programming")].sum() < 3 * writes
     rows = sum(e.rows_used for layer in plain.plan.layers for e in layer.blocks)
     assert thrice.timeline.programming_cycles > plain.timeline.programming_cycles
     assert thrice.timeline.cycles - plain.timeline.cycles <= 2 * rows * plain.plan.arch.programming.row_write_cycles

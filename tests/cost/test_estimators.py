@@ -115,14 +115,14 @@ def test_the_array_is_charged_by_the_level_stored_and_the_voltage_or_pulses_appl
     assert pulses.costs.cell.energy_pj == arch.costs.cell.energy_pj
 
 
-@pytest.mark.parametrize(("dac", "drawn"), [("voltage", 5), ("pulse", 3 * (1 + 2 + 3))])
+@pytest.mark.parametrize(("dac", "drawn"), [("voltage", 3 * (1 + 4 + 9)), ("pulse", 3 * (1 + 2 + 3))])
 def test_cell_counts_go_with_the_square_of_a_voltage_and_the_number_of_pulses(dac, drawn):
     macro = cimemu.Macro.model_validate(
         {"rows": 4, "columns": 1, "weight": {"bits": 1, "encoding": "binary"}, "input": {"bits": 2, "dac_bits": 2, "dac": dac}}
     )  # fmt: skip
     counts = cimemu.mvm(np.array([[0, 1, 2, 3]] * 3), np.ones((4, 1), dtype=np.int64), macro).counts[0]
-    assert counts[Counter.CELL_PULSES] == counts[Counter.CELL_LEVEL_PULSES] == drawn  # 42 / 9 = 4.67, rounded
-    assert counts[Counter.WORDLINE_PULSES] == 18
+    assert counts[Counter.CELL_PULSES] == counts[Counter.CELL_LEVEL_PULSES] == counts[Counter.WORDLINE_PULSES] == drawn
+    assert macro.line_unit == macro.cell_unit == (9 if dac == "voltage" else 1)  # counts of a line at the full voltage
 
 
 def test_explicit_converters_count_their_parts(tmp_path):

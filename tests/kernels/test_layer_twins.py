@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from twins import SEEDS, both, common
 
-from cimemu.kernels import activity, conv_exact, elementwise, finish, im2col
+from cimemu.kernels import activity, changes, conv_exact, elementwise, finish, im2col
 
 
 @given(SEEDS)
@@ -189,4 +189,31 @@ def test_pairs_of_codes(seed):
         lambda o: elementwise.look_up_pairs(a, b, table, o),
         lambda o: elementwise.look_up_pairs_naive(a, b, table, o),
         np.zeros(300, dtype=dtype),
+    )
+
+
+@given(SEEDS)
+@common
+def test_changes_between_neighbouring_positions(seed):
+    rng = np.random.default_rng(seed)
+    strip, stride, dilation, shape, out = random_windows(rng)
+    first, last = rng.integers(0, 16, (2, 256))
+    lines = np.zeros((shape[0] + 3, strip.shape[3]), dtype=np.int64)
+    both(
+        lambda o: changes.count_meetings(strip, first, last, stride, dilation, out, lines, o),
+        lambda o: changes.count_meetings_naive(strip, first, last, stride, dilation, out, lines, o),
+        rng.integers(0, 9, (*strip.shape[:2], *shape)),
+    )
+
+
+@given(SEEDS)
+@common
+def test_changes_of_replicas_that_take_turns(seed):
+    rng = np.random.default_rng(seed)
+    strip, stride, dilation, shape, out = random_windows(rng)
+    tables = rng.integers(0, 16, (3, 256))
+    both(
+        lambda o: changes.count_turns(strip, tables, stride, dilation, out, o),
+        lambda o: changes.count_turns_naive(strip, tables, stride, dilation, out, o),
+        rng.integers(0, 9, (3, int(rng.integers(1, 5)), *strip.shape[:2], *shape)),
     )

@@ -1,0 +1,308 @@
+"""Energy by physics: what is driven, what changes - by hand, against the definition, and however the work is cut."""
+
+from itertools import product
+
+import chips
+import nets
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+
+import cimemu
+from cimemu.compute.forward import Emulator
+from cimemu.compute.naive import mvm_naive
+from cimemu.compute.read_noise import Reads
+from cimemu.events import Counter
+from cimemu.layer.macro_layer import MacroLayer
+from cimemu.tally import COMPONENTS
+
+KINDS = ("current", "charge", "digital")
+PRICES = {
+    "wordline": {"energy_pj": 1.0},
+    "cell": {"energy_pj": 0.001},
+    "cell_level": {"energy_pj": 0.1},
+    "adc": {"energy_pj": 0.25},
+    "shift_add": {"energy_pj": 0.5},
+}
+
+
+def macro_of(kind="digital", **changes):
+    tree = {
+        "rows": 4,
+        "columns": 4,
+        "columns_per_adc": 1,
+        "cell": {"kind": kind},
+        "weight": {"bits": 1, "encoding": "binary"},
+        "input": {"bits": 2},
+    }
+    return cimemu.Macro.model_validate({**tree, **changes})
+
+
+def drawn(x, w, macro):
+    """(wordlines, cells, levels of cells) counted for one image."""
+    counts = cimemu.mvm(np.array(x), np.array(w), macro).counts[0]
+    return tuple(int(counts[c]) for c in (Counter.WORDLINE_PULSES, Counter.CELL_PULSES, Counter.CELL_LEVEL_PULSES))
+
+
+@pytest.mark.parametrize("kind", ["current", "charge"])
+def test_a_voltage_dac_draws_with_the_square_of_what_it_drives_and_falls_back(kind):
+    # 4-bit inputs in 2-bit slices, low first: 11 = 3 2 -> 9 + 4 = 13; 5 = 1 1 -> 2. Twice the same position: twice that.
+    macro = macro_of(kind, input={"bits": 4, "dac_bits": 2}, rows=2)
+    assert macro.line_unit == macro.cell_unit == 9
+    assert drawn([[11, 5]], [[1], [-1]], macro) == (15, 15, 13)  # the second cell holds level 0
+    assert drawn([[11, 5]] * 2, [[1], [-1]], macro) == (30, 30, 26)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_wordline_at_full_scale_costs_c_v_squared_however_many_steps_the_dac_has(bits):
+    top = 2**bits - 1
+    for value in {top, top // 2, 1, 0}:
+        spent = component_pj({"macro.input": {"bits": bits, "dac_bits": bits}}, np.full((1, 1, 16), value, np.uint8))
+        assert spent["wordline"] == pytest.approx(16 * (value / top) ** 2 * 1.0, rel=1e-12)
+        # 16 rows, 8 columns of outputs, one cell of two at level 1 in binary weights of alternating sign
+        assert spent["cell"] == pytest.approx(16 * 8 * (value / top) ** 2 * 0.001, rel=1e-12)
+        assert spent["cell_level"] == pytest.approx(16 * 4 * (value / top) ** 2 * 0.1, rel=1e-12)
+
+
+def test_a_pulse_dac_costs_c_v_squared_a_pulse():
+    pulses = {"macro.input": {"bits": 4, "dac_bits": 4, "dac": "pulse"}}
+    spent = component_pj(pulses, np.full((1, 1, 16), 11, np.uint8))
+    assert spent["wordline"] == pytest.approx(16 * 11)
+    assert spent["cell"] == pytest.approx(16 * 8 * 11 * 0.001)
+
+
+def component_pj(overrides, x, kind="current"):
+    """pJ by component of a product of 16 rows and 8 binary outputs whose weights alternate."""
+    tree = {
+        "name": "priced",
+        "source": "made up",
+        "clock_ns": 1.0,
+        "chip": {"tiles": 1},
+        "macro": {
+            "rows": 16,
+            "columns": 8,
+            "cell": {"kind": kind},
+            "weight": {"bits": 1, "encoding": "binary"},
+            "input": {"bits": 8},
+        },
+        "costs": PRICES,
+    }
+    arch = cimemu.load_arch(cimemu.Arch.model_validate(tree), overrides)
+    layer = nets.matrix_layer("fc", "x", "y", x.shape[1], 16, 8, stage=nets.requantize(8))
+    layer = nets_replace(layer, weight=np.resize([1, -1], (8, 16, 1, 1)).astype(np.int16))
+    network = nets.network("one", [layer], {"x": nets.TensorType(x.shape[1:], "uint8")}, ["y"])
+    run = cimemu.run(arch, network, x)
+    return dict(zip(COMPONENTS, run.tally.energy_pj[:-1].sum(axis=0)))
+
+
+def nets_replace(layer, **changes):
+    from dataclasses import replace
+
+    return replace(layer, **changes)
+
+
+def test_digital_cells_change_with_the_bits_of_their_inputs():
+    # One row, one cell of level 1, 2-bit inputs bit by bit, low first. 3: 0 -> 1 1, one change. 1: 1 0, two.
+    # 3 after 1: 1 0 | 1 1, three. 3 3 3: one. 3 0 3: 1 1 | 0 0 | 1 1, three. The end is not followed by anything.
+    macro = macro_of(rows=1, active_rows=1)
+    for x, changes in (
+        ([3], 1),
+        ([1], 2),
+        ([2], 1),
+        ([0], 0),
+        ([1, 3], 3),
+        ([3, 3, 3], 1),
+        ([3, 0, 3], 3),
+        ([2, 1], 2),
+    ):
+        column = [[v] for v in x]
+        assert drawn(column, [[1]], macro)[1:] == (changes, changes)
+        assert drawn(column, [[-1]], macro)[1:] == (changes, 0)  # the cell holds 0: its product never changes
+
+
+def test_rows_of_another_group_have_products_of_zero():
+    # Two rows in groups of one, all inputs 3: the first row's cell rises and falls in each position (2 x 2), the second's
+    # too, but nothing follows its last slice (2 x 2 - 1).
+    one = macro_of(rows=2, active_rows=1)
+    assert drawn([[3, 3]] * 2, [[1], [1]], one)[2] == 4 + 3
+    # Raised together both rise once.
+    assert drawn([[3, 3]] * 2, [[1], [1]], macro_of(rows=2, active_rows=2))[2] == 2
+    # In two row blocks (a macro each) the rows know nothing of each other.
+    assert drawn([[3, 3]] * 2, [[1], [1]], macro_of(rows=1, active_rows=1))[2] == 2
+    skipping = {"timing": {"skip_zero_slices": True}}
+    # Skipped slices have products 0 like driven ones of zeros.
+    for x, size in product(([[3, 0], [0, 3]], [[0, 0], [3, 1]], [[1, 2], [2, 1]]), (1, 2)):
+        plain = macro_of(rows=2, active_rows=size)
+        assert drawn(x, [[1], [1]], plain) == drawn(x, [[1], [1]], macro_of(rows=2, active_rows=size, **skipping))
+
+
+def test_bits_of_products_of_several_bits():
+    # 2-bit slices x 2-bit cells: w = 2 is stored as 2 + 8 = 10 = 2 2 (low slice first); x = 7 is 3 1 (low first).
+    # Products 6 (110), then 2 (010): 2 changes, then 1, in both columns: 6. Input bits: 11, 01: 2 + 1, in 2 columns: 6.
+    macro = macro_of(cell={"kind": "digital", "bits": 2}, weight={"bits": 4}, input={"bits": 4, "dac_bits": 2})
+    assert drawn([[7]], [[2]], macro)[1:] == (6, 6)
+    # w = 7: 15 = 3 3. Products 9 (1001), 3 (0011): 2, then 2 changes, in both columns: 8.
+    assert drawn([[7]], [[7]], macro)[1:] == (6, 8)
+    # Pulses: 3 and 1, each up and down: 8 changes of a line, in 2 columns; two bits each of the products: 32.
+    pulses = macro_of(
+        cell={"kind": "digital", "bits": 2}, weight={"bits": 4}, input={"bits": 4, "dac_bits": 2, "dac": "pulse"}
+    )
+    assert drawn([[7]], [[7]], pulses)[1:] == (16, 32)
+
+
+def test_an_image_begins_with_zeros_and_steady_inputs_cost_once():
+    full = np.full((1, 5, 16), 255, np.uint8)
+    one, five = (component_pj({}, full[:, :n], "digital")["cell_level"] for n in (1, 5))
+    assert one == five == pytest.approx(16 * 4 * 0.1)
+    images = component_pj({}, np.repeat(full, 3, axis=0), "digital")["cell_level"]
+    assert images == pytest.approx(3 * one)
+    turns = full.copy()
+    turns[:, 1::2] = 0  # up, down, up, down, up
+    assert component_pj({}, turns, "digital")["cell_level"] == pytest.approx(5 * one)
+
+
+def chip_of(data):
+    """A random chip with any kind of cells and DAC."""
+    arch = data.draw(chips.chips())
+    macro, kind = arch.macro, data.draw(st.sampled_from(KINDS))
+    several = macro.weight.encoding != "twos_complement" and data.draw(st.booleans())
+    update = {
+        "cell": macro.cell.model_copy(update={"kind": kind, "bits": 2 if several else 1}),
+        "input": macro.input.model_copy(update={"dac": data.draw(st.sampled_from(["voltage", "pulse"]))}),
+    }
+    if kind == "digital":
+        update["adc"] = cimemu.adc.IdealAdc(model="ideal")
+    priced = cimemu.load_arch(arch, {"costs": PRICES})
+    return priced.model_copy(update={"macro": macro.model_copy(update=update)})
+
+
+def images_for(arch, network, count, sparse):
+    rng = np.random.default_rng(count)
+    x = rng.integers(0, 2**arch.macro.input.bits, (count, *network.types["x"].shape)).astype(np.uint8)
+    return x * (rng.random(x.shape) < 0.3) if sparse else x
+
+
+def by_definition(emulator, plan, images):
+    """{layer index: (wordlines, cells, levels) by image} counted step by step on Python integers."""
+    wanted = frozenset(layer.inputs[0] for layer in emulator.macro_layers)
+    tensors = {**emulator.run([images], keep=wanted).tensors, "x": images}
+    found = {}
+    for index, layer in enumerate(emulator.network.layers):
+        if not isinstance(layer, MacroLayer):
+            continue
+        matrix, replicas = emulator.matrices[layer.name], plan.layers[index].replicas
+        counts = np.zeros((len(images), 3), dtype=np.int64)
+        for unit, x in zip(matrix.programmed, matrix.vectors(tensors[layer.inputs[0]])):
+            m = unit.matrix
+            for image, mine in enumerate(x.reshape(len(images), -1, x.shape[1])):
+                for r in range(replicas):
+                    part = mine[r::replicas]
+                    slow = mvm_naive(
+                        part, m.weights, m.macro, m.layout, row_group=m.row_group, out_group=m.out_group,
+                        reads=Reads(positions=len(part)),
+                    )  # fmt: skip
+                    digital = m.macro.cell.kind == "digital"
+                    counts[image] += (
+                        slow.drawn,
+                        slow.input_changes if digital else counts_of_cells(part, m),
+                        slow.product_changes if digital else slow.level_drawn,
+                    )
+        found[index] = counts
+    return found
+
+
+def counts_of_cells(x, matrix):
+    """What every slice draws from the cells on its row, times the used columns."""
+    macro = matrix.macro
+    bits, total = macro.input.dac_bits, 0
+    for value in x.ravel():
+        for i in range(macro.input_slices):
+            piece = (int(value) >> (i * bits)) % 2**bits
+            total += piece if macro.input.dac == "pulse" else piece**2
+    return total * matrix.layout.outputs * macro.columns_per_output
+
+
+def sweep(examples, check):
+    """Run `check(data)` on that many random chips and networks."""
+    settings(
+        deadline=None,
+        derandomize=True,
+        max_examples=examples,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate,),
+    )(given(st.data())(check))()
+
+
+def count_and_compare(data):
+    arch = chip_of(data)
+    network = data.draw(chips.networks(arch.macro.input.bits))
+    assume(chips.simulation_or_none(network, arch) is not None)
+    images = images_for(arch, network, 2, data.draw(st.booleans()))
+    run = cimemu.run(arch, network, images)
+    emulator = Emulator(network, run.plan.arch.macro)
+    for index, counts in by_definition(emulator, run.plan, images).items():
+        mine = run.counts[:, index, [Counter.WORDLINE_PULSES, Counter.CELL_PULSES, Counter.CELL_LEVEL_PULSES]]
+        assert np.array_equal(mine, counts), (network.layers[index].name, run.plan.layers[index].replicas)
+
+
+def cut_in_every_way(data):
+    arch = chip_of(data)
+    network = data.draw(chips.networks(arch.macro.input.bits))
+    assume(chips.simulation_or_none(network, arch) is not None)
+    count = data.draw(st.integers(2, 5))
+    images = images_for(arch, network, count, data.draw(st.booleans()))
+    whole = cimemu.run(arch, network, images)
+    for options in (
+        {"batch": 1},
+        {"batch": 3, "threads": 2},
+        {"threads": 3, "budget_bytes": 1},
+        {"path": "packed"},
+        {"path": "packed", "threads": 2, "budget_bytes": 500},
+        {"detail": "cycles"},
+    ):
+        other = cimemu.run(arch, network, images, **options)
+        assert np.array_equal(other.counts, whole.counts), options
+        assert np.array_equal(other.tally.energy_quanta, whole.tally.energy_quanta), options
+        assert np.array_equal(other.tally.image_quanta, whole.tally.image_quanta), options
+    order = np.random.default_rng(count).permutation(count)
+    turned = cimemu.run(arch, network, images[order])
+    assert np.array_equal(turned.counts, whole.counts[order])
+    assert np.array_equal(turned.tally.energy_quanta[:-1], whole.tally.energy_quanta[:-1])  # leakage goes with time
+    for change in ({"schedule": "layer_by_layer"}, {"schedule": "pipelined"}):
+        scheduled = cimemu.run(cimemu.load_arch(arch, change), network, images)
+        assert np.array_equal(scheduled.counts, whole.counts)
+
+
+def test_counts_of_whole_networks_are_those_of_the_definition():
+    sweep(8, count_and_compare)
+
+
+def test_energy_does_not_depend_on_how_the_work_is_cut():
+    sweep(8, cut_in_every_way)
+
+
+@pytest.mark.slow
+def test_counts_of_many_networks_are_those_of_the_definition():
+    sweep(150, count_and_compare)
+
+
+@pytest.mark.slow
+def test_energy_of_many_chips_does_not_depend_on_how_the_work_is_cut():
+    sweep(120, cut_in_every_way)
+
+
+def test_placement_does_not_change_what_digital_cells_draw():
+    network = nets.residual_network(bits=8)
+    x = np.random.default_rng(1).integers(0, 256, (2, *network.types["x"].shape)).astype(np.uint8)
+    found = [
+        cimemu.run(
+            cimemu.load_arch("digital_cim", {"mapping.share_macros": share, "mapping.packing": packing}), network, x
+        )
+        for share, packing in ((False, "spread"), (True, "spread"), (True, "tight"))
+    ]
+    assert len({run.macros for run in found}) > 1
+    cells = (Counter.CELL_PULSES, Counter.CELL_LEVEL_PULSES)
+    assert found[0].counts[:, :, cells].sum() > 0
+    for run in found[1:]:
+        assert np.array_equal(run.counts[:, :, cells], found[0].counts[:, :, cells])
