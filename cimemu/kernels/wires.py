@@ -77,31 +77,34 @@ def eliminate_naive(system, first, stop):
 
 
 @kernel
-def invert(system):
+def invert(system, solved):
     """`system` = [A | B], A [n, n] diagonally dominant, becomes [A^-1 | A^-1 B]: block Gauss-Jordan without pivoting.
 
-    Four unknowns at a time, so that a row is loaded and stored once for four of them. One order of IEEE operations and
-    no library: the same bytes for any number of threads.
+    Four unknowns at a time, so that a row is loaded and stored once for four of them. Their rows are copied to the work
+    space `solved` [4, n + w]: the compiler then knows that they are no row being written, and uses vectors (3 times the
+    rate). One order of IEEE operations and no library: the same bytes for any number of threads.
     """
     rows = system.shape[0]
     for k in range(0, rows, 4):
         stop = min(k + 4, rows)
         eliminate(system, k, stop)
-        k1, k2, k3 = min(k + 1, rows - 1), min(k + 2, rows - 1), min(k + 3, rows - 1)
+        for m in range(4):
+            for j in range(system.shape[1]):
+                solved[m, j] = system[k + m, j] if k + m < stop else 0.0
         for i in range(rows):
             if i < k or i >= stop:
                 f0 = system[i, k]
-                f1 = system[i, k1] if k + 1 < stop else 0.0
-                f2 = system[i, k2] if k + 2 < stop else 0.0
-                f3 = system[i, k3] if k + 3 < stop else 0.0
+                f1 = system[i, k + 1] if k + 1 < stop else 0.0
+                f2 = system[i, k + 2] if k + 2 < stop else 0.0
+                f3 = system[i, k + 3] if k + 3 < stop else 0.0
                 system[i, k:stop] = 0.0
                 for j in range(system.shape[1]):
-                    low = f0 * system[k, j] + f1 * system[k1, j]
-                    system[i, j] -= low + (f2 * system[k2, j] + f3 * system[k3, j])
+                    low = f0 * solved[0, j] + f1 * solved[1, j]
+                    system[i, j] -= low + (f2 * solved[2, j] + f3 * solved[3, j])
 
 
-def invert_naive(system):
-    """The definition, by NumPy's solver (other roundings)."""
+def invert_naive(system, solved):
+    """The definition, by NumPy's solver (other roundings); the work space is not needed."""
     rows = len(system)
     matrix = system[:, :rows].copy()
     system[:, rows:] = np.linalg.solve(matrix, system[:, rows:])

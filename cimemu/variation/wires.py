@@ -63,7 +63,7 @@ def exact_shares(levels: Floats, wires: Wires, connected: float = 1.0) -> Floats
         system[np.diag_indices(columns)] += diagonal
         system[:, columns] = driven
         system[:, columns + 1 :] = answers[:, row + 1 :]
-        invert(system)
+        invert(system, np.empty((4, system.shape[1])))
         inverse, answers[:, row:] = system[:, :columns], system[:, columns:]
     return np.ascontiguousarray(answers.T) / (wires.bit * wires.bit_lead)
 

@@ -170,7 +170,13 @@ def test_resnet20_that_varies(benchmark, resnet20, name):
 
 @needs_data
 @pytest.mark.parametrize(
-    "model", ["lognormal:sigma=0.1", "stuck_at:sa0=0.01,sa1=0.001", "ir_drop:segment_ohm=2.5,solver=fast"]
+    "model",
+    [
+        "lognormal:sigma=0.1",
+        "stuck_at:sa0=0.01,sa1=0.001",
+        "ir_drop:segment_ohm=2.5,solver=fast",
+        "ir_drop:segment_ohm=2.5",
+    ],
 )
 def test_cells_of_resnet20_drawn_and_written(benchmark, resnet20, model):
     arch, network, _ = resnet20

@@ -141,6 +141,15 @@ def test_threads_batches_and_memory_budget_change_no_byte(overrides):
     assert other.outputs.tobytes() != whole.outputs.tobytes()
 
 
+def test_gated_reads_of_a_network_are_the_same_in_any_cut():
+    arch, x = chip(macro__rows=32, macro__columns=32, macro__active_rows=16), images(2)
+    vary = ["lognormal:sigma=0.1", "ir_drop:segment_ohm=20,on_ohm=1e4,rows=gated", "converter:noise=0.3"]
+    whole = cimemu.run(arch, NETWORK, x, vary=vary, seed=4)
+    assert whole.outputs.tobytes() != cimemu.run(arch, NETWORK, x, vary=[vary[0], vary[2]], seed=4).outputs.tobytes()
+    for options in ({"threads": 2, "batch": 1}, {"budget_bytes": 5000}):
+        assert cimemu.run(arch, NETWORK, x, vary=vary, seed=4, **options).outputs.tobytes() == whole.outputs.tobytes()
+
+
 def test_a_network_is_programmed_again_and_back_to_ideal():
     arch = chip()
     plan = cimemu.make_plan(NETWORK, arch)

@@ -171,6 +171,21 @@ def test_gated_rows_of_a_multi_bit_dac(dac):
     assert np.array_equal(found, column_sums(levels, x, macro, [GATED], path="naive"))
 
 
+def test_drivers_of_gated_rows():
+    """The bow moves the voltage of a raised row, the gain is the row's own; cells behind are no more than the cells."""
+    rng = np.random.default_rng(4)
+    levels, x = rng.integers(0, 2, (16, 8)), rng.integers(0, 4, (5, 16))
+    macro = macro_of(16, 8, input={"bits": 2, "dac_bits": 2, "dac": "voltage"}, cell=FINE)
+    bowed = column_sums(levels, x, macro, [GATED, "driver:inl=0.3"])
+    volts = x + np.array([0, 0.3 * 8 / 9, 0.3 * 8 / 9, 0])[x]
+    right = nodal.gated_currents(nodal.conductances(levels, 1, 5e3), volts, 40, 40) * 5e3
+    assert np.allclose(bowed, right, atol=2.0**-14)
+    vary = ["driver:gain=0.1,inl=0.3", GATED]
+    uneven = column_sums(levels, x, macro, vary, seed=1)
+    assert np.array_equal(uneven, column_sums(levels, x, macro, vary, seed=1, path="naive"))
+    assert not np.allclose(uneven, bowed, atol=0.01)
+
+
 @pytest.mark.parametrize(
     "weight",
     [

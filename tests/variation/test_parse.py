@@ -9,6 +9,7 @@ from cimemu.variation.parse import make_variation, make_variations, parse_points
 
 EXAMPLES = [
     "lognormal:sigma=0.1",
+    "lognormal:sigma=0.1,per=write",
     "normal:relative=0.1,absolute=0.01",
     "level_spread:sigma=[0.1,0.2]",
     "write_verify:sigma=0.1,tolerance=0.05,iterations=10,step=0.25",
@@ -19,6 +20,7 @@ EXAMPLES = [
     "stuck_wordline:off=0.01",
     "stuck_bitline:on=0.01",
     "ir_drop:segment_ohm=2.5,bitline_ohm=1",
+    "ir_drop:segment_ohm=2.5,rows=gated,solver=fast,activity=0.2",
     "driver:gain=0.01",
     "thermal:read_ns=5",
     "telegraph:amplitude=0.2",
@@ -45,6 +47,13 @@ def test_several_values_are_points():
     assert parse_points("lognormal:sigma=0,0.05,0.1") == ("lognormal", {"sigma": [0, 0.05, 0.1]})
     points = variations_at("stuck_at:sa0=0,0.01,sa1=0.001,0.002")
     assert [(p.sa0, p.sa1) for p in points] == [(0, 0.001), (0, 0.002), (0.01, 0.001), (0.01, 0.002)]
+    wires = variations_at("ir_drop:segment_ohm=1,rows=grounded,gated,solver=exact,fast")
+    assert [(w.rows, w.solver) for w in wires] == [
+        ("grounded", "exact"),
+        ("grounded", "fast"),
+        ("gated", "exact"),
+        ("gated", "fast"),
+    ]
     assert variations_at("level_spread:sigma=[0,0.1],[0,0.2]")[1].sigma == (0, 0.2)
 
 
@@ -56,6 +65,7 @@ def test_several_values_are_points():
         ("lognormal:sgima=1", "lognormal has no parameter 'sgima'; it has sigma"),
         ("lognormal:sigma=-1", "sigma = -1, must be >= 0"),
         ("lognormal:sigma=nan", "sigma = 'nan', must be"),
+        ("lognormal:sigma=0.1,per=chip", "per = 'chip', must be 'cell' or 'write'"),
         ("lognormal:sigma=a", "sigma = 'a', must be a valid number"),
         ("lognormal", "sigma: missing"),
         ("lognormal:0.1", "'0.1' must be PARAM=VALUE; lognormal has sigma"),
