@@ -1,6 +1,7 @@
 """What the command line prints: tables and JSON on the output stream, bars on the error stream."""
 
 import json
+import math
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ def print_json(value: Any) -> None:
             return {key: finite(value) for key, value in item.items()}
         if isinstance(item, list | tuple):
             return [finite(value) for value in item]
-        return None if isinstance(item, float) and item != item else item
+        return None if isinstance(item, float) and not math.isfinite(item) else item
 
     print(json.dumps(finite(value), default=plain))
 

@@ -285,9 +285,10 @@ RULES: dict[str, Rule] = {
     "DequantizeLinear": dequantized,
 }
 EXACT = {  # operators of integers alone: of equal operands they give equal results
-    "macro", "ADD", "POOL_2D", "SOFTMAX", "QLinearAdd", "QLinearMul", "QLinearAveragePool", "QLinearGlobalAveragePool", "QTable",
+    "macro", "ADD", "POOL_2D", "SOFTMAX", "QLinearAdd", "QLinearMul", "QLinearSoftmax", "QLinearAveragePool",
+    "QLinearGlobalAveragePool", "QTable",
 }  # fmt: skip
-APART = {"Split": moved, "DynamicQuantizeLinear": dequantized}  # several outputs, in `cimemu.check.float_bound`
+SEVERAL = ("Split", "DynamicQuantizeLinear")  # operators of several outputs: `cimemu.check.float_bound` has their rules
 
 
 def result_apart(layer: Layer, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> Floats:

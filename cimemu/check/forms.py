@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import onnx
 
-LAYOUT = ("ReorderOutput", "ReorderInput")  # moves between ONNX Runtime's memory layouts
+LAYOUT = ("ReorderOutput", "ReorderInput", "Transpose")  # moves between ONNX Runtime's memory layouts
 FRONT = (
     "QuantizeLinear",
     "Relu",
@@ -63,10 +63,10 @@ def forms_of(
     forms: dict[str, Form] = {}
     for name, maker in makers.items():
         node, source = maker, name
-        while node.op_type in LAYOUT and node.input[0] in makers:
+        own = before.get(name)
+        while node.op_type in LAYOUT and node.input[0] in makers and (own is None or own.op_type != node.op_type):
             source = node.input[0]
             node = makers[source]
-        own = before.get(name)
         form = Form(node.op_type, fused=own is not None and own.op_type != node.op_type)
         for reason in _kept_apart(name, before, unfused):
             form = form.remark(reason)

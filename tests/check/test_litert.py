@@ -176,6 +176,26 @@ def test_the_command_compares_with_litert(tmp_path, monkeypatch, capsys):
     assert "did not come from a .tflite file" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("step", ["allocate_tensors", "set_tensor", "invoke"])
+def test_what_litert_refuses_is_one_line(monkeypatch, step):
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter")
+    network = cimemu.load_network(path("ad01_int8"))
+
+    def refuse(*args):
+        raise RuntimeError("no kernel\nfor it")
+
+    monkeypatch.setattr(interpreter.Interpreter, step, refuse)
+    with pytest.raises(cimemu.WorkloadError, match="LiteRT does not take it: no kernel for it"):
+        check_network(network, ARCH.macro, random_inputs(network, 1))
+
+
+def test_the_form_is_the_operator_of_the_reference_kernels():
+    pytest.importorskip("ai_edge_litert")
+    network = cimemu.load_network(path("ad01_int8"))
+    found = check_network(network, ARCH.macro, random_inputs(network, 2))
+    assert {found.form(diff.name).operator for diff in found.tensors} == {"FULLY_CONNECTED, reference kernel"}
+
+
 @pytest.mark.parametrize("cut", [0, 6, 100, 5000, 40000])
 def test_a_truncated_file_is_one_line(tmp_path, cut):
     broken = tmp_path / "x.tflite"
