@@ -13,7 +13,9 @@ from cimemu.check.ort_session import PROBES, make_session, saturable, saturates
 from cimemu.check.unfused import ONE, keep_apart, operators_to_keep_apart
 from cimemu.errors import CimemuError, WorkloadError
 from cimemu.exporter import onnx_model
-from cimemu.layer.base import Array
+from cimemu.layer.base import Array, Layer
+from cimemu.layer.reduce import ReduceMean, ReduceSum
+from cimemu.layer.sum_order import depends_on_batch
 from cimemu.workload.network import Network
 
 FLOAT = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
@@ -65,10 +67,9 @@ class OrtRun:
         return sum(count for op, count in self.kernels.items() if op in FLOAT)
 
     def tensors(self, inputs: Sequence[Array], network: Network, first: int = 0) -> dict[str, Array]:
-        """Every quantised tensor and output for one batch; image by image where the network's batch is fixed, or where
-        scales are made from the image."""
-        alone = bool(self.fixed_batch) or any(layer.op == "DynamicQuantizeLinear" for layer in network.layers)
-        if not alone:
+        """Every quantised tensor and output for one batch; image by image where the network's batch is fixed, where
+        scales are made from the image, or where float sums take an order by the place in the batch."""
+        if not self.fixed_batch and not any(_by_image(layer, network) for layer in network.layers):
             return self._run(inputs, network)
         copies = max(1, self.fixed_batch)
         parts = [
@@ -89,6 +90,13 @@ class OrtRun:
         except Exception as error:  # the runtime's own exceptions have no common base
             raise _refused(network, error) from None
         return {name: np.asarray(value) for name, value in zip(self.names, values)}
+
+
+def _by_image(layer: Layer, network: Network) -> bool:
+    """Whether ONNX Runtime's result for an image may depend on the other images of its batch."""
+    if isinstance(layer, ReduceSum | ReduceMean):
+        return depends_on_batch(network.types[layer.inputs[0]].shape, layer.axes)
+    return layer.op == "DynamicQuantizeLinear"
 
 
 def _refused(network: Network, error: Exception) -> WorkloadError:

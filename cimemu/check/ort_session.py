@@ -9,6 +9,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from cimemu.check.forms import Probe
+from cimemu.check.ort_form import kernel_forms
 
 PRODUCTS = {  # operator -> where its activation's and its weight's type is seen
     "QLinearConv": (2, 5),
@@ -77,7 +78,7 @@ def saturating_pairs(ran: onnx.ModelProto) -> dict[str, tuple[str, bool]]:
     return dict.fromkeys(found, ("pairs of products are added in saturating 16 bits on this processor", False))
 
 
-PROBES: tuple[Probe, ...] = (saturating_pairs,)
+PROBES: tuple[Probe, ...] = (saturating_pairs, kernel_forms)
 
 
 def saturable(model: onnx.ModelProto) -> list[str]:
