@@ -19,3 +19,13 @@ class MappingError(CimemuError):
 
 class TraceError(CimemuError):
     """A trace file is missing, not whole, or not a trace."""
+
+
+def why_unreadable(error: OSError) -> str:
+    """The cause and the remedy of a file that cannot be opened, for a line that names the file."""
+    text = " ".join(str(error.strerror or error).split())[:160]
+    if "unable to lock file" in str(error) or isinstance(error, BlockingIOError):
+        return "another program holds it open for writing: wait until that is done, or copy the file"
+    if isinstance(error, PermissionError):
+        return f"{text}: ask for the right to read it, or copy the file"
+    return text

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from cimemu.errors import WorkloadError
+from cimemu.errors import WorkloadError, why_unreadable
 
 MAX_ELEMENTS = 1 << 32  # of a stored tensor
 
@@ -21,7 +21,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     except (DecodeError, ValueError, RuntimeError):
         raise WorkloadError(f"{path}: not a whole ONNX file, export or copy it again") from None
     except OSError as error:
-        raise WorkloadError(f"{path}: cannot be read ({error.strerror})") from None
+        raise WorkloadError(f"{path}: cannot be read ({why_unreadable(error)})") from None
     if not model.graph.node:
         raise WorkloadError(f"{path}: no ONNX graph with nodes in it, export or copy it again")
     for output in model.graph.output:

@@ -28,11 +28,12 @@ class _Expander:
     def constant(self, node: onnx.NodeProto, name: str) -> np.ndarray:
         """The value of an initializer."""
         if name not in self.initializers:
-            raise WorkloadError(f"node '{node.name}' ({node.op_type}): '{name}' is computed, must be a constant")
+            raise _error(node, f"'{name}' is computed, must be a constant")
         return numpy_helper.to_array(self.initializers[name])
 
     def dequantize(self, node: onnx.NodeProto, x: str, scale: str, zero: str, axis: int = 0) -> str:
         """A DequantizeLinear of `x`, shared by all who read it alike."""
+        _given(node, x, scale)
         key = (x, scale, zero, axis)
         if key not in self.dequantized:
             name = f"{x}:real" if all(k[0] != x for k in self.dequantized) else f"{x}:real:{len(self.dequantized)}"
@@ -47,6 +48,7 @@ class _Expander:
 
     def quantize(self, node: onnx.NodeProto, real: str, scale: str, zero: str) -> None:
         """The QuantizeLinear that makes the node's output."""
+        _given(node, scale)
         inputs = [real, scale, zero] if zero else [real, scale]
         self.nodes.append(
             helper.make_node("QuantizeLinear", inputs, [node.output[0]], name=f"{node.output[0]}:quantize", axis=0)
@@ -54,8 +56,11 @@ class _Expander:
 
     def bias(self, node: onnx.NodeProto, name: str, x_scale: str, w_scale: str) -> str:
         """An int32 bias of scale s_x * s_w, dequantised."""
-        scale = (self.constant(node, x_scale) * self.constant(node, w_scale)).astype(np.float32)
-        value = self.constant(node, name)
+        value, own = self.constant(node, name), self.constant(node, x_scale)
+        if value.dtype != np.int32 or own.size != 1:
+            raise _error(node, f"bias {value.dtype} beside {own.size} input scales, must be int32 and one scale")
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            scale = (own.reshape(-1)[0] * self.constant(node, w_scale)).astype(np.float32)
         scale = scale.reshape(()) if scale.size == 1 else scale.reshape(-1)
         scale_name, zero_name = f"{node.output[0]}:bias_scale", f"{node.output[0]}:bias_zero"
         for key, array in ((scale_name, scale), (zero_name, np.zeros(scale.shape, value.dtype))):
@@ -69,7 +74,10 @@ Expansion = Callable[[_Expander, onnx.NodeProto, Sequence[str]], None]
 
 
 def _core(e: _Expander, node: onnx.NodeProto, op: str, inputs: Sequence[str], keep: Sequence[str] = ()) -> str:
-    """The float operator in the middle; `keep` are the attributes that it takes over."""
+    """The float operator in the middle; `keep` are the attributes that it takes over, the only ones but READ."""
+    for attribute in node.attribute:
+        if attribute.name not in (*keep, *READ.get(node.op_type, ())):
+            raise _error(node, f"attribute '{attribute.name}' is not supported, export the network without it")
     real = f"{node.output[0]}:real_output"
     made = helper.make_node(op, list(inputs), [real], name=node.name or node.output[0])
     made.attribute.extend(a for a in node.attribute if a.name in keep)
@@ -77,6 +85,11 @@ def _core(e: _Expander, node: onnx.NodeProto, op: str, inputs: Sequence[str], ke
     return real
 
 
+# Attributes that an expansion reads itself.
+READ = {
+    **dict.fromkeys(("QLinearAveragePool", "QLinearGlobalAveragePool"), ("channels_last",)),
+    "QLinearSoftmax": ("axis", "opset"),
+}
 CONV = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 POOL = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
 
@@ -118,7 +131,7 @@ def _two(op: str) -> Expansion:
 def _one(op: str, keep: Sequence[str] = ()) -> Expansion:
     def expand(e: _Expander, node: onnx.NodeProto, i: Sequence[str]) -> None:
         if any(a.name == "channels_last" and a.i for a in node.attribute):
-            raise WorkloadError(f"node '{node.name}' ({node.op_type}): channels_last = 1 is not supported, must be 0")
+            raise _error(node, "channels_last = 1 is not supported, must be 0")
         real = _core(e, node, op, [e.group(node, i, 0)], keep)
         e.quantize(node, real, i[3], i[4] if len(i) > 4 else "")
 
@@ -128,7 +141,7 @@ def _one(op: str, keep: Sequence[str] = ()) -> Expansion:
 def _softmax(e: _Expander, node: onnx.NodeProto, i: Sequence[str]) -> None:
     given = {a.name: a.i for a in node.attribute}
     if "opset" not in given:
-        raise WorkloadError(f"node '{node.name}' ({node.op_type}): attribute opset is missing, must be given")
+        raise _error(node, "attribute opset is missing, must be given")
     old = given["opset"] < 13
     real = _core(e, node, "Softmax", [e.group(node, i, 0)])
     axis = given.get("axis", 1 if old else -1)
@@ -168,12 +181,14 @@ def expand_quantized(model: onnx.ModelProto) -> onnx.ModelProto:
     expander = _Expander(model)
     for key, node in zip(keys, model.graph.node):
         if key in EXPANSIONS:
-            inputs = list(node.input)
-            if len(inputs) < 4:
-                raise WorkloadError(
-                    f"node '{node.name}' ({node.op_type}): {len(inputs)} inputs, too few for its scales"
-                )
-            EXPANSIONS[key](expander, node, inputs)
+            if len(node.output) != 1:
+                raise _error(node, f"{len(node.output)} outputs, must have one")
+            if node.op_type == "QLinearConcat" and (len(node.input) < 5 or len(node.input) % 3 != 2):
+                raise _error(node, f"{len(node.input)} inputs, must be a scale, a zero point and three a tensor")
+            expected = (
+                [*node.input, *[""] * max(0, 9 - len(node.input))] if node.op_type != "QLinearConcat" else [*node.input]
+            )
+            EXPANSIONS[key](expander, node, expected)
             continue
         if key[0] == MICROSOFT and key[1] in _STANDARD:
             copy = onnx.NodeProto()
@@ -191,6 +206,16 @@ def expand_quantized(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 _STANDARD = ("QuantizeLinear", "DequantizeLinear")
+
+
+def _given(node: onnx.NodeProto, *names: str) -> None:
+    """WorkloadError where a tensor or scale is left out."""
+    if not all(names):
+        raise _error(node, f"{len(node.input)} inputs, a tensor or its scale is left out: export the network again")
+
+
+def _error(node: onnx.NodeProto, message: str) -> WorkloadError:
+    return WorkloadError(f"node '{node.name}' ({node.op_type}): {message}")
 
 
 def _domain(node: onnx.NodeProto) -> str:

@@ -97,7 +97,7 @@ def _fixed_point(op: TflOperator, x: TflTensor, w: TflTensor, target: TflTensor)
 
 
 def _weights(
-    op: TflOperator, inputs: Tensors, axis: int
+    op: TflOperator, inputs: Tensors, target: TflTensor, axis: int
 ) -> tuple[TflTensor, TflTensor, NDArray[np.int16], NDArray[np.int64] | None]:
     """(input, weight, its values, bias values) of a product whose weight has its outputs on `axis`."""
     x, w = inputs[0], inputs[1] if len(inputs) > 1 else None
@@ -106,7 +106,7 @@ def _weights(
     check_weight(op, x, w, axis)
     assert w is not None
     assert w.value is not None
-    check_bias(op, x, w, bias)
+    check_bias(op, x, w, bias, target)
     values = None if bias is None or bias.value is None else bias.value.reshape(-1).astype(np.int64)
     return x, w, w.value.astype(np.int16), values
 
@@ -155,7 +155,7 @@ def _macro_layer(
 
 def _conv(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
     depthwise = op.op == "DEPTHWISE_CONV_2D"
-    x, w, value, bias = _weights(op, inputs, 3 if depthwise else 0)
+    x, w, value, bias = _weights(op, inputs, target, 3 if depthwise else 0)
     weight = value.transpose(3, 0, 1, 2) if depthwise else value.transpose(0, 3, 1, 2)
     _, height, width, channels = x.shape
     groups = channels // weight.shape[1]
@@ -187,7 +187,7 @@ def _conv(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
 
 
 def _fully_connected(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
-    x, w, value, bias = _weights(op, inputs, 0)
+    x, w, value, bias = _weights(op, inputs, target, 0)
     if op.options is not None and op.options.WeightsFormat():
         raise op.error(f"weights_format = {op.options.WeightsFormat()} (shuffled), must be 0: convert it again")
     outputs, rows = value.shape

@@ -24,12 +24,10 @@ def check_operands(layer: Layer, x: Quantized, w: Quantized) -> None:
             f"its input '{x.name}' has {x.scale.size} scales, macros add rows of one scale: quantise it per tensor"
         )
     if isinstance(layer, Gemm):
-        for key, value in (("alpha", layer.alpha), ("beta", layer.beta)):
-            if value != 1.0:
-                raise layer.error(f"{key} = {value:g}, must be 1: multiply the {FACTORS[key]} by it instead")
-
-
-FACTORS = {"alpha": "scale of its weight", "beta": "scale of its bias"}
+        if layer.alpha != 1.0:
+            raise layer.error(f"alpha = {layer.alpha:g}, must be 1: multiply the scale of its weight by it instead")
+        if layer.beta != 1.0 and len(layer.inputs) > 2:
+            raise layer.error(f"beta = {layer.beta:g}, must be 1: multiply the scale of its bias by it instead")
 
 
 def check_weight_scales(layer: Layer, w: Quantized, axis: int, outputs: int) -> None:

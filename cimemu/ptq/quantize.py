@@ -13,7 +13,7 @@ from cimemu.errors import WorkloadError
 from cimemu.layer.activation import Clip, Relu
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.conv import Conv
-from cimemu.layer.execute import images_at_once, infer_types, run_float
+from cimemu.layer.execute import check_inputs, images_at_once, infer_types, run_float
 from cimemu.layer.matmul import Gemm, MatMul
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.layer.shape import Gather
@@ -89,17 +89,48 @@ def _run_calibration(network: Network, calibration: Any, names: list[str]) -> It
         raise WorkloadError(
             f"calibration: {type(calibration).__name__} given, give an array of images or batches of them"
         )
-    step = images_at_once(network)
+    step, seen = images_at_once(network), 0
     for batch in calibration:
-        arrays = dict(batch) if isinstance(batch, Mapping) else {network.inputs[0]: np.asarray(batch)}
-        arrays = {k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
-        for name, array in arrays.items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise WorkloadError(f"calibration: {name} holds a value that is no number, must be finite")
-        images = len(next(iter(arrays.values())))
+        arrays = calibration_arrays(network, batch)
+        images = len(arrays[network.inputs[0]])
         for first in range(0, images, step):
             part = {name: array[first : first + step] for name, array in arrays.items()}
-            yield run_float(network, part, names)
+            with np.errstate(over="ignore", invalid="ignore"):
+                found = run_float(network, part, names)
+            for name in names:
+                _check_finite(
+                    found[name], f"tensor {name} of the network, for", "train it again, or scale the images", seen
+                )
+            seen += len(next(iter(part.values())))
+            yield found
+    if not seen:
+        raise WorkloadError("calibration: no image given, give at least one")
+
+
+def calibration_arrays(network: Network, batch: Any) -> dict[str, Array]:
+    """One batch of calibration images by input name, as the float network takes them. WorkloadError."""
+    given = dict(batch) if isinstance(batch, Mapping) else {network.inputs[0]: batch}
+    arrays: dict[str, Array] = {}
+    for name, value in given.items():
+        try:
+            array = np.asarray(value)
+        except ValueError:
+            raise WorkloadError(f"calibration: {name} is no array of one shape, must be [images, ...]") from None
+        arrays[name] = array.astype(np.float32) if array.dtype == np.float64 else array
+        if array.dtype.kind == "f":
+            _check_finite(array, f"input {name},", "replace it or leave the image out", 0)
+    return check_inputs(network, arrays)
+
+
+def _check_finite(array: Array, what: str, remedy: str, first: int) -> None:
+    """WorkloadError that names the first image, place and value that is no finite number."""
+    if array.dtype.kind != "f" or np.isfinite(array).all():
+        return
+    where = [int(i) for i in np.argwhere(~np.isfinite(np.atleast_1d(array)))[0]]
+    value = np.atleast_1d(array)[tuple(where)]
+    raise WorkloadError(
+        f"calibration: {what} image {first + where[0]}: {value} at {where[1:]}, must be a finite number: {remedy}"
+    )
 
 
 class _QdqBuilder:

@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cimemu.errors import TraceError
+from cimemu.errors import TraceError, why_unreadable
 from cimemu.trace.schema import ATTRIBUTES, CAMPAIGNS, DATASETS, SCHEMA_VERSION, Item
 
 MOST_BYTES = 1 << 34  # of one dataset that is read whole
@@ -26,6 +26,8 @@ def validated_attributes(path: Path) -> dict[str, Any]:
             return _checked(file, path)
     except TraceError:
         raise
+    except (BlockingIOError, PermissionError) as error:
+        raise TraceError(f"{path}: cannot be read ({why_unreadable(error)})") from error
     except OSError as error:
         raise TraceError(f"{path}: is no HDF5 file, name a trace that `cimemu run` wrote") from error
     except Exception as error:  # the HDF5 library has a kind of its own for every sort of damage

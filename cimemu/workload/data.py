@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.errors import WorkloadError
+from cimemu.errors import WorkloadError, why_unreadable
 
 Labels = NDArray[np.int64] | None
 CIFAR_RECORD = 3073  # a label and 3 x 32 x 32 bytes
@@ -62,8 +62,8 @@ def read_images(
         RuntimeError,
         IndexError,
     ) as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise WorkloadError(f"{path}: cannot be read as {form}: {reason}") from None
+        reason = why_unreadable(error) if isinstance(error, OSError) else " ".join(str(error).split())[:160]
+        raise WorkloadError(f"{path}: cannot be read as {form}: {reason or type(error).__name__}") from None
     if window > 1:
         images, labels, each = _windows(np.asarray(images), labels, window, path)
         total = total - window + 1 if each is None else total * each
@@ -205,7 +205,7 @@ def hdf5_keys(path: Path) -> tuple[str, ...]:
         with h5py.File(path, "r") as file:
             return tuple(file)
     except OSError as error:
-        raise WorkloadError(f"{path}: cannot be read as hdf5: {' '.join(str(error).split())[:160]}") from None
+        raise WorkloadError(f"{path}: cannot be read as hdf5: {why_unreadable(error)}") from None
 
 
 def _hdf5_jpeg(path: Path, images: str, labels: str | None, first: int, stop: int | None) -> tuple[Any, Any, int]:
