@@ -149,7 +149,7 @@ class VariationBase(Spec):
 
     stage: ClassVar[Stage] = "cells"
     source: ClassVar[str] = ""
-    draws_of: ClassVar[Owner | None] = "nothing"
+    draws_of: ClassVar[Owner | None]  # every model says it
     behind_wires: ClassVar[bool] = False  # changes currents of cells or rows after the wires were solved
 
     @property

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cimemu.variation.base import Block, GatedArray, Stage, Stream, VariationBase
+from cimemu.variation.base import Block, GatedArray, Owner, Stage, Stream, VariationBase
 from cimemu.variation.wires import Wires, exact_shares, fast_shares
 
 Floats = NDArray[np.float64]
@@ -38,6 +38,7 @@ class IrDrop(VariationBase):
         0.5, ge=0, le=1, description="gated: share of the rows raised together; not for exact values"
     )
 
+    draws_of: ClassVar[Owner | None] = "nothing"
     stage: ClassVar[Stage] = "wires"
     source: ClassVar[str] = "A. Chen, IEEE Trans. Electron Devices 60 (2013) 1318 (array model with line resistance)"
 
@@ -47,8 +48,8 @@ class IrDrop(VariationBase):
         return self.wires == (0.0, 0.0)
 
     def smallest(self, top: int) -> float | None:
-        """What the cell nearest to driver and converter loses at level 1."""
-        return sum(self.wires) / (self.on_ohm * top)
+        """Near cells lose very little, and far ones keep very little: all the fraction bits there are."""
+        return 2.0**-11
 
     @property
     def solves_reads(self) -> bool:

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from cimemu.variation.base import Block, Stream, VariationBase
+from cimemu.variation.base import Block, Owner, Stream, VariationBase
 
 
 class OnOff(VariationBase):
@@ -17,6 +17,7 @@ class OnOff(VariationBase):
     model: Literal["on_off"] = "on_off"
     ratio: float = Field(gt=1, description="conductance of the highest level over that of level 0; inf: no leakage")
 
+    draws_of: ClassVar[Owner | None] = "nothing"
     source: ClassVar[str] = "S. Yu, Proc. IEEE 106 (2018) 260, section III (on/off ratio of synaptic cells)"
 
     @property

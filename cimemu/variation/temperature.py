@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from cimemu.variation.base import Block, Stream, VariationBase, decimal_exp
+from cimemu.variation.base import Block, Owner, Stream, VariationBase, decimal_exp
 
 BOLTZMANN_EV = Decimal("8.617333262e-5")  # eV/K
 KELVIN = Decimal("273.15")
@@ -28,6 +28,7 @@ class Temperature(VariationBase):
         float("inf"), gt=1, description="on/off ratio of the cell (as in on_off); inf: no off conductance"
     )
 
+    draws_of: ClassVar[Owner | None] = "nothing"
     source: ClassVar[str] = (
         "C. Walczyk et al., IEEE Trans. Electron Devices 58 (2011) 3124 (on and off state of HfO2, 213-413 K)"
     )

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cimemu.variation.base import Block, Stage, Stream, VariationBase
+from cimemu.variation.base import Block, Owner, Stage, Stream, VariationBase
 
 BOLTZMANN_J = 1.380649e-23
 
@@ -28,6 +28,7 @@ class Thermal(VariationBase):
         0.0, ge=0, le=1e3, description="rms noise of the sense circuit at its input, in level steps"
     )
 
+    draws_of: ClassVar[Owner | None] = "nothing"
     stage: ClassVar[Stage] = "read"
     source: ClassVar[str] = "H. Nyquist, Phys. Rev. 32 (1928) 110; bandwidth of an integrator 1 / (2 t)"
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cimemu
-from cimemu.variation.parse import make_variation
+from cimemu.variation.compose import compose
 from cimemu.variation.wires import Wires, exact_shares, fast_shares, raised_currents
 
 ON_OHM, SEGMENT = 1e4, 5.0
@@ -271,5 +271,21 @@ def test_hopeless_wires_are_an_error():
         raised_currents(np.ones((60, 60)), np.ones(60), Wires(1e4, 1e4))
 
 
-def test_small_losses_raise_the_fraction_bits():
-    assert make_variation("ir_drop:segment_ohm=1,on_ohm=1e4").smallest(1) == 2e-4
+@pytest.mark.parametrize("ohm", [0.01, 5, 500])
+def test_losses_large_and_small_have_the_fraction_bits_that_they_need(ohm):
+    assert compose([f"ir_drop:segment_ohm={ohm},on_ohm=1e4"]).fraction_bits(7, 1) == 14
+    levels, x = np.random.default_rng(1).integers(0, 2, (16, 16)), inputs(16)[:3]
+    found = column_sums(levels, x, macro_of(16, 16), [f"ir_drop:segment_ohm={ohm},on_ohm=1e4"])
+    right = nodal.grounded_currents(nodal.conductances(levels, 1, 1e4), x, ohm, ohm) * 1e4
+    assert (relative_errors(found, right) < 0.01).all()
+
+
+@pytest.mark.parametrize("scale", [1e-13, 1e-4, 1.0, 1e4])
+def test_superposition_is_exact_from_weak_to_hopeless_wires(scale):
+    levels = np.random.default_rng(0).random((24, 20))
+    made = exact_shares(levels, Wires(scale, 2 * scale))
+    if scale == 1e-13:
+        assert np.allclose(made, levels, rtol=1e-9)
+        return
+    right = nodal.grounded_currents(levels, np.eye(24), scale, 2 * scale)
+    assert np.allclose(made, right, rtol=1e-7, atol=1e-12 * right.max())
