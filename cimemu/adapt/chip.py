@@ -17,6 +17,7 @@ from cimemu.adapt.wiring import Wiring
 from cimemu.adc import Adc
 from cimemu.arch.load import macro_for
 from cimemu.arch.macro import Macro
+from cimemu.compute.accumulator import RunningSums
 from cimemu.compute.combine import combined, correction
 from cimemu.compute.encode import checked_inputs, input_slice
 from cimemu.compute.matrix import LayerMatrix
@@ -72,7 +73,9 @@ class ChipLayer:
             masked_inputs(checked_inputs(u.reshape(1, -1), self.macro, u.size), matrix).reshape(u.shape)
         )
         codes, sums = self._converted(psums, masked)
-        y = correction(combined(sums, matrix, None), x, masked, matrix, Reads(positions=g.positions))
+        reads = Reads(positions=g.positions)
+        added = self._held(codes, masked).total(reads) if matrix.holding else combined(sums, matrix)
+        y = correction(added, x, masked, matrix, reads)
         constant = self.written.constants(np.full(images, zero))
         if matrix.scale is None:
             y = self.written.without_weight_zeros(y, x, self.written.units[0])
@@ -128,6 +131,22 @@ class ChipLayer:
                 by_code = _by_block(np.stack(hits, axis=-1), block_of, blocks)
         sums = _by_block((weight[..., None] * values).sum(axis=2), block_of, blocks)
         return codes, Sums(sums, converted_weights(matrix, len(psums), active), by_code)
+
+    def _held(self, codes: NDArray[np.int64], masked: Array) -> RunningSums:
+        """The accumulators after every (group, input slice)."""
+        matrix = self.matrix
+        points, per_output = len(codes), len(matrix.columns.weight)
+        active = driven_steps(masked, matrix) if self.macro.timing.skip_zero_slices else None
+        running = RunningSums(matrix, points)
+        for g, block in enumerate(matrix.block_of):
+            values = codes[:, g]
+            if matrix.references is not None:
+                values = _levels(values, matrix.references[block].levels.astype(np.int64))
+            steps = values.reshape(points, self.macro.input_slices, -1, per_output) @ matrix.columns.weight
+            for i, weight in enumerate(matrix.slice_weights):
+                on = 1 if active is None else active[:, g, i, None]
+                running.add(g, i, steps[:, i] * weight * on)
+        return running
 
 
 def _levels(codes: NDArray[np.int64], table: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -101,10 +101,13 @@ class Macro(Spec):
     input: Input = Field(description="input width and DAC")
     adc: Adc = Field(default_factory=IdealAdc, description="the converter: ideal, linear or nonlinear")
     accumulator_bits: int | None = Field(
-        None, ge=2, le=63, description="width of the signed shift-add accumulator; none: wide enough"
+        None,
+        ge=2,
+        le=63,
+        description="width of the signed running sum of each row block and output (levels are integers); none: wide enough",
     )
     accumulator_overflow: Literal["error", "saturate", "wrap"] = Field(
-        "error", description="what happens where a running sum leaves the accumulator"
+        "error", description="what happens where a running sum leaves the accumulator after a (group, input slice)"
     )
     timing: Timing = Field(default_factory=Timing, description="cycles of the steps")
     mapping: MacroMapping = Field(default_factory=MacroMapping, description="how matrices are cut")

@@ -45,7 +45,7 @@ class BitPlanes:
 def make_planes(matrix: Matrix, rule: tuple[int, int] | None) -> BitPlanes | None:
     """Planes of a matrix whose converters are all `min(psum, top)` (`rule` = (0, top)), or None."""
     macro, references, weight = matrix.macro, matrix.references, matrix.columns.weight
-    if not AVAILABLE or rule is None or rule[0] != 0 or references is None or macro.accumulator_bits is not None:
+    if not AVAILABLE or rule is None or rule[0] != 0 or references is None or matrix.holding:
         return None
     plain = matrix.scale is None and matrix.flipped is None and matrix.base is None and not matrix.bow
     ideal = matrix.cells is None and not matrix.noise and matrix.integer_result

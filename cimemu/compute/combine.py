@@ -1,5 +1,6 @@
 """After the converters: levels, shift-add over weight slices and row blocks, and the encoding's correction."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,14 +16,12 @@ from cimemu.compute.scaled import added_up, correction_factors, input_sums
 from cimemu.kernels.combine import combine_integer, level_sums
 
 
-def combined(sums: Sums, matrix: Matrix, held: NDArray[np.int64] | None) -> NDArray[Any]:
+def combined(sums: Sums, matrix: Matrix) -> NDArray[Any]:
     """y before the correction [P, N]: `lsb * A + zero * Z` in ascending (row block, column) order.
 
     In int64 where all levels are integers, else in float64 with every product and sum rounded by itself (no
-    fused multiply-add). `held` are accumulators of limited width, which are the result where they are given.
+    fused multiply-add).
     """
-    if held is not None:
-        return held
     points = len(sums.by_column)
     outputs, weight = matrix.layout.outputs, matrix.columns.weight
     if matrix.base is not None:
@@ -145,8 +144,7 @@ def _exact_sums(x: NDArray[Any], matrix: Matrix) -> NDArray[np.int64]:
 def _reference_sums(masked: NDArray[Any], matrix: Matrix, reads: Reads) -> NDArray[Any]:
     """sum_k x of every row block from converted all-ones columns [P, row blocks, N]: each macro's own, by the
     references of its last column."""
-    macro, layout = matrix.macro, matrix.layout
-    per_output, dac = macro.conversions_per_output, macro.input.dac_bits
+    layout, per_output = matrix.layout, matrix.macro.conversions_per_output
     out_group = np.zeros(layout.outputs, dtype=np.int64) if matrix.out_group is None else matrix.out_group
     row_group = np.zeros(layout.rows, dtype=np.int64) if matrix.row_group is None else matrix.row_group
     kind = np.int64 if matrix.integer_levels else np.float64
@@ -157,7 +155,7 @@ def _reference_sums(masked: NDArray[Any], matrix: Matrix, reads: Reads) -> NDArr
             served = np.flatnonzero(out_group[start:stop] == group) + start
             for block in range(len(layout.row_blocks)):
                 rows = row_group == group
-                made = _reference_block(masked, matrix, block, last, rows, dac, (reads, further))
+                made = _reference_block(masked, matrix, block, last, rows, (reads, further))
                 result[:, block, served] = made[:, None]
     return result
 
@@ -170,29 +168,26 @@ def added_blocks(values: NDArray[Any]) -> NDArray[Any]:
     return total
 
 
-def _reference_block(
+def reference_steps(
     masked: NDArray[Any],
     matrix: Matrix,
     block: int,
     last: NDArray[np.int64],
     rows: NDArray[np.bool_],
-    dac: int,
     read: tuple[Reads, int],
-) -> NDArray[Any]:
-    """One macro's reference column over its groups and slices: `lsb * A + zero * Z` [P].
+) -> Iterator[tuple[int, int, NDArray[np.int64], NDArray[np.bool_]]]:
+    """(group, slice, codes [P] of one macro's reference column, which inputs are driven); psums of an ideal converter.
 
-    It is the second of `read` columns behind the last one, and shares that one's references and noise but not its draws.
+    It has a 1 on each of `rows`, is the second of `read` columns behind the `last` one, and shares that one's references
+    and noise but not its draws.
     """
     skipping = matrix.macro.timing.skip_zero_slices
     points = len(masked)
-    total = np.zeros(points, dtype=np.int64)
-    weights = np.zeros(points, dtype=np.int64)
-    by_code = None
     for g in np.flatnonzero(matrix.block_of == block):
         span = slice(matrix.starts[g], matrix.stops[g])
-        for i, weight in enumerate(matrix.slice_weights):
-            pieces = input_slice(masked[:, span], i, dac)
-            on = pieces.any(axis=1) if skipping else np.ones(points, dtype=np.bool_)
+        for i in range(len(matrix.slice_weights)):
+            pieces = input_slice(masked[:, span], i, matrix.macro.input.dac_bits)
+            on = np.asarray(pieces.any(axis=1) if skipping else np.ones(points, dtype=np.bool_))
             psum = pieces[:, rows[span]].sum(axis=1, dtype=np.int64) * matrix.unit
             if matrix.noise:
                 sources = tuple(
@@ -200,17 +195,32 @@ def _reference_block(
                     for s in matrix.noise
                 )
                 add_noise(psum[:, None], sources, read[0], (block, group_in_block(matrix, int(g)), i))
-            weights += weight * on
-            if matrix.references is None:
-                total += weight * psum * on
-                continue
-            codes = codes_of(psum[:, None], matrix, block, last)[:, 0]
-            total += weight * codes * on
-            if matrix.references[block].lsb is None:
-                by_code = (
-                    np.zeros((points, 1, 2 ** matrix.references[block].bits), np.int64) if by_code is None else by_code
-                )
-                by_code[np.arange(points), 0, codes] += weight * on
+            codes = psum if matrix.references is None else codes_of(psum[:, None], matrix, block, last)[:, 0]
+            yield int(g), i, np.asarray(codes, dtype=np.int64), on
+
+
+def _reference_block(
+    masked: NDArray[Any],
+    matrix: Matrix,
+    block: int,
+    last: NDArray[np.int64],
+    rows: NDArray[np.bool_],
+    read: tuple[Reads, int],
+) -> NDArray[Any]:
+    """One macro's reference column over its groups and slices: `lsb * A + zero * Z` [P]; see `reference_steps`."""
+    points = len(masked)
+    total = np.zeros(points, dtype=np.int64)
+    weights = np.zeros(points, dtype=np.int64)
+    by_code = None
+    for _, i, codes, on in reference_steps(masked, matrix, block, last, rows, read):
+        weight = matrix.slice_weights[i]
+        weights += weight * on
+        total += weight * codes * on
+        if matrix.references is not None and matrix.references[block].lsb is None:
+            by_code = (
+                np.zeros((points, 1, 2 ** matrix.references[block].bits), np.int64) if by_code is None else by_code
+            )
+            by_code[np.arange(points), 0, codes] += weight * on
     if matrix.references is None:
         return total if matrix.unit == 1 else total / matrix.unit
     references = matrix.references[block]
@@ -221,5 +231,6 @@ def _reference_block(
             return int(lsb) * total + int(zero) * weights
         return lsb * total + zero * weights
     assert by_code is not None
-    value = levels_times_counts(by_code, references, np.array([0]) if references.uniform else last)[:, 0]
-    return value.astype(np.int64) if matrix.integer_levels else value
+    if matrix.integer_levels:
+        return np.asarray(by_code[:, 0] @ references.levels[0 if references.uniform else int(last[0])].astype(np.int64))
+    return levels_times_counts(by_code, references, np.array([0]) if references.uniform else last)[:, 0]

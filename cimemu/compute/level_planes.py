@@ -49,7 +49,7 @@ class LevelPlanes:
 def make_level_planes(matrix: Matrix) -> LevelPlanes | None:
     """Planes of a matrix whose converters' levels are real and ascend with the code, or None."""
     macro, references, weight = matrix.macro, matrix.references, matrix.columns.weight
-    if not AVAILABLE or references is None or references[0].lsb is not None or macro.accumulator_bits is not None:
+    if not AVAILABLE or references is None or references[0].lsb is not None or matrix.holding:
         return None
     plain = matrix.scale is None and matrix.flipped is None and matrix.base is None and not matrix.bow
     ideal = matrix.cells is None and not matrix.noise and not matrix.integer_result

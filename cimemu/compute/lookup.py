@@ -92,7 +92,7 @@ def make_lookup(matrix: Matrix) -> Lookup | None:
     """Tables and converters of a matrix, or None where its partial sums or its converter do not fit."""
     macro, references = matrix.macro, matrix.references
     read_by_read = matrix.bow or matrix.traps or matrix.gated is not None
-    if not AVAILABLE or references is None or macro.accumulator_bits is not None or read_by_read:
+    if not AVAILABLE or references is None or matrix.holding or read_by_read:
         return None
     skipping = macro.timing.skip_zero_slices
     if skipping and (matrix.noise or min(int(r.thresholds.min()) for r in references) <= 0):

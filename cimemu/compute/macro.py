@@ -227,7 +227,7 @@ class Programmed:
             assert matrix.references is not None
             per_point *= 2 ** matrix.references[0].bits
         step = max(1, min(4096, CHUNK_BYTES // per_point))
-        fused = path == "packed" and self.rule is not None and out is None and matrix.macro.accumulator_bits is None
+        fused = path == "packed" and self.rule is not None and out is None and not matrix.holding
         self.inputs += len(x)
         planes, lookup = None, None
         if out is None and path == "packed" and (not fused or self.inputs >= PLANES_INPUTS):
@@ -240,8 +240,7 @@ class Programmed:
             step = max(POINTS, -(-len(x) // (POINTS * PARTS * (threads or 1))) * POINTS)
 
         def one(first: int) -> None:
-            part = slice(first, first + step)
-            running = None
+            part, total = slice(first, first + step), None
             if path == "exact":
                 sums = exact_sums(x[part], masked[part], matrix)
             elif planes is not None:
@@ -259,16 +258,14 @@ class Programmed:
                 assert self.rule is not None
                 sums = sum_packed(masked[part], matrix, self.rule)
             else:
-                sums, running = sum_steps(
+                sums, total = sum_steps(
                     masked[part],
                     matrix,
                     packed=path == "packed",
                     codes_out=None if out is None else out[part],
-                    first_point=first,
                     reads=reads.after(first),
                 )
-            held = running if matrix.integer_result else None
-            total = combined(sums, matrix, held)
+            total = combined(sums, matrix) if total is None else total
             if matrix.flipped is not None:
                 groups = None
                 if matrix.row_group is not None and matrix.out_group is not None:

@@ -3,6 +3,7 @@
 It shares nothing with the fast code but the pydantic models, the layout's geometry and the solver of gated arrays.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -14,11 +15,11 @@ from numpy.typing import NDArray
 
 from cimemu.adc import Adc
 from cimemu.arch.macro import Macro
+from cimemu.compute.accumulator import overflow_error
 from cimemu.compute.gated import GatedReads
 from cimemu.compute.naive_digital import DigitalState
 from cimemu.compute.read_noise import ReadNoise, Reads
 from cimemu.compute.traps import Traps, lost_naive
-from cimemu.errors import WorkloadError
 from cimemu.kernels.noise import normal_quantiles, philox_naive
 from cimemu.mapping.layout import Layout
 
@@ -30,6 +31,7 @@ class NaiveResult:
     y: NDArray[Any]
     conversions: int
     codes: NDArray[np.uint16]
+    running: NDArray[np.int64]  # [P, groups, I, N] after every step that was driven; where levels are integers
     steps: int  # (group, slice) driven, once per column block
     skipped: int
     raised: int  # wordlines raised, once per column block
@@ -73,9 +75,9 @@ def mvm_naive(
     groups_in = [0] if out_group is None else sorted({int(g) for g in out_group})
     y: list[list[float | int]] = []
     codes = np.full((len(x), layout.groups, slices, outputs * conversions_per_output), 65535, dtype=np.uint16)
-    result = NaiveResult(np.zeros(0), 0, codes, 0, 0, 0, 0, 0, 0, 0)
-    integer_levels = _all_levels_are_integers(adc)
-    exact = scale is None and integer_levels and (unit == 1 or adc.model != "ideal")
+    running_sums = np.zeros((len(x), layout.groups, slices, outputs), dtype=np.int64)
+    result = NaiveResult(np.zeros(0), 0, codes, running_sums, 0, 0, 0, 0, 0, 0, 0)
+    exact = scale is None and _all_levels_are_integers(adc) and (unit == 1 or adc.model != "ideal")
 
     def belongs(k: int, n: int) -> bool:
         return row_group is None or out_group is None or row_group[k] == out_group[n]
@@ -142,7 +144,7 @@ def mvm_naive(
     if macro.cell.kind == "digital":
         state = DigitalState(macro, layout, columns, unit, (row_group, out_group) if use_reference else None)
     for p in range(len(x)):
-        running: list[int] = [0] * outputs
+        running = [[0] * outputs for _ in layout.row_blocks]
         # per (row block, converted column): weighted sums of codes by level
         sums: dict[tuple[int, int], dict[int, int]] = {}
         reference_sums: dict[tuple[int, int], dict[int, int]] = {}
@@ -159,6 +161,7 @@ def mvm_naive(
                     state.step(image, block, first, piece)
                 if macro.timing.skip_zero_slices and not any(piece):
                     result.skipped += len(layout.col_blocks)
+                    result.running[p, g, i] = running[block]
                     continue
                 result.steps += len(layout.col_blocks)
                 result.raised += len(layout.col_blocks) * sum(1 for v in piece if v)
@@ -195,9 +198,13 @@ def mvm_naive(
                         key = psum if code is None else code
                         tally = sums.setdefault((block, column), {})
                         tally[key] = tally.get(key, 0) + weight_i * weight_v
-                        counted = value if integer_levels else key
-                        step += int(counted) * weight_i * weight_v
-                    running[n] = _accumulate(running[n], step, macro, p, n)
+                        flip = -1 if (block, n, v) in inverted else 1
+                        step += (int(value) if exact else 0) * flip * weight_i * weight_v
+                    running[block][n] = _accumulate(
+                        running[block][n] + step, macro, (image, position, n), (block, group, i)
+                    )
+                    if exact:
+                        result.running[p, g, i, n] = running[block][n]
                 if use_reference:
                     for start, stop in layout.col_blocks:
                         further = 0
@@ -226,8 +233,8 @@ def mvm_naive(
                                 tally[key] = tally.get(key, 0) + weight_i
         row: list[float | int] = []
         for n in range(outputs):
-            if macro.accumulator_bits is not None and exact:
-                total: float | int = running[n]
+            if macro.accumulator_bits is not None:
+                total: float | int = sum(sums_of_block[n] for sums_of_block in running)
             else:
                 total = 0 if exact else 0.0
                 for block in range(len(layout.row_blocks)):
@@ -320,8 +327,9 @@ def _convert(
     if adc.model == "linear":
         lsb = _pick(adc.lsb, *where) if isinstance(adc.lsb, list) else adc.lsb
         zero = _pick(adc.zero, *where) if isinstance(adc.zero, list) else adc.zero
-        code = sum(1 for k in range(1, 2**adc.bits) if zero + (k - 0.5) * lsb <= psum / unit) if own is None else own
-        return code, zero + code * lsb
+        if own is None:  # as many thresholds as are <= the psum: they ascend
+            own = bisect_right(range(1, 2**adc.bits), psum / unit, key=lambda k: zero + (k - 0.5) * lsb)
+        return own, zero + own * lsb
     thresholds = _pick(adc.thresholds, *where) if isinstance(adc.thresholds[0], list) else adc.thresholds
     levels = _pick(adc.levels, *where) if isinstance(adc.levels[0], list) else adc.levels
     code = sum(1 for t in thresholds if t <= psum / unit) if own is None else own
@@ -369,9 +377,8 @@ def _value(
     return total
 
 
-def _accumulate(running: int, step: int, macro: Macro, p: int, n: int) -> int:
+def _accumulate(running: int, macro: Macro, place: tuple[int, int, int], step: tuple[int, int, int]) -> int:
     """The running sum after one (group, slice), held to `accumulator_bits`."""
-    running += step
     if macro.accumulator_bits is None:
         return running
     low, high = -(2 ** (macro.accumulator_bits - 1)), 2 ** (macro.accumulator_bits - 1) - 1
@@ -381,10 +388,7 @@ def _accumulate(running: int, step: int, macro: Macro, p: int, n: int) -> int:
         return min(max(running, low), high)
     if macro.accumulator_overflow == "wrap":
         return (running - low) % 2**macro.accumulator_bits + low
-    raise WorkloadError(
-        f"output y[{p}, {n}]: running sum {running}, must be {low} .. {high} "
-        f"(accumulator_bits = {macro.accumulator_bits}); use more bits, or accumulator_overflow saturate or wrap"
-    )
+    raise overflow_error(macro, running, place, step)
 
 
 def _drawn(value: int, macro: Macro) -> int:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.compute.accumulator import RunningSums
 from cimemu.compute.encode import input_range, input_slice
 from cimemu.compute.program import Matrix
 from cimemu.compute.read_noise import Reads, add_noise
 from cimemu.compute.references import References
 from cimemu.compute.traps import seen_by_conversions, trap_losses
-from cimemu.errors import WorkloadError
 from cimemu.kernels.convert import add_by_code, add_weighted, affine_codes, search_codes
 from cimemu.kernels.mvm_packed import packed_psums, sum_codes_clip, sum_codes_tiled, sum_codes_tiled_offset
 from cimemu.kernels.pack import pack_inputs
@@ -222,16 +222,34 @@ def integer_values(
     return np.take_along_axis(table[columns], codes.T.astype(np.int64), axis=1).T
 
 
+def seen_psums(
+    x: NDArray[Any], matrix: Matrix, packed: bool, reads: Reads
+) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+    """(group, slice, psums) as converters see them: solved where rows are gated, with what traps take off and noise adds."""
+    for g, i, psums in step_psums(x, matrix, packed):
+        block = int(matrix.block_of[g])
+        if matrix.traps or matrix.gated is not None:
+            piece = input_slice(x[:, matrix.starts[g] : matrix.stops[g]], i, matrix.macro.input.dac_bits)
+            in_block = int(matrix.starts[g]) - matrix.layout.row_blocks[block][0]
+            if matrix.gated is not None:
+                psums = seen_by_conversions(matrix.gated.sums(piece, block, in_block), matrix.columns)
+            if matrix.traps:
+                lost = trap_losses(piece, matrix.traps, reads, (block, int(matrix.starts[g]), in_block, i))
+                psums -= seen_by_conversions(lost, matrix.columns)
+        if matrix.noise:
+            add_noise(psums, matrix.noise, reads, (block, group_in_block(matrix, g), i))
+        yield g, i, psums
+
+
 def sum_steps(
     x: NDArray[Any],
     matrix: Matrix,
     *,
     packed: bool,
     codes_out: NDArray[np.uint16] | None,
-    first_point: int,
     reads: Reads,
 ) -> tuple[Sums, NDArray[np.int64] | None]:
-    """Step by step: any cells, any converter, codes and accumulator checks. Second: held accumulators [P, N]."""
+    """Step by step: any cells, any converter, codes and accumulators. Second: sums of held accumulators [P, N]."""
     macro, layout = matrix.macro, matrix.layout
     points, columns = len(x), matrix.seen.shape[1]
     blocks = len(layout.row_blocks)
@@ -246,19 +264,9 @@ def sum_steps(
         by_code = np.zeros((points, blocks, columns, 2 ** matrix.references[0].bits), dtype=np.int64)
     active = driven_steps(x, matrix) if macro.timing.skip_zero_slices else None
     everywhere = np.ones(points, dtype=np.bool_)
-    running = None if macro.accumulator_bits is None else np.zeros((points, layout.outputs), dtype=np.int64)
-    for g, i, psums in step_psums(x, matrix, packed):
+    running = RunningSums(matrix, points) if matrix.holding else None
+    for g, i, psums in seen_psums(x, matrix, packed, reads):
         block = int(matrix.block_of[g])
-        if matrix.traps or matrix.gated is not None:
-            piece = input_slice(x[:, matrix.starts[g] : matrix.stops[g]], i, macro.input.dac_bits)
-            in_block = int(matrix.starts[g]) - layout.row_blocks[block][0]
-            if matrix.gated is not None:
-                psums = seen_by_conversions(matrix.gated.sums(piece, block, in_block), matrix.columns)
-            if matrix.traps:
-                lost = trap_losses(piece, matrix.traps, reads, (block, int(matrix.starts[g]), in_block, i))
-                psums -= seen_by_conversions(lost, matrix.columns)
-        if matrix.noise:
-            add_noise(psums, matrix.noise, reads, (block, group_in_block(matrix, g), i))
         weight = int(matrix.slice_weights[i])
         on = everywhere if active is None else np.ascontiguousarray(active[:, g, i])
         counted = psums
@@ -280,36 +288,16 @@ def sum_steps(
             add_weighted(counted, weight, on, sums[:, block])
         if running is not None:
             value = counted
-            if matrix.references is not None and linear and matrix.integer_result:
+            if matrix.references is not None and linear:
                 references = matrix.references[block]
                 assert references.lsb is not None
                 assert references.zero is not None
                 value = counted * references.lsb.astype(np.int64) + references.zero.astype(np.int64)
             step = value.reshape(points, layout.outputs, -1) @ matrix.columns.weight * weight
-            running = _held(
-                running + step * on[:, None], macro.accumulator_bits, macro.accumulator_overflow, first_point
-            )
+            running.add(g, i, step * on[:, None])
     weights = converted_weights(matrix, points, active)
-    return Sums(by_column=sums, weights=weights, by_code=by_code, levels=levels), running
-
-
-def _held(running: NDArray[np.int64], bits: int | None, overflow: str, first_point: int) -> NDArray[np.int64]:
-    """Running sums held to a signed accumulator of `bits`."""
-    assert bits is not None
-    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-    if overflow == "saturate":
-        return np.clip(running, low, high)
-    if overflow == "wrap":
-        span = 1 << bits
-        return (running - low) % span + low if bits < 63 else running
-    outside = (running < low) | (running > high)
-    if outside.any():
-        p, n = (int(v) for v in np.argwhere(outside)[0])
-        raise WorkloadError(
-            f"output y[{first_point + p}, {n}]: running sum {running[p, n]}, must be {low} .. {high} "
-            f"(accumulator_bits = {bits}); use more bits, or accumulator_overflow saturate or wrap"
-        )
-    return running
+    summed = Sums(by_column=sums, weights=weights, by_code=by_code, levels=levels)
+    return summed, None if running is None else running.total(reads)
 
 
 def exact_is_proven(matrix: Matrix) -> bool:
@@ -318,7 +306,7 @@ def exact_is_proven(matrix: Matrix) -> bool:
     Decided from the programmed levels and the largest input slice alone; then `y = x @ w` is what the bit-serial
     macro gives.
     """
-    if matrix.cells is not None or matrix.macro.accumulator_bits is not None:
+    if matrix.cells is not None or matrix.holding:
         return False
     if matrix.references is None:
         return True

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.adc import Adc, IdealAdc, LinearAdc
+from cimemu.adc import Adc, LinearAdc
 from cimemu.arch.macro import Macro
+from cimemu.compute.accumulator import check_accumulator, check_sums, may_overflow
 from cimemu.compute.encode import (
     Columns,
     cell_levels,
@@ -104,6 +105,11 @@ class Matrix:
         if self.references is None:
             return self.unit == 1
         return all(r.integer for r in self.references)
+
+    @cached_property
+    def holding(self) -> bool:
+        """Whether running sums have to be held to the accumulator step by step: they could leave it."""
+        return may_overflow(self)
 
     @property
     def multiplications(self) -> int:
@@ -231,6 +237,7 @@ def write_matrix(
     )
     if matrix.has_reference_column:
         matrix.row_levels[:] += matrix.unit * reference_cells_per_row(matrix)
+    check_sums(matrix)
     return matrix
 
 
@@ -283,21 +290,6 @@ def _check_noise(noise: tuple[ReadNoise, ...], ideal_cells: bool, shape: tuple[i
                 f"read noise: keys {source.keys.shape}, sigma {source.sigma.shape}, columns {source.columns.shape}, "
                 f"must be [row blocks, converted columns] = {list(shape)} (twice) and [{shape[1]}]"
             )
-
-
-def check_accumulator(macro: Macro, references: tuple[References, ...] | None, ideal_cells: bool, adc: Adc) -> None:
-    """ArchError where a running sum that is no integer would have to saturate or wrap."""
-    if macro.accumulator_bits is None:
-        return
-    if isinstance(adc, IdealAdc):
-        integer = ideal_cells
-    else:
-        integer = references is not None and all(r.integer for r in references)
-    if not integer and macro.accumulator_overflow != "error":
-        raise ArchError(
-            f"accumulator_overflow = {macro.accumulator_overflow} with levels that are no integers: "
-            "a running sum of codes cannot be held; use accumulator_overflow error, or integer lsb, zero and levels"
-        )
 
 
 def _tiles(packed: NDArray[np.uint64]) -> NDArray[np.uint32] | None:

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.arch.macro import Macro
+from cimemu.compute.accumulator import check_accumulator
 from cimemu.compute.encode import MAX_LEVEL
 from cimemu.compute.gated import gated_reads
-from cimemu.compute.program import Matrix, check_accumulator, fixed_seen, psum_range, reference_cells_per_row
+from cimemu.compute.program import Matrix, fixed_seen, psum_range, reference_cells_per_row
 from cimemu.compute.scaled import scaled_references
 from cimemu.compute.sites import Sites
 from cimemu.compute.surroundings import Surroundings
@@ -108,8 +109,8 @@ def varied_macro(macro: Macro, variations: Variations) -> Macro:
     if variations and macro.weight.column_flipping:
         raise ArchError("weight.column_flipping with varied cells: not defined, turn one of them off")
     lines = [name_of(model) for model, _ in variations.at("lines")]
-    if lines and (macro.weight.correction == "reference_column" or macro.accumulator_bits is not None):
-        raise ArchError(f"--vary {lines[0]} with a reference column or accumulator_bits: not defined, use neither")
+    if lines and macro.weight.correction == "reference_column":
+        raise ArchError(f"--vary {lines[0]} with a reference column: not defined, use weight.correction digital")
     bits = variations.fraction_bits(macro.cell.fraction_bits, top)
     return macro.model_copy(update={"cell": macro.cell.model_copy(update={"fraction_bits": bits})})
 
