@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from cimemu.cli.app import ForceOption, ModuleOption, SetOption, app, arch_of, whole, workload_of
+from cimemu.cli.app import (
+    ForceOption,
+    ModuleOption,
+    SeedOption,
+    SetOption,
+    TrialOption,
+    VaryOption,
+    app,
+    arch_of,
+    whole,
+    workload_of,
+)
 from cimemu.errors import CimemuError
 from cimemu.terminal import make_console
 
@@ -23,6 +34,9 @@ def golden(
         int, typer.Option("--ops", metavar="N", callback=whole(1, 10**6), help="macro operations (output positions)")
     ] = 16,
     overrides: SetOption = None,
+    vary: VaryOption = None,
+    seed: SeedOption = 0,
+    trial: TrialOption = 0,
     module: ModuleOption = None,
     force: ForceOption = False,
 ) -> None:
@@ -34,23 +48,31 @@ def golden(
         return
     from cimemu.golden.files import write_vectors
     from cimemu.golden.vectors import layer_vectors
+    from cimemu.mapping.place import make_plan
     from cimemu.prepare import quantized_network
 
     if len(names) != 2 or out is None:
         raise CimemuError("golden: needs ARCH WORKLOAD --out DIR, or verify DIR DUMP")
     chip, work = arch_of(names[0], overrides), workload_of(names[1])
+    network = quantized_network(work, chip, module=module)
     inputs, _ = work.inputs(None)
-    chosen, macros = layer_vectors(quantized_network(work, chip, module=module), chip.macro, inputs, layer, ops)
-    files = write_vectors(out, chip, work.name, chosen, macros, force)
-    make_console().print(f"{out}: layer {chosen.name}, {len(macros)} macros, {ops} operations each, {files} files")
+    plan = make_plan(network, chip) if vary else None
+    made = layer_vectors(network, chip.macro, inputs, layer, ops, plan=plan, vary=vary or (), seed=seed, trial=trial)
+    files = write_vectors(out, chip, work.name, made, force=force)
+    make_console().print(f"{out}: layer {made.layer.name}, {len(made.macros)} macros, {ops} operations, {files} files")
 
 
 def _verify(folder: Path, dump: Path) -> None:
     from cimemu.golden.verify import verify_dump
 
     found = verify_dump(folder, dump)
+    lacks = ""
+    if found.missing:
+        some = ", ".join(found.missing[:3]) + (" ..." if len(found.missing) > 3 else "")
+        lacks = f"; {len(found.missing)} files that the dump lacks were not compared: {some}"
     if found.difference is None:
-        make_console().print(f"equal: layer {found.layer}, {found.files} files, {found.lines:,} values")
+        print_line = f"equal: layer {found.layer}, {found.files} files, {found.lines:,} values{lacks}"
+        make_console().print(print_line, soft_wrap=True)
         return
-    make_console().print(f"layer {found.layer}: {found.difference}", soft_wrap=True)
+    make_console().print(f"layer {found.layer}: {found.difference}{lacks}", soft_wrap=True)
     raise typer.Exit(1)

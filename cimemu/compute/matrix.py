@@ -157,9 +157,9 @@ class LayerMatrix:
             return batch.result([batch.work(strips)], toggles)
         return batch.result(on_threads(workers, batch.work, [strips[n::workers] for n in range(workers)]), toggles)
 
-    def vectors(self, quantized: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Inputs [images * positions, rows] of every unit, as the wordlines are given them."""
-        for x, _, _ in self.on_units(self._all_windows(quantized), self.programmed):
+    def vectors(self, quantized: NDArray[Any], zero_points: NDArray[Any] | None = None) -> Iterator[NDArray[Any]]:
+        """Inputs [images * positions, rows] of every unit, as the wordlines are given them; `zero_points` as in `run`."""
+        for x, _, _ in self.on_units(self._all_windows(quantized, zero_points), self.programmed):
             yield x
 
     def sampled_inputs(self, quantized: NDArray[Any], vectors: int, rng: np.random.Generator) -> Iterator[NDArray[Any]]:
@@ -186,9 +186,9 @@ class LayerMatrix:
         im2col(strip, stride, dilation, kernel, (cut.rows, geometry.width_out), rows)
         return rows
 
-    def _all_windows(self, quantized: NDArray[Any]) -> NDArray[Any]:
+    def _all_windows(self, quantized: NDArray[Any], zero_points: NDArray[Any] | None = None) -> NDArray[Any]:
         """Input vectors of whole images."""
-        source = self._source(quantized, self._zero_points(len(quantized), None))
+        source = self._source(quantized, self._zero_points(len(quantized), zero_points))
         cut, room = Strip(0, len(quantized), 0, self.layer.geometry.height_out), Room()
         return self.windows(source.strip(cut, room), source, cut, room)
 

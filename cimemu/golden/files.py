@@ -2,158 +2,215 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.arch.schema import Arch
-from cimemu.errors import TraceError
-from cimemu.golden.vectors import MacroVectors
-from cimemu.layer.macro_layer import MacroLayer
+from cimemu.golden.block import signed_bits
+from cimemu.golden.folder import READ_ME, whole_folder
+from cimemu.golden.format import FILES, FORMAT_VERSION, MANIFEST, SKIPPED
+from cimemu.golden.vectors import DigitalVectors, LayerVectors, MacroVectors
 from cimemu.mapping.cycles import drive_cycles
 
-FORMAT_VERSION = 1
-SKIPPED = "x"
-# file -> (index names, what a line holds)
-FILES = {
-    "cells.hex": (("row",), "levels of a row's cells, column 0 in the lowest bits"),
-    "thresholds.hex": (("column", "k"), "t_(k+1), ascending; one table where columns share it; two's complement"),
-    "inputs.hex": (("op",), "inputs of all rows, row 0 in the lowest bits"),
-    "wordlines.hex": (("op", "group", "slice"), "slice values on the wordlines, row 0 in the lowest bits"),
-    "drive_cycles.hex": (
-        ("op", "group", "slice"),
-        "cycles from the start of the operation to the first one with the slice on the wordlines; x: skipped",
-    ),
-    "codes.hex": (("op", "group", "slice", "column"), "the code of a converted column; x: the step was skipped"),
-    "code_cycles.hex": (
-        ("op", "group", "slice", "column"),
-        "cycles from the start of the operation to the finished code",
-    ),
-    "shift_add.hex": (("op", "group", "slice", "output"), "running sum after the step; two's complement"),
-    "outputs.hex": (("op", "output"), "outputs after the correction; two's complement"),
-    "op_cycles.hex": (("op",), "cycles of the operation"),
-}
-# files of programmed things, which come before every operation; the order of FILES is that of signals within a step
-PROGRAMMED = ("cells.hex", "thresholds.hex")
-PACKED = {"cells.hex": "column", "inputs.hex": "row", "wordlines.hex": "row"}  # a line holds many numbers
-SIGNED = ("thresholds.hex", "shift_add.hex", "outputs.hex")
+CYCLE_BITS = 32
 README = """# Golden vectors
 
-Made by `cimemu golden`. One folder a macro; files are `$readmemh` text, one number a line, hexadecimal. `manifest.json`
-says every file's width in bits, its index (the last one fastest), its shape and its SHA-256.
+Made by `cimemu golden`. One folder a macro, and one a column block for what the digital unit makes of it; files are
+`$readmemh` text, one number a line, hexadecimal. `manifest.json` says every file's width in bits, its kind (unsigned,
+signed: two's complement, float64: the bits of an IEEE double), its index (the last one fastest), its shape and its SHA-256.
 
 A simulator or a chip that is to be compared writes the same files (any of them) into a folder with the same names:
 `cimemu golden verify THIS_FOLDER DUMP_FOLDER` finds the first difference (programmed cells and thresholds, then operation
-by operation, step by step) and says layer, operation, group, input slice, column, cycle, expected and got. A dump may have
-comments (`// ...`), any spacing, either case, and `x` where a step was skipped.
+by operation, step by step) and says layer, operation, group, input slice, column, cycle, expected and got, and which files
+the dump lacks. A dump may have comments (`// ...`), any spacing, either case, and `x` where a step was skipped.
 
 A slice stays on the wordlines for `drive_cycles` of `timing` in the manifest, sampling included; with `dac: pulse` row r
-is high in the first `value * wordline_cycles` of them. A running sum belongs to the end of its step's last conversion round,
-outputs to the last cycle of the operation. Cycle 0 is the clock edge that takes the operation.
+is high in the first `value * wordline_cycles` of them. A running sum belongs to the end of its step's last conversion round
+(a reference column's code too), outputs to the last cycle of the operation. Cycle 0 is the clock edge that takes the
+operation.
+
+The running sum of an output starts at 0 with the operation. A step adds the values (`levels.hex`) of its columns, weighed by
+weight slice and input slice, columns stored inverted (`flipped.hex`) taken off; then the sum is held to the accumulator:
+an error, saturated or wrapped. The correction comes after the last step and has the room that it needs; so have the sums of
+row blocks. Where levels are no integers there is no running sum: the digital unit gets the codes of each column
+(`column_sums.hex`), for nonlinear levels of each column and level (`level_sums.hex`).
+
+With varied cells, levels and thresholds are whole numbers of 2^-fraction_bits (`fraction_bits` of the manifest), and so are
+the psums of an ideal converter. Replica r of R works at the output positions p of every image with p mod R = r.
 
 """
 
 
-def write_vectors(
-    folder: Path, arch: Arch, workload: str, layer: MacroLayer, macros: Sequence[MacroVectors], force: bool
-) -> int:
+class Content(NamedTuple):
+    """One file: bits of a number, how it is to be read, shape of the index, and the numbers [lines, of a line]."""
+
+    name: str
+    bits: int
+    kind: str
+    shape: tuple[int, ...]
+    numbers: NDArray[Any]
+    skipped: NDArray[np.bool_] | None = None  # [lines]
+
+
+def write_vectors(folder: Path, arch: Arch, workload: str, vectors: LayerVectors, *, force: bool) -> int:
     """Write all files; how many. TraceError where the folder is taken or cannot be written."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())) and not force:
-        raise TraceError(f"{folder}: exists already, name another folder or add --force")
-    manifest: dict[str, Any] = {
-        "format_version": FORMAT_VERSION,
-        "workload": workload,
-        "layer": layer.name,
-        "arch": arch.name,
-        "macro": arch.macro.model_dump(mode="json"),
-        "timing": {
-            "drive_cycles": drive_cycles(arch.macro),
-            "conversion_cycles": arch.macro.adc.conversion_cycles(),
-            "shift_add_cycles": arch.macro.timing.shift_add_cycles,
-            "overlap": arch.macro.timing.overlap,
-        },
-        "macros": {},
-    }
+    macro = arch.macro
     written = 0
-    try:
-        for vectors in macros:
-            (folder / vectors.name).mkdir(parents=True, exist_ok=True)
-            entry: dict[str, Any] = {
-                "unit": vectors.unit,
-                "row_block": vectors.row_block,
-                "col_block": vectors.col_block,
-                "rows": vectors.cells.shape[0],
-                "physical_columns": vectors.cells.shape[1],
-                "columns": vectors.codes.shape[2],
-                "ops": len(vectors.codes),
-                "groups": vectors.groups,
-                "slices": vectors.slices,
-                "outputs": vectors.outputs.shape[1],
-                "signed_codes": vectors.signed_codes,
-                "files": {},
-            }
-            for name, width, shape, lines in _contents(vectors, arch):
-                text = "\n".join(lines) + "\n"
-                (folder / vectors.name / name).write_text(text)
-                entry["files"][name] = {
-                    "width_bits": width,
-                    "number_bits": width
-                    // {"column": vectors.cells.shape[1], "row": vectors.cells.shape[0]}.get(PACKED.get(name, ""), 1),
-                    "index": list(FILES[name][0]),
-                    "shape": list(shape),
-                    "what": FILES[name][1],
-                    "sha256": hashlib.sha256(text.encode()).hexdigest(),
-                }
-                written += 1
-            manifest["macros"][vectors.name] = entry
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
-        table = "\n".join(f"- `{name}` [{', '.join(index)}]: {what}" for name, (index, what) in FILES.items())
-        (folder / "README.md").write_text(README + table + "\n")
-    except OSError as error:
-        raise TraceError(
-            f"{folder}: cannot be written ({error.strerror}), name a folder in a writable place"
-        ) from error
+    with whole_folder(folder, force=force) as partial:
+        manifest: dict[str, Any] = {
+            "format_version": FORMAT_VERSION,
+            "workload": workload,
+            "layer": vectors.layer.name,
+            "arch": arch.name,
+            "fraction_bits": vectors.fraction_bits,
+            "macro": macro.model_dump(mode="json"),
+            "timing": {
+                "drive_cycles": drive_cycles(macro),
+                "conversion_cycles": macro.adc.conversion_cycles(),
+                "shift_add_cycles": macro.timing.shift_add_cycles,
+                "overlap": macro.timing.overlap,
+            },
+            "macros": {},
+            "digital": {},
+        }
+        for m in vectors.macros:
+            contents = macro_contents(m, macro.cell.bits, macro.input.bits, macro.input.dac_bits)
+            manifest["macros"][m.name] = _macro_entry(m) | {"files": _write(partial / m.name, contents)}
+        for d in vectors.digital:
+            manifest["digital"][d.name] = _digital_entry(d) | {"files": _write(partial / d.name, digital_contents(d))}
+        written = sum(len(e["files"]) for part in ("macros", "digital") for e in manifest[part].values())
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        table = "\n".join(f"- `{name}` [{', '.join(kind.index)}]: {kind.what}" for name, kind in FILES.items())
+        (partial / READ_ME).write_text(README + table + "\n")
     return written
 
 
-def _contents(v: MacroVectors, arch: Arch) -> Iterator[tuple[str, int, tuple[int, ...], list[str]]]:
-    """(file, width in bits, shape, lines)."""
-    macro = arch.macro
-    ops, steps = v.driven.shape
-    order = (ops, v.groups, v.slices)
-    packed = (
-        ("cells.hex", v.cells, macro.cell.bits, (len(v.cells),)),
-        ("inputs.hex", v.inputs, macro.input.bits, (ops,)),
-        ("wordlines.hex", v.wordlines.reshape(ops * steps, -1), macro.input.dac_bits, order),
-    )
-    for name, rows, bits, shape in packed:
-        yield name, bits * rows.shape[1], shape, [_packed(row, bits) for row in rows]
-    starts = _numbers(v.drive_cycles, 32)
-    off_steps = ~v.driven.reshape(-1)
-    yield "drive_cycles.hex", 32, order, [SKIPPED if off else c for c, off in zip(starts, off_steps)]
-    if v.thresholds is not None:
-        yield "thresholds.hex", 32, v.thresholds.shape, _numbers(v.thresholds, 32)
-    codes = _numbers(v.codes, v.code_bits)
-    columns = v.codes.shape[2]
-    skipped = np.repeat(off_steps, columns)
-    yield "codes.hex", v.code_bits, (*order, columns), [SKIPPED if off else c for c, off in zip(codes, skipped)]
-    cycles = _numbers(v.code_cycles, 32)
-    yield "code_cycles.hex", 32, (*order, columns), [SKIPPED if off else c for c, off in zip(cycles, skipped)]
-    yield "shift_add.hex", v.accumulator_bits, (*order, v.outputs.shape[1]), _numbers(v.shift_add, v.accumulator_bits)
-    yield "outputs.hex", v.accumulator_bits, v.outputs.shape, _numbers(v.outputs, v.accumulator_bits)
-    yield "op_cycles.hex", 32, (ops,), _numbers(v.op_cycles, 32)
+def _macro_entry(m: MacroVectors) -> dict[str, Any]:
+    return {
+        "unit": m.unit,
+        "row_block": m.row_block,
+        "col_block": m.col_block,
+        "replica": m.replica.number,
+        "replicas": m.replica.count,
+        "rows": m.cells.shape[0],
+        "physical_columns": m.cells.shape[1],
+        "reference_columns": 0 if m.reference_cells is None else m.reference_cells.shape[1],
+        "columns": m.codes.shape[2],
+        "ops": len(m.codes),
+        "groups": m.groups,
+        "slices": m.slices,
+        "outputs": m.output_count,
+    }
+
+
+def _digital_entry(d: DigitalVectors) -> dict[str, Any]:
+    ops, outputs = d.outputs.shape
+    return {"unit": d.unit, "col_block": d.col_block, "ops": ops, "outputs": outputs}
+
+
+def _write(folder: Path, contents: Iterator[Content]) -> Mapping[str, Any]:
+    """Write the files of one folder; their entries in the manifest."""
+    folder.mkdir()
+    entries = {}
+    for content in contents:
+        text = "\n".join(lines_of(content)) + "\n"
+        (folder / content.name).write_text(text)
+        entries[content.name] = {
+            "width_bits": content.bits * content.numbers.shape[1],
+            "number_bits": content.bits,
+            "kind": content.kind,
+            "index": list(FILES[content.name].index),
+            "shape": list(content.shape),
+            "what": FILES[content.name].what,
+            "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        }
+    return entries
+
+
+def macro_contents(m: MacroVectors, cell_bits: int, input_bits: int, dac_bits: int) -> Iterator[Content]:
+    """The files of a macro."""
+    ops = len(m.driven)
+    order = (ops, m.groups, m.slices)
+    off = ~m.driven.reshape(-1)
+    yield _whole("cells.hex", m.cells, cell_bits, m.cells.shape[:1], m.cells.shape[1])
+    if m.reference_cells is not None:
+        yield _whole("reference_cells.hex", m.reference_cells, 1, m.cells.shape[:1], m.reference_cells.shape[1])
+    if m.flipped is not None:
+        yield _whole("flipped.hex", m.flipped, 1, (1,), m.flipped.shape[1])
+    if m.thresholds is not None:
+        yield _signed("thresholds.hex", m.thresholds, m.thresholds.shape)
+    if m.levels is not None:
+        of_levels = _real if m.levels.dtype.kind == "f" else _signed
+        yield of_levels("levels.hex", m.levels, m.levels.shape)
+    yield _whole("inputs.hex", m.inputs, input_bits, (ops,), m.inputs.shape[1])
+    yield _whole("wordlines.hex", m.wordlines, dac_bits, order, m.wordlines.shape[2])
+    yield _cycles("drive_cycles.hex", m.schedule.begins, order, off)
+    for name, codes in (("codes.hex", m.codes), ("reference_codes.hex", m.reference_codes)):
+        if codes is None:
+            continue
+        bits, kind = m.code_bits, "signed" if m.signed_codes else "unsigned"
+        if name != "codes.hex":  # of an ideal converter: psums, with noise perhaps below 0
+            low, high = int(codes.min()), int(codes.max())
+            bits, kind = max(bits, signed_bits(low, high) - (low >= 0)), "signed" if low < 0 else kind
+        shape = (*order, codes.shape[2])
+        yield Content(name, bits, kind, shape, codes.reshape(-1, 1), np.repeat(off, codes.shape[2]))
+    columns = m.codes.shape[2]
+    yield _cycles("code_cycles.hex", m.schedule.codes, (*order, columns), np.repeat(off, columns))
+    for name, sums in (("shift_add.hex", m.shift_add), ("column_sums.hex", m.column_sums)):
+        if sums is not None:
+            yield Content(name, m.sum_bits, "signed", (*order, sums.shape[2]), sums.reshape(-1, 1))
+    if m.level_sums is not None:
+        yield Content("level_sums.hex", m.sum_bits, "signed", m.level_sums.shape, m.level_sums.reshape(-1, 1))
+    if m.outputs is not None:
+        yield Content("outputs.hex", m.output_bits, "signed", m.outputs.shape, m.outputs.reshape(-1, 1))
+    yield _cycles("op_cycles.hex", m.op_cycles, (ops,), None)
+
+
+def digital_contents(d: DigitalVectors) -> Iterator[Content]:
+    """The file of the digital unit's outputs."""
+    yield (_real if d.outputs.dtype.kind == "f" else _signed)("outputs.hex", d.outputs, d.outputs.shape)
+
+
+def _whole(name: str, numbers: NDArray[np.int64], bits: int, shape: tuple[int, ...], together: int) -> Content:
+    """Numbers of `bits` at least, `together` a line; two's complement where one is negative (varied cells may be)."""
+    low, high = int(numbers.min()), int(numbers.max())
+    kind = "signed" if low < 0 else "unsigned"
+    wide = signed_bits(low, high) - (low >= 0)
+    return Content(name, max(bits, wide), kind, shape, numbers.reshape(-1, together))
+
+
+def _signed(name: str, numbers: NDArray[np.int64], shape: tuple[int, ...]) -> Content:
+    bits = max(32, signed_bits(int(numbers.min()), int(numbers.max())))
+    return Content(name, bits, "signed", shape, numbers.reshape(-1, 1))
+
+
+def _real(name: str, numbers: NDArray[np.float64], shape: tuple[int, ...]) -> Content:
+    bits = np.ascontiguousarray(numbers, dtype=np.float64).view(np.int64)
+    return Content(name, 64, "float64", shape, bits.reshape(-1, 1))
+
+
+def _cycles(name: str, cycles: NDArray[np.int64], shape: tuple[int, ...], off: NDArray[np.bool_] | None) -> Content:
+    wide = max(CYCLE_BITS, int(cycles.max()).bit_length())
+    return Content(name, wide, "unsigned", shape, cycles.reshape(-1, 1), off)
+
+
+def lines_of(content: Content) -> list[str]:
+    """A file's lines."""
+    if content.numbers.shape[1] > 1:
+        return [_packed(row, content.bits) for row in content.numbers]
+    mask, digits = (1 << content.bits) - 1, -(-content.bits // 4)
+    lines = [f"{int(value) & mask:0{digits}x}" for value in content.numbers[:, 0].tolist()]
+    if content.skipped is not None:
+        lines = [SKIPPED if off else line for line, off in zip(lines, content.skipped.tolist())]
+    return lines
 
 
 def _packed(row: NDArray[np.int64], bits: int) -> str:
-    total = 0
-    for number, value in enumerate(row):
-        total |= int(value) << (number * bits)
+    total, mask = 0, (1 << bits) - 1
+    for number, value in enumerate(row.tolist()):
+        total |= (value & mask) << (number * bits)
     return f"{total:0{-(-bits * len(row) // 4)}x}"
-
-
-def _numbers(values: NDArray[np.int64], bits: int) -> list[str]:
-    mask, digits = (1 << bits) - 1, -(-bits // 4)
-    return [f"{int(value) & mask:0{digits}x}" for value in values.reshape(-1)]
