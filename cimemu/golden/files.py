@@ -83,9 +83,9 @@ def write_vectors(folder: Path, arch: Arch, workload: str, vectors: LayerVectors
         for d in vectors.digital:
             manifest["digital"][d.name] = _digital_entry(d) | {"files": _write(partial / d.name, digital_contents(d))}
         written = sum(len(e["files"]) for part in ("macros", "digital") for e in manifest[part].values())
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1))
+        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         table = "\n".join(f"- `{name}` [{', '.join(kind.index)}]: {kind.what}" for name, kind in FILES.items())
-        (partial / READ_ME).write_text(README + table + "\n")
+        (partial / READ_ME).write_text(README + table + "\n", encoding="utf-8")
     return written
 
 
@@ -118,7 +118,7 @@ def _write(folder: Path, contents: Iterator[Content]) -> Mapping[str, Any]:
     entries = {}
     for content in contents:
         text = "\n".join(lines_of(content)) + "\n"
-        (folder / content.name).write_text(text)
+        (folder / content.name).write_text(text, encoding="utf-8")
         entries[content.name] = {
             "width_bits": content.bits * content.numbers.shape[1],
             "number_bits": content.bits,
