@@ -15,8 +15,10 @@ from cimemu.adapt.fake_macro import FakeMacro
 from cimemu.adapt.module import Trainable
 from cimemu.adc import Adc, IdealAdc, LinearAdc, NonlinearAdc
 from cimemu.arch.load import load_arch
+from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.compute.drive import drive_offset
+from cimemu.compute.matrix import LayerMatrix
 from cimemu.compute.references import make_references
 from cimemu.errors import WorkloadError
 from cimemu.importer import load_network
@@ -67,6 +69,8 @@ def convert(
     macro = macro_of(chip, made)
     if code_parity and macro.weight.correction == "reference_column":
         raise WorkloadError("code_parity with weight.correction = reference_column: public code has none, use digital")
+    if macro.accumulator_bits is not None:
+        _check_accumulator(fitted, macro, made, code_parity)
     macros = {}
     for layer in fitted.layers:
         if isinstance(layer, MacroLayer):
@@ -84,6 +88,19 @@ def convert(
             _converter(macros[layer.name], layer, adc, macro, made, unit)
     module.set_norms(images)
     return module
+
+
+def _check_accumulator(fitted: Network, macro: Macro, scheme: Scheme, code_parity: bool) -> None:
+    """The accumulator holds integers: converters whose steps are learned, and factors of columns, are refused."""
+    if isinstance(scheme.converter, LinearConverter) or code_parity:
+        what = "code_parity" if code_parity else "a converter whose steps are learned (converter.kind = linear)"
+        raise WorkloadError(
+            f"macro.accumulator_bits = {macro.accumulator_bits} with {what}: the accumulator holds integers; leave "
+            "accumulator_bits out, or train with the chip's own converter (converter.kind = arch)"
+        )
+    for layer in fitted.layers:
+        if isinstance(layer, MacroLayer):
+            LayerMatrix(layer, macro, adc=fitted.converters.get(layer.name))
 
 
 def _refitted(module: AdaptedModule, images: Any) -> dict[str, Adc]:

@@ -6,9 +6,11 @@ get: no loop over arrays or slices. Inference does not run here: `cimemu.adapt.c
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from cimemu.adapt.digits import seen_by_converters
+from cimemu.adapt.held import hold, may_overflow
 from cimemu.adapt.products import products
 from cimemu.adapt.psum_conv import Convolution
 from cimemu.adapt.psums import Converters, Steps, Tables, converted
@@ -108,11 +110,14 @@ class FakeMacro(torch.nn.Module):
             u = torch.nn.functional.pad(u, pads, value=zero)
         made = self.written()
         made = made._replace(scale=made.scale * step, offset=None if made.offset is None else made.offset * step)
-        ideal = self.converter == "none"
+        ideal, holds = self.converter == "none", self._holds()
         seen = None
-        if not ideal or self.slice_scale is not None:
+        if not ideal or holds or self.slice_scale is not None:
             seen = seen_by_converters(made.integers, self.macro, self.gradient)
-        y = self._ideal(u, made, seen) if ideal else self._through(u, made, seen)
+        if holds:
+            y = self._held(u, made, seen)
+        else:
+            y = self._ideal(u, made, seen) if ideal else self._through(u, made, seen)
         if zero:
             real = self._real(made, seen)
             y = y - zero * real.reshape(self.copies, self.outputs, -1).sum(dim=(0, 2))[:, None, None]
@@ -194,6 +199,59 @@ class FakeMacro(torch.nn.Module):
             sums = self._converted_sums(parts, steps, top) if self.has_reference else self._sums(u, top)
             total = 2 * total - sums if weight.encoding == "binary" else total - 2 ** (weight.bits - 1) * sums
         return total if made.offset is None else total + self._sums(u, self.wiring.by_group(made.offset))
+
+    def _holds(self) -> bool:
+        """Whether running sums could leave the accumulator, whatever the weights."""
+        if self.macro.accumulator_bits is None:
+            return False
+        largest = None
+        if self.converter == "table":
+            largest = float(self.levels.abs().max())
+        elif self.converter == "fixed":
+            largest = float(
+                torch.maximum(self.fixed_zero.abs(), (self.fixed_zero + self.top * self.fixed_lsb).abs()).max()
+            )
+        rows = int(np.bincount(self.wiring.cut.block[0]).max())
+        return may_overflow(self.macro, rows, largest)
+
+    def _held(self, u: Any, made: Written, seen: Any) -> Any:
+        """The same step by step: a running integer of each row block and output, held after every group and slice."""
+        digits = seen.digits if self.deviation is None else seen.digits + self.deviation
+        filters = self.wiring.filters(digits.transpose(0, 1).flatten(0, 1))
+        parts, top = self._input_slices(u), self.wiring.by_group(made.scale)
+        psums, driven = [], []
+        for part in parts:
+            columns = self.wiring.psums(part, filters).unflatten(1, (self.wiring.groups, -1))
+            psums.append(columns.permute(1, 0, 3, 4, 2))  # [groups, images, height, width, columns]
+            driven.append((self.wiring.input_sums(part) > 0).permute(1, 0, 2, 3)[..., None])
+        steps = None if self.converter == "none" else self._steps()
+        running: list[Any] = [0.0] * len(self.wiring.cut.row_starts)
+        for g, block in enumerate(self.wiring.block_of.tolist()):
+            for place, columns, on in zip(self.input_places, psums, driven):
+                value = self._values(columns[g], steps, block).double()
+                if self.macro.timing.skip_zero_slices:
+                    value = value * on[g]
+                running[block] = hold(running[block] + place * value, self.macro)
+        added = sum(held.float() * made.scale[:, block] for block, held in enumerate(running))
+        total: Any = added.permute(0, 3, 1, 2)  # type: ignore[union-attr]
+        weight = self.macro.weight
+        if weight.encoding in CORRECTED:
+            exact = steps is None or not self.has_reference
+            sums = self._sums(u, top) if exact else self._converted_sums(parts, self._steps(), top)
+            total = 2 * total - sums if weight.encoding == "binary" else total - 2 ** (weight.bits - 1) * sums
+        return total
+
+    def _values(self, columns: Any, steps: tuple[Any, Any] | None, block: int) -> Any:
+        """What one group gives each output [images, height, width, N], from its partial sums [..., columns]."""
+        places = self.place.repeat_interleave(self.outputs)
+        flat = columns.flatten(1, 2)
+        if steps is None:
+            values = (flat * places).unflatten(2, (-1, self.outputs)).sum(dim=2)
+        else:
+            a, b = (v[block][self.by_slice] for v in steps)
+            rule, given = (Tables(), (a.T, b.T)) if self.converter == "table" else (Steps(self.top), (a, b))
+            values = converted(flat.contiguous(), Converters(rule, (*given, places)), self.outputs)
+        return values.unflatten(1, columns.shape[1:3])
 
     def _sums(self, u: Any, scale: Any) -> Any:
         """Exact sums of inputs times scale [groups, N], added over groups."""

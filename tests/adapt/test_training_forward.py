@@ -26,6 +26,15 @@ from cimemu.ptq.scheme import BinaryWeights, scheme_of  # noqa: E402
 CHIP = {"macro.rows": 40, "macro.columns": 32, "macro.cell.bits": 2, "macro.input.dac_bits": 4}
 IDEAL = {"macro.adc": {"model": "ideal"}}
 REFERENCE = {"macro.weight.correction": "reference_column"}
+STEPS = {"macro.adc": {"model": "linear", "bits": 10, "lsb": 2}}
+CUTS = [20 * k + 7.5 for k in range(127)]
+TABLE = {"macro.adc": {"model": "nonlinear", "bits": 7, "thresholds": CUTS, "levels": [20 * k for k in range(128)]}}
+
+
+def held(bits, overflow):
+    return {"macro.accumulator_bits": bits, "macro.accumulator_overflow": overflow}
+
+
 W4 = {"weights.bits": 4, "activations.bits": 4}
 CASES = {
     "layer": ("layer", W4, {}),
@@ -46,7 +55,22 @@ CASES = {
     "binary_reference_column": ("bwma", {"converter.bits": 4}, {**REFERENCE, "macro.input.dac_bits": 1}),
     "xnor": ("xnor", {}, {}),
     "nonlinear": ("bs_kmq", {**W4, "converter.bits": 3, "converter.granularity": "column"}, {}),
+    "saturating": ("layer", {**W4, "converter.kind": "arch"}, {**STEPS, **held(12, "saturate")}),
+    "wrapping": ("layer", {**W4, "converter.kind": "arch"}, {**STEPS, **held(12, "wrap")}),
+    "wide_accumulator": ("layer", {**W4, "converter.kind": "arch"}, {**STEPS, **held(24, "error")}),
+    "saturating_ideal": (
+        "layer",
+        {**W4, "converter.kind": "arch"},
+        {**IDEAL, **held(12, "saturate"), "macro.active_rows": 16},
+    ),
+    "saturating_table": ("layer", {**W4, "converter.kind": "arch"}, {**TABLE, **held(12, "saturate"), **REFERENCE}),
+    "saturating_pairs": (
+        "layer",
+        {**W4, "digits": "differential", "converter.kind": "arch"},
+        {**STEPS, **held(8, "saturate"), "macro.input.dac_bits": 1, "macro.timing.skip_zero_slices": True},
+    ),
 }
+HELD = [name for name, (_, _, chip) in CASES.items() if "macro.accumulator_bits" in chip]
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +126,81 @@ def test_training_computes_what_the_chip_does(case, network, tiny_train):
         assert slope > 0
         # half a code of rounding; a few psums lie on a threshold, where float32 and the chip's float64 may part
         assert np.quantile(error, 0.97) < 0.75, name  # 0.5 and what the fitted line adds
+
+
+@pytest.mark.parametrize("case", HELD)
+def test_a_chip_with_a_narrow_accumulator_is_trained_as_one(case, network, tiny_train):
+    """Inference is the emulator's to the integer, and the accumulator matters: without it both give something else."""
+    images = tiny_train.inputs(slice(0, 12))
+    scheme, changes, chip = CASES[case]
+    module = frozen(adapted(network, images, case))
+    free = {key: value for key, value in chip.items() if not key.startswith("macro.accumulator")}
+    arch = cimemu.load_arch("rram_128", {**CHIP, **free})
+    wide = frozen(convert(network, arch, scheme_of(scheme, changes), calibration=images))
+    with torch.no_grad():
+        pair = [m.traced(torch.from_numpy(images)) for m in (module, wide)]
+    overflows = case != "wide_accumulator"
+    assert torch.equal(*pair) != overflows
+    assert any(m._holds() for m in module.macros) == overflows
+    module.eval()
+    assert sum(row.differ for row in compare_with_emulator(module, images)) == 0
+    module.train()
+    module(torch.from_numpy(images)).square().mean().backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+def test_an_overflow_that_ends_a_run_ends_training(network, tiny_train):
+    images = tiny_train.inputs(slice(0, 12))
+    chip = {**CHIP, **STEPS, **held(24, "error")}
+    module = convert(
+        network, cimemu.load_arch("rram_128", chip), scheme_of("layer", CASES["wrapping"][1]), calibration=images
+    )
+    for macro in module.macros:
+        macro.macro = macro.macro.model_copy(update={"accumulator_bits": 5})
+    with pytest.raises(
+        WorkloadError, match=r"training: a running sum is .*, must be -16 \.\. 15 \(macro\.accumulator_bits = 5\)"
+    ):
+        module.train()(torch.from_numpy(images))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "changes", "message"),
+    [
+        ("layer", W4, "converter.kind = linear"),
+        ("columnquant", {"converter.kind": "arch"}, "column scales"),
+        ("bs_kmq", {**W4, "converter.bits": 3}, "levels that are not integers"),
+    ],
+)
+def test_what_an_accumulator_cannot_hold_is_refused_before_training(network, tiny_train, scheme, changes, message):
+    arch = cimemu.load_arch("rram_128", {**CHIP, **STEPS, **held(20, "saturate")})
+    with pytest.raises(cimemu.CimemuError, match=message):
+        convert(network, arch, scheme_of(scheme, changes), calibration=tiny_train.inputs(slice(0, 12)))
+
+
+def test_gradients_of_running_sums():
+    from cimemu.adapt.held import hold
+
+    macro = Macro.model_validate(
+        {
+            "rows": 4,
+            "columns": 8,
+            "weight": {"bits": 2},
+            "input": {"bits": 2},
+            **{key.removeprefix("macro."): value for key, value in held(4, "saturate").items()},
+        }
+    )
+    sums = torch.tensor([-20.0, -8.0, 3.0, 7.0, 9.0], dtype=torch.float64, requires_grad=True)
+    made = hold(sums, macro)
+    made.sum().backward()
+    assert made.tolist() == [-8, -8, 3, 7, 7]
+    assert sums.grad.tolist() == [0, 1, 1, 1, 0]
+    sums.grad = None
+    made = hold(sums, macro.model_copy(update={"accumulator_overflow": "wrap"}))
+    made.sum().backward()
+    assert made.tolist() == [-4, -8, 3, 7, -7]
+    assert sums.grad.tolist() == [1] * 5
 
 
 @pytest.mark.parametrize("case", ["ideal", "column", "binary"])
