@@ -240,10 +240,60 @@ def count_and_compare(data):
     assume(chips.simulation_or_none(network, arch) is not None)
     images = images_for(arch, network, 2, data.draw(st.booleans()))
     run = cimemu.run(arch, network, images)
-    emulator = Emulator(network, run.plan.arch.macro)
-    for index, counts in by_definition(emulator, run.plan, images).items():
+    compare(network, run, images)
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+@pytest.mark.parametrize(("active", "groups", "dac_bits"), [(16, 1, 1), (4, 1, 2), (16, 3, 2), (4, 3, 1)])
+def test_digital_convolutions_change_as_the_definition_says(replicas, active, groups, dac_bits):
+    """Rows of several positions, strides, padding, groups raised one after another or together, replicas in turn."""
+    tree = {
+        "name": "digital",
+        "source": "made up",
+        "clock_ns": 1.0,
+        "chip": {"tiles": 8},
+        "tile": {"macros": 4},
+        "macro": {
+            "rows": 16,
+            "columns": 12,
+            "active_rows": active,
+            "columns_per_adc": 1,
+            "cell": {"kind": "digital", "bits": 2},
+            "weight": {"bits": 4},
+            "input": {"bits": 4, "dac_bits": dac_bits},
+            "adc": {"model": "ideal"},
+        },
+        "mapping": {"max_replicas": replicas},
+        "costs": PRICES,
+    }
+    arch = cimemu.Arch.model_validate(tree)
+    network = nets.residual_network(height=6, width=7, groups=groups, stride=2, bits=4, weight_limit=7)
+    images = images_for(arch, network, 2, False)
+    run = cimemu.run(arch, network, images)
+    assert max(layer.replicas for layer in run.plan.layers) == replicas
+    compare(network, run, images)
+
+
+def compare(network, run, images):
+    """The counts of a run are those of the definition."""
+    for index, counts in by_definition(Emulator(network, run.plan.arch.macro), run.plan, images).items():
         mine = run.counts[:, index, [Counter.WORDLINE_PULSES, Counter.CELL_PULSES, Counter.CELL_LEVEL_PULSES]]
         assert np.array_equal(mine, counts), (network.layers[index].name, run.plan.layers[index].replicas)
+
+
+def test_varied_replicas_count_the_bits_of_their_own_cells():
+    """Stuck cells hold another bit: every replica's products change as its own cells say."""
+    arch = cimemu.load_arch("digital_cim", {"mapping.max_replicas": 2, "macro.input.bits": 4})
+    network = nets.residual_network(bits=4)
+    images = images_for(arch, network, 2, False)
+    plain = cimemu.run(arch, network, images)
+    stuck = cimemu.run(arch, network, images, vary=["stuck_at:sa0=0.2"], seed=1)
+    assert max(layer.replicas for layer in plain.plan.layers) == 2
+    cells = [Counter.CELL_PULSES, Counter.CELL_LEVEL_PULSES]
+    first = [layer.on_macros for layer in plain.plan.layers].index(True)  # whose inputs are the images'
+    ideal, varied = plain.counts[:, first][:, cells].sum(axis=0), stuck.counts[:, first][:, cells].sum(axis=0)
+    assert varied[0] == ideal[0]
+    assert 0.6 * ideal[1] < varied[1] < 0.95 * ideal[1]
 
 
 def cut_in_every_way(data):

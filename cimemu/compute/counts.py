@@ -124,10 +124,9 @@ class CellCounts:
     unit: int  # 2^fraction_bits where levels are effective ones
 
     def plus(self, other: "CellCounts") -> "CellCounts":
-        """Of both."""
-        unit = max(self.unit, other.unit)
-        mine, its = self.level_drawn * (unit // self.unit), other.level_drawn * (unit // other.unit)
-        return CellCounts(self.drawn + other.drawn, mine + its, unit)
+        """Of both, of one unit."""
+        assert self.unit == other.unit
+        return CellCounts(self.drawn + other.drawn, self.level_drawn + other.level_drawn, self.unit)
 
     def put(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """`counts` [images, len(Counter)] with these filled in, rounded once, half to even."""

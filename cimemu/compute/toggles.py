@@ -99,9 +99,8 @@ class Toggles:
         several, falls = np.zeros(layout.rows, dtype=np.bool_), np.zeros(layout.rows, dtype=np.bool_)
         for (start, stop), groups in zip(layout.row_blocks, layout.groups_per_block):
             several[start:stop] = groups > 1
-            falls[start : start + (groups - 1) * layout.active_rows] = (
-                True  # another group is raised after the last slice
-            )
+            # Another group is raised after the last slice of all but the last group.
+            falls[start : start + (groups - 1) * layout.active_rows] = True
         return self.alone - 2 * self.meetings * ~several - self.ends * ~falls
 
 
