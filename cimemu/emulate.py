@@ -195,7 +195,7 @@ def _with_time(
 ) -> RunResult:
     """Time, energy and the trace of values that are there already."""
     arch = plan.arch
-    simulation = Simulation(plan, written)
+    simulation = Simulation(plan, written, base.images)
     activity = activity + simulation.traffic_counts()[None]
     programming = simulation.programming_counts()
 

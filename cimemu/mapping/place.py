@@ -30,24 +30,22 @@ def make_plan(network: Network, arch: Arch) -> Plan:
     phases = _phases(layers, arch)
     placed: list[Placed] = []
     final: list[LayerPlan] = list(layers)
+    phases_of: dict[int, list[int]] = {}
     for number, members in enumerate(phases):
-        chosen = place_phase([layers[i] for i in members], arch, number)
+        chosen = place_phase(members, arch, number)
         assert chosen is not None  # the phase was made to fit
-        replicas = _replicate([layers[i] for i in members], chosen, arch, number)
+        whole = [member for member in members if len(member.blocks) == len(layers[member.index].blocks)]
+        replicas = _replicate(whole, chosen, arch, number)
         placed += chosen
+        for member in members:
+            phases_of.setdefault(member.index, []).append(number)
         for index, count in replicas.items():
             final[index] = replace(final[index], replicas=count)
-    phase_of = {index: number for number, members in enumerate(phases) for index in members}
     current = 0
     for index, layer in enumerate(final):  # a digital layer runs in the phase of what comes before it
-        current = max(
-            [
-                phase_of.get(index, 0),
-                *(final[i].phase for i in layer.inputs if i >= 0),
-                0 if layer.on_macros else current,
-            ]
-        )
-        final[index] = replace(layer, phase=current)
+        own = phases_of.get(index, [0])
+        current = max([own[-1], *(final[i].phase for i in layer.inputs if i >= 0), 0 if layer.on_macros else current])
+        final[index] = replace(layer, phase=current, first_phase=own[0] if len(own) > 1 else current)
     used = len({(p.phase, p.macro) for p in placed})
     cells = np.zeros((len(phases), arch.macros), dtype=np.int64)
     for p in placed:
@@ -138,31 +136,57 @@ def plan_macro_layer(geometry: Geometry, layout_name: str, macro: Macro, common:
     )
 
 
-def _phases(layers: Sequence[LayerPlan], arch: Arch) -> list[list[int]]:
-    """Macro layers by phase: all in one where they fit, else as many consecutive ones as fit together."""
-    members = [layer.index for layer in layers if layer.on_macros]
-    if place_phase([layers[i] for i in members], arch, 0) is not None:
+def _phases(layers: Sequence[LayerPlan], arch: Arch) -> list[list[LayerPlan]]:
+    """Macro layers by phase: all in one where they fit, else as many consecutive ones as fit together.
+
+    A layer larger than the chip begins a phase of its own and is in it, and in those that follow, with some of its blocks.
+    """
+    members = [layer for layer in layers if layer.on_macros]
+    if place_phase(members, arch, 0) is not None:
         return [members]
-    needed = sum(len(layers[i].blocks) for i in members)
     if arch.programming.nonvolatile and not arch.allow_reprogram:
+        needed = macros_needed(members, arch)
         raise MappingError(
-            f"the network needs {needed} macros (before sharing), the chip {arch.name} has {arch.macros} and its cells are "
+            f"the network needs {needed} macros, the chip {arch.name} has {arch.macros} and its cells are "
             f"non-volatile; use chip.tiles >= {-(-needed // arch.tile.macros)}, or allow_reprogram=true"
         )
-    phases: list[list[int]] = []
-    current: list[int] = []
-    for index in members:
-        if place_phase([layers[i] for i in [*current, index]], arch, 0) is not None:
-            current.append(index)
+    phases: list[list[LayerPlan]] = []
+    current: list[LayerPlan] = []
+    for layer in members:
+        if place_phase([*current, layer], arch, 0) is not None:
+            current.append(layer)
             continue
-        if not current or place_phase([layers[index]], arch, 0) is None:
-            raise MappingError(
-                f"layer {layers[index].name} alone needs {len(layers[index].blocks)} macros, the chip {arch.name} has "
-                f"{arch.macros}; use chip.tiles >= {-(-len(layers[index].blocks) // arch.tile.macros)}"
-            )
-        phases.append(current)
-        current = [index]
+        if current:
+            phases.append(current)
+        *full, rest = _pieces(layer, arch)
+        phases += [[piece] for piece in full]
+        current = [rest]
     return [*phases, current]
+
+
+def _pieces(layer: LayerPlan, arch: Arch) -> list[LayerPlan]:
+    """A layer's blocks in parts that fit the chip, as few as they can be: all row blocks of a column block before the next,
+    so that few sums wait for a later phase."""
+    left = sorted(layer.blocks, key=lambda block: (block.unit, block.col_block, block.row_block))
+    pieces = []
+    while left:
+        fits, over = 1, len(left) + 1  # how many fit, how many do not
+        while over - fits > 1:
+            middle = (fits + over) // 2
+            piece = replace(layer, blocks=tuple(left[:middle]))
+            fits, over = (middle, over) if place_phase([piece], arch, 0) is not None else (fits, middle)
+        pieces.append(replace(layer, blocks=tuple(left[:fits])))
+        left = left[fits:]
+    return pieces
+
+
+def macros_needed(layers: Sequence[LayerPlan], arch: Arch) -> int:
+    """The fewest macros on which all `layers` fit together as the mapper places them."""
+    room = sum(len(layer.blocks) for layer in layers)
+    large = arch.model_copy(update={"chip": arch.chip.model_copy(update={"tiles": -(-room // arch.tile.macros)})})
+    tries = (False, True) if arch.mapping.share_macros else (False,)
+    found = [_first_fit(layers, large, 0, own_too) for own_too in tries]
+    return min(1 + max((p.macro for p in placed), default=-1) for placed in found if placed is not None)
 
 
 @dataclass

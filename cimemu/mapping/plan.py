@@ -46,7 +46,10 @@ class Placed:
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One layer of the program; `geometry`, units, layouts and blocks are empty off macros."""
+    """One layer of the program; `geometry`, units, layouts and blocks are empty off macros.
+
+    Its output is complete in `phase`; a layer larger than the chip begins in an earlier one, `first_phase`.
+    """
 
     index: int
     name: str
@@ -65,6 +68,12 @@ class LayerPlan:
     pool_rows: tuple[int, ...]  # (kernel rows, stride) of a pooling layer, else empty
     table_bits: int  # of a constant table read from off-chip memory, an image
     is_output: bool  # whether a network output is among the outputs
+    first_phase: int = 0
+
+    @property
+    def phases(self) -> range:
+        """The phases that it runs in."""
+        return range(self.first_phase, self.phase + 1)
 
     @property
     def on_macros(self) -> bool:
@@ -90,3 +99,8 @@ class Plan:
     utilization: float  # weight-holding cells / cells of the macros used
     macro_cells: NDArray[np.int64]  # [phases, macros] cells that hold weights
     writes_per_cell: float  # in one run beyond the first programming: 0 where everything fits
+
+    @property
+    def cut(self) -> bool:
+        """Whether a layer is larger than the chip and runs in several phases."""
+        return any(len(layer.phases) > 1 for layer in self.layers)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.events import Cause, Counter, Kind, Pulses
+from cimemu.mapping.parts import layer_parts
 from cimemu.mapping.plan import Plan
 from cimemu.timing.digital_tasks import digital_layer
 from cimemu.timing.feeds import Feeds
@@ -15,16 +16,17 @@ from cimemu.timing.routes import Routes
 from cimemu.timing.storage import place_tensors
 
 
-def phase_template(plan: Plan, phase: int, units: dict[str, int] | None = None) -> Template:
-    """The task graph of one image in `phase`. `units` numbers units by name, shared between phases.
+def phase_template(plan: Plan, phase: int, units: dict[str, int] | None = None, images: int = 1) -> Template:
+    """The task graph of one image in `phase`. `units` numbers units by name, shared between phases; `images` are how many
+    go through it before the next.
 
     Raises MappingError where a window does not fit a tile's buffer.
     """
     arch = plan.arch
     graph = GraphBuilder(len(plan.layers), {} if units is None else units)
-    storage = place_tensors(plan, phase)
-    members = [layer for layer in plan.layers if layer.phase == phase]
-    crossing = frozenset(i for layer in members for i in layer.inputs if i >= 0 and plan.layers[i].phase != phase)
+    storage = place_tensors(plan, phase, images)
+    members = [layer for layer in plan.layers if phase in layer.phases]
+    crossing = frozenset(i for layer in members for i in layer.inputs if i >= 0 and plan.layers[i].phase < phase)
     feeds = Feeds(arch, graph, storage, crossing)
     routes = Routes(arch)
     placed = [p for p in plan.placed if p.phase == phase]
@@ -37,7 +39,8 @@ def phase_template(plan: Plan, phase: int, units: dict[str, int] | None = None) 
         is_output = layer.is_output
         if layer.on_macros:
             own = [p for p in placed if p.layer == layer.index]
-            written = macro_layer(feeds, routes, layer, own, sharers, is_output)
+            part = layer_parts(plan, layer)[phase]
+            written = macro_layer(feeds, routes, layer, own, sharers, is_output, part)
         else:
             written = digital_layer(feeds, layer, is_output)
         if not together:

@@ -55,9 +55,27 @@ class Feeds:
             self.graph.wait(tasks, self.barrier, Cause.DATA)
         return tasks
 
-    def store(self, layer: LayerPlan, rows: int, is_output: bool) -> Ids:
-        """Write the output rows of `layer`; a task each, not yet waiting on anything."""
-        bits = np.full(rows, -(-sum(t.bits for t in layer.output_types) // rows))
+    def read_sums(self, layer: LayerPlan, rows: int, bits: int) -> Ids:
+        """Read the sums of earlier phases, `bits` of every output row; a task each."""
+        tasks = self._sums(layer, rows, bits, read=True)
+        if self.barrier is not None:
+            self.graph.wait(tasks, self.barrier, Cause.DATA)
+        return tasks
+
+    def keep_sums(self, layer: LayerPlan, rows: int, bits: int) -> Ids:
+        """Write sums for a later phase, `bits` of every output row; a task each, not yet waiting on anything."""
+        return self._sums(layer, rows, bits, read=False)
+
+    def _sums(self, layer: LayerPlan, rows: int, bits: int, read: bool) -> Ids:
+        if layer.index in self.storage.sums_offchip:
+            counter = Counter.OFFCHIP_READ_BITS if read else Counter.OFFCHIP_WRITE_BITS
+            return self._offchip(layer.index, np.full(rows, bits), counter)
+        return self._port(layer.index, np.full(rows, bits), np.arange(rows), read=read)
+
+    def store(self, layer: LayerPlan, rows: int, is_output: bool, total_bits: int | None = None) -> Ids:
+        """Write the output rows of `layer` (or `total_bits` of them); a task each, not yet waiting on anything."""
+        total = sum(t.bits for t in layer.output_types) if total_bits is None else total_bits
+        bits = np.full(rows, -(-total // rows))
         if layer.index in self.storage.offchip:
             tasks = self._offchip(layer.index, bits, Counter.OFFCHIP_WRITE_BITS)
         else:

@@ -8,6 +8,7 @@ import numpy as np
 from cimemu.events import Cause, Counter, Kind
 from cimemu.layer.macro_layer import Geometry
 from cimemu.mapping.layout import accumulator_width
+from cimemu.mapping.parts import Part
 from cimemu.mapping.plan import Block, LayerPlan, Placed
 from cimemu.timing.digital_tasks import digital_row_cycles
 from cimemu.timing.feeds import Feeds, fetch_cause
@@ -38,10 +39,11 @@ def macro_layer(
     placed: Sequence[Placed],
     sharers: dict[int, int],
     is_output: bool,
+    part: Part,
 ) -> Ids:
-    """Emit `layer` placed as `placed`; the tasks that write its output rows.
+    """Emit `layer` placed as `placed`; the tasks that write its output rows, or sums for a later phase.
 
-    `sharers` says how many layers share a tile's buffers at the same time.
+    `sharers` says how many layers share a tile's buffers at the same time, `part` what this phase does of the layer.
     """
     graph, geometry = feeds.graph, _geometry(layer)
     tiles: dict[int, _Tile] = {}
@@ -62,19 +64,29 @@ def macro_layer(
                 for replica in sorted(tile.blocks)
             ]
         )
-    crossing = sum(b.outputs for t in tiles.values() for b in _summed(t.distinct)) - geometry.channels_out
-    operations = layer.digital_ops + max(0, crossing) * geometry.positions
+    crossing = sum(b.outputs for t in tiles.values() for b in _summed(t.distinct)) - part.begun
+    finishing = part.share(layer.digital_ops, geometry.channels_out)
+    operations = finishing + max(0, crossing) * geometry.positions
     rows = geometry.height_out
     work = graph.add(
         Kind.DIGITAL, graph.unit("digital"), digital_row_cycles(feeds, operations, rows), layer.index, rows
     )
-    graph.count(layer.index, Counter.DIGITAL_OPS, layer.digital_ops)
+    graph.count(layer.index, Counter.DIGITAL_OPS, finishing)
     of_row, packets = (np.concatenate(parts) for parts in zip(*arrivals))
     order = np.argsort(of_row, kind="stable")
     graph.wait(work[of_row[order]], packets[order], routes.cause)
-    written = feeds.store(layer, rows, is_output)
-    graph.wait(written, work, Cause.DATA)
-    return written
+    if part.read_bits:
+        sums = feeds.read_sums(layer, rows, part.read_bits * geometry.width_out)
+        graph.wait(work, sums, Cause.MEMORY if layer.index in feeds.storage.sums_offchip else Cause.BUFFER)
+    written = []
+    if part.kept_bits:
+        written.append(feeds.keep_sums(layer, rows, part.kept_bits * geometry.width_out))
+    if part.finished:
+        bits = part.share(sum(t.bits for t in layer.output_types), geometry.channels_out)
+        written.append(feeds.store(layer, rows, is_output, bits))
+    for tasks in written:
+        graph.wait(tasks, work, Cause.DATA)
+    return np.concatenate(written)
 
 
 def _geometry(layer: LayerPlan) -> Geometry:

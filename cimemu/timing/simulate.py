@@ -23,17 +23,18 @@ PROGRAMMING_IMAGE = -1  # the image of events that belong to no image
 class Simulation:
     """The task graphs of a plan, ready to be run."""
 
-    def __init__(self, plan: Plan, written: Written | None = None) -> None:
-        """Build the graphs; `written` counts write pulses of blocks that took more than one.
+    def __init__(self, plan: Plan, written: Written | None = None, images: int = 1) -> None:
+        """Build the graphs; `written` counts write pulses of blocks that took more than one, `images` are how many the sums
+        of a layer larger than the chip must be kept for.
 
         Raises MappingError where a window does not fit a buffer."""
-        self.plan = plan
+        self.plan, self.written, self.images = plan, written, images
         units: dict[str, int] = {}
         self.programming: list[Template | None] = []
         self.phases: list[Template] = []
         for phase in range(plan.phases):
             self.programming.append(programming_template(plan, phase, units, written) if plan.phases > 1 else None)
-            self.phases.append(phase_template(plan, phase, units))
+            self.phases.append(phase_template(plan, phase, units, images))
         self.units = units
 
     def traffic_counts(self) -> NDArray[np.int64]:
@@ -62,6 +63,13 @@ class Simulation:
         steps where the macro skips zero slices (None: nothing is skipped). `repeat` False has the compiled engine
         simulate also the images for which the chip is proven to repeat itself.
         """
+        if self.plan.cut and images != self.images:
+            again = Simulation(
+                self.plan, self.written, images
+            )  # where sums wait depends on how many images wait with them
+            return again.run(
+                images, detail=detail, engine=engine, nonzero=nonzero, sink=sink, progress=progress, repeat=repeat
+            )
         if detail not in ("ops", "cycles"):
             raise CimemuError(f"detail = {detail!r}, must be ops or cycles")
         if engine not in ("auto", "simpy", "compiled") or (engine == "compiled" and detail == "cycles"):
@@ -179,7 +187,9 @@ class _Record:
             ledger.operations[adc] = self.adc_count[adc]
             ledger.stalls[adc] = ledger.stalls[macro]
             ledger.stalls[adc, Cause.DATA] += int(ledger.busy[macro]) - int(self.adc_busy[adc])
-        spread = int(self.image_end[-1] - self.image_end[0]) // (self.images - 1) if self.images > 1 else cycles
+        spread = cycles // self.images  # in phases all images wait for the last one of a phase
+        if self.images > 1 and not programming:
+            spread = int(self.image_end[-1] - self.image_end[0]) // (self.images - 1)
         return Timeline(
             cycles=cycles,
             images=self.images,

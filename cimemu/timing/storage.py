@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from cimemu.errors import MappingError
 from cimemu.layer.base import TensorType
+from cimemu.mapping.parts import layer_parts
 from cimemu.mapping.plan import LayerPlan, Plan
 
 INPUT = -1
@@ -21,27 +22,46 @@ def tensor_rows(kind: TensorType, layout: str = "nchw") -> int:
 
 @dataclass(frozen=True)
 class Storage:
-    """Tensors by producing layer (INPUT: the network's input): which are off-chip, and how many images fit."""
+    """Tensors by producing layer (INPUT: the network's input): which are off-chip, and how many images fit.
+
+    `sums_offchip` are the layers larger than the chip whose sums wait off-chip for their next phase.
+    """
 
     offchip: frozenset[int]
     in_flight: int
+    sums_offchip: frozenset[int] = frozenset()
 
 
-def place_tensors(plan: Plan, phase: int) -> Storage:
+def place_tensors(plan: Plan, phase: int, images: int = 1) -> Storage:
     """Live tensors against the global buffer; the largest go off-chip until the rest fits.
 
-    A pipelined chip holds as many images as fit together, at most eight.
+    All `images` go through a phase before the next: sums that wait for a later phase are kept in the global buffer where
+    those of all images fit. A pipelined chip holds as many images as fit together, at most eight.
     """
-    members = [layer for layer in plan.layers if layer.phase == phase]
+    members = [layer for layer in plan.layers if phase in layer.phases]
     last_use = _last_use(members)
     crossing = {
         producer
         for layer in plan.layers
         for producer in layer.inputs
-        if producer != INPUT and plan.layers[producer].phase != layer.phase
+        if producer != INPUT and any(plan.layers[producer].phase != number for number in layer.phases)
     }
     offchip = set(crossing)
     capacity = int(plan.arch.chip.global_buffer.size_kib * 8192)
+    sums_offchip = set()
+    held = 0
+    for layer in plan.layers:
+        if layer.geometry is None or len(layer.phases) == 1:
+            continue
+        parts = layer_parts(plan, layer)
+        if any(parts[number].finished for number in layer.phases[:-1]):
+            offchip.add(layer.index)  # some of its outputs wait for the others
+        each = images * layer.geometry.positions
+        if each * max(part.held_bits for part in parts.values()) > capacity:
+            sums_offchip.add(layer.index)
+        elif phase in parts:
+            held += each * parts[phase].held_bits
+    capacity = max(0, capacity - held)
     bits = {layer.index: sum(t.bits for t in layer.output_types) for layer in plan.layers}
     bits[INPUT] = max(
         (t.bits for layer in plan.layers for t, p in zip(layer.input_types, layer.inputs) if p == INPUT),
@@ -60,7 +80,7 @@ def place_tensors(plan: Plan, phase: int) -> Storage:
     together = 1
     if plan.arch.schedule == "pipelined":
         together = max(1, min(MAX_IN_FLIGHT, capacity // max(1, peak)))
-    return Storage(frozenset(offchip), together)
+    return Storage(frozenset(offchip), together, frozenset(sums_offchip))
 
 
 def _last_use(members: list[LayerPlan]) -> dict[int, int]:

@@ -41,7 +41,7 @@ class Timeline:
     image_start: NDArray[np.int64]  # [images] first start
     image_end: NDArray[np.int64]  # [images] last end
     programming_cycles: int
-    image_cycles: int  # mean distance between the ends of two images, rounded down
+    image_cycles: int  # between the ends of two images, rounded down; in phases the run's cycles over its images
     noc_bits: tuple[int, int]  # into the interconnect and out of it, all images
 
 

@@ -72,7 +72,13 @@ ATTRIBUTES = (
     Item("accuracy", "float", "", "", "share of images classified as labelled; absent without labels", optional=True),
     Item("cycles", "int", "", "cycles", "length of the run"),
     Item("latency_us", "float", "", "us", "cycles x clock_ns / 1000"),
-    Item("image_cycles", "int", "", "cycles", "mean distance between the ends of two images"),
+    Item(
+        "image_cycles",
+        "int",
+        "",
+        "cycles",
+        "mean distance between the ends of two images; in phases the cycles over the images",
+    ),
     Item("programming_cycles", "int", "", "cycles", "spent reprogramming (0 where the network fits)"),
     Item("energy_pj", "float", "", "pJ", "energy of the run"),
     Item("tops_per_w", "float", "", "", "2 x MACs / energy", optional=True),
@@ -96,7 +102,7 @@ ATTRIBUTES = (
 _LAYER = (
     Item("layers/name", "str", "layer", "", "name of the layer"),
     Item("layers/op", "str", "layer", "", "operator"),
-    Item("layers/phase", "int32", "layer", "", "reprogramming phase it runs in"),
+    Item("layers/phase", "int32", "layer", "", "reprogramming phase in which it ends"),
     Item("layers/macs", "int64", "layer", "", "multiply-accumulates, all images"),
     Item("layers/cycles", "int64", "layer", "cycles", "first start to last end, summed over images"),
     Item("layers/conversions", "int64", "layer", "", "column conversions, all images"),
