@@ -154,6 +154,10 @@ def _concat(e: _Expander, node: onnx.NodeProto, i: Sequence[str]) -> None:
     e.quantize(node, _core(e, node, "Concat", inputs, ("axis",)), i[0], i[1])
 
 
+def _where(e: _Expander, node: onnx.NodeProto, i: Sequence[str]) -> None:
+    e.quantize(node, _core(e, node, "Where", [i[0], e.group(node, i, 1), e.group(node, i, 4)]), i[7], i[8])
+
+
 EXPANSIONS: dict[tuple[str, str], Expansion] = {
     ("", "QLinearConv"): _conv,
     ("", "QLinearMatMul"): _matmul,
@@ -167,6 +171,7 @@ EXPANSIONS: dict[tuple[str, str], Expansion] = {
     (MICROSOFT, "QLinearSigmoid"): _one("Sigmoid"),
     (MICROSOFT, "QLinearSoftmax"): _softmax,
     (MICROSOFT, "QLinearConcat"): _concat,
+    (MICROSOFT, "QLinearWhere"): _where,
 }
 
 

@@ -156,7 +156,8 @@ class Exp(Activation):
 
     def apply(self, x: Array) -> Array:
         """Computed in float64, rounded once."""
-        return np.exp(np.minimum(x, 1e3).astype(np.float64)).astype(x.dtype)
+        with np.errstate(over="ignore"):  # to infinity
+            return np.exp(x.astype(np.float64)).astype(x.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +204,11 @@ class Elu(Activation):
         """Computed in float64, rounded once."""
         wide = x.astype(np.float64)
         return np.where(wide >= 0, wide, self.alpha * np.expm1(np.minimum(wide, 0))).astype(x.dtype)
+
+    def tabulated(self, x: Array) -> Array:
+        """With the float32 difference exp(x) - 1, as ONNX Runtime has it: 0 for tiny x."""
+        power = np.exp(np.minimum(x, 0).astype(np.float64)).astype(np.float32)
+        return np.where(x >= 0, x, np.float32(self.alpha) * (power - np.float32(1)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -46,7 +46,10 @@ class Fp32HalfEven(OutputStage):
 
     def apply(self, accumulators: NDArray[Any]) -> NDArray[Any]:
         """Requantised integers of `dtype`."""
-        scaled = np.rint(in_32_bits(accumulators).astype(np.float32) * self.multiplier)
+        with np.errstate(all="ignore"):
+            scaled = np.rint(in_32_bits(accumulators).astype(np.float32) * self.multiplier)
+        if not np.isfinite(self.multiplier).all():  # a sum of 0 times infinity: ONNX Runtime limits it to the low end
+            scaled[np.isnan(scaled)] = -np.inf
         return np.clip(scaled + np.float32(self.zero_point), self.low, self.high).astype(self.dtype)
 
 

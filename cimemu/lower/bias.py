@@ -39,7 +39,8 @@ def product_bias(
         raise group.core.error("its bias is computed at run time, must be a constant: add it behind the product")
     if value.size not in (1, outputs):
         raise group.core.error(f"bias of shape {list(value.shape)}, must be [{outputs}]: one an output")
-    product_scale = (x.scale[0] * weight_scale).astype(np.float32)
+    with np.errstate(over="ignore", under="ignore"):
+        product_scale = (x.scale[0] * weight_scale).astype(np.float32)
     stored = graph.quantized(group.bias)
     if stored is None and quantized and value.shape == (outputs,):
         return _rounded(group.core, value, product_scale), None

@@ -60,7 +60,8 @@ def _stage(
     real: Real | None,
 ) -> OutputStage:
     """From the accumulator to the output: ONNX Runtime's rule for one fused operator, or a real bias added."""
-    product_scale = (scales[0] * scales[1]).astype(np.float32)
+    with np.errstate(over="ignore", under="ignore"):  # products of scales may be 0 or infinite, as ONNX Runtime's are
+        product_scale = (scales[0] * scales[1]).astype(np.float32)
     if quantize is None and real is None:
         return ToFloat(scale=product_scale)
     scale, zero, low, high, dtype = None, 0, 0, 0, "float32"
@@ -71,7 +72,9 @@ def _stage(
         dtype = quantize.storage
     if real is None:
         assert scale is not None
-        return Fp32HalfEven((product_scale / scale).astype(np.float32), int(zero), low, high, dtype)
+        with np.errstate(over="ignore", under="ignore"):
+            multiplier = (product_scale / scale).astype(np.float32)
+        return Fp32HalfEven(multiplier, int(zero), low, high, dtype)
     exact = np.float64(scales[0]) * scales[1].astype(np.float64)
     return RealBias(exact, real.value, scale, int(zero), low, high, dtype, real.dropped)
 

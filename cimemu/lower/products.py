@@ -8,6 +8,7 @@ from cimemu.layer.activation import Clip, LeakyRelu, Relu, Sigmoid, Softmax
 from cimemu.layer.arithmetic import Add, Mul
 from cimemu.layer.base import Layer
 from cimemu.layer.conv import Conv
+from cimemu.layer.float32 import to_int32
 from cimemu.layer.matmul import Gemm, MatMul
 from cimemu.layer.pool import AveragePool, GlobalAveragePool
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
@@ -17,6 +18,7 @@ PRODUCTS = (Conv, Gemm, MatMul)
 # Other operators that ONNX Runtime takes into an integer operator together with DequantizeLinear and QuantizeLinear.
 FUSED = (Add, Mul, AveragePool, GlobalAveragePool, LeakyRelu, Sigmoid, Softmax)
 Bounds = tuple[float, float]
+SLACK = float(np.finfo(np.float32).eps)  # of ONNX Runtime's comparison of a Clip's reals, whatever the scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +52,9 @@ def behind(graph: Graph, quantize: QuantizeLinear) -> Group | None:
             absorbed.append(maker)
             name = maker.inputs[0]
             continue
-        if _without_effect(graph, maker, quantize) and isinstance(_beneath(graph, maker), FUSED):
-            absorbed.append(maker)
-            name = maker.inputs[0]
+        if isinstance(_beneath(graph, maker), FUSED) and (dropped := _without_effect(graph, maker, quantize)):
+            absorbed += dropped
+            name = dropped[-1].inputs[0]
             continue
         product = _added(graph, maker)
         if product is not None:
@@ -80,15 +82,31 @@ def _added(graph: Graph, add: Layer | None) -> tuple[MatMul, str] | None:
     return None
 
 
-def _without_effect(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> bool:
-    """Whether a Relu or Clip limits to no less than the QuantizeLinear behind it does: ONNX Runtime drops it."""
+def _without_effect(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> list[Layer]:
+    """`layer`, a Relu or Clip, where the QuantizeLinear behind it limits as much: then ONNX Runtime drops it. A Relu in
+    front of a Clip is part of that Clip, and is given too; nothing where the limit has an effect.
+
+    The rules are ONNX Runtime's: a Relu needs the zero point at the low end; a Clip reals that are within a fixed
+    distance of the ends, or that round to them.
+    """
     scale, zero = graph.parameters(quantize)
-    if not isinstance(layer, Relu | Clip) or scale.size != 1:
-        return False
-    lowest, highest = (np.float32(limit - int(zero[0])) * scale[0] for limit in quantize.limits)
+    if scale.size != 1:
+        return []
+    if isinstance(layer, Relu):
+        return [layer] if int(zero[0]) == quantize.limits[0] else []
+    if not isinstance(layer, Clip):
+        return []
     low, high = _bounds(layer)
-    slack = np.finfo(np.float32).eps
-    return bool(low - lowest <= slack and highest - high <= slack)
+    layers: list[Layer] = [layer]
+    before = graph.maker.get(layer.inputs[0])
+    if isinstance(before, Relu) and graph.only_reader(layer.inputs[0]):
+        low, layers = max(low, 0.0), [layer, before]
+    with np.errstate(all="ignore"):
+        lowest, highest = (np.float32(limit - int(zero[0])) * scale[0] for limit in quantize.limits)
+        near = low - lowest <= SLACK and highest - high <= SLACK
+        ends = to_int32(np.array([low, high], np.float32) / scale[0]) + zero[0]
+    rounds = bool(ends[0] <= quantize.limits[0] and ends[1] >= quantize.limits[1])
+    return layers if near or (rounds and len(layers) == 1) else []
 
 
 def _beneath(graph: Graph, layer: Layer) -> Layer | None:

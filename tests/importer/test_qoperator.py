@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import cimemu
 from cimemu.check.network import check_network
+from cimemu.exporter import onnx_model
 
 MICROSOFT = "com.microsoft"
 KINDS = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8}
@@ -147,3 +148,26 @@ def test_a_computed_scale_is_refused_by_name(tmp_path):
     with pytest.raises(cimemu.WorkloadError, match="nothing"):
         cimemu.load_network(tmp_path / "x.onnx")
     assert s
+
+
+def test_the_opset_of_a_quantized_softmax_says_what_its_axis_means(tmp_path):
+    model = Model(7)
+    x_scale, y_scale = model.scale("x"), model.scale("y")
+    model.node("QLinearSoftmax", ["x", *x_scale, *y_scale], "y", axis=1, opset=11)
+    model.save(tmp_path / "net.onnx", "y")
+    network = cimemu.load_network(tmp_path / "net.onnx")
+    assert [layer.flatten for layer in network.layers if layer.op == "Softmax"] == [True]
+    with pytest.raises(cimemu.WorkloadError, match="flatten its input"):
+        onnx_model(network)
+    del model.nodes[0].attribute[:]
+    model.save(tmp_path / "net.onnx", "y")
+    with pytest.raises(cimemu.WorkloadError, match="attribute opset is missing"):
+        cimemu.load_network(tmp_path / "net.onnx")
+
+
+def test_a_quantized_where_lacks_inputs(tmp_path):
+    model = Model(8)
+    model.node("QLinearWhere", ["x", "x", *model.scale("x"), "x"], "y")
+    model.save(tmp_path / "net.onnx", "y")
+    with pytest.raises(cimemu.WorkloadError, match="5 inputs, a tensor or its scale is left out"):
+        cimemu.load_network(tmp_path / "net.onnx")
