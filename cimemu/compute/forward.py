@@ -13,6 +13,7 @@ from cimemu.arch.macro import Macro
 from cimemu.compute.matrix import CellSource, LayerMatrix, MatrixResult
 from cimemu.compute.sites import planned_sites
 from cimemu.compute.threads import on_threads
+from cimemu.compute.vary import share_arrays
 from cimemu.errors import WorkloadError
 from cimemu.events import Counter, Pulses
 from cimemu.layer.base import Array, Layer
@@ -102,6 +103,7 @@ class Emulator:
             for r, replica in enumerate(units)
             for u, draft in enumerate(replica)
         ]
+        share_arrays(draft for *_, draft in every)
         tasks = [task for *_, draft in every for task in draft.tasks()]
         workers = threads or self.threads or 1
         on_threads(workers, lambda task: task(), tasks)

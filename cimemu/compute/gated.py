@@ -45,15 +45,15 @@ class GatedReads:
         """Column sums [C] of one block in level steps."""
         assert block.gated is not None
         rows = slice(first, first + len(value))
-        drive = np.zeros(len(block.levels))
+        drive, array = np.zeros(len(block.levels)), block.gated
         drive[rows] = np.where(value > 0, value + block.bow[value], 0.0) * block.amplitude[rows]
         if self.macro.input.dac == "voltage":
-            return raised_currents(block.gated.levels, drive, block.gated.wires)
+            return raised_currents(array.levels, drive, array.wires)[array.columns]
         total = np.zeros(block.levels.shape[1])
         drive[rows] /= np.maximum(value, 1)
         for pulse in range(int(value.max(initial=0))):
             drive[rows] *= value > pulse
-            total += raised_currents(block.gated.levels, drive, block.gated.wires)
+            total += raised_currents(array.levels, drive, array.wires)[array.columns]
         return total
 
 

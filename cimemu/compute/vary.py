@@ -1,7 +1,7 @@
 """Cells, converters and reads of a matrix as variation models make them: an ideal matrix in, another one out."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ class Draft:
     cells: NDArray[np.int64]
     blocks: dict[tuple[int, int], Block]  # what the models left beside the cells
     writes: dict[tuple[int, int], Pulses]
+    shared: Mapping[tuple[int, int], NDArray[np.uint8]] = field(default_factory=dict)  # see `share_arrays`
 
     def tasks(self) -> Iterator[Callable[[], None]]:
         """One function a block."""
@@ -57,13 +58,36 @@ class Draft:
             leakage=self.variations.leakage(2**self.macro.cell.bits - 1),
         )
         for stage in BLOCK_STAGES:
-            for model, stream in self.variations.at(stage):
+            models = self.variations.at(stage)
+            if stage == "wires" and models:
+                block.array = self._array(block)
+            for model, stream in models:
                 model.write(block, stream)
         scale = 2.0**self.macro.cell.fraction_bits
         round_levels(block.levels, scale, MAX_LEVEL * scale, first_row, first, self.cells)
         if block.pulses is not None:
             self.writes[place] = Pulses(block.pulses, block.row_pulses or 0)
         self.blocks[place] = block
+
+    def _array(self, block: Block) -> NDArray[np.float64]:
+        """Conductances of all cells of the block's macro: other blocks' by the same draws, unused cells at level 0."""
+        rows, columns = block.levels.shape
+        targets = self.shared.get((block.macro, block.write))
+        if targets is None:
+            targets = np.zeros((self.macro.rows, self.macro.columns), dtype=np.uint8)
+            targets[:rows, block.first_column : block.first_column + columns] = block.targets
+        whole = Block(
+            levels=targets.astype(np.float64),
+            targets=targets,
+            top=block.top,
+            macro=block.macro,
+            first_column=0,
+            write=block.write,
+            leakage=block.leakage,
+        )
+        for model, stream in self.variations.at("cells"):
+            model.write(whole, stream)
+        return whole.levels
 
     def finish(self) -> Matrix:
         """The matrix of these cells."""
@@ -126,6 +150,24 @@ def start_draft(ideal: Matrix, sites: Sites, variations: Variations) -> Draft:
         blocks={},
         writes={},
     )
+
+
+def share_arrays(drafts: Iterable[Draft]) -> None:
+    """Tell drafts what other blocks their macros hold: ideal levels [rows, columns] by (macro, earlier writes of it)."""
+    given = list(drafts)
+    arrays: dict[tuple[int, int], NDArray[np.uint8]] = {}
+    for draft in given:
+        if not draft.variations.at("wires"):
+            continue
+        for (row_block, col_block), site in draft.sites.items():
+            shape = (draft.macro.rows, draft.macro.columns)
+            array = arrays.setdefault((site.macro, site.write), np.zeros(shape, dtype=np.uint8))
+            first_row, last_row = draft.ideal.layout.row_blocks[row_block]
+            first, stop = (v * draft.macro.columns_per_output for v in draft.ideal.layout.col_blocks[col_block])
+            levels = draft.ideal.levels[first_row:last_row, first:stop]
+            array[: len(levels), site.first_column : site.first_column + levels.shape[1]] = levels
+    for draft in given:
+        draft.shared = arrays
 
 
 def vary_matrix(ideal: Matrix, sites: Sites, variations: Variations) -> Matrix:

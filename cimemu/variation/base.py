@@ -62,6 +62,9 @@ class Block:
     reads: list[tuple["Stream", NDArray[np.float64]]] = field(default_factory=list)  # variances [C] of single reads
     traps: list["TrapCells"] = field(default_factory=list)
     amplitude: NDArray[np.float64] = field(init=False)  # [R] of the wordline drivers
+    array: NDArray[np.float64] | None = (
+        None  # [macro rows, macro columns] conductances of all cells; None: of these alone
+    )
     gated: "GatedArray | None" = None  # where every read is solved by itself
 
     def __post_init__(self) -> None:
@@ -124,10 +127,11 @@ def _writes(block: Block, per: Per) -> int:
 
 @dataclass(frozen=True, eq=False)
 class GatedArray:
-    """Cells [R, C] between wires, whose rows are disconnected while they are not raised."""
+    """Cells [R, C] between wires, whose rows are disconnected while they are not raised; `columns` are the block's."""
 
     levels: NDArray[np.float64]
     wires: Wires
+    columns: slice
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,8 @@ class IrDrop(VariationBase):
     matrix of effective levels: `solver: exact` is nodal analysis of every row, `fast` an approximation for many raised
     rows. `rows: gated`: cells of rows that are not raised are disconnected (by their transistors), each set of raised
     rows is another array: `exact` solves each set as it is read, `fast` takes effective levels for a share `activity`
-    of raised rows. A block's wires begin at its macro's edge, cells of other blocks do not load them.
+    of raised rows. The wires are those of the whole macro, with all bitlines held at 0 V: cells of other blocks load
+    them, and cells that hold no weight as level 0 does.
     """
 
     model: Literal["ir_drop"] = "ir_drop"
@@ -66,18 +67,30 @@ class IrDrop(VariationBase):
     def write(self, block: Block, stream: Stream) -> None:
         """Effective levels in the place of the written ones."""
         word, bit = (ohm / (self.on_ohm * block.on_steps) for ohm in self.wires)  # x conductance of a level step
-        wires = Wires(word, bit, word_lead=1.0 + block.first_column)
+        wires, rows, columns = Wires(word, bit), len(block.levels), block.levels.shape[1]
+        own = slice(block.first_column, block.first_column + columns)
+        if block.array is None:
+            wires, own = Wires(word, bit, word_lead=1.0 + block.first_column), slice(0, columns)
+        array = block.levels.copy() if block.array is None else _conducting(block.array, rows, own.stop)
         if self.solves_reads:
-            block.gated = GatedArray(block.levels.copy(), wires)
-        block.levels[:] = self.effective(block.levels, wires, block.active_rows)
+            block.gated = GatedArray(np.ascontiguousarray(array[:rows]), wires, own)
+        block.levels[:] = self.effective(array, wires, rows, block.active_rows)[:, own]
 
-    def effective(self, levels: Floats, wires: Wires, active_rows: int) -> Floats:
-        """Effective levels [R, C] of cells `levels` [R, C]."""
+    def effective(self, levels: Floats, wires: Wires, rows: int, active_rows: int) -> Floats:
+        """Effective levels [rows, C] of the first rows of cells `levels` [R, C]."""
         if self.rows == "grounded":
-            return exact_shares(levels, wires) if self.solver == "exact" else fast_shares(levels, wires)
-        made = np.empty_like(levels)
-        for first in range(0, len(levels), active_rows):  # rows of other groups are disconnected while one is raised
-            group = slice(first, first + active_rows)
+            return (exact_shares(levels, wires) if self.solver == "exact" else fast_shares(levels, wires))[:rows]
+        made = np.empty((rows, levels.shape[1]))
+        for first in range(0, rows, active_rows):  # rows of other groups are disconnected while one is raised
+            group = slice(first, min(first + active_rows, rows))
             near = Wires(wires.word, wires.bit, wires.word_lead, wires.bit_lead + first)
             made[group] = exact_shares(np.ascontiguousarray(levels[group]), near, self.activity)
         return made
+
+
+def _conducting(array: Floats, rows: int, columns: int) -> Floats:
+    """`array` without the far rows and columns that conduct nothing; the first `rows` and `columns` stay."""
+    used_rows, used_columns = np.flatnonzero(array.any(axis=1)), np.flatnonzero(array.any(axis=0))
+    last_row = max(rows, int(used_rows[-1]) + 1 if len(used_rows) else 0)
+    last_column = max(columns, int(used_columns[-1]) + 1 if len(used_columns) else 0)
+    return np.ascontiguousarray(array[:last_row, :last_column])

@@ -5,11 +5,17 @@ import subprocess
 import sys
 import time
 
+import nets
 import nodal
 import numpy as np
 import pytest
+from populations import write_block
 
 import cimemu
+from cimemu.compute.forward import Emulator
+from cimemu.compute.macro import Programmed, program
+from cimemu.compute.sites import own_macros, planned_sites
+from cimemu.compute.vary import vary_matrix
 from cimemu.variation.compose import compose
 from cimemu.variation.wires import Wires, exact_shares, fast_shares, raised_currents
 
@@ -198,7 +204,7 @@ def test_drivers_of_gated_rows():
 @pytest.mark.parametrize("rows", ["grounded", "gated"])
 def test_every_encoding_meets_the_currents_of_its_own_columns(weight, rows):
     rng = np.random.default_rng(6)
-    macro = macro_of(12, 24, weight=weight, cell=FINE, input={"bits": 3})
+    macro = macro_of(16, 28, weight=weight, cell=FINE, input={"bits": 3})
     w, x = rng.integers(-7, 8, (12, 3)), rng.integers(0, 8, (4, 12))
     vary = ["on_off:ratio=8", f"ir_drop:segment_ohm=40,on_ohm=5e3,rows={rows}"]
     found = cimemu.mvm(x, w, macro, vary=vary)
@@ -210,13 +216,74 @@ def test_every_encoding_meets_the_currents_of_its_own_columns(weight, rows):
     place = np.tile(2.0 ** np.arange(bits), len(parts)) * np.repeat([1, -1][: len(parts)], bits)
     if weight["encoding"] == "twos_complement":
         place[-1] *= -1
-    siemens = nodal.conductances(levels.reshape(12, -1), 1, 5e3, 8)
+    array = np.zeros((16, 28))  # cells without a weight conduct as level 0 does
+    array[:12, : levels[0].size] = levels.reshape(12, -1)
+    siemens = nodal.conductances(array, 1, 5e3, 8)
     right = 0
     for bit in range(3):
-        sums = RIGHT[rows](siemens, (x >> bit) & 1, 40, 40) / nodal.level_step(1, 5e3, 8)
+        volts = np.zeros((4, 16))
+        volts[:, :12] = (x >> bit) & 1
+        sums = RIGHT[rows](siemens, volts, 40, 40)[:, : levels[0].size] / nodal.level_step(1, 5e3, 8)
         right = right + 2**bit * (sums.reshape(4, 3, -1) @ place)
     right = right - (8 * x.sum(axis=1, keepdims=True) if weight["encoding"] == "offset" else 0)
     assert np.allclose(found.y, right, atol=7 * 15 * 12 * 2.0**-14)
+
+
+@pytest.mark.parametrize("rows", ["grounded", "gated"])
+def test_cells_outside_the_blocks_of_a_grouped_convolution_conduct_as_level_0(rows):
+    rng = np.random.default_rng(8)
+    macro = macro_of(8, 8, weight={"bits": 2, "encoding": "offset"}, cell={"bits": 2, "fraction_bits": 14})
+    w, x = rng.integers(-2, 2, (8, 8)), rng.integers(0, 2, (5, 8))
+    group = np.repeat([0, 1], 4)
+    inside = group[:, None] == group
+    ideal = program(w * inside, macro, row_group=group, out_group=group).matrix
+    vary = compose(["on_off:ratio=3", f"ir_drop:segment_ohm=40,on_ohm=5e3,rows={rows}"])
+    found = Programmed(vary_matrix(ideal, own_macros(ideal.layout), vary)).run(x).y
+    siemens = nodal.conductances(np.where(inside, w + 2, 0), 3, 5e3, 3)
+    right = RIGHT[rows](siemens, x, 40, 40) / nodal.level_step(3, 5e3, 3) - 2 * x @ inside
+    assert np.allclose(found, right, atol=8 * 2.0**-14)
+
+
+def test_blocks_that_share_a_macro_load_its_wires():
+    """Layers side by side in a macro, by the plan: each block's currents are those of the whole array, drawn cells included."""
+    arch = cimemu.load_arch(
+        "rram_128",
+        {
+            "macro.rows": 32,
+            "macro.columns": 64,
+            "macro.columns_per_adc": 4,
+            "macro.weight.bits": 4,
+            "macro.cell.fraction_bits": 14,
+            "macro.adc": "ideal",
+        },
+    )
+    network = nets.residual_network()
+    plan = cimemu.make_plan(network, arch)
+    sites = planned_sites(plan)
+    spread = ["lognormal:sigma=0.3", "on_off:ratio=8"]
+
+    def blocks(vary):
+        emulator = Emulator(network, arch.macro)
+        emulator.program(plan, vary, seed=5)
+        for name, matrix in emulator.matrices.items():
+            for replica, units in zip(matrix.replicas, sites[name]):
+                for programmed, unit in zip(replica, units):
+                    for (rb, cb), site in unit.items():
+                        made = programmed.matrix
+                        (r0, r1), (c0, c1) = made.layout.row_blocks[rb], made.layout.col_blocks[cb]
+                        yield site, made.cells[r0:r1, c0 * 4 : c1 * 4] / 2.0**made.macro.cell.fraction_bits
+
+    arrays, count = {}, {}
+    for site, cells in blocks(spread):
+        array = arrays.setdefault(site.macro, write_block(spread, np.zeros((32, 64)), macro=site.macro, seed=5).levels)
+        array[: len(cells), site.first_column : site.first_column + cells.shape[1]] = cells
+        count[site.macro] = count.get(site.macro, 0) + 1
+    assert max(count.values()) > 1
+    for site, cells in blocks([*spread, "ir_drop:segment_ohm=30,on_ohm=5e3"]):
+        siemens = arrays[site.macro] * nodal.level_step(1, 5e3, 8)
+        right = nodal.grounded_currents(siemens, np.eye(32)[: len(cells)], 30, 30) / nodal.level_step(1, 5e3, 8)
+        own = right[:, site.first_column : site.first_column + cells.shape[1]]
+        assert np.allclose(cells, own, atol=3 * 2.0**-14)
 
 
 def test_the_same_bytes_for_any_number_of_blas_threads():
