@@ -220,6 +220,8 @@ class EpochLines:
         parts = [f"{run}: " * bool(run) + f"epoch {row['epoch']} of {epochs}"]
         if "loss" in row:
             parts += [f"loss {row['loss']:.4f}", f"training {100 * row['train_accuracy']:.2f} %"]
+        if "held_back_accuracy" in row:
+            parts.append(f"held back {100 * row['held_back_accuracy']:.2f} %")
         for name, value in row.items():
             if name.startswith("accuracy_"):
                 error = row[name.replace("accuracy", "standard_error")]

@@ -11,7 +11,8 @@ from cimemu.adapt.chip import Chip
 from cimemu.adapt.codes import codes_of, smooth_codes
 from cimemu.adapt.fake_macro import FakeMacro
 from cimemu.adapt.module import TWINS, twin
-from cimemu.adapt.rounding import slowed
+from cimemu.adapt.reads import Reads
+from cimemu.adapt.rounding import SMALLEST_SHARE, bounded, limit_gradient, slowed, within
 from cimemu.arch.schema import Arch
 from cimemu.errors import WorkloadError
 from cimemu.layer.activation import Clip
@@ -23,9 +24,9 @@ from cimemu.ptq.scheme import Scheme
 from cimemu.ptq.widths import MOVES
 from cimemu.workload.network import Network
 
+TRAINED_CHIPS = 1 << 30  # first trial of the chips that are trained on: no other trial meets one of them
 SHARPNESS = (1.0, 10.0)  # of smooth activations, from the first step to the last, geometrically
 LEAST_SPREAD = np.float32(1e-3)  # of a channel that the float network leaves constant
-SMALLEST_SHARE = 1 / 16  # of the first step: a step that one bad gradient drives below 0 would never come back
 
 
 class ActivationStep(torch.nn.Module):
@@ -42,7 +43,7 @@ class ActivationStep(torch.nn.Module):
     def step(self, elements: int = 1) -> Any:
         """The step; `elements` of an image share it (LSQ's gradient share)."""
         share = float((max(1, elements) * (self.high - self.low)) ** -0.5)
-        return slowed(self.scale, share).clamp(min=self.smallest, max=self.largest)
+        return bounded(slowed(self.scale, share), self.smallest, self.largest)
 
     def forward(self, x: Any, step: Any) -> Any:
         """Codes."""
@@ -237,15 +238,31 @@ class AdaptedModule(torch.nn.Module):
             cut: Any = macro.wiring.cut
             first += cut.blocks * (int(cut.array.max()) + 1)
 
+    def limit_gradients(self, most: float) -> None:
+        """Gradients of learned steps within `most` times the step, before the optimizer takes them.
+
+        LSQ's shares weigh the errors of a step's own rounding. Converters behind it that are much coarser, of few bits for
+        wide codes, have errors that its gradient has too, and one of them can be many times the step.
+        """
+        for activation in self.activations:
+            limit_gradient(activation.scale, activation.scale.detach().clamp(min=activation.smallest), most)
+        for macro in self.macros:
+            macro.limit_gradients(most)
+
     def begin_step(self, step: int, share: float) -> None:
         """Before every step of training; `share` 0 .. 1 of all steps is done."""
         for activation in self.activations:
             activation.sharpness = SHARPNESS[0] * (SHARPNESS[1] / SHARPNESS[0]) ** share
-            activation.scale.data.clamp_(min=activation.smallest)
+            activation.scale.data = within(activation.scale.data, activation.smallest, activation.largest)
+        for macro in self.macros:
+            macro.keep_in_bounds()
         for macro, draws in zip(self.macros, self.draws):
             g = macro.geometry
             integers = macro.written().integers.detach().round().to(torch.int64).cpu().numpy()
-            more = draws.deviations(np.ascontiguousarray(integers.T), g.kernel_area, step)  # [K, N * conversions]
+            more, spread = draws.drawn(np.ascontiguousarray(integers.T), g.kernel_area, TRAINED_CHIPS + step)
+            macro.reads = (
+                None if spread is None else Reads(torch.from_numpy(spread), (draws.seed, draws.first_macro, step))
+            )
             macro.deviation = (
                 torch.from_numpy(more).T.reshape(g.channels_out, macro.conversions, -1).to(macro.weight.device)
             )

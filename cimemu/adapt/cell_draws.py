@@ -1,4 +1,4 @@
-"""Varied cells for training: what every converter sees of each weight, drawn by the very models of `stress`."""
+"""Varied cells and reads for training: what every converter sees of each weight, drawn by the very models of `stress`."""
 
 from collections.abc import Sequence
 
@@ -9,12 +9,16 @@ from cimemu.adc import IdealAdc
 from cimemu.arch.macro import Macro
 from cimemu.compute.program import fixed_seen, write_matrix
 from cimemu.compute.sites import Site, own_macros
+from cimemu.compute.surroundings import Surroundings
 from cimemu.compute.vary import start_draft
 from cimemu.errors import ArchError
+from cimemu.kernels.read_noise import SIGMA_BITS
 from cimemu.mapping.layout import make_layout
-from cimemu.variation.base import CELL_STAGES
+from cimemu.variation.base import CELL_STAGES, VariationBase
 from cimemu.variation.compose import compose
+from cimemu.variation.driver import Driver
 from cimemu.variation.parse import name_of
+from cimemu.variation.telegraph import Telegraph
 
 
 class CellDraws:
@@ -23,26 +27,25 @@ class CellDraws:
     def __init__(self, vary: Sequence[str], macro: Macro, *, seed: int, first_macro: int) -> None:
         """Raises ArchError for a model that changes other things than cells, or does not fit them."""
         variations = compose(vary, seed)
-        others = [
-            name_of(model) for model in variations.models if model.stage not in CELL_STAGES and not model.is_identity
-        ]
-        if others:
-            raise ArchError(
-                f"--vary {others[0]} while training: only models of cells are drawn there, leave it to stress"
-            )
-        solved = [name_of(model) for model in variations.models if model.solves_reads]
-        if solved:
-            raise ArchError(
-                f"--vary {solved[0]} while training: rows = gated, solver = exact is no matrix of cells, use solver fast"
-            )
+        for model in variations.models:
+            problem = None if model.is_identity else _problem(model)
+            if problem:
+                raise ArchError(f"--vary {name_of(model)} while training: {problem}")
         variations.check(2**macro.cell.bits - 1)
         self.vary, self.seed, self.first_macro = tuple(vary), seed, first_macro
         self.macro = macro.model_copy(update={"adc": IdealAdc(), "accumulator_bits": None})
 
     def deviations(self, weights: NDArray[np.int64], kernel_area: int, step: int) -> NDArray[np.float32]:
-        """What a converter of chip `step` sees per unit of input more than with ideal cells.
+        """`drawn`, of the cells alone."""
+        return self.drawn(weights, kernel_area, step)[0]
 
-        `weights` integers [K, N]; float32 [K, N * conversions per output], columns over (output, conversion).
+    def drawn(
+        self, weights: NDArray[np.int64], kernel_area: int, step: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """What a converter of chip `step` sees per unit of input more than with ideal cells, and the spread of its reads.
+
+        `weights` integers [K, N]; float32 [K, N * conversions per output], columns over (output, conversion), and [row
+        blocks, the same] in psums, None where reads are exact.
         """
         layout = make_layout(weights.shape[0], weights.shape[1], self.macro, kernel_area)
         sites = {
@@ -50,8 +53,28 @@ class CellDraws:
             for place, site in own_macros(layout).items()
         }
         ideal = write_matrix(weights, self.macro, layout=layout)
-        draft = start_draft(ideal, sites, compose(self.vary, self.seed, step))
+        variations = compose(self.vary, self.seed, step)
+        draft = start_draft(ideal, sites, variations)
         for task in draft.tasks():
             task()
         fixed = fixed_seen(draft.cells, ideal.columns, layout)
-        return (fixed / 2.0**draft.macro.cell.fraction_bits - ideal.seen).astype(np.float32)
+        unit = 2.0**draft.macro.cell.fraction_bits
+        noise = Surroundings(ideal, sites, variations, draft.macro, draft.blocks).noise()
+        spread = None
+        if noise:
+            variance = sum((source.sigma / (unit * 2.0**SIGMA_BITS)) ** 2 for source in noise)
+            spread = np.sqrt(variance).astype(np.float32)
+        return (fixed / unit - ideal.seen).astype(np.float32), spread
+
+
+def _problem(model: VariationBase) -> str | None:
+    """Why a model cannot be trained with."""
+    if isinstance(model, Telegraph) and model.draw == "traps":
+        return "the state of every trap is not drawn there, take draw=normal or leave it to stress"
+    if isinstance(model, Driver) and model.inl:
+        return "the bow of drivers is not in its forward, leave inl to stress"
+    if model.solves_reads:
+        return "rows = gated, solver = exact is no matrix of cells, use solver fast"
+    if model.stage not in (*CELL_STAGES, "read"):
+        return "only models of cells and reads are drawn there, leave it to stress"
+    return None

@@ -7,7 +7,7 @@ from cimemu.adapt.library import torch_of
 from cimemu.errors import WorkloadError
 from cimemu.whole_file import whole_file
 
-FORMAT = 1
+FORMAT = 2
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

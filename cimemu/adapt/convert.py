@@ -84,8 +84,7 @@ def convert(
     for layer in fitted.layers:
         if isinstance(layer, MacroLayer):
             adc = module.first_converters.get(layer.name, macro.adc)
-            unit = float(_scales(layer, fitted).mean()) * _input_step(layer, fitted)
-            _converter(macros[layer.name], layer, adc, macro, made, unit)
+            _converter(macros[layer.name], layer, adc, macro, made, _input_step(layer, fitted))
     module.set_norms(images)
     return module
 
@@ -196,11 +195,11 @@ def _fake(
         split = by_column.reshape(len(by_column), -1, conversions)
         real = torch.from_numpy(np.asarray(split[:, :, -1].T * steps[:, None], dtype=np.float32))  # [N, row blocks]
         real = real.repeat(made.copies, 1) if not parity else real[:, :1].repeat(made.copies, 1) / made.copies
-        made.weight_scale.data = _group_means(real, made.groups.by_block, made.groups.count)
+        made.start_scale("weight_scale", _group_means(real, made.groups.by_block, made.groups.count))
         if made.slice_scale is not None and not parity:
             shares = torch.from_numpy((split / split[:, :, -1:]).transpose(1, 0, 2).astype(np.float32))
-            for v in range(conversions):
-                made.slice_scale.data[:, v] = _group_means(shares[:, :, v], made.groups.by_block, made.groups.count)
+            means = [_group_means(shares[:, :, v], made.groups.by_block, made.groups.count) for v in range(conversions)]
+            made.start_scale("slice_scale", torch.stack(means, dim=1))
     return made
 
 
@@ -226,7 +225,7 @@ def _group_means(values: Any, numbers: Any, count: int) -> Any:
     return total / torch.bincount(numbers.flatten(), minlength=count).clamp(min=1)
 
 
-def _converter(made: FakeMacro, layer: MacroLayer, adc: Adc, macro: Any, scheme: Scheme, unit: float) -> None:
+def _converter(made: FakeMacro, layer: MacroLayer, adc: Adc, macro: Any, scheme: Scheme, input_step: float) -> None:
     """The layer's converter: learned steps for a fitted linear one, fixed tables for any other."""
     if isinstance(adc, IdealAdc):
         return
@@ -258,7 +257,7 @@ def _converter(made: FakeMacro, layer: MacroLayer, adc: Adc, macro: Any, scheme:
             _group_means(zero.float(), number, count),
             number,
             spec.levels - 1,
-            unit,
+            input_step,
         )
     elif isinstance(adc, LinearAdc):
         made.fix_steps(spread([r.lsb for r in references]), spread([r.zero for r in references]), 2**adc.bits - 1)

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from cimemu.adapt.adapted import AdaptedModule
 from cimemu.adapt.fake_macro import FakeMacro
-from cimemu.adapt.weights import TINY
 from cimemu.adc import Adc
 from cimemu.errors import WorkloadError
 from cimemu.layer.base import Array, Layer
@@ -50,15 +49,14 @@ class LearnedWeights(SchemeWeights):
     def _uniform(self, layer: Layer, w: Floats, cut: Cut) -> tuple[NDArray[np.int64], Floats, Floats | None]:
         macro = self.layers[layer.name]
         numbers = macro.groups.by_block.numpy()
-        learned = macro.weight_scale.detach().cpu().double().numpy()
-        scales = np.maximum(learned, TINY)[numbers]
+        learned = macro.bounded_scale("weight_scale").cpu().double().numpy()
+        scales = learned[numbers]
         factors = None
         if macro.slice_scale is not None:
             shares = macro.slice_factors().detach().cpu().double().numpy()[numbers]  # [N, row blocks, conversions]
             # the scale of a row block is that of its top slice, which the encoding's correction has too
             factors, scales = shares / shares[:, :, -1:], scales * shares[:, :, -1]
-        step = macro.weight_scale.detach().cpu().double().numpy().clip(TINY)[numbers]
-        return codes(w, step, cut, self.rule.bits), scales, factors  # type: ignore[union-attr]
+        return codes(w, learned[numbers], cut, self.rule.bits), scales, factors  # type: ignore[union-attr]
 
 
 def gains(macro: FakeMacro) -> tuple[Floats, Floats]:

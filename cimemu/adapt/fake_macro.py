@@ -13,8 +13,10 @@ from cimemu.adapt.digits import seen_by_converters
 from cimemu.adapt.held import hold, may_overflow
 from cimemu.adapt.products import products
 from cimemu.adapt.psum_conv import Convolution
+from cimemu.adapt.psum_shares import psum_shares
 from cimemu.adapt.psums import Converters, Steps, Tables, converted
-from cimemu.adapt.rounding import slowed
+from cimemu.adapt.reads import Reads
+from cimemu.adapt.rounding import SMALLEST_SHARE, bounded, limit_gradient, slowed, within
 from cimemu.adapt.weights import Groups, Written, binary, uniform
 from cimemu.adapt.wiring import ParityWiring, Wiring
 from cimemu.arch.macro import Macro
@@ -22,8 +24,7 @@ from cimemu.compute.encode import columns_of, input_slice_weights
 from cimemu.layer.macro_layer import Geometry
 from cimemu.ptq.scheme import BinaryWeights, Scheme
 
-SMALLEST_STEP = 2.0**-20
-SMALLEST_FACTOR = 0.05
+POSITIVE = ("weight_scale", "slice_scale", "psum_scale")  # parameters that are steps: they stay above 0
 CORRECTED = ("offset", "binary")  # encodings that take a sum of inputs off
 
 
@@ -57,12 +58,15 @@ class FakeMacro(torch.nn.Module):
         rule = scheme.weight_rule
         if not isinstance(rule, BinaryWeights):
             self.weight_scale = torch.nn.Parameter(torch.ones(self.groups.count))
+            self.start_scale("weight_scale", self.weight_scale.data)
             if rule.slice_scales:
                 self.slice_scale = torch.nn.Parameter(torch.ones(self.groups.count, self.conversions))
+                self.start_scale("slice_scale", self.slice_scale.data)
         self.converter = "none"
         self.top = 0
         self.drive_offset = 0  # what is added to codes on their way to the wordlines
         self.deviation: Any = None  # [N, conversions, K] that varied cells add
+        self.reads: Reads | None = None  # noise of single reads
         place = torch.tensor(columns_of(macro).weight, dtype=torch.float32)
         self.register_buffer("place", place, persistent=False)
         self.input_places = [float(v) for v in input_slice_weights(macro)]
@@ -75,13 +79,40 @@ class FakeMacro(torch.nn.Module):
         self.register_buffer("by_slice", by_slice, persistent=False)
         self.register_buffer("of_array", torch.nn.functional.one_hot(array).T.float(), persistent=False)
 
-    def learn_steps(self, lsb: Any, zero: Any, number: Any, top: int, unit: float) -> None:
-        """A linear converter of learned steps [groups]; `number` [row blocks, columns] says which, `unit` what a psum is."""
+    def start_scale(self, name: str, first: Any) -> None:
+        """A learned step's first values; it never falls below a share of them."""
+        getattr(self, name).data = first.to(torch.float32)
+        self.register_buffer(f"{name}_least", getattr(self, name).detach() * SMALLEST_SHARE, persistent=False)
+
+    def bounded_scale(self, name: str) -> Any:
+        """A learned step as the forward and the chip have it."""
+        return within(getattr(self, name).detach(), getattr(self, f"{name}_least"))
+
+    def keep_in_bounds(self) -> None:
+        """Parameters that the last step drove out of their bounds are put on them; so are gains, which the chip has >= 0."""
+        for name in POSITIVE:
+            if getattr(self, name, None) is not None:
+                getattr(self, name).data = self.bounded_scale(name)
+        if self.norm is not None:
+            self.norm.weight.data.clamp_(min=0)
+
+    def limit_gradients(self, most: float) -> None:
+        """Gradients of learned steps within `most` times the step, of a converter's zero within that of its range."""
+        for name in POSITIVE:
+            if getattr(self, name, None) is not None:
+                limit_gradient(getattr(self, name), self.bounded_scale(name), most)
+        if self.converter == "learned":
+            limit_gradient(self.psum_zero_step, self.bounded_scale("psum_scale") * self.top, most)
+
+    def learn_steps(self, lsb: Any, zero: Any, number: Any, top: int, input_step: float) -> None:
+        """A linear converter of learned steps [groups]; `number` [row blocks, columns] says which. Weights have theirs already."""
         self.converter, self.top = "learned", top
         self.register_buffer("psum_group", number, persistent=False)
-        self.psum_unit = unit
         self.psum_scale = torch.nn.Parameter(lsb.to(torch.float32))
+        self.start_scale("psum_scale", lsb)
         self.psum_zero_step = torch.nn.Parameter(zero.to(torch.float32))
+        shares = psum_shares(self, number, len(lsb), input_step)
+        self.register_buffer("psum_share", shares, persistent=False)
 
     def fix_steps(self, lsb: Any, zero: Any, top: int) -> None:
         """A linear converter that stays: lsb, zero [row blocks, columns]."""
@@ -100,7 +131,7 @@ class FakeMacro(torch.nn.Module):
         rule = self.scheme.weight_rule
         if isinstance(rule, BinaryWeights):
             return binary(self.weight, self.groups, rule)
-        return uniform(self.weight, self.weight_scale, self.groups, rule)
+        return uniform(self.weight, self.weight_scale, self.weight_scale_least, self.groups, rule)
 
     def forward(self, u: Any, step: Any, zero: float) -> Any:
         """Training forward; gradients reach weights and steps."""
@@ -123,19 +154,14 @@ class FakeMacro(torch.nn.Module):
             y = y - zero * real.reshape(self.copies, self.outputs, -1).sum(dim=(0, 2))[:, None, None]
         return y + self.bias[:, None, None] if self.norm is None else self.norm(y)
 
-    def learned_steps(self, psums: int = 1) -> tuple[Any, Any]:
-        """(lsb, zero) [row blocks, columns] in psums; a group has `psums` of them an image (LSQ's gradient share).
-
-        They move as steps in units of real activations would: a step of `unit` psums divides its gradient by `unit^2`.
-        """
-        share = float((max(1, psums) * self.top) ** -0.5) / self.psum_unit**2
-        lsb = slowed(self.psum_scale, share)
-        zero = slowed(self.psum_zero_step, share)
-        return lsb.clamp(min=SMALLEST_STEP)[self.psum_group], zero[self.psum_group]
+    def learned_steps(self) -> tuple[Any, Any]:
+        """(lsb, zero) [row blocks, columns] in psums."""
+        lsb = bounded(slowed(self.psum_scale, self.psum_share), self.psum_scale_least)
+        return lsb[self.psum_group], slowed(self.psum_zero_step, self.psum_share)[self.psum_group]
 
     def slice_factors(self) -> Any:
         """Factors [groups, conversions] of weight slices."""
-        return slowed(self.slice_scale, float(self.weight.numel() ** -0.5)).clamp(min=SMALLEST_FACTOR)
+        return bounded(slowed(self.slice_scale, float(self.weight.numel() ** -0.5)), self.slice_scale_least)
 
     def _by_weight(self, values: Any) -> Any:
         """[copies * N, K] of values [copies * N, row blocks]."""
@@ -166,7 +192,25 @@ class FakeMacro(torch.nn.Module):
             unit = 2 if self.macro.weight.encoding == "binary" else 1
             real = real + unit * self._added(self.deviation) * self._by_weight(made.scale)
         kernel = real.reshape(self.copies, self.outputs, g.channels_in, g.kernel_h, g.kernel_w).sum(dim=0)
-        return torch.nn.functional.conv2d(u, kernel, None, *self.wiring.window)
+        y = torch.nn.functional.conv2d(u, kernel, None, *self.wiring.window)
+        return y if self.reads is None else y + self._read_errors(y, made, self.reads)
+
+    def _read_errors(self, y: Any, made: Written, reads: Reads) -> Any:
+        """What all reads of an output together add where converters lose nothing."""
+        factor = self.factors(made.scale)[0].detach()  # [groups, N, conversions]
+        spread = reads.spread.to(factor.device)[self.wiring.block_of].unflatten(1, factor.shape[1:])
+        unit = 4.0 if self.macro.weight.encoding == "binary" else 1.0
+        variance = unit * ((factor * spread) ** 2).sum(dim=(0, 2)) * sum(place**2 for place in self.input_places)
+        return reads.noise(y.shape, variance.sqrt()[:, None, None], reads.generator(0))
+
+    def _read_noise(self, part: int, chosen: Any) -> Any:
+        """Draws of the `chosen` columns' reads for input slice `part`; None where reads are exact."""
+        reads = self.reads
+        if reads is None:
+            return None
+        spread = reads.spread.to(chosen.device)[:, chosen][self.wiring.block_of].flatten()
+        generator = reads.generator(part)
+        return lambda shape: reads.noise(shape, spread, generator)
 
     def _through(self, u: Any, made: Written, seen: Any) -> Any:
         """Codes through input slices, arrays, converters, shift-add and corrections."""
@@ -180,19 +224,14 @@ class FakeMacro(torch.nn.Module):
         negative = given.signed and len(self.input_places) == 1
         largest = None if self.deviation is not None or negative else 2**given.dac_bits - 1
         how = Convolution(self.wiring.window, self.wiring.apart, groups, self.conversions, seen.slopes, largest, kind)
-        scale = self.wiring.by_group(made.scale)  # [groups, N]
-        factor = scale[:, :, None] * self.place
-        top = scale
-        if self.slice_scale is not None:
-            numbers = self.wiring.by_group(self.groups.by_block.to(scale.device))
-            shares = self.slice_factors()[numbers]
-            factor, top = factor * shares, scale * shares[:, :, -1]
+        factor, top = self.factors(made.scale)
         parts, steps = self._input_slices(u), self._steps()
         converters = self._converters(steps, factor.transpose(1, 2).reshape(-1), self.by_slice)
         total: Any = 0.0
-        for place, part in zip(self.input_places, parts):
+        for i, (place, part) in enumerate(zip(self.input_places, parts)):
+            noise = self._read_noise(i, self.by_slice)
             total = total + place * products(
-                self.wiring.arranged(part), filters, integers, how, converters, self.outputs
+                self.wiring.arranged(part), filters, integers, how, converters, self.outputs, noise
             )
         weight = self.macro.weight
         if weight.encoding in CORRECTED:
@@ -220,8 +259,11 @@ class FakeMacro(torch.nn.Module):
         filters = self.wiring.filters(digits.transpose(0, 1).flatten(0, 1))
         parts, top = self._input_slices(u), self.wiring.by_group(made.scale)
         psums, driven = [], []
-        for part in parts:
-            columns = self.wiring.psums(part, filters).unflatten(1, (self.wiring.groups, -1))
+        for i, part in enumerate(parts):
+            all_columns, noise = self.wiring.psums(part, filters), self._read_noise(i, self.by_slice)
+            if noise is not None:
+                all_columns = all_columns + noise(all_columns.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
+            columns = all_columns.unflatten(1, (self.wiring.groups, -1))
             psums.append(columns.permute(1, 0, 3, 4, 2))  # [groups, images, height, width, columns]
             driven.append((self.wiring.input_sums(part) > 0).permute(1, 0, 2, 3)[..., None])
         steps = None if self.converter == "none" else self._steps()
@@ -253,6 +295,15 @@ class FakeMacro(torch.nn.Module):
             values = converted(flat.contiguous(), Converters(rule, (*given, places)), self.outputs)
         return values.unflatten(1, columns.shape[1:3])
 
+    def factors(self, scale: Any) -> tuple[Any, Any]:
+        """What converted psums [groups, N, conversions] are multiplied by, and the correction [groups, N]."""
+        by_group = self.wiring.by_group(scale)
+        factor = by_group[:, :, None] * self.place
+        if self.slice_scale is None:
+            return factor, by_group
+        shares = self.slice_factors()[self.wiring.by_group(self.groups.by_block.to(scale.device))]
+        return factor * shares, by_group * shares[:, :, -1]
+
     def _sums(self, u: Any, scale: Any) -> Any:
         """Exact sums of inputs times scale [groups, N], added over groups."""
         return torch.einsum("bghw,gn->bnhw", self.wiring.input_sums(u), scale)
@@ -263,9 +314,11 @@ class FakeMacro(torch.nn.Module):
         ones = torch.ones(self.wiring.groups * arrays, device=scale.device)
         converters = self._converters(steps, ones, self.last_column)
         total: Any = 0.0
-        for place, part in zip(self.input_places, parts):
+        for i, (place, part) in enumerate(zip(self.input_places, parts)):
             sums = self.wiring.input_sums(part)
             flat = sums.repeat_interleave(arrays, dim=1).permute(0, 2, 3, 1).flatten(1, 2)
+            noise = self._read_noise(len(parts) + i, self.last_column)
+            flat = flat if noise is None else flat + noise(flat.shape)
             total = total + place * converted(flat, converters, len(ones))
         by_array = total.transpose(1, 2).unflatten(2, sums.shape[2:]).unflatten(1, (-1, arrays))
         return torch.einsum("bgahw,gan->bnhw", by_array, scale[:, None] * self.of_array)
@@ -288,8 +341,7 @@ class FakeMacro(torch.nn.Module):
             return self.thresholds, self.levels
         if self.converter == "fixed":
             return self.fixed_lsb, self.fixed_zero
-        psums = self.wiring.groups * self.outputs * self.conversions * self.geometry.positions
-        return self.learned_steps(psums // len(self.psum_scale))
+        return self.learned_steps()
 
     def _converters(self, steps: tuple[Any, Any], factor: Any, chosen: Any) -> Converters:
         """Converters of the `chosen` columns of every group."""

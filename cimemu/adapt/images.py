@@ -17,6 +17,8 @@ from cimemu.whole_file import whole_file
 from cimemu.workload.data import moved_labels, read_images
 from cimemu.workload.manifest import DataSource, Preprocess, prepared, resolve
 
+SMALLEST_PHOTOGRAPH = 24  # rows and columns; smaller ones are digits, spectrograms: mirrored they are something else
+CROP_PAD = 4
 Bytes = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
@@ -28,6 +30,39 @@ class ImageSet:
     images: NDArray[Any]
     labels: Labels
     preprocess: Preprocess
+    name: str = "images"  # of the file, for messages
+
+    def __post_init__(self) -> None:
+        """Raises WorkloadError for what no network can learn from."""
+        if len(self.images) == 0:
+            raise WorkloadError(f"{self.name}: holds no image, training and accuracy need one at least")
+        if len(self.labels) != len(self.images):
+            raise WorkloadError(f"{self.name}: {len(self.labels)} labels of {len(self.images)} images, must be as many")
+        if self.images.dtype.kind == "f":
+            bad = np.flatnonzero(~np.isfinite(self.images.reshape(len(self.images), -1)).all(axis=1))
+            if len(bad):
+                raise WorkloadError(
+                    f"{self.name}: image {bad[0]} holds a value that is nan or infinite ({len(bad)} images do), "
+                    "all must be finite: repair or remove them"
+                )
+        if int(self.labels.min()) < 0:
+            raise WorkloadError(f"{self.name}: label {int(self.labels.min())}, must be >= 0: set label_offset")
+
+    def part(self, chosen: NDArray[Any]) -> "ImageSet":
+        """The images of a mask or of numbers."""
+        return ImageSet(self.images[chosen], self.labels[chosen], self.preprocess, self.name)
+
+    def suited(self, augment: Augment) -> Augment:
+        """`augment` with what it leaves open: photographs (colour, at least 24 x 24) are cropped and mirrored, no others."""
+        pad, flip = augment.crop_pad, augment.flip
+        photographs = False
+        if self.images.ndim == 4:
+            *sides, channels = (
+                np.roll(self.images.shape[1:], -1) if self.preprocess.stored == "nchw" else self.images.shape[1:]
+            )
+            photographs = channels == 3 and min(sides) >= SMALLEST_PHOTOGRAPH
+        pad = (CROP_PAD if photographs else 0) if pad is None else pad
+        return Augment(crop_pad=pad, flip=photographs if flip is None else flip)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -67,7 +102,7 @@ def load_images(
     assert labels is not None
     moved = moved_labels(labels, source.label_offset, source.file)
     assert moved is not None
-    return ImageSet(images, moved, preprocess)
+    return ImageSet(images, moved, preprocess, str(path))
 
 
 def _fingerprint(path: Path, source: DataSource) -> str:
@@ -99,7 +134,7 @@ class Epoch:
 
 
 def draw_epoch(total: int, wanted: int, augment: Augment, seed: int, epoch: int) -> Epoch:
-    """Epoch number `epoch` of `wanted` images: the next ones of endless shuffles of all `total`.
+    """Epoch number `epoch` of `wanted` images: the next ones of endless shuffles of all `total`; `augment` leaves nothing open.
 
     A function of its arguments alone: neither threads nor an interruption change it.
     """
@@ -109,6 +144,8 @@ def draw_epoch(total: int, wanted: int, augment: Augment, seed: int, epoch: int)
         order = _generator(seed, 0, turn).permutation(total)
         parts.append(order[max(0, first - turn * total) : first + wanted - turn * total])
     draws = _generator(seed, 1, epoch)
+    assert augment.crop_pad is not None
+    assert augment.flip is not None
     span = 2 * augment.crop_pad + 1
     shifts = draws.integers(0, span, (wanted, 2))
     mirrored = draws.random(wanted) < 0.5
@@ -127,8 +164,10 @@ def batches(
         part = slice(start, start + batch)
         chosen = epoch.order[part]
         images = data.images[chosen]
-        if images.ndim == 4:
-            images = changed(images, epoch.shifts[part], epoch.mirrored[part], augment.crop_pad, data.preprocess.stored)
+        if images.ndim == 4 and (augment.crop_pad or augment.flip):
+            images = changed(
+                images, epoch.shifts[part], epoch.mirrored[part], augment.crop_pad or 0, data.preprocess.stored
+            )
         yield prepared(images, data.preprocess, "images"), data.labels[chosen]
 
 

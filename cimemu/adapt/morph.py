@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cimemu.adapt.accuracy import accuracy_of
+from cimemu.adapt.held_back import Held, Judge, Trained, hold_back
 from cimemu.adapt.images import ImageSet
 from cimemu.adapt.library import repeatable, torch_of
 from cimemu.adapt.morph_channels import carried, products, widths_of, without_branches
@@ -16,7 +17,7 @@ from cimemu.adapt.morph_rebuild import rebuilt
 from cimemu.adapt.morph_settings import MorphSettings
 from cimemu.adapt.morph_shrink import Goal, Shrink
 from cimemu.adapt.settings import TrainSettings
-from cimemu.adapt.train import Hooks, Keep, MetricsRow, Progress, train
+from cimemu.adapt.train import Hooks, Keep, MetricsRow, Progress, train, train_and_keep
 from cimemu.arch.schema import Arch
 from cimemu.errors import MappingError, WorkloadError
 from cimemu.fitting.channels import trace_channels
@@ -37,6 +38,7 @@ class Morphed:
     accuracy: Mapping[str, MetricsRow]  # "seed", "pruned", "expanded", "retrained"
     parameters: int
     parameters_seed: int
+    below_start: str | None  # how retraining ended below its start
 
     @property
     def compression(self) -> float:
@@ -74,6 +76,7 @@ def morph(
     that was not interrupted. Raises WorkloadError or MappingError in one line.
     """
     tests, keep, watch = tests or {}, keep or Keep(), watch or Watch()
+    data, held = hold_back(data, settings.retrain.hold_back)
     wanted = _wanted(arch, settings, macros)
     with repeatable(settings.shrink.threads):
         torch_of().manual_seed(settings.shrink.seed)
@@ -90,26 +93,28 @@ def morph(
         from cimemu.adapt.module import from_network
 
         module = from_network(grown)
-        rows = train(
+        trained = train_and_keep(
             module,
             data,
             settings.retrain,
+            held=None if held is None else Held(held, Judge()),
             tests=tests,
             keep=_below(keep, "retrain", _identity(settings, wanted)),
             hooks=watch.hooks("retrain"),
             progress=watch.progress,
         )
         made = module.cpu().network()
-    accuracy["retrained"] = {key: value for key, value in rows[-1].items() if key.startswith(("acc", "standard"))}
+    accuracy["retrained"] = {key: value for key, value in trained.kept.items() if key.startswith(("acc", "standard"))}
     return Morphed(
         network=without_norms(made),
         arch=tight(arch),
         filled=filled,
         kept_channels=kept,
-        rows=tuple(rows),
+        rows=tuple(trained.rows),
         accuracy=accuracy,
         parameters=weights_of(made),
         parameters_seed=weights_of(network),
+        below_start=trained.below_start,
     )
 
 
@@ -122,16 +127,26 @@ def train_plainly(
     tests: Mapping[str, ImageSet] | None = None,
     keep: Keep | None = None,
     watch: Watch | None = None,
-) -> tuple[Network, list[MetricsRow]]:
+) -> tuple[Network, Trained]:
     """The network itself trained further, for comparison; normalisations are put back as `morph` does."""
     with repeatable(settings.threads):
         torch_of().manual_seed(settings.seed)
         from cimemu.adapt.module import from_network
 
+        data, held = hold_back(data, settings.hold_back)
         module = from_network(with_norms(network, data.inputs(slice(0, min(calibration, len(data))))))
         hooks, progress = (watch or Watch()).hooks("seed"), (watch or Watch()).progress
-        rows = train(module, data, settings, tests=tests, keep=keep, hooks=hooks, progress=progress)
-        return without_norms(module.cpu().network()), rows
+        trained = train_and_keep(
+            module,
+            data,
+            settings,
+            held=None if held is None else Held(held, Judge()),
+            tests=tests,
+            keep=keep,
+            hooks=hooks,
+            progress=progress,
+        )
+        return without_norms(module.cpu().network()), trained
 
 
 def weights_of(network: Network) -> int:

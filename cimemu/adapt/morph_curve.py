@@ -129,7 +129,7 @@ def _plain(
     watch: Watch,
 ) -> tuple[Network, Row]:
     has_one = keep.folder is not None and (keep.folder / "checkpoint.pt").is_file()
-    made, rows = train_plainly(
+    made, trained = train_plainly(
         network,
         budget(settings),
         data,
@@ -138,7 +138,7 @@ def _plain(
         keep=replace(keep, resume=keep.resume and has_one),
         watch=watch,
     )
-    last = {key: value for key, value in rows[-1].items() if key.startswith(("accuracy", "standard_error"))}
+    last = {key: value for key, value in trained.kept.items() if key.startswith(("accuracy", "standard_error"))}
     figures = chip_figures(made, arch, data)
     return made, {
         **figures,

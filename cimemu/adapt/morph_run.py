@@ -132,6 +132,6 @@ def _rows(
         {"stage": "stage 1", **same, **morphed.accuracy["retrained"]},
     ]
     if adapted is not None:
-        last = {key: value for key, value in adapted.rows[-1].items() if key.startswith(("accuracy", "standard_error"))}
+        last = {key: value for key, value in adapted.kept.items() if key.startswith(("accuracy", "standard_error"))}
         rows.append({"stage": "stage 2", **same, **last})
     return tuple(rows)

@@ -36,6 +36,13 @@ class MorphSettings(Spec):
         256, ge=2, description="training images that channel scales are found on, where normalisations are folded"
     )
 
+    @field_validator("shrink")
+    @classmethod
+    def _keeps_its_last(cls, value: TrainSettings) -> TrainSettings:
+        if "hold_back" in value.model_fields_set:
+            raise ValueError("hold_back: shrinking keeps its last epoch, set retrain.hold_back")
+        return value
+
     @field_validator("macros")
     @classmethod
     def _some(cls, value: Any) -> Any:

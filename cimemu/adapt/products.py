@@ -17,13 +17,17 @@ from cimemu.kernels.psum_step import merge_slices
 AT_ONCE = 2**20  # partial sums: 4 MiB; more leave the cache, fewer cost calls
 
 
-def products(u: Any, filters: Any, integers: Any, how: Convolution, converters: Converters, outputs: int) -> Any:
+def products(
+    u: Any, filters: Any, integers: Any, how: Convolution, converters: Converters, outputs: int, noise: Any = None
+) -> Any:
     """[images, outputs, height, width] of codes `u` [images, channels, ...].
+
+    `noise` of a shape [images, height, width, columns], drawn anew at each call, is added to partial sums.
 
     `filters` [columns, ...] are digits, columns in the order of `how`; `integers` [groups * outputs, ...] are the weights
     that they are of: these get the gradient, by `how.slopes`, or else filters do.
     """
-    return Products.apply(u, filters, integers, *converters.given, how, converters.rule, outputs)
+    return Products.apply(u, filters, integers, *converters.given, how, converters.rule, outputs, noise)
 
 
 class Products(torch.autograd.Function):
@@ -31,7 +35,17 @@ class Products(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, u: Any, filters: Any, integers: Any, a: Any, b: Any, factor: Any, how: Any, rule: Any, outputs: int
+        ctx: Any,
+        u: Any,
+        filters: Any,
+        integers: Any,
+        a: Any,
+        b: Any,
+        factor: Any,
+        how: Any,
+        rule: Any,
+        outputs: int,
+        noise: Any,
     ) -> Any:
         """Values of outputs, channels last."""
         u, filters = u.contiguous(memory_format=LAST), filters.contiguous(memory_format=LAST)
@@ -39,9 +53,11 @@ class Products(torch.autograd.Function):
         kept, parts, given = [], [], prepared((a, b, factor))
         for images in _some(u, len(filters)):
             psums = made(u[images]).permute(0, 2, 3, 1)
+            if noise is not None:
+                psums = psums + noise(psums.shape)
             values = rule.values(psums.flatten(1, 2).contiguous(), given, outputs)
             parts.append(values.unflatten(1, psums.shape[1:3]))
-            if not cheap:
+            if not cheap or noise is not None:  # the way back meets the same reads
                 kept.append(psums)
         ctx.how, ctx.rule, ctx.made, ctx.integers = how, rule, made, integers.shape
         ctx.save_for_backward(u, filters, a, b, factor, *kept)
@@ -73,7 +89,7 @@ class Products(torch.autograd.Function):
             torch.cat(codes) if codes else None,
             *((weights, None) if how.slopes is None else (None, weights)),
             *(None if v is None else v.to(torch.float32) for v in learned),
-            *(None, None, None),
+            *(None, None, None, None),
         )
 
 

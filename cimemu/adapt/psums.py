@@ -37,8 +37,8 @@ class Converters(NamedTuple):
 class Steps(NamedTuple):
     """Linear converters: the sum of `factor * (zero + lsb * code)` of an output's columns; lsb, zero, factor [columns].
 
-    `code = clamp(floor((psum - zero) / lsb + 1/2), 0, top)`. Gradients are straight through inside 0 .. top, and those of
-    learned steps and offsets (LSQ+, Bhalgat et al., CVPRW 2020, eq. 4-5).
+    `code = clamp(floor((psum - zero) / lsb + 1/2), 0, top)`. Gradients are straight through where that clamps nothing, and
+    those of learned steps and offsets (LSQ+, Bhalgat et al., CVPRW 2020, eq. 4-5, whose range ends at the outer levels).
     """
 
     top: int
@@ -75,8 +75,8 @@ class Steps(NamedTuple):
         lsb, zero, factor = given
         wanted = slope.repeat(1, 1, psums.shape[2] // slope.shape[2])
         place = (psums - zero) * (1 / lsb)
-        code = torch.floor(place + 0.5).clamp(0, self.top)
-        inside = ((place >= 0) & (place <= self.top)).to(psums.dtype)
+        nearest = torch.floor(place + 0.5)
+        code, inside = nearest.clamp(0, self.top), ((nearest >= 0) & (nearest <= self.top)).to(psums.dtype)
         here = wanted * factor
         of_given = (here * (code - inside * place), here * (1 - inside), wanted * (zero + lsb * code))
         return here * inside, [v.sum(dim=(0, 1)) for v in of_given]
@@ -85,7 +85,7 @@ class Steps(NamedTuple):
 class Tables(NamedTuple):
     """Any converters: thresholds [T, columns], ascending, and levels [T + 1, columns], which learn nothing.
 
-    Gradients pass between the outer levels.
+    Gradients pass between the outer levels, and beyond them as far as the next threshold lies inside.
     """
 
     def values(self, psums: Any, given: Sequence[Any], outputs: int) -> Any:
@@ -118,7 +118,9 @@ class Tables(NamedTuple):
         """`gradients` in torch's operations."""
         thresholds, levels, factor = given
         wanted = slope.repeat(1, 1, psums.shape[2] // slope.shape[2])
-        inside = (psums >= levels.min(dim=0).values) & (psums <= levels.max(dim=0).values)
+        least, most = levels.min(dim=0).values, levels.max(dim=0).values
+        low, high = least - (thresholds[0] - least).clamp(min=0), most + (most - thresholds[-1]).clamp(min=0)
+        inside = (psums >= low) & (psums <= high)
         total = (wanted * _looked_up(psums, thresholds, levels)).sum(dim=(0, 1))
         return wanted * factor * inside, [None, None, total]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cimemu.adapt.accuracy import accuracy_of
 from cimemu.adapt.config import Method
+from cimemu.adapt.held_back import Held, Judge, Trained, hold_back
 from cimemu.adapt.images import ImageSet
 from cimemu.adapt.library import repeatable
 from cimemu.adapt.settings import TrainSettings
-from cimemu.adapt.train import Hooks, Keep, MetricsRow, Progress, train
+from cimemu.adapt.train import Hooks, Keep, MetricsRow, Progress, train_and_keep
 from cimemu.arch.load import load_arch
 from cimemu.arch.schema import Arch
 from cimemu.errors import WorkloadError
@@ -26,7 +26,9 @@ class Adapted:
     module: Any
     out: Path | None
     rows: tuple[MetricsRow, ...]  # one an epoch; accuracies are shares
-    before: MetricsRow  # with first step sizes, before training
+    before: MetricsRow  # with first step sizes, before training: accuracy on test and held-back images
+    kept: MetricsRow  # of the epoch that the module and the file hold, 0: the start
+    below_start: str | None  # how the run ended below its start, in one line
 
 
 def adapt_network(
@@ -46,8 +48,10 @@ def adapt_network(
 ) -> Adapted:
     """Train the float `network` with `arch`'s macro and the method's scheme in its forward pass, and export it.
 
-    First step sizes are found on the first `method.calibration` training images. `out` is a file that run, check and
-    stress take. Raises WorkloadError or ArchError in one line.
+    A part of the images is held back (`settings.hold_back`): the module and the file hold the epoch that does best on it,
+    the start included, on varied chips where the method trains on such. First step sizes are found on the first
+    `method.calibration` of the others. `out` is a file that run, check and stress take. Raises WorkloadError or ArchError
+    in one line.
     """
     from cimemu.adapt.convert import convert
     from cimemu.adapt.export import export
@@ -70,6 +74,8 @@ def adapt_network(
             RuntimeWarning,
             stacklevel=2,
         )
+    judge = Judge(tuple(method.vary), settings.seed, settings.hold_back.chips)
+    data, held = hold_back(data, settings.hold_back)
     with repeatable(settings.threads):
         module = convert(
             network,
@@ -84,7 +90,7 @@ def adapt_network(
             macro.gradient_type = settings.gradient_type
         if method.vary:
             module.vary(method.vary, settings.seed)
-        before = measured(module, tests or {}) if settings.evaluate_first else {}
+        before = judge.row(module, tests or {}, "cpu") if settings.evaluate_first else {}
     if report is not None and before:
         report({"epoch": 0, **before})
     identity = {
@@ -94,31 +100,29 @@ def adapt_network(
         | {"scheme": scheme.model_dump(mode="json")},
     }
     keep = replace(keep or Keep(), identity=identity)
-    rows = train(
+    trained: Trained = train_and_keep(
         module,
         data,
         settings,
+        held=None if held is None else Held(held, judge),
+        before={"epoch": 0, **before},
+        judge=judge,
         tests=tests,
         keep=keep,
-        hooks=Hooks(before_step=_begin_step, after_epoch=report),
+        hooks=Hooks(before_step=_begin_step, limit=_limit, after_epoch=report),
         progress=progress,
     )
     if out is not None:
         export(module, out, overwrite=overwrite)
-    return Adapted(module, out, tuple(rows), before)
+    return Adapted(module, out, tuple(trained.rows), trained.start, trained.kept, trained.below_start)
+
+
+def _limit(module: Any, most: float) -> None:
+    module.limit_gradients(most)
 
 
 def _begin_step(module: Any, step: int, share: float) -> None:
     module.begin_step(step, share)
-
-
-def measured(module: Any, tests: dict[str, ImageSet], device: Any = "cpu") -> MetricsRow:
-    """Accuracy and its standard error by test set."""
-    row: MetricsRow = {}
-    for name, test in tests.items():
-        found = accuracy_of(module, test, device=device)
-        row |= {f"accuracy_{name}": found.share, f"standard_error_{name}": found.standard_error}
-    return row
 
 
 def _sha256(network: Network) -> str:

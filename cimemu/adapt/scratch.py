@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cimemu.adapt.held_back import Held, Judge, Trained, hold_back
 from cimemu.adapt.images import ImageSet
 from cimemu.adapt.library import torch_of
 from cimemu.adapt.resnet import make_resnet
 from cimemu.adapt.settings import TrainSettings
-from cimemu.adapt.train import Hooks, Keep, MetricsRow, Progress, train
+from cimemu.adapt.train import Hooks, Keep, Progress, train_and_keep
 from cimemu.errors import WorkloadError
 from cimemu.exporter import save_onnx
 from cimemu.importer.from_torch import load_torch
@@ -38,8 +39,8 @@ def train_from_scratch(
     overwrite: bool = False,
     hooks: Hooks | None = None,
     progress: Progress | None = None,
-) -> list[MetricsRow]:
-    """Train "resnet20" (or 8, 14, 32 ...) on `data` and write it to `out` as ONNX; rows of metrics, one an epoch.
+) -> Trained:
+    """Train "resnet20" (or 8, 14, 32 ...) on `data` and write it to `out` as ONNX: the epoch that does best on held-back images.
 
     Weights are drawn from the settings' seed. Raises WorkloadError in one line.
     """
@@ -56,9 +57,19 @@ def train_from_scratch(
         )
     torch_of().manual_seed(settings.seed)
     model = make_resnet(parse_shape(name), classes=int(data.labels.max()) + 1, width=width)
-    rows = train(model, data, settings, tests=tests, keep=keep, hooks=hooks, progress=progress)
+    data, held = hold_back(data, settings.hold_back)
+    trained = train_and_keep(
+        model,
+        data,
+        settings,
+        held=None if held is None else Held(held, Judge()),
+        tests=tests,
+        keep=keep,
+        hooks=hooks,
+        progress=progress,
+    )
     save_onnx(float_network(model, shape), out, overwrite=overwrite)
-    return rows
+    return trained
 
 
 def float_network(model: Any, shape: tuple[int, ...]) -> Network:

@@ -18,8 +18,25 @@ class Rates(Spec):
 class Augment(Spec):
     """What is done to a training image at random."""
 
-    crop_pad: int = Field(4, ge=0, le=16, description="black pixels around it, then a crop of the first size; 0: none")
-    flip: bool = Field(True, description="mirrored left to right, every second one")
+    crop_pad: int | None = Field(
+        None,
+        ge=0,
+        le=16,
+        description="black pixels around it, then a crop of the first size; 0: none; null: 4 for colour images of at least "
+        "24 x 24, else none",
+    )
+    flip: bool | None = Field(
+        None, description="mirrored left to right, every second one; null: colour images of at least 24 x 24 are"
+    )
+
+
+class HoldBack(Spec):
+    """Training images that are not trained on. The epoch that does best on them is kept, the start (epoch 0) too."""
+
+    share: float = Field(0.1, ge=0, le=0.5, description="of the training images; 0: none, the last epoch is kept")
+    largest: int = Field(1000, ge=1, description="at most so many")
+    seed: int = Field(0, ge=0, description="which they are")
+    chips: int = Field(1, ge=1, description="with vary: chips they are measured on, drawn as no chip of training is")
 
 
 class TrainSettings(Spec):
@@ -41,6 +58,12 @@ class TrainSettings(Spec):
     gradient_type: Literal["float32", "bfloat16"] = Field(
         "float32", description="what gradients of partial sums are multiplied as; bfloat16 where the processor has it"
     )
+    step_change: float | None = Field(
+        0.05,
+        gt=0,
+        description="largest relative change of a learned step by one gradient, momentum included; null: any",
+    )
+    hold_back: HoldBack = Field(default_factory=HoldBack, description="images that choose the epoch that is kept")
     augment: Augment = Field(default_factory=Augment, description="what is done to training images")
     seed: int = Field(0, ge=0, description="root of order, augmentation, first weights and noise")
     device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from cimemu.adapt.config import Method, changed
 from cimemu.adapt.metrics_log import write_rows
-from cimemu.adapt.run import adapt_network
+from cimemu.adapt.run import Adapted, adapt_network
 from cimemu.adapt.settings import DataSettings, TrainSettings
 from cimemu.adapt.sources import find_images, load_float
 from cimemu.adapt.train import CHECKPOINT, Keep, MetricsRow, Progress
@@ -139,7 +139,7 @@ def run_study(
             scheme_folder=folder,
             report=None if report is None else lambda row, job=job: report(job.name, row),  # type: ignore[misc]
         )
-        _keep_result(place / RESULT, _row(job, method, settings, done.before, done.rows[-1], folder))
+        _keep_result(place / RESULT, _row(job, method, settings, done, folder))
         write_rows(out / RESULTS, _finished(study, out))
     return _finished(study, out)
 
@@ -155,10 +155,9 @@ def _jobs(study: Study, only: Sequence[str] | None) -> Iterator[Job]:
                 yield Job(run, seed)
 
 
-def _row(
-    job: Job, method: Method, settings: TrainSettings, before: MetricsRow, last: MetricsRow, folder: Path
-) -> dict[str, Any]:
-    """One line of results.csv."""
+def _row(job: Job, method: Method, settings: TrainSettings, done: Adapted, folder: Path) -> dict[str, Any]:
+    """One line of results.csv: accuracies are those of the epoch that is kept."""
+    before, last = done.before, done.rows[-1]
     scheme = method.scheme_record(folder)
     converter: Any = scheme.converter
     rule = scheme.weight_rule
@@ -172,11 +171,14 @@ def _row(
             for key in ("kind", "bits", "granularity", "method")
             if (value := getattr(converter, key, None)) is not None
         ),
+        **({"vary": " ".join(method.vary)} if method.vary else {}),
         "gradient": method.gradient,
         "epochs": settings.epochs,
         "images_per_epoch": settings.images_per_epoch or "",
         **{f"untrained_{name}": value for name, value in before.items() if name.startswith("accuracy")},
-        **{name: value for name, value in last.items() if name.startswith(("accuracy", "standard_error"))},
+        **{name: value for name, value in done.kept.items() if name.startswith(("accuracy", "standard_error"))},
+        "kept_epoch": done.kept["epoch"],
+        "below_start": done.below_start or "",
         "train_accuracy": last["train_accuracy"],
         "loss": last["loss"],
         "seconds": last["total_seconds"],

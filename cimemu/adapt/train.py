@@ -7,8 +7,8 @@ from math import cos, isfinite, pi
 from pathlib import Path
 from typing import Any
 
-from cimemu.adapt.accuracy import accuracy_of
 from cimemu.adapt.checkpoint import generator_states, load_checkpoint, restore_generators, save_checkpoint
+from cimemu.adapt.held_back import Held, Judge, Score, Trained
 from cimemu.adapt.images import ImageSet, batches, draw_epoch
 from cimemu.adapt.library import device_of, repeatable, torch_of
 from cimemu.adapt.metrics_log import Board, write_rows
@@ -28,6 +28,9 @@ class Hooks:
     """What a method does beside the loop; `share` is how much of all steps is done, 0 .. 1."""
 
     before_step: Callable[[Any, int, float], None] | None = None  # (module, step, share)
+    limit: Callable[[Any, float], None] | None = (
+        None  # (module, most) of gradients: learned steps' within `most` of them
+    )
     after_step: Callable[[Any], None] | None = None  # (module)
     penalty: Callable[[Any], Any] | None = None  # added to the loss, of the module
     after_epoch: Callable[[MetricsRow], None] | None = None
@@ -60,6 +63,9 @@ class _State:
     seconds: float = 0.0  # of the whole run
     epoch_seconds: float = 0.0
     rows: list[MetricsRow] = field(default_factory=list)
+    start: MetricsRow = field(default_factory=dict)  # on held-back images, before training
+    kept_epoch: int = 0
+    kept_score: dict[str, Any] = field(default_factory=dict)
 
 
 def rate_factor(step: int, steps: int, settings: TrainSettings, steps_per_epoch: int) -> float:
@@ -108,7 +114,26 @@ def train(
     hooks: Hooks | None = None,
     progress: Progress | None = None,
 ) -> list[MetricsRow]:
-    """Train `model` in place; a row of metrics for every epoch.
+    """`train_and_keep` without held-back images: the model ends as the last epoch left it; a row for every epoch."""
+    return train_and_keep(model, data, settings, tests=tests, keep=keep, hooks=hooks, progress=progress).rows
+
+
+def train_and_keep(
+    model: Any,
+    data: ImageSet,
+    settings: TrainSettings,
+    *,
+    held: Held | None = None,
+    before: MetricsRow | None = None,
+    judge: Judge | None = None,
+    tests: Mapping[str, ImageSet] | None = None,
+    keep: Keep | None = None,
+    hooks: Hooks | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train `model` in place; it ends as the epoch left it that did best on `held`, perhaps the start (None: as the last).
+
+    `before` is what is known of the start, `judge` measures accuracy on `tests`.
 
     Below `keep.folder` lie checkpoint.pt (model, optimizer, random generators, place in the epoch) and metrics.csv. With
     `keep.resume` a run goes on from its checkpoint and ends with the very bytes that it would have had undisturbed (same
@@ -119,12 +144,15 @@ def train(
     with repeatable(settings.threads):
         keep = keep or Keep()
         run = _Run(model, data, settings, tests or {}, keep, device, hooks or Hooks(), progress)
+        run.held, run.judge = held, judge or Judge()
         if keep.resume:
             run.load()
         elif keep.folder is not None and (keep.folder / CHECKPOINT).exists():
             raise WorkloadError(
                 f"{keep.folder / CHECKPOINT}: is there from an earlier run, add --resume or name another folder"
             )
+        if run.state.epoch == run.state.step == 0:
+            run.measure_start()
         board = Board(keep.tensorboard)
         try:
             while run.state.epoch < settings.epochs:
@@ -132,7 +160,7 @@ def train(
                 board.add(run.state.rows[-1])
         finally:
             board.close()
-    return run.state.rows
+        return run.finish(before or {})
 
 
 class _Run:
@@ -163,6 +191,10 @@ class _Run:
             momentum=settings.momentum,
             nesterov=settings.nesterov and settings.momentum > 0,
         )
+        self.augment = data.suited(settings.augment)
+        self.held: Held | None = None
+        self.judge = Judge()
+        self.kept: dict[str, Any] | None = None  # the best epoch's state
         self.state = _State()
         torch.manual_seed(settings.seed)
 
@@ -183,7 +215,7 @@ class _Run:
         except (RuntimeError, ValueError, KeyError) as error:
             raise WorkloadError(f"{path}: is another network's ({' '.join(str(error).split())[:120]})") from None
         restore_generators(kept["generators"], self.device)
-        self.state = _State(**kept["state"])
+        self.state, self.kept = _State(**kept["state"]), kept["kept"]
 
     def save(self) -> None:
         """Write the checkpoint and the metrics."""
@@ -197,19 +229,49 @@ class _Run:
                 "optimizer": self.optimizer.state_dict(),
                 "generators": generator_states(self.device),
                 "state": vars(self.state),
+                "kept": self.kept,
             },
         )
         if self.state.rows:
             write_rows(self.folder / METRICS, self.state.rows)
 
+    def measure_start(self) -> None:
+        """The start competes with the epochs."""
+        self.state.start = {"epoch": 0, **self.measure(0)}
+
+    def measure(self, epoch: int) -> MetricsRow:
+        """Accuracy on held-back images; the best epoch so far is kept."""
+        state = self.state
+        if self.held is None:
+            state.kept_epoch = epoch
+            return {}
+        score = self.held.judge.score(self.model, self.held.images, self.device)
+        if not state.kept_score or score.better_than(Score(**state.kept_score)):
+            state.kept_epoch, state.kept_score = epoch, vars(score)
+            self.kept = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+        return {"held_back_accuracy": score.share, "held_back_loss": score.loss}
+
+    def finish(self, before: MetricsRow) -> Trained:
+        """The best epoch's state in the model and in the checkpoint."""
+        state = self.state
+        if self.kept is not None:
+            self.model.load_state_dict(self.kept)
+            self.model.train(self.model.training)  # a chip of other weights is forgotten
+            self.save()
+        start = before | state.start
+        kept = dict(start if state.kept_epoch == 0 else state.rows[state.kept_epoch - 1])
+        if any(f"accuracy_{name}" not in kept for name in self.tests):
+            kept |= self.judge.row(self.model, self.tests, self.device)
+        return Trained(state.rows, start, kept)
+
     def epoch(self) -> None:
         """What is left of the present epoch."""
         torch = torch_of()
         state, settings = self.state, self.settings
-        drawn = draw_epoch(len(self.data), self.images, settings.augment, settings.seed, state.epoch)
+        drawn = draw_epoch(len(self.data), self.images, self.augment, settings.seed, state.epoch)
         kept_at = clock = time.monotonic()
         self.model.train()
-        for inputs, labels in batches(self.data, drawn, settings.augment, settings.batch, state.step):
+        for inputs, labels in batches(self.data, drawn, self.augment, settings.batch, state.step):
             x = torch.from_numpy(inputs).to(
                 self.device, memory_format=torch.channels_last if inputs.ndim == 4 else None
             )
@@ -223,13 +285,11 @@ class _Run:
             if now - kept_at > 60 * settings.checkpoint_minutes:
                 self.save()
                 kept_at = clock = time.monotonic()
-        row = self.row()
+        row = self.row() | self.measure(state.epoch + 1)
         if state.epoch + 1 == settings.epochs or (
             settings.evaluate_every and (state.epoch + 1) % settings.evaluate_every == 0
         ):
-            for name, test in self.tests.items():
-                found = accuracy_of(self.model, test, device=self.device)
-                row |= {f"accuracy_{name}": found.share, f"standard_error_{name}": found.standard_error}
+            row |= self.judge.row(self.model, self.tests, self.device)
         state.rows.append(row)
         state.epoch, state.step, state.loss, state.right, state.seen, state.epoch_seconds = (
             state.epoch + 1,
@@ -254,24 +314,43 @@ class _Run:
         if self.hooks.before_step is not None:
             self.hooks.before_step(self.model, number, number / self.steps)
         scores = self.model(x).flatten(1)
+        if int(labels.max()) >= scores.shape[1]:
+            raise WorkloadError(
+                f"{self.data.name}: label {int(labels.max())}, but the network tells {scores.shape[1]} classes apart (0 .. "
+                f"{scores.shape[1] - 1}): set label_offset or train another network"
+            )
         loss = torch.nn.functional.cross_entropy(scores, labels, label_smoothing=settings.label_smoothing)
         whole = loss if self.hooks.penalty is None else loss + self.hooks.penalty(self.model)
         value = float(whole.detach())
         if not isfinite(value):
-            raise WorkloadError(
-                f"the loss is {value} at step {state.step} of epoch {state.epoch + 1}: lower rates.weights or rates.scales, "
-                "or set gradient_clip"
-            )
+            self._refuse("loss", value)
         self.optimizer.zero_grad(set_to_none=True)
         whole.backward()
+        self._limit(factor)
         if settings.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])
+        if not bool(norm.isfinite()):
+            self._refuse("gradient", float(norm))
         self.optimizer.step()
         if self.hooks.after_step is not None:
             self.hooks.after_step(self.model)
         state.loss += float(loss.detach()) * len(labels)
         state.right += int((scores.detach().argmax(1) == labels).sum())
         state.seen += len(labels)
+
+    def _refuse(self, what: str, value: float) -> None:
+        raise WorkloadError(
+            f"the {what} is {value} at step {self.state.step} of epoch {self.state.epoch + 1}: lower rates.weights or "
+            "rates.scales, or set gradient_clip"
+        )
+
+    def _limit(self, factor: float) -> None:
+        """One gradient changes a learned step by `step_change` at most, by all that momentum makes of it."""
+        settings = self.settings
+        rate = settings.rates.scales * factor
+        if self.hooks.limit is not None and settings.step_change is not None and rate > 0:
+            self.hooks.limit(self.model, settings.step_change * (1 - settings.momentum) / rate)
 
     def row(self) -> MetricsRow:
         """The epoch's metrics but for accuracy on test images."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from cimemu.adapt.rounding import rounded, signs, slowed
+from cimemu.adapt.rounding import bounded, rounded, signs, slowed
 from cimemu.ptq.cut import Cut
 from cimemu.ptq.scheme import BinaryWeights, UniformWeights
 from cimemu.ptq.weight_scales import largest_code
@@ -41,11 +41,11 @@ class Groups:
         return total.index_add(0, where, values.flatten()) / self.sizes.to(values.device)
 
 
-def uniform(w: Any, step: Any, groups: Groups, rule: UniformWeights) -> Written:
-    """Integers of weights `w` [N, K] by learned steps [groups]; LSQ (Esser et al., ICLR 2020)."""
+def uniform(w: Any, step: Any, least: Any, groups: Groups, rule: UniformWeights) -> Written:
+    """Integers of weights `w` [N, K] by learned steps [groups], `least` at the least; LSQ (Esser et al., ICLR 2020)."""
     top = largest_code(rule.bits)
     per_group = max(1.0, w.numel() / groups.count)
-    learned = slowed(step, float((per_group * top) ** -0.5)).clamp(min=TINY)
+    learned = bounded(slowed(step, float((per_group * top) ** -0.5)), least)
     of_weight = learned[groups.by_weight.to(w.device)]
     scaled = w / of_weight
     integers = signs(scaled) if rule.bits == 1 else rounded(scaled.clamp(-top, top))

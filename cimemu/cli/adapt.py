@@ -1,12 +1,19 @@
 """`cimemu adapt`: train a network with the macro in its forward pass."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cimemu.cli.adapt_runs import (
+    ImagesNamed,
+    TrainedModule,
+    from_scratch_run,
+    macro_aware_run,
+    study_run,
+    two_stage_run,
+)
 from cimemu.cli.app import ForceOption, JsonOption, ModuleOption, SetOption, app, refuse_outputs
 from cimemu.cli.training import (
     EpochImagesOption,
@@ -21,13 +28,13 @@ from cimemu.cli.training import (
     WeightDecayOption,
 )
 from cimemu.errors import CimemuError, WorkloadError
-from cimemu.terminal import EpochLines, ProgressBars, make_console, print_compared, print_json, print_table
+from cimemu.terminal import EpochLines, make_console, print_compared, print_json, print_table
 
 if TYPE_CHECKING:
-    from cimemu.adapt.config import AdaptConfig
     from cimemu.adapt.exact import Compared
-    from cimemu.adapt.sources import Images
-    from cimemu.adapt.train import Keep
+
+
+UNTOLD = ("total_seconds", "held_back_loss")  # columns of --metrics that the printed table leaves out
 
 
 @app.command()
@@ -144,7 +151,7 @@ def adapt(
         given = [name for name, value in others.items() if value is not None]
         if given:
             raise WorkloadError(f"{given[0]} with --study: the study's file says it, change it there or with --key")
-        _run_study(study, changes, out, only, resume, cache, as_json)
+        study_run(study, changes, out, only, resume, cache, as_json)
         return
     if only:
         raise WorkloadError("--only without --study: it names runs of a study")
@@ -162,20 +169,20 @@ def adapt(
         changes["morph.macros"] = macros[0] if len(macros) == 1 else macros
     settings = read_config(config, changes)
     folder = None if config is None else config.parent
-    named_images = _Images(workload, data, folder, cache)
+    named_images = ImagesNamed(workload, data, folder, cache)
     device_of(settings.train.device)
     if tensorboard is not None:
         board_of()
     keep = Keep(checkpoints, resume, tensorboard)
     lines = EpochLines(settings.train.epochs, not as_json)
-    trained: _Trained | None = None
+    trained: TrainedModule | None = None
     if from_scratch is not None:
         if scheme is not None or arch is not None:
             raise WorkloadError("--from-scratch trains a float network: leave ARCH, NETWORK and --scheme out")
         if out is None:
             raise WorkloadError("--from-scratch: give --out FILE.onnx, where the trained network goes")
         _refuse_verify(verify, "--from-scratch trains a float network, which no chip computes")
-        rows = _from_scratch(from_scratch, settings, named_images, out, keep, force, lines)
+        rows, ended = from_scratch_run(from_scratch, settings, named_images, out, keep, force, lines)
     elif arch is None or network is None:
         raise CimemuError("adapt: give ARCH and NETWORK, or --from-scratch, or --study; see cimemu adapt --help")
     elif settings.morph is not None:
@@ -183,11 +190,11 @@ def adapt(
             _refuse_verify(
                 verify, "stage 1 gives float networks, which no chip computes: one --macros, morph.stage2=true"
             )
-        rows, trained = _two_stage(arch, network, settings, named_images, out, keep, force, lines, module)
+        rows, trained, ended = two_stage_run(arch, network, settings, named_images, out, keep, force, lines, module)
     else:
         if settings.code_parity:
             _refuse_verify(verify, "code_parity is in the way, no chip holds it: train without it")
-        rows, trained = _macro_aware(arch, network, settings, named_images, out, keep, force, lines, module)
+        rows, trained, ended = macro_aware_run(arch, network, settings, named_images, out, keep, force, lines, module)
     if metrics is not None:
         from cimemu.adapt.metrics_log import write_rows
 
@@ -195,20 +202,25 @@ def adapt(
     compared, count = (None, 0) if verify is None or trained is None else trained.verified(verify)
     if as_json:
         told = {} if compared is None else {"verified": [vars(row) for row in compared]}
-        print_json({"epochs": rows, "out": None if out is None else str(out), **told})
+        print_json({"epochs": rows, "out": None if out is None else str(out), **ended.told, **told})
         _fail_if_different(compared)
+        ended.fail()
         return
     shares = [name for row in rows[:1] for name in row if name in ("utilization", "compression")]
-    print_table([{key: value for key, value in row.items() if key != "total_seconds"} for row in rows], shares=shares)
+    told = [{k: v for k, v in row.items() if k not in UNTOLD and not k.startswith("standard_error")} for row in rows]
+    print_table(told, shares=shares)
     for written in (out, metrics, checkpoints):
         if written is not None:
             make_console().print(f"wrote {written}")
     if out is not None and from_scratch is None:
         sets = "".join(f" --set {text}" for text in overrides or ())
         make_console().print(f"run it: cimemu run {arch} {workload or network} --network {out}{sets}", soft_wrap=True)
+    if ended.kept is not None:
+        make_console().print(ended.line)
     if compared is not None:
         print_compared(compared, count)
     _fail_if_different(compared)
+    ended.fail()
 
 
 def _refuse_verify(verify: int | None, reason: str) -> None:
@@ -219,180 +231,3 @@ def _refuse_verify(verify: int | None, reason: str) -> None:
 def _fail_if_different(compared: "Sequence[Compared] | None") -> None:
     if compared is not None and any(row.differ for row in compared):
         raise typer.Exit(1)
-
-
-@dataclass(frozen=True, eq=False)
-class _Trained:
-    """A module for macros, and what it can be verified on."""
-
-    module: Any
-    images: "Images"
-
-    def verified(self, count: int) -> "tuple[Sequence[Compared], int]":
-        """(rows, images) beside the emulator: the first images of the first test set, else of those trained on."""
-        from cimemu.adapt.exact import compare_with_emulator
-
-        chosen = next(iter(self.images.tests.values()), self.images.train)
-        images = chosen.inputs(slice(0, count))
-        return compare_with_emulator(self.module.cpu().eval(), images), len(images)
-
-
-@dataclass(frozen=True)
-class _Images:
-    """Where images come from, as the command line says."""
-
-    workload: str | None
-    data: str | None
-    folder: Path | None  # of the config
-    cache: Path | None
-
-    def find(self, settings: "AdaptConfig", workload: str | None = None) -> "Images":
-        """The images; `workload` where --workload names none."""
-        from cimemu.adapt.sources import find_images
-        from cimemu.workload.manifest import load_workload
-
-        name = self.workload or workload
-        work = None if name is None else load_workload(name)
-        return find_images(settings.data, work, data=self.data, folder=self.folder, cache=self.cache)
-
-
-def _from_scratch(
-    name: str, settings: "AdaptConfig", images: _Images, out: Path, keep: "Keep", force: bool, lines: EpochLines
-) -> list[dict[str, Any]]:
-    from cimemu.adapt.scratch import parse_shape, train_from_scratch
-    from cimemu.adapt.train import Hooks
-
-    parse_shape(name)
-    found = images.find(settings)
-    with ProgressBars(lines.shown) as bars:
-        return train_from_scratch(
-            name,
-            found.train,
-            settings.train,
-            out,
-            tests=found.tests,
-            keep=keep,
-            overwrite=force,
-            hooks=Hooks(after_epoch=lines.print),
-            progress=bars.update,
-        )
-
-
-def _macro_aware(
-    arch: str,
-    network: str,
-    settings: "AdaptConfig",
-    images: _Images,
-    out: Path | None,
-    keep: "Keep",
-    force: bool,
-    lines: EpochLines,
-    module: str | None,
-) -> tuple[list[dict[str, Any]], _Trained]:
-    from cimemu.adapt.run import adapt_network
-    from cimemu.adapt.sources import is_file, load_float
-    from cimemu.arch.load import load_arch
-
-    load_arch(arch, settings.set)
-    settings.scheme_record(images.folder)  # mistakes are told before images are read
-    found = images.find(settings, None if is_file(network) else network)
-    with ProgressBars(lines.shown) as bars:
-        done = adapt_network(
-            arch,
-            load_float(network, module=module, shape=found.train.inputs(slice(0, 1)).shape[1:]),
-            settings,
-            found.train,
-            settings.train,
-            tests=found.tests,
-            out=out,
-            keep=keep,
-            overwrite=force,
-            scheme_folder=images.folder,
-            report=lines.print,
-            progress=bars.update,
-        )
-    return list(done.rows), _Trained(done.module, found)
-
-
-def _two_stage(
-    arch: str,
-    network: str,
-    settings: "AdaptConfig",
-    images: _Images,
-    out: Path | None,
-    keep: "Keep",
-    force: bool,
-    lines: EpochLines,
-    module: str | None,
-) -> tuple[list[dict[str, Any]], _Trained | None]:
-    from cimemu.adapt.morph import Watch
-    from cimemu.adapt.morph_curve import budget, curve
-    from cimemu.adapt.morph_run import morph_settings, two_stage
-    from cimemu.adapt.sources import is_file, load_float
-    from cimemu.arch.load import load_arch
-
-    chip, own = load_arch(arch, settings.set), morph_settings(settings)
-    many = isinstance(own.macros, tuple)
-    if many and out is not None:
-        raise WorkloadError(f"--out {out}: several --macros make a curve of float networks, below --checkpoints DIR")
-    settings.scheme_record(images.folder)  # mistakes are told before images are read
-    found = images.find(settings, None if is_file(network) else network)
-    source = load_float(network, module=module, shape=found.train.inputs(slice(0, 1)).shape[1:])
-    with ProgressBars(lines.shown) as bars:
-        epochs = {"shrink": own.shrink.epochs, "retrain": own.retrain.epochs, "seed": budget(own).epochs}
-        lines = EpochLines(lines.epochs, lines.shown, epochs)
-        watch = Watch(lines.of_run, bars.update)
-        if many:
-            return curve(chip, source, own, found.train, tests=found.tests, keep=keep, watch=watch), None
-        done = two_stage(
-            arch,
-            source,
-            settings,
-            found.train,
-            tests=found.tests,
-            out=out,
-            keep=keep,
-            overwrite=force,
-            scheme_folder=images.folder,
-            watch=watch,
-        )
-    trained = None if done.adapted is None else _Trained(done.adapted.module, found)
-    return [dict(row) for row in done.rows], trained
-
-
-def _run_study(
-    path: Path,
-    changes: dict[str, Any],
-    out: Path | None,
-    only: list[str] | None,
-    resume: bool,
-    cache: Path | None,
-    as_json: bool,
-) -> None:
-    from cimemu.adapt.library import device_of
-    from cimemu.adapt.study import RESULTS, read_study, run_study
-
-    if out is None:
-        raise WorkloadError("--study: give --out DIR, the folder of its runs")
-    study = read_study(path, changes)
-    device_of(study.train.device)
-    lines = EpochLines(study.train.epochs, not as_json)
-    with ProgressBars(lines.shown) as bars:
-        rows = run_study(
-            study,
-            out,
-            folder=path.parent,
-            only=only,
-            resume=resume,
-            cache=cache,
-            report=lines.of_run,
-            progress=bars.update,
-        )
-    if as_json:
-        print_json({"runs": rows, "out": str(out / RESULTS)})
-        return
-    shares = [
-        name for name in dict.fromkeys(key for row in rows for key in row) if "accuracy" in name or "error" in name
-    ]
-    print_table(rows, shares=shares)
-    make_console().print(f"wrote {out / RESULTS}")

@@ -94,6 +94,8 @@ def convert_sum_naive(psums, lsb, zero, factor, top, work, out):
 def convert_sum_back(psums, lsb, zero, factor, top, slope, back, work, d_lsb, d_zero, d_factor):
     """The gradients of `convert_sum` for d loss / d out = slope [B, P, N]: straight through inside the range, 0 outside.
 
+    Inside is what rounds to a code that exists, half a step beyond the outer levels too: partial sums are integers and lie
+    on those levels in large numbers, and no small noise may move them out.
     back [B, P * M] (may be `psums` itself); d_lsb, d_zero, d_factor float64 [R * M] are added to: their sums over R are the
     columns'. work float32 [7, R * M] is scratch: an image's positions are added up in float32, images in float64.
     """
@@ -119,12 +121,12 @@ def convert_sum_back(psums, lsb, zero, factor, top, slope, back, work, d_lsb, d_
                 by_factor[m] += wanted[m] * (zero[m] + lsb[m] * code)
             for m in range(columns):
                 at, all_of_it = place[m], here[m]
-                code = min(max(np.floor(at + np.float32(0.5)), np.float32(0)), top)
-                inside = np.float32(1) if (at >= np.float32(0)) & (at <= top) else np.float32(0)
-                by_lsb[m] += all_of_it * (code - inside * at)
+                code = np.floor(at + np.float32(0.5))
+                inside = np.float32(1) if (code >= np.float32(0)) & (code <= top) else np.float32(0)
+                by_lsb[m] += all_of_it * (min(max(code, np.float32(0)), top) - inside * at)
             for m in range(columns):
-                at, all_of_it = place[m], here[m]
-                inside = np.float32(1) if (at >= np.float32(0)) & (at <= top) else np.float32(0)
+                code, all_of_it = np.floor(place[m] + np.float32(0.5)), here[m]
+                inside = np.float32(1) if (code >= np.float32(0)) & (code <= top) else np.float32(0)
                 by_zero[m] += all_of_it * (np.float32(1) - inside)
                 target[m] = all_of_it * inside
         for m in range(lsb.shape[0]):
@@ -139,8 +141,8 @@ def convert_sum_back_naive(psums, lsb, zero, factor, top, slope, back, work, d_l
     lsb, zero, factor = (v[:columns] for v in (lsb, zero, factor))
     wanted = np.tile(slope.reshape(-1, slope.shape[2]), (1, columns // slope.shape[2]))
     place = (psums.reshape(-1, columns) - zero) * (np.float32(1) / lsb)
-    code = np.floor(place + np.float32(0.5)).clip(0, top)
-    inside = ((place >= 0) & (place <= top)).astype(np.float32)
+    nearest = np.floor(place + np.float32(0.5))
+    code, inside = nearest.clip(0, top), ((nearest >= 0) & (nearest <= top)).astype(np.float32)
     here = wanted * factor
     d_lsb[:columns] += (here * (code - inside * place)).sum(axis=0)
     d_zero[:columns] += (here * (1 - inside)).sum(axis=0)

@@ -58,7 +58,8 @@ def table_sum_naive(psums, thresholds, levels, factor, work, out):
 
 @kernel
 def table_sum_back(psums, thresholds, levels, factor, slope, back, work, d_factor):
-    """The gradients of `table_sum` for d loss / d out = slope [B, P, N]: straight through between the outer levels.
+    """The gradients of `table_sum` for d loss / d out = slope [B, P, N]: straight through between the outer levels
+    and beyond them as far as the next threshold lies inside.
 
     back [B, P * M]; d_factor float64 [R * M] is added to, its sums over R are the columns'; work float32 [5, R * M] is
     scratch.
@@ -71,6 +72,8 @@ def table_sum_back(psums, thresholds, levels, factor, slope, back, work, d_facto
         least[m] = most[m] = levels[0, m]
         for t in range(levels.shape[0]):
             least[m], most[m] = min(least[m], levels[t, m]), max(most[m], levels[t, m])
+        least[m] -= max(thresholds[0, m] - least[m], np.float32(0))
+        most[m] += max(most[m] - thresholds[thresholds.shape[0] - 1, m], np.float32(0))
     for b in range(psums.shape[0]):
         total[:] = np.float32(0)
         for p in range(0, positions, at_once):
@@ -95,6 +98,8 @@ def table_sum_back_naive(psums, thresholds, levels, factor, slope, back, work, d
     wanted = np.tile(slope.reshape(-1, slope.shape[2]), (1, columns // slope.shape[2]))
     flat = psums.reshape(-1, columns)
     code = (flat >= thresholds[:, None]).sum(axis=0)
-    inside = (flat >= levels.min(axis=0)) & (flat <= levels.max(axis=0))
+    least, most = levels.min(axis=0), levels.max(axis=0)
+    low, high = least - (thresholds[0] - least).clip(0), most + (most - thresholds[-1]).clip(0)
+    inside = (flat >= low) & (flat <= high)
     back[:] = (wanted * factor * inside).reshape(psums.shape)
     d_factor[:columns] += (wanted * levels[code, np.arange(columns)]).sum(axis=0)

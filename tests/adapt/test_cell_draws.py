@@ -9,6 +9,7 @@ from cimemu.compute.program import write_matrix
 from cimemu.compute.sites import own_macros
 from cimemu.compute.vary import vary_matrix
 from cimemu.errors import ArchError
+from cimemu.kernels.read_noise import SIGMA_BITS
 from cimemu.variation.compose import compose
 
 VARY = ("lognormal:sigma=0.2", "stuck_at:sa0=0.01,sa1=0.01")
@@ -42,6 +43,20 @@ def test_draws_are_those_of_stress(encoding):
     assert np.abs(found).max() > 0
 
 
+def test_the_spread_of_reads_is_that_of_stress():
+    w, chip = weights("differential"), macro("differential")
+    vary = ("thermal:amplifier=0.3", "telegraph:amplitude=0.2,draw=normal")
+    found, spread = CellDraws(vary, chip, seed=5, first_macro=0).drawn(w, 9, step=3)
+    ideal = write_matrix(w, chip)
+    varied = vary_matrix(ideal, own_macros(ideal.layout), compose(vary, seed=5, trial=3))
+    assert (found == varied.seen / varied.unit - ideal.seen).all()
+    sigma = np.sqrt(sum((source.sigma / (varied.unit * 2.0**SIGMA_BITS)) ** 2 for source in varied.noise))
+    assert spread.shape == (2, 9 * chip.conversions_per_output)
+    assert spread == pytest.approx(sigma)
+    assert spread.min() > 0.3
+    assert CellDraws(VARY, chip, seed=5, first_macro=0).drawn(w, 9, 3)[1] is None
+
+
 def test_steps_and_layers_have_draws_of_their_own():
     w, chip = weights("offset"), macro("offset")
     first = CellDraws(VARY, chip, seed=5, first_macro=0)
@@ -54,7 +69,9 @@ def test_steps_and_layers_have_draws_of_their_own():
 @pytest.mark.parametrize(
     ("vary", "message"),
     [
-        ("thermal:celsius=25", "--vary thermal while training: only models of cells"),
+        ("converter:noise=1", "--vary converter while training: only models of cells and reads"),
+        ("telegraph:amplitude=0.1", "--vary telegraph while training: .* take draw=normal"),
+        ("driver:inl=0.5", "--vary driver while training: the bow of drivers"),
         ("lognormal:sigma=-1", "sigma"),
         ("lognorm:sigma=1", "did you mean lognormal"),
     ],

@@ -25,12 +25,12 @@ def test_resnet20_has_the_papers_weights():
 
 def test_written_network_is_the_trained_one(tiny_train, tiny_test, tmp_path):
     out = tmp_path / "net.onnx"
-    rows = train_from_scratch(
+    done = train_from_scratch(
         "resnet8", tiny_train, SETTINGS, out, width=4, tests={"x": tiny_test}, keep=Keep(tmp_path)
     )
     network = load_network(out)
     scores = run_float(network, tiny_test.inputs())[network.outputs[0]]
-    assert (scores.argmax(1) == tiny_test.labels).mean() == pytest.approx(rows[-1]["accuracy_x"])
+    assert (scores.argmax(1) == tiny_test.labels).mean() == pytest.approx(done.kept["accuracy_x"])
     state = torch_of().load(tmp_path / "checkpoint.pt", weights_only=True)["model"]
     again = make_resnet(8, classes=3, width=4)
     again.load_state_dict(state)

@@ -8,6 +8,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 from morph_nets import tiny_resnet  # noqa: E402
 
 import cimemu  # noqa: E402
+from cimemu.adapt.cell_draws import CellDraws  # noqa: E402
 from cimemu.adapt.codes import codes_of, smooth_codes  # noqa: E402
 from cimemu.adapt.convert import convert  # noqa: E402
 from cimemu.adapt.digits import seen_by_converters  # noqa: E402
@@ -218,9 +219,52 @@ def test_varied_cells_reach_the_forward_of_every_converter(case, network, tiny_t
         first = module.traced(x)
         module.begin_step(1, 0.0)
         second = module.traced(x)
+        module.vary(("thermal:amplifier=0.7",), seed=1)
+        module.begin_step(0, 0.0)
+        noisy, again = module.traced(x), module.traced(x)
+        module.begin_step(1, 0.0)
+        others = module.traced(x)
     assert torch.equal(plain, same)
     assert not torch.equal(plain, first)
     assert not torch.equal(first, second)
+    assert torch.equal(noisy, again)
+    assert not torch.equal(noisy, plain)
+    assert not torch.equal(noisy, others)
+
+
+@pytest.mark.parametrize("case", ["ideal", "column", "binary", "reference_column"])
+def test_noise_of_reads_has_the_spread_of_stress(case, network, tiny_train):
+    """Converters of many levels let noise through: outputs spread as much as the emulator's do on noisy chips."""
+    fine = {"ideal": {}, "binary": {"converter.bits": 8}}.get(case, {"converter.bits": 8})
+    scheme, changes, chip = CASES[case]
+    arch = cimemu.load_arch("rram_128", {**CHIP, **chip})
+    made = convert(network, arch, scheme_of(scheme, {**changes, **fine}), calibration=tiny_train.inputs(slice(0, 16)))
+    module, macro = frozen(made), made.macros[1]
+    macro.norm, macro.bias = None, torch.nn.Parameter(torch.zeros(macro.outputs))
+    g, draws = macro.geometry, torch.Generator().manual_seed(0)
+    u = torch.randint(
+        0, 2**macro.macro.input.bits, (16, g.channels_in, g.height_in, g.width_in), generator=draws
+    ).float()
+    written = macro.written()
+    integers = written.integers.detach().to(torch.int64).numpy().T.copy()
+    with torch.no_grad():
+        ideal = macro(u, torch.tensor(1.0), 0.0)
+        module.vary(("thermal:celsius=-273.15,amplifier=2.5",), seed=1)
+        module.begin_step(0, 0.0)
+        error = macro(u, torch.tensor(1.0), 0.0) - ideal
+    spread = CellDraws(("thermal:celsius=-273.15,amplifier=2.5",), made.chosen, seed=1, first_macro=0).drawn(
+        integers, g.kernel_area, 0
+    )[1]
+    assert spread == pytest.approx(2.5 * np.sqrt(2 if macro.macro.weight.subtract == "analog" else 1), rel=0.01)
+    unit = 2.0 if macro.macro.weight.encoding == "binary" else 1.0
+    factor = macro.factors(written.scale)[0].detach().numpy()
+    places = sum(place**2 for place in macro.input_places)
+    wanted = unit * 2.5 * np.sqrt((factor**2).sum(axis=(0, 2)) * places)  # [N]
+    if case == "reference_column":  # its own read, 2^(b-1) times, is common to all outputs
+        wanted = np.sqrt(
+            wanted**2 + (8 * 2.5) ** 2 * places * (macro.factors(written.scale)[1].detach().numpy() ** 2).sum(axis=0)
+        )
+    assert error.std(dim=(0, 2, 3)).numpy() == pytest.approx(wanted, rel=0.25)
 
 
 def test_gradients_reach_every_parameter(network, tiny_train):
