@@ -207,8 +207,8 @@ def adapt(
         ended.fail()
         return
     shares = [name for row in rows[:1] for name in row if name in ("utilization", "compression")]
-    told = [{k: v for k, v in row.items() if k not in UNTOLD and not k.startswith("standard_error")} for row in rows]
-    print_table(told, shares=shares)
+    shown = [{k: v for k, v in row.items() if k not in UNTOLD and not k.startswith("standard_error")} for row in rows]
+    print_table(shown, shares=shares)
     for written in (out, metrics, checkpoints):
         if written is not None:
             make_console().print(f"wrote {written}")
