@@ -18,7 +18,7 @@ from cimemu.events import Counter
 from cimemu.layer.base import Array
 from cimemu.mapping.place import make_plan
 from cimemu.mapping.plan import Plan
-from cimemu.tally import ATTO_PER_PICO, Tally, prices_aj, tally_energy
+from cimemu.tally import Tally, event_prices, tally_energy
 from cimemu.timing.build import Written
 from cimemu.timing.simulate import Simulation
 from cimemu.timing.timeline import Timeline
@@ -286,7 +286,7 @@ def _first_writing(plan: Plan, written: Written) -> dict[str, Any]:
     return {
         "write_pulses": pulses,
         "write_cycles": sum(longest) * plan.arch.programming.row_write_cycles,
-        "write_pj": pulses * prices_aj(plan.arch)["programming"] / ATTO_PER_PICO,
+        "write_pj": pulses * event_prices(plan.arch)["programming"],
     }
 
 

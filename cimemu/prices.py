@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cimemu.arch.schema import Arch
-from cimemu.tally import ATTO_PER_PICO, CHARGED, chip_area, counts_per_event, prices_aj
+from cimemu.tally import CHARGED, chip_area, counts_per_event, event_prices
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class PriceRow:
 
 def cost_table(arch: Arch) -> list[PriceRow]:
     """Every component of `arch` (a chip from `load_arch`), in the order of the tally. Raises ArchError."""
-    prices, parts = prices_aj(arch), counts_per_event(arch)
+    prices, parts = event_prices(arch), counts_per_event(arch)
     area, leakage, instances = chip_area(arch)
     rows = []
     for column, name in enumerate(CHARGED):
@@ -36,7 +36,7 @@ def cost_table(arch: Arch) -> list[PriceRow]:
                 component=name,
                 event=" + ".join(counter.name.lower() for counter in CHARGED[name])
                 + (f" / {parts[name]}" if parts[name] > 1 else ""),
-                energy_pj=prices[name] / ATTO_PER_PICO,
+                energy_pj=prices[name],
                 instances=count,
                 area_um2=float(area[column]) / max(1, count),
                 leakage_uw=float(leakage[column]) / max(1, count),

@@ -1,9 +1,10 @@
 """Counted events times the arch's prices: energy by image, layer and component; area and leakage by component.
 
 Energies are summed as integers, so that every way of summing gives the same total: attojoules, or the part of one that
-divides the price of a full voltage by the squares of slice values that a DAC of several voltages is counted in.
+makes all prices whole numbers (see `count_prices`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import lcm
 from typing import Any
@@ -18,6 +19,8 @@ from cimemu.events import Counter
 from cimemu.mapping.plan import Plan
 
 ATTO_PER_PICO = 10**6
+PRICE_ERROR = 1e-9  # what rounding may change of a price
+PLACES = 24  # decimal places of an attojoule that a price may need: below, it is nothing
 
 # Which counters each component's price multiplies.
 CHARGED: dict[str, tuple[Counter, ...]] = {
@@ -86,14 +89,26 @@ def counts_per_event(arch: Arch) -> dict[str, int]:
 
 
 def count_prices(arch: Arch) -> tuple[dict[str, int], int]:
-    """(energy of one count of every component, in quanta; quanta of a pJ): whole numbers. Raises ArchError."""
-    parts = counts_per_event(arch)
-    whole = lcm(*parts.values())
-    return {name: aj * (whole // parts[name]) for name, aj in prices_aj(arch).items()}, whole * ATTO_PER_PICO
+    """(energy of one count of every component, in quanta; quanta of a pJ): whole numbers. Raises ArchError.
+
+    A quantum is an attojoule, or as many decimal places less as it takes for every price to be a whole number to
+    `PRICE_ERROR`; where a DAC of several voltages is counted in squares, the part of that which one square is.
+    """
+    prices, parts = event_prices(arch), counts_per_event(arch)
+    per_pj = next(
+        (n for n in (ATTO_PER_PICO * 10**k for k in range(PLACES)) if _whole(prices, n)), ATTO_PER_PICO * 10**PLACES
+    )
+    shares = lcm(*parts.values())
+    return {name: round(pj * per_pj) * (shares // parts[name]) for name, pj in prices.items()}, shares * per_pj
 
 
-def prices_aj(arch: Arch) -> dict[str, int]:
-    """Attojoules of one event of every component; digital macros have no converters. Raises ArchError."""
+def _whole(prices: Mapping[str, float], per_pj: int) -> bool:
+    """Whether rounding to 1 / `per_pj` pJ changes no price by more than `PRICE_ERROR` of it."""
+    return all(abs(pj * per_pj - round(pj * per_pj)) <= PRICE_ERROR * pj * per_pj for pj in prices.values())
+
+
+def event_prices(arch: Arch) -> dict[str, float]:
+    """pJ of one event of every component; digital macros have no converters. Raises ArchError."""
     prices = {}
     for name in COMPONENTS:
         if name == "adc":
@@ -103,7 +118,7 @@ def prices_aj(arch: Arch) -> dict[str, int]:
             price = part.energy_pj * part.energy_scale
         if arch.macro.cell.kind == "digital" and name == "sample_hold":
             price = 0.0
-        prices[name] = round(price * ATTO_PER_PICO)
+        prices[name] = float(price)
     return prices
 
 

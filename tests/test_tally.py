@@ -122,6 +122,21 @@ def test_images_layers_components_and_events_sum_to_the_same_total(data):
     assert run.counts[:, :, Counter.DIGITAL_OPS].min() > 0, "no operator is free"
 
 
+@pytest.mark.parametrize("price", [4e-7, 4.96e-6, 1 / 3, 1e-13, 12345.678901])
+def test_a_price_is_not_rounded_to_attojoules(price):
+    arch = cimemu.load_arch(priced(), {"costs.shift_add.energy_pj": price})
+    run = cimemu.run(arch, one_position(), np.array([[[3, 1, 0, 2]]], dtype=np.uint8))
+    assert run.tally.energy_pj[0, COMPONENTS.index("shift_add")] == pytest.approx(4 * price, rel=2e-9)
+    whole = run.tally.energy_quanta
+    assert int(run.tally.image_quanta.astype(object).sum()) == int(whole.sum()) == run.tally.total_quanta
+
+
+def test_attojoules_suffice_for_prices_of_a_table():
+    assert count_prices(cimemu.load_arch("rram_128"))[1] == 10**6
+    # Squares of 2-bit slices are ninths of a full voltage.
+    assert count_prices(cimemu.load_arch("rram_128", {"macro.input.dac_bits": 2}))[1] == 9 * 10**6
+
+
 def test_a_sar_table_is_log_linear_inside_and_refuses_outside():
     cost = AdcCost.model_validate(
         {"sar": [{"bits": 4, "energy_pj": 1, "area_um2": 100}, {"bits": 6, "energy_pj": 4, "area_um2": 400}]}

@@ -115,6 +115,13 @@ def test_the_array_is_charged_by_the_level_stored_and_the_voltage_or_pulses_appl
     assert pulses.costs.cell.energy_pj == arch.costs.cell.energy_pj
 
 
+@pytest.mark.parametrize(("dac", "share"), [("voltage", 1), ("pulse", 3)])
+def test_a_resistor_draws_v_squared_t_over_r_at_the_full_voltage_and_shares_the_time_among_pulses(tmp_path, dac, share):
+    costs = {"technology": TECHNOLOGY, "wordline": {"estimator": {"model": "resistive", "kohm": 5, "time_ns": 10}}}
+    arch = load(tmp_path, costs, input={"bits": 8, "dac_bits": 2, "dac": dac})
+    assert arch.costs.wordline.energy_pj == pytest.approx(0.81 * 10 / 5 / share)
+
+
 @pytest.mark.parametrize(("dac", "drawn"), [("voltage", 3 * (1 + 4 + 9)), ("pulse", 3 * (1 + 2 + 3))])
 def test_cell_counts_go_with_the_square_of_a_voltage_and_the_number_of_pulses(dac, drawn):
     macro = cimemu.Macro.model_validate(
