@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cimemu.errors import WorkloadError
-from cimemu.importer.tflite_checks import check_activation, check_alike, check_input_type
+from cimemu.importer.tflite_checks import check_activation, check_alike, check_input_type, check_wiring
 from cimemu.importer.tflite_file import BROKEN, TflFile, TflOperator, TflTensor, read_tflite
 from cimemu.importer.tflite_float import FLOAT_OPS, FloatGraph
 from cimemu.importer.tflite_integer import INTEGER_OPS
@@ -22,6 +22,7 @@ def load_tflite(path: str | Path) -> Network:
     path = Path(path)
     file = read_tflite(path)
     try:
+        check_wiring(file)
         for number in file.inputs:
             check_input_type(file.tensors[number].name, file.tensors[number].dtype)
         made = _float(file, path) if file.tensors[file.inputs[0]].dtype == "float32" else _integer(file, path)

@@ -89,6 +89,8 @@ def _reduce(layer: Callable[..., Layer]) -> Builder:
             return moves.identity(node)
         node.attribute("noop_with_empty_axes")
         normal = tuple(sorted(node.normal_axis(axis, rank) for axis in axes))
+        if len(set(normal)) < len(normal):
+            raise node.error(f"axes = {axes} name an axis twice: export the network again")
         if not axes or 0 in normal:
             raise node.error(f"axes = {axes or 'all'} include the batch axis: images must stay apart")
         return layer(node.name, node.data(1), node.outputs, normal, bool(node.attribute("keepdims", 1)))

@@ -11,6 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from cimemu.errors import WorkloadError
+from cimemu.importer.onnx_constants import to_array
 from cimemu.importer.onnx_ops import FLATTEN
 
 MICROSOFT = "com.microsoft"
@@ -29,11 +30,26 @@ class _Expander:
         """The value of an initializer."""
         if name not in self.initializers:
             raise _error(node, f"'{name}' is computed, must be a constant")
-        return numpy_helper.to_array(self.initializers[name])
+        return to_array(self.initializers[name])
+
+    def scalar(self, name: str) -> str:
+        """A stored scale or zero point of shape [1] as one without axes: QLinear operators take either for the same."""
+        if name not in self.initializers or list(self.initializers[name].dims) != [1]:
+            return name
+        made = f"{name}:scalar"
+        if made not in self.initializers:
+            self.keep(numpy_helper.from_array(to_array(self.initializers[name]).reshape(()), made))
+        return made
+
+    def keep(self, tensor: onnx.TensorProto) -> None:
+        """A new initializer."""
+        self.initializers[tensor.name] = tensor
+        self.made.append(tensor)
 
     def dequantize(self, node: onnx.NodeProto, x: str, scale: str, zero: str, axis: int = 0) -> str:
         """A DequantizeLinear of `x`, shared by all who read it alike."""
         _given(node, x, scale)
+        scale, zero = self.scalar(scale), self.scalar(zero)
         key = (x, scale, zero, axis)
         if key not in self.dequantized:
             name = f"{x}:real" if all(k[0] != x for k in self.dequantized) else f"{x}:real:{len(self.dequantized)}"
@@ -49,6 +65,7 @@ class _Expander:
     def quantize(self, node: onnx.NodeProto, real: str, scale: str, zero: str) -> None:
         """The QuantizeLinear that makes the node's output."""
         _given(node, scale)
+        scale, zero = self.scalar(scale), self.scalar(zero)
         inputs = [real, scale, zero] if zero else [real, scale]
         self.nodes.append(
             helper.make_node("QuantizeLinear", inputs, [node.output[0]], name=f"{node.output[0]}:quantize", axis=0)
@@ -64,9 +81,7 @@ class _Expander:
         scale = scale.reshape(()) if scale.size == 1 else scale.reshape(-1)
         scale_name, zero_name = f"{node.output[0]}:bias_scale", f"{node.output[0]}:bias_zero"
         for key, array in ((scale_name, scale), (zero_name, np.zeros(scale.shape, value.dtype))):
-            tensor = numpy_helper.from_array(array, key)
-            self.initializers[key] = tensor
-            self.made.append(tensor)
+            self.keep(numpy_helper.from_array(array, key))
         return self.dequantize(node, name, scale_name, zero_name)
 
 

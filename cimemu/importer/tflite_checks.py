@@ -6,12 +6,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.errors import WorkloadError
-from cimemu.importer.tflite_file import TflOperator, TflTensor
+from cimemu.importer.tflite_file import TflFile, TflOperator, TflTensor
 from cimemu.layer.rounding import same_scale
 
 BYTES = ("int8", "uint8")
 WIDTHS = "16-bit activations with 8-bit weights (16x8) are not supported, macros take int8 or uint8"
 REMEDY = "convert the network with full int8 quantisation"
+
+
+def check_wiring(file: TflFile) -> None:
+    """WorkloadError where a tensor number names no tensor, or a tensor is read before, made after or never made."""
+    count = len(file.tensors)
+    for what, numbers in (("input", file.inputs), ("output", file.outputs)):
+        if not numbers or not all(0 <= i < count for i in numbers) or len(set(numbers)) < len(numbers):
+            raise WorkloadError(
+                f"{what}s are tensors {list(numbers)}, must be different ones of {count}: convert it again"
+            )
+    ready = set(file.inputs)
+    for operator in file.operators:
+        if not all(-1 <= i < count for i in operator.inputs) or not all(0 <= i < count for i in operator.outputs):
+            raise operator.error(
+                f"tensors {list(operator.inputs)} and {list(operator.outputs)}, must be of {count}: convert it again"
+            )
+        for i in operator.inputs:
+            if i >= 0 and i not in ready and file.tensors[i].value is None:
+                raise operator.error(f"reads tensor {file.tensors[i].name} that nothing has made: convert it again")
+        for i in operator.outputs:
+            if i in ready or file.tensors[i].value is not None:
+                raise operator.error(f"makes tensor {file.tensors[i].name} that is there already: convert it again")
+        ready |= set(operator.outputs)
+    for i in file.inputs:
+        if file.tensors[i].value is not None:
+            raise WorkloadError(f"input {file.tensors[i].name} is a constant: convert it again")
+    for i in file.outputs:
+        if i not in ready or i in file.inputs:
+            raise WorkloadError(f"output {file.tensors[i].name} is made by no operator: convert it again")
 
 
 def check_activation(op: TflOperator, tensor: TflTensor | None) -> None:

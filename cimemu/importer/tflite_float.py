@@ -172,8 +172,9 @@ def _reshape(graph: FloatGraph, op: TflOperator) -> None:
 
 def _softmax(graph: FloatGraph, op: TflOperator) -> None:
     target = graph.file.tensors[op.outputs[0]]
-    if op.options is not None and op.options.Beta() != 1.0:
-        raise op.error(f"beta = {op.options.Beta()}, must be 1")
+    beta = None if op.options is None else op.options.Beta()
+    if beta != 1.0:
+        raise op.error(f"beta = {beta}, must be 1")
     graph.layers.append(Softmax(name=target.name, inputs=(graph.plain(op.inputs[0]),), outputs=(target.name,)))
 
 

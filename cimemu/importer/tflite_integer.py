@@ -272,7 +272,9 @@ def _softmax(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
         raise op.error(
             f"output scale {target.scale[0]}, zero point {target.zero_point[0]}: must be 1/256 and the lowest"
         )
-    beta = 1.0 if op.options is None else float(op.options.Beta())
+    if op.options is None:
+        raise op.error("its options are missing, beta must be given: convert it again")
+    beta = float(op.options.Beta())
     if not beta * float(x.scale[0]) * (1 << 26) > 1.0:
         raise op.error(f"beta {beta:g} x input scale {x.scale[0]:.4g}, must be above 2^-26: convert it again")
     q31, shift, diff_min = softmax_parameters(beta, float(x.scale[0]))

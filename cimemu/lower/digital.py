@@ -47,6 +47,9 @@ def lower_digital(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> Layer
             return None
         if first.value is not None and second.value is not None:
             return None
+        # With a scale or zero point of shape [1] ONNX Runtime computes these two in float.
+        if not all(graph.scalars(border) for border in (*(graph.maker[name] for name in layer.inputs), quantize)):
+            return None
         kind = QAdd if isinstance(layer, Add) else QMul
         return kind(
             inputs=(first.name, second.name),

@@ -67,6 +67,10 @@ class Graph:
             return scale, np.asarray(constants[layer.inputs[2]]).astype(np.int64).reshape(-1)
         return scale, np.zeros(scale.shape, np.int64)
 
+    def scalars(self, layer: Layer) -> bool:
+        """Whether scale and zero point of a QuantizeLinear or DequantizeLinear are stored without axes, not as [1]."""
+        return all(self.network.constants[name].ndim == 0 for name in layer.inputs[1:] if name)
+
     def only_reader(self, name: str) -> bool:
         """Whether exactly one layer reads `name` and the network does not give it out."""
         return len(self.readers[name]) == 1 and name not in self.network.outputs
