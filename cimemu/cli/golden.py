@@ -47,12 +47,14 @@ def golden(
         _verify(Path(names[1]), Path(names[2]))
         return
     from cimemu.golden.files import write_vectors
+    from cimemu.golden.folder import refuse_folder
     from cimemu.golden.vectors import layer_vectors
     from cimemu.mapping.place import make_plan
     from cimemu.prepare import quantized_network
 
     if len(names) != 2 or out is None:
         raise CimemuError("golden: needs ARCH WORKLOAD --out DIR, or verify DIR DUMP")
+    refuse_folder(out, force=force)
     chip, work = arch_of(names[0], overrides), workload_of(names[1])
     network = quantized_network(work, chip, module=module)
     inputs, _ = work.inputs(None)

@@ -46,6 +46,15 @@ def whole_folder(folder: Path, *, force: bool) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def refuse_folder(folder: Path, *, force: bool) -> None:
+    """TraceError where `whole_folder` could not write it: before the work, and nothing is left behind."""
+    try:
+        _taken(folder, force)
+        _fresh(folder).rmdir()
+    except OSError as error:
+        raise _cannot(folder, error) from error
+
+
 def _taken(folder: Path, force: bool) -> bool:
     """Whether older vectors are to be replaced; TraceError where something else has the name."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):

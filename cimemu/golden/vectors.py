@@ -19,7 +19,7 @@ from cimemu.layer.macro_layer import MacroLayer
 from cimemu.mapping.plan import Plan
 from cimemu.workload.network import Network
 
-Ints = NDArray[np.int64]
+MOST_CODES = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +94,7 @@ def _on_units(matrix: LayerMatrix, quantized: Array, zeros: Array | None, ops: i
     digital: list[DigitalVectors] = []
     per_image, count = matrix.layer.geometry.positions, len(matrix.replicas)
     position = np.arange(ops) % per_image
+    _check_size(matrix, ops)
     for number, x in enumerate(matrix.vectors(quantized, zeros)):
         outputs = None
         for r, written in enumerate(matrix.replicas):
@@ -114,6 +115,18 @@ def _on_units(matrix: LayerMatrix, quantized: Array, zeros: Array | None, ops: i
     cells = matrix.replicas[0][0].matrix
     bits = None if cells.cells is None else cells.macro.cell.fraction_bits
     return LayerVectors(matrix.layer, macros, digital, bits)
+
+
+def _check_size(matrix: LayerMatrix, ops: int) -> None:
+    """WorkloadError before more codes than memory has room for are made."""
+    for programmed in matrix.programmed:
+        layout, macro = programmed.matrix.layout, programmed.matrix.macro
+        each = layout.groups * macro.input_slices * programmed.matrix.seen.shape[1]
+        if ops * each > MOST_CODES:
+            raise WorkloadError(
+                f"ops = {ops}: {ops * each:,} codes of layer {matrix.layer.name}, must be <= {MOST_CODES:,}; "
+                f"use ops <= {MOST_CODES // each}"
+            )
 
 
 __all__ = ["DigitalVectors", "LayerVectors", "MacroVectors", "layer_vectors"]
