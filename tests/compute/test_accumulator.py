@@ -104,7 +104,7 @@ VARY = [
 ]
 
 
-@settings(common, max_examples=100)
+@settings(common, max_examples=60)
 @given(SEEDS, st.sampled_from(["error", "saturate", "wrap"]), st.integers(2, 14), st.sampled_from(VARY))
 def test_every_path_and_thread_holds_the_same_sums_of_ideal_and_varied_cells(seed, overflow, bits, vary):
     x, w, macro = narrow(seed, overflow, bits)
@@ -115,7 +115,7 @@ def test_every_path_and_thread_holds_the_same_sums_of_ideal_and_varied_cells(see
         assert outcome(x, w, macro, path=path, vary=vary, seed=seed % 7, threads=2) == slow
 
 
-@settings(common, max_examples=60)
+@settings(common, max_examples=25)
 @given(SEEDS)
 def test_an_accumulator_that_cannot_overflow_costs_nothing(seed):
     """One bit less and it has to be held; wide enough, every path is the one of no accumulator at all."""
