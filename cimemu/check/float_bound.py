@@ -3,7 +3,8 @@
 Operators of the integer network are exact: of equal integers every implementation makes the same. Between DequantizeLinear
 and QuantizeLinear values are float32, where each runtime sums in its own order and has its own exponential; there the bound
 grows operator by operator (`cimemu.check.float_rules`), beginning at 0. Where both runs' values are at hand, their real
-distance takes the bound's place, and behind integers that were compared it is 0 again: integers decide.
+distance takes the bound's place, and behind integers that were compared it is 0 again: integers decide. Floats whose codes
+are equal are at most one step of the codes apart, which keeps bounds finite over many layers of floats, if not small.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -18,15 +19,18 @@ from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.workload.network import Network
 
-FLOAT_PRODUCTS = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "Add", "Mul")
+INTEGER_KERNELS = ("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "QLinearConv", "QLinearMatMul")
 
 
 class FloatBounds:
     """Bounds of a network's float tensors, and of codes that are made of floats; `needed` are the tensors it looks at."""
 
-    def __init__(self, network: Network, compared: Collection[str], forms: Mapping[str, Form]) -> None:
-        """Find the layers whose results are not exact."""
-        self.network, self.forms = network, forms
+    def __init__(
+        self, network: Network, compared: Collection[str], forms: Mapping[str, Form], *, float_runtime: bool = False
+    ) -> None:
+        """Find the layers whose results are not exact; `float_runtime`: the reference multiplies floats unless its form of
+        a product says otherwise."""
+        self.network, self.forms, self.float_runtime = network, forms, float_runtime
         self.compared = frozenset(compared)
         self.in_float = frozenset(
             layer.name for layer in network.layers if isinstance(layer, MacroLayer) and self._ran_in_float(layer)
@@ -52,6 +56,8 @@ class FloatBounds:
         values = {**self.network.constants, **ours}
         for layer in self.layers:
             made = self._apart(layer, values, apart)
+            if isinstance(layer, QuantizeLinear):
+                self._narrow(layer, values, theirs, apart)
             for name, distance in zip(layer.outputs, made):
                 bounds[name] = distance
                 if self._decided(name):
@@ -63,6 +69,23 @@ class FloatBounds:
                     distance = np.where(np.isnan(real), distance, np.minimum(real, distance))
                 apart[name] = distance
         return bounds
+
+    def _narrow(
+        self, layer: QuantizeLinear, values: Mapping[str, Array], theirs: Mapping[str, Array], apart: dict[str, Floats]
+    ) -> None:
+        """Floats that both sides turned into one code, not the first or the last, are at most a step apart."""
+        name, code = layer.inputs[0], layer.outputs[0]
+        other = theirs.get(code)
+        if name not in apart or other is None or other.shape != values[code].shape:
+            return
+        low, high = layer.limits
+        inside = (values[code] == other) & (values[code] > low) & (values[code] < high)
+        scale = values[layer.inputs[1]].astype(np.float64)
+        along = scale.reshape(
+            [-1 if axis == layer.axis else 1 for axis in range(inside.ndim)] if scale.size > 1 else ()
+        )
+        step = np.where(inside, along, np.inf) * (1 + 512 * U)
+        apart[name] = np.minimum(np.broadcast_to(apart[name], inside.shape), step)
 
     def split(self, name: str, distance: Floats | float) -> tuple[Floats | float, Floats | float]:
         """(bound, slack) of a tensor: codes behind a float operator must be equal all the same, those of a product that the
@@ -78,7 +101,7 @@ class FloatBounds:
         """Whether the reference made a product of floats: a QuantizeLinear of its own behind it, or a float operator."""
         operator = self.forms[layer.outputs[0]].operator if layer.outputs[0] in self.forms else ""
         if _makes_float(layer):
-            return operator in FLOAT_PRODUCTS
+            return self.float_runtime and operator not in INTEGER_KERNELS
         return operator in ("QuantizeLinear", "Clip") and self.network.qdq is not None
 
     def _apart(self, layer: Layer, values: Mapping[str, Array], apart: Mapping[str, Floats]) -> Sequence[Floats]:
@@ -163,8 +186,12 @@ def _dynamic(x: Array, distance: NDArray[np.float64], results: Sequence[Array]) 
     if not most.any():
         return [np.zeros(codes.shape), np.zeros(scale.shape), np.zeros(zero.shape)]
     wide = x.astype(np.float64)
-    low = np.minimum(wide.reshape(len(x), -1).min(axis=1), 0.0)
-    scale_apart = np.where(most > 0, 2 * most / 255 + rounded(scale, 2), 0.0)
+    ends = [(wide + sign * distance).reshape(len(x), -1) for sign in (-1, 0, 1)]
+    lows, highs = ([np.minimum(e.min(axis=1), 0.0) for e in ends], [np.maximum(e.max(axis=1), 0.0) for e in ends])
+    low = lows[1]
+    low_apart = np.maximum(lows[2] - low, low - lows[0])
+    high_apart = np.maximum(highs[2] - highs[1], highs[1] - highs[0])
+    scale_apart = np.where(most > 0, (low_apart + high_apart) / 255 + rounded(scale, 2), 0.0)
     shape = (len(x),) + (1,) * (x.ndim - 1)
 
     def steps(value: Floats, own: Floats, s: Floats, s_apart: Floats) -> Floats:
@@ -172,6 +199,6 @@ def _dynamic(x: Array, distance: NDArray[np.float64], results: Sequence[Array]) 
         reach = np.where(s_apart > 0, (own + np.abs(ratio) * s_apart) / s + 4 * U * np.abs(ratio), 0.0)
         return np.maximum(np.rint(ratio + reach) - np.rint(ratio), np.rint(ratio) - np.rint(ratio - reach))
 
-    zero_apart = steps(-low, most, scale, scale_apart)
+    zero_apart = steps(-low, low_apart, scale, scale_apart)
     codes_apart = steps(wide, distance, scale.reshape(shape), scale_apart.reshape(shape)) + zero_apart.reshape(shape)
     return [codes_apart, scale_apart, zero_apart]

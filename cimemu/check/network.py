@@ -58,7 +58,7 @@ def check_network(
             f"network {network.name}: {reference.title} gives none of its tensors, there is nothing to compare; "
             "compare with a file: --against FILE.npz"
         )
-    bounds = FloatBounds(network, compared, reference.forms)
+    bounds = FloatBounds(network, compared, reference.forms, float_runtime=bool(reference.kernels))
     keep = frozenset([*given, *compared, *bounds.needed])
     rows: dict[str, list[TensorDiff]] = {name: [] for name in [*given, *compared]}
     firsts = list(range(0, images, batch))

@@ -14,6 +14,7 @@ from cimemu.check.unfused import ONE, keep_apart, operators_to_keep_apart
 from cimemu.errors import CimemuError, WorkloadError
 from cimemu.exporter import onnx_model
 from cimemu.layer.base import Array, Layer
+from cimemu.layer.quant import QuantizeLinear
 from cimemu.layer.reduce import ReduceMean, ReduceSum
 from cimemu.layer.sum_order import depends_on_batch
 from cimemu.workload.network import Network
@@ -41,7 +42,7 @@ class OrtRun:
             raise WorkloadError(
                 f"network {network.name}: has no QDQ graph, ONNX Runtime cannot run it; compare with litert or a file"
             )
-        names = _integer_tensors(network, network if network.qdq is None else network.qdq)
+        names = _tensors(network, network if network.qdq is None else network.qdq)
         written = _model(network, names)
         made = {name for node in written.graph.node for name in node.output}
         self.names = tuple(dict.fromkeys([*network.outputs, *(name for name in names if name in made)]))
@@ -148,10 +149,17 @@ def _model(network: Network, names: Sequence[str]) -> onnx.ModelProto:
     return model
 
 
-def _integer_tensors(network: Network, qdq: Network) -> list[str]:
-    """Integer tensors that both the lowered network and its QDQ graph compute."""
+def _tensors(network: Network, qdq: Network) -> list[str]:
+    """Tensors that both the lowered network and its QDQ graph compute: integers, and floats that go on in float beside
+    being quantised (a transformer's skip connections), which no fusion can take into an integer operator."""
+    readers: dict[str, set[bool]] = {}
+    for layer in network.layers:
+        for name in layer.inputs:
+            readers.setdefault(name, set()).add(isinstance(layer, QuantizeLinear))
     return [
         name
         for name, tensor in network.types.items()
-        if np.dtype(tensor.dtype).kind in "iub" and name in qdq.types and name not in qdq.inputs
+        if name in qdq.types
+        and name not in qdq.inputs
+        and (np.dtype(tensor.dtype).kind in "iub" or (tensor.dtype == "float32" and len(readers.get(name, ())) == 2))
     ]

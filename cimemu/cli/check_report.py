@@ -66,8 +66,8 @@ def _floats(total: Verdict) -> str:
         return "none compared"
     return (
         f"{total.tensors} tensors, {total.elements:,} elements, {total.differing:,} differ by more than float32 rounding in any "
-        f"order can explain, {total.within_bound:,} within that bound (largest difference {total.largest:.3g}, largest bound "
-        f"{total.bound:.3g})"
+        f"order can explain (or where that has no bound), {total.within_bound:,} within that bound (largest difference "
+        f"{total.largest:.3g}, largest bound {total.bound:.3g})"
     )
 
 
