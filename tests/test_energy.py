@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import cimemu
 from cimemu.compute.forward import Emulator
+from cimemu.compute.macro import program
 from cimemu.compute.naive import mvm_naive
 from cimemu.compute.read_noise import Reads
 from cimemu.events import Counter
@@ -356,3 +357,30 @@ def test_placement_does_not_change_what_digital_cells_draw():
     assert found[0].counts[:, :, cells].sum() > 0
     for run in found[1:]:
         assert np.array_equal(run.counts[:, :, cells], found[0].counts[:, :, cells])
+
+
+def test_writing_a_chip_anew_does_not_change_what_digital_cells_draw():
+    network = nets.residual_network(bits=4)
+    x = np.random.default_rng(1).integers(0, 16, (3, *network.types["x"].shape)).astype(np.uint8)
+    chip = {
+        "macro.rows": 16,
+        "macro.columns": 24,
+        "macro.input.bits": 4,
+        "tile.macros": 1,
+        "mapping.share_macros": False,
+    }
+    large, small = (
+        cimemu.run(cimemu.load_arch("digital_cim", {**chip, "chip.tiles": tiles}), network, x) for tiles in (64, 4)
+    )
+    assert small.plan.phases > large.plan.phases == 1
+    cells = (Counter.CELL_PULSES, Counter.CELL_LEVEL_PULSES, Counter.WORDLINE_PULSES)
+    assert np.array_equal(small.counts[:, :, cells], large.counts[:, :, cells])
+
+
+def test_changes_of_many_wordlines_are_counted_in_parts(monkeypatch):
+    macro = macro_of(rows=64, active_rows=16, cell={"kind": "digital", "bits": 2}, weight={"bits": 4})
+    rng = np.random.default_rng(2)
+    x, w = rng.integers(0, 4, (12, 100)), rng.integers(-8, 8, (100, 3))
+    whole = program(w, macro).run(x, images=3).counts
+    monkeypatch.setattr("cimemu.compute.toggles.STRIP_BYTES", 12 * 8 * 7)
+    assert np.array_equal(program(w, macro).run(x, images=3).counts, whole)

@@ -104,15 +104,20 @@ class Toggles:
         return self.alone - 2 * self.meetings * ~several - self.ends * ~falls
 
 
-def toggles_of_rows(x: NDArray[np.int64], images: int, macro: Macro) -> Toggles:
-    """Of inputs `x` [images * positions, K]."""
-    codes = (x.astype(np.int64) & (2**macro.input.bits - 1)).reshape(images, -1, x.shape[1])
-    alone, meetings, ends = [], [], []
-    for table in change_tables(macro):
-        alone.append(table.alone[codes].sum(axis=1))
-        meetings.append(_ones(table.first[codes[:, 1:]] & table.last[codes[:, :-1]]).sum(axis=1))
-        ends.append(_ones(table.last[codes[:, -1:]]).sum(axis=1))
-    return Toggles(np.stack(alone), np.stack(meetings), np.stack(ends))
+def toggles_of_rows(x: NDArray[np.integer], images: int, macro: Macro) -> Toggles:
+    """Of inputs `x` [images * positions, K], some wordlines at a time."""
+    tables, mask = change_tables(macro), 2**macro.input.bits - 1
+    counts = np.zeros((3, len(tables), images, x.shape[1]), dtype=np.int64)
+    step = max(1, STRIP_BYTES // max(1, 8 * len(x)))
+    for first in range(0, x.shape[1], step):
+        rows = slice(first, first + step)
+        codes = (x[:, rows].astype(np.int64) & mask).reshape(images, len(x) // images, -1)
+        for number, table in enumerate(tables):
+            alone, meetings, ends = counts[:, number, :, rows]
+            alone += table.alone[codes].sum(axis=1)
+            meetings += _ones(table.first[codes[:, 1:]] & table.last[codes[:, :-1]]).sum(axis=1)
+            ends += _ones(table.last[codes[:, -1:]]).sum(axis=1)
+    return Toggles(*counts)
 
 
 def toggles_of_windows(source: Source, macro: Macro, replicas: int, workers: int) -> list[Toggles]:
