@@ -72,6 +72,10 @@ def test_steps_and_layers_have_draws_of_their_own():
         ("converter:noise=1", "--vary converter while training: only models of cells and reads"),
         ("telegraph:amplitude=0.1", "--vary telegraph while training: .* take draw=normal"),
         ("driver:inl=0.5", "--vary driver while training: the bow of drivers"),
+        (
+            "ir_drop:segment_ohm=1,rows=gated",
+            "--vary ir_drop while training: rows = gated, solver = exact is no matrix",
+        ),
         ("lognormal:sigma=-1", "sigma"),
         ("lognorm:sigma=1", "did you mean lognormal"),
     ],

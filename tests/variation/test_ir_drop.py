@@ -147,6 +147,28 @@ def test_longer_wires_to_a_block_lose_more():
     assert (far < near).all()
 
 
+@pytest.mark.parametrize("shape", [(9, 7), (7, 9)])
+@pytest.mark.parametrize("solve", [exact_shares, fast_shares])
+def test_leads_are_segments_without_cells(shape, solve):
+    levels = np.random.default_rng(3).random(shape)
+    far = np.zeros((shape[0] + 3, shape[1] + 5))
+    far[3:, 5:] = levels
+    made = solve(levels, Wires(0.02, 0.03, word_lead=6, bit_lead=4))
+    right = solve(far, Wires(0.02, 0.03))[3:, 5:]
+    if solve is exact_shares:
+        assert np.allclose(made, right, rtol=1e-10)
+    assert np.allclose(made.sum(axis=0), right.sum(axis=0), rtol=1e-5)  # fast: its quarters are cut at other rows
+    assert not np.allclose(made.sum(axis=0), solve(levels, Wires(0.02, 0.03)).sum(axis=0), rtol=0.02)
+    all_raised = raised_currents(levels, np.ones(shape[0]), Wires(0.02, 0.03, 6, 4))
+    assert np.allclose(all_raised, made.sum(axis=0), rtol=1e-5)
+
+
+def test_the_mean_field_of_gated_rows_goes_from_free_bitlines_to_grounded_rows():
+    levels, wires = np.random.default_rng(3).random((9, 7)), Wires(0.02, 0.03)
+    assert np.allclose(exact_shares(levels, wires, 1.0), exact_shares(levels, wires), rtol=1e-12)
+    assert np.allclose(exact_shares(levels, wires, 0.0), exact_shares(levels, Wires(0.02, 0.0)), rtol=1e-12)
+
+
 GATED = "ir_drop:segment_ohm=40,on_ohm=5e3,rows=gated"
 
 
