@@ -30,6 +30,11 @@ def _layer(node: Node, weight: NDArray[Any], geometry: Geometry, shape: tuple[in
     outputs = geometry.channels_out
     if w_zero.size not in (1, outputs):
         raise node.error(f"{w_zero.size} zero points of the weight, must be 1 or {outputs}")
+    if isinstance(x_zero, str) and (node.shape(2), node.dtype(2)) != ((), node.dtype(0)):
+        raise node.error(
+            f"zero point '{x_zero}' of the input is {node.dtype(2)} {list(node.shape(2))} an image, must be one "
+            f"{node.dtype(0)}: take that of its DynamicQuantizeLinear"
+        )
     if not isinstance(x_zero, str) and x_zero.size != 1:
         raise node.error(f"{x_zero.size} zero points of the input, must be 1")
     x = node.inputs[0]

@@ -29,7 +29,7 @@ class _Expander:
     def constant(self, node: onnx.NodeProto, name: str) -> np.ndarray:
         """The value of an initializer."""
         if name not in self.initializers:
-            raise _error(node, f"'{name}' is computed, must be a constant")
+            raise _error(node, f"'{name}' is computed or left out, must be a constant")
         return to_array(self.initializers[name])
 
     def scalar(self, name: str) -> str:
@@ -65,8 +65,10 @@ class _Expander:
     def quantize(self, node: onnx.NodeProto, real: str, scale: str, zero: str) -> None:
         """The QuantizeLinear that makes the node's output."""
         _given(node, scale)
-        scale, zero = self.scalar(scale), self.scalar(zero)
-        inputs = [real, scale, zero] if zero else [real, scale]
+        if not zero:  # 0 of the input's type; QuantizeLinear's own default is uint8
+            zero = f"{node.output[0]}:zero"
+            self.keep(numpy_helper.from_array(np.zeros((), self.constant(node, node.input[2]).dtype), zero))
+        inputs = [real, self.scalar(scale), self.scalar(zero)]
         self.nodes.append(
             helper.make_node("QuantizeLinear", inputs, [node.output[0]], name=f"{node.output[0]}:quantize", axis=0)
         )

@@ -171,3 +171,15 @@ def test_a_quantized_where_lacks_inputs(tmp_path):
     model.save(tmp_path / "net.onnx", "y")
     with pytest.raises(cimemu.WorkloadError, match="5 inputs, a tensor or its scale is left out"):
         cimemu.load_network(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+@pytest.mark.parametrize("op", ["QLinearAveragePool", "QLinearAdd"])  # ONNX Runtime itself crashes on QLinearSigmoid
+def test_an_output_zero_point_that_is_left_out_is_0_of_the_inputs_type(tmp_path, op, dtype):
+    model = Model(3, dtype)
+    a, s = model.conv("x", model.scale("x"), 3, 6, "a", pads=[1, 1, 1, 1])
+    b, t = model.conv(a, s, 6, 6, "b", pads=[1, 1, 1, 1])
+    y = OPERATORS[op](model, a, s, b, t, model.scale("y", 0.01, 0.1))
+    del model.nodes[-1].input[-1]
+    model.save(tmp_path / "x.onnx", y)
+    nothing_differs(tmp_path / "x.onnx", model.inputs())
