@@ -179,15 +179,18 @@ class Emulator:
         return self._products(layer, arrays, first_image).output
 
     def _products(self, layer: MacroLayer, arrays: Sequence[Array], first_image: int) -> MatrixResult:
-        return self.matrices[layer.name].run(
-            arrays[0],
-            zero_points=arrays[1] if layer.dynamic_zero_point else None,
-            path=self.path,
-            threads=self.threads,
-            budget_bytes=self.budget_bytes,
-            first_image=first_image,
-            copies=self.copies.get(layer.name, 1),
-        )
+        try:
+            return self.matrices[layer.name].run(
+                arrays[0],
+                zero_points=arrays[1] if layer.dynamic_zero_point else None,
+                path=self.path,
+                threads=self.threads,
+                budget_bytes=self.budget_bytes,
+                first_image=first_image,
+                copies=self.copies.get(layer.name, 1),
+            )
+        except WorkloadError as error:  # an input or a running sum that the macros do not hold
+            raise WorkloadError(f"layer {layer.name}: {error}") from error
 
 
 def live_bytes(network: Network, keep: frozenset[str] = frozenset()) -> int:

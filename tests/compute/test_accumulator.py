@@ -165,3 +165,14 @@ def test_sums_that_would_leave_64_bits_are_refused():
     adc, eight = {"model": "linear", "bits": 14, "lsb": 2.0**40}, {"bits": 8}
     with pytest.raises(cimemu.ArchError, match=r"macro\.adc: levels up to .* must stay below 2\^62"):
         cimemu.mvm(np.ones((1, 4), int), np.full((4, 1), 3), chip(adc=adc, input=eight))
+
+
+def test_a_run_names_the_layer_whose_sums_leave_the_accumulator():
+    import nets
+
+    arch = cimemu.load_arch("rram_128", {"macro.accumulator_bits": 6})
+    x = np.full((1, 3, 5, 4), 255, np.uint8)
+    with pytest.raises(
+        cimemu.WorkloadError, match=r"^layer conv1: image 0, output position 0, output \d+: running sum"
+    ):
+        cimemu.run(arch, nets.residual_network(), x, detail=None)

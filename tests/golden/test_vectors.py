@@ -197,3 +197,31 @@ def test_changed_vectors_are_noticed(tmp_path, monkeypatch, capsys):
     path.write_text(path.read_text().replace("1", "2", 1))
     with pytest.raises(cimemu.TraceError, match="does not match its checksum"):
         verify_dump(tmp_path / "v", tmp_path / "v")
+
+
+def test_padding_of_a_dynamic_zero_point_is_the_images_own():
+    """Two inputs: images, and a zero point for each, which padding drives."""
+    from dataclasses import replace
+
+    from cimemu.compute.forward import Emulator
+    from cimemu.layer.base import TensorType
+
+    conv = replace(nets.conv_layer("c", "x", "y", 4, 3, 2, 3), inputs=("x", "z"), dynamic_zero_point=True)
+    types = {"x": TensorType((2, 4, 3), "uint8"), "z": TensorType((), "uint8")}
+    network = nets.network("dynamic", [conv], types, ["y"])
+    rng, macro = np.random.default_rng(4), chip().macro
+    x, z = rng.integers(0, 256, (3, 2, 4, 3)).astype(np.uint8), np.array([0, 7, 250], np.uint8)
+    made = layer_vectors(network, macro, {"x": x, "z": z}, None, 36)
+    emulator = Emulator(network, macro)
+    total = np.concatenate([d.outputs for d in made.digital], axis=1).reshape(3, 12, 3)
+    acc = total + emulator.matrices["c"].constants(z.astype(np.int64))[:, None]
+    ran = emulator.run([x, z]).tensors["y"]
+    assert np.array_equal(np.moveaxis(conv.stage.apply(acc), 2, 1).reshape(ran.shape), ran)
+    with pytest.raises(cimemu.WorkloadError, match="ops = 37"):
+        layer_vectors(network, macro, {"x": x, "z": z}, None, 37)
+
+
+def test_more_codes_than_memory_has_room_for_are_refused_before_the_work(monkeypatch):
+    monkeypatch.setattr("cimemu.golden.vectors.MOST_CODES", 10_000)
+    with pytest.raises(cimemu.WorkloadError, match=r"must be <= 10,000; use ops <= 13"):
+        layer_vectors(nets.residual_network(), chip().macro, images(), "conv2", 14)
