@@ -33,7 +33,7 @@ def chips(draw):
             "schedule": draw(st.sampled_from(["layer_by_layer", "pipelined"])),
             "allow_reprogram": True,
             "chip": {
-                "tiles": draw(st.sampled_from([2, 5, 9])),
+                "tiles": draw(st.sampled_from([1, 2, 5, 9])),
                 "interconnect": {
                     "kind": draw(st.sampled_from(["bus", "mesh"])),
                     "bits_per_cycle": draw(st.sampled_from([8, 32])),
@@ -50,7 +50,7 @@ def chips(draw):
                 "offchip": {"bits_per_cycle": 16, "latency_cycles": draw(st.integers(0, 7))},
             },
             "tile": {
-                "macros": draw(st.integers(2, 6)),
+                "macros": draw(st.integers(1, 6)),
                 "input_buffer": {"size_kib": draw(st.sampled_from([0.5, 4])), "read_bits_per_cycle": 16},
                 "output_buffer": {"size_kib": draw(st.sampled_from([0.25, 4]))},
                 "adder_lanes": draw(st.sampled_from([1, 4])),
