@@ -17,6 +17,7 @@ from cimemu.check.compare import comparable
 from cimemu.check.forms import Form
 from cimemu.errors import WorkloadError
 from cimemu.layer.base import Array
+from cimemu.shown import printable
 from cimemu.workload.network import Network
 
 UNREADABLE = (
@@ -88,7 +89,7 @@ def _known(title: str, names: Mapping[str, Header], network: Network) -> None:
         why = "is no tensor of the network"
     hint = f" (nearest: {near[0]})" if near else f", whose tensors are {', '.join(list(network.types)[:4])} ..."
     more = f", and {len(strange) - 1} names more are none" if len(strange) > 1 else ""
-    raise WorkloadError(f"{title}: '{strange[0]}' {why}{hint}{more}; leave out what cannot be compared")
+    raise WorkloadError(f"{title}: '{printable(strange[0])}' {why}{hint}{more}; leave out what cannot be compared")
 
 
 def read_headers(path: Path) -> dict[str, Header]:
@@ -101,7 +102,9 @@ def read_headers(path: Path) -> dict[str, Header]:
             for member in archive.namelist():
                 name = member.removesuffix(".npy")
                 if name in headers:
-                    raise WorkloadError(f"{path}: holds '{name}' twice, which of the two is meant cannot be told")
+                    raise WorkloadError(
+                        f"{path}: holds '{printable(name)}' twice, which of the two is meant cannot be told"
+                    )
                 with archive.open(member) as file:
                     headers[name] = _header(path, name, file)
     except UNREADABLE as error:
@@ -114,7 +117,7 @@ def _header(path: Path, name: str, file: IO[bytes]) -> Header:
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = tuple(magic[-2:])
     if not magic.startswith(np.lib.format.MAGIC_PREFIX) or version not in readers:
-        raise WorkloadError(f"{path}: '{name}' is no plain array of NumPy, save the tensors by numpy.savez")
+        raise WorkloadError(f"{path}: '{printable(name)}' is no plain array of NumPy, save the tensors by numpy.savez")
     shape, _, dtype = readers[version](file)
     return tuple(shape), dtype
 

@@ -118,6 +118,7 @@ REFUSED = {
     "more than given": (lambda t: {"yq": np.tile(t["yq"], (2, 1))}, "has 6 images, 3 inputs are given"),
     "misspelt": (lambda t: {"yq": t["yq"], "xq_": t["xq"]}, "'xq_' is no tensor of the network"),
     "two misspelt": (lambda t: {"a": t["yq"], "b": t["xq"]}, "1 names more"),
+    "misspelt over two lines": (lambda t: {"y\nq\x1b[31m": t["yq"]}, r"'y\\x0aq\\x1b\[31m' is no tensor"),
     "a constant": (lambda t: {"yq": t["yq"], "w": t["xq"]}, "'w' is a constant"),
     "inside one step": (lambda t: {"yq": t["yq"], "r": t["y"]}, "'r' lies inside"),
     "inputs alone": (lambda t: {"x": t["x"]}, "inputs alone"),
