@@ -44,6 +44,8 @@ _PUBLIC = {
     "write_html": "cimemu.views",
 }
 
+_PACKAGES = ("adapt",)  # reached as cimemu.adapt.convert; what is in it needs the extra `torch`, and says so
+
 __all__ = ["__version__", *sorted(_PUBLIC)]
 
 if TYPE_CHECKING:
@@ -71,6 +73,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"cimemu.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'cimemu' has no attribute {name!r}")
     value = getattr(import_module(_PUBLIC[name]), name)
@@ -79,4 +83,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_PACKAGES]

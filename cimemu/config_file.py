@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cimemu.errors import CimemuError
+from cimemu.given_file import read_text
 
 MAX_BYTES = 1 << 20
 Model = TypeVar("Model", bound=BaseModel)
@@ -35,12 +36,10 @@ class _SafeLoader(yaml.SafeLoader):
 def read_mapping(path: Path, shown: str, what: str, error_type: type[CimemuError]) -> dict[str, Any]:
     """The mapping in a YAML file; `shown` names the file and `what` its kind in errors of `error_type`."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise error_type(f"{shown}: {path.stat().st_size} bytes, must be <= {MAX_BYTES}; is it {what}?")
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_SafeLoader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise error_type(f"{shown}: cannot be read as text: {error}") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        tree = yaml.load(read_text(path, error_type, what, most=MAX_BYTES), Loader=_SafeLoader)
+    except CimemuError:
+        raise
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, OverflowError, KeyError, AttributeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
@@ -53,12 +52,12 @@ def read_mapping(path: Path, shown: str, what: str, error_type: type[CimemuError
 def validated(model: type[Model], tree: Any, where: str, error_type: type[CimemuError]) -> Model:
     """`tree` as a `model`; an error names `where`, the key, the value and the rule."""
     try:
-        return model.model_validate(tree)
+        return model.__pydantic_validator__.validate_python(tree)
     except ValidationError as error:
-        raise error_type(f"{where}: {_one_line(error, model)}") from None
+        raise error_type(f"{where}: {one_line(error, model)}") from None
 
 
-def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
+def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     """The first mistake as `key = value, rule`, and how many more there are."""
     errors = error.errors()
     first = errors[0]
@@ -69,19 +68,20 @@ def _one_line(error: ValidationError, model: type[BaseModel]) -> str:
     shown = repr(value) if not isinstance(value, dict) else "{...}"
     if len(shown) > 80:
         shown = shown[:77] + "..."
+    given = f"{key} = {shown}" if key else shown
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     kind = first["type"]
     if kind == "extra_forbidden":
-        return f"{key} = {shown}, no such key{_suggest(location, model)}{more}"
+        return f"{given}, no such key{_suggest(location, model)}{more}"
     if kind == "missing":
         return f"{key}: missing, give a value{more}"
     if kind.startswith("union_tag"):
         tags = str(first["ctx"].get("expected_tags", ", ".join(_TAGS))).replace("'", "")
         tag = str(first["ctx"].get("discriminator", "model")).strip("'")
-        return f"{key} = {shown}, must have {tag}: one of {tags}{more}"
+        return f"{given}, must have {tag}: one of {tags}{more}"
     if kind == "value_error":
         return f"{key + ': ' if key else ''}{first['ctx']['error']}{more}"
-    return f"{key} = {shown}, {_rule(first)}{more}"
+    return f"{given}, {_rule(first)}{more}"
 
 
 _TAGS = ("ideal", "linear", "nonlinear")
@@ -129,7 +129,7 @@ def parse_value(text: str) -> Any:
     """One value of a command line as YAML, numbers in any of their usual forms; ValueError where it is none."""
     try:
         made = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, OverflowError, KeyError, AttributeError):
         raise ValueError(f"{text!r} is not YAML; quote strings, write lists as [1, 2]") from None
     if isinstance(made, str):
         try:

@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from cimemu.errors import CimemuError
+from cimemu.errors import CimemuError, why_unreadable
 
 MIB, GIB = 1 << 20, 1 << 30
 TEXT_BYTES = 64 * MIB  # of a table, a list of requests, a manifest
@@ -29,7 +29,7 @@ def refuse_input(path: Path, error: type[CimemuError], what: str, *, most: int |
     if most is not None and found.st_size > most:
         raise error(f"{shown}: {found.st_size} bytes, must be <= {most}; name {what}")
     if not os.access(path, os.R_OK):
-        raise error(f"{shown}: cannot be read (permission denied), name {what}")
+        raise error(f"{shown}: cannot be read ({why_unreadable(PermissionError(13, 'permission denied'))})")
     return path
 
 
@@ -39,7 +39,7 @@ def read_bytes(path: Path, error: type[CimemuError], what: str, *, most: int) ->
     try:
         return path.read_bytes()
     except OSError as failure:
-        raise error(f"{path}: cannot be read ({failure.strerror or failure}), name {what}") from None
+        raise error(f"{path}: cannot be read ({why_unreadable(failure)})") from None
 
 
 def read_text(path: Path, error: type[CimemuError], what: str, *, most: int = TEXT_BYTES) -> str:

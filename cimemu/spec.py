@@ -1,9 +1,69 @@
 """The frozen pydantic base of everything that a user writes in YAML."""
 
-from pydantic import BaseModel, ConfigDict
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+
+from cimemu.config_file import one_line
+from cimemu.errors import CimemuError
+
+MOST_REAL = 1e30  # of any quantity in the units of the field's name: beyond it nothing is meant
+MOST_WHOLE = 2**63 - 1
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass as _Meta
+else:
+
+    class _Meta(type(BaseModel)):
+        """Makes a mistake in `Model(...)` a CimemuError, as in `Model.model_validate(...)`."""
+
+        def __call__(cls, *args, **keys):
+            """A new record. Fields that are records themselves are made by pydantic, not through here."""
+            try:
+                return super().__call__(*args, **keys)
+            except ValidationError as error:
+                raise cls.mistake(error) from None
 
 
-class Spec(BaseModel):
-    """A frozen record that refuses unknown keys."""
+class Spec(BaseModel, metaclass=_Meta):
+    """A frozen record that refuses unknown keys, and numbers that no quantity has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
+    problem: ClassVar[type[CimemuError]] = CimemuError  # what a mistake in such a record is
+
+    may_be_infinite: ClassVar[frozenset[str]] = frozenset()  # fields whose meaning has a limit at infinity
+
+    @field_validator("*")
+    @classmethod
+    def _numbers_are_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """Every number, or each of several, is finite (where its field does not allow infinity itself) and of a size."""
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, int) and not -MOST_WHOLE <= one <= MOST_WHOLE:
+                raise ValueError(f"{one!r:.40} has more than 63 bits, give a smaller number")
+            if isinstance(one, float) and (math.isnan(one) or MOST_REAL < abs(one) < math.inf):
+                raise ValueError(f"{one!r} is no quantity, must be between -1e30 and 1e30")
+            if isinstance(one, float) and math.isinf(one) and info.field_name not in cls.may_be_infinite:
+                raise ValueError(f"{one!r} must be a finite number")
+        return value
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """The record of a mapping, as of the YAML. Raises a CimemuError that names key, value and rule."""
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError as error:
+            raise cls.mistake(error) from None
+
+    @classmethod
+    def model_validate_json(cls, json_data: Any, **options: Any) -> Self:
+        """The record of a JSON text. Raises a CimemuError that names key, value and rule."""
+        try:
+            return super().model_validate_json(json_data, **options)
+        except ValidationError as error:
+            raise cls.mistake(error) from None
+
+    @classmethod
+    def mistake(cls, error: ValidationError) -> CimemuError:
+        """The first mistake in one line."""
+        return cls.problem(f"{cls.__name__}: {one_line(error, cls)}")

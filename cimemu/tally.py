@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from cimemu.arch.schema import Arch
 from cimemu.cost.price import conversion_pj, converter_um2
 from cimemu.cost.schema import Component
+from cimemu.errors import ArchError
 from cimemu.events import Counter
 from cimemu.mapping.plan import Plan
 
+MOST_AJ = 2**63 - 1  # so that no sum of an image leaves int64
 ATTO_PER_PICO = 10**6
 PRICE_ERROR = 1e-9  # what rounding may change of a price
 PLACES = 24  # decimal places of an attojoule that a price may need: below, it is nothing
@@ -118,6 +120,8 @@ def event_prices(arch: Arch) -> dict[str, float]:
             price = part.energy_pj * part.energy_scale
         if arch.macro.cell.kind == "digital" and name == "sample_hold":
             price = 0.0
+        if price * ATTO_PER_PICO > MOST_AJ:
+            raise ArchError(f"costs.{name}: {price:g} pJ an event, must be <= {MOST_AJ / ATTO_PER_PICO:.3g}")
         prices[name] = float(price)
     return prices
 
@@ -143,6 +147,12 @@ def tally_energy(
     per_aj = quanta_per_pj // ATTO_PER_PICO
     energy[layers] = [round(leak * 1000 * cycles * arch.clock_ns) * per_aj for leak in leakage]
     programmed[layers] = energy[layers].sum()
+    taken_pj, most_pj = int(energy.sum()) / quanta_per_pj, MOST_AJ / ATTO_PER_PICO
+    if taken_pj > most_pj:
+        raise ArchError(
+            f"costs: the run takes {taken_pj:.3g} pJ, must be <= {most_pj:.3g}; "
+            "give smaller energies, leakages or fewer images"
+        )
     for row, amount in enumerate(programmed):
         share = int(amount) // images
         per_image[:, row] += share

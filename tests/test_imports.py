@@ -8,7 +8,8 @@ ROOT = Path(__file__).parent.parent / "cimemu"
 ROWS: list[set[str]] = [
     {"errors", "events", "kernels", "shown"},
     {"bounds", "given_file", "whole_file", "table_file"},
-    {"config_file", "spec"},
+    {"config_file"},
+    {"spec"},
     {"adc", "cost", "layer", "variation"},
     {"arch", "workload"},
     {"importer", "exporter", "mapping", "lower"},

@@ -5,6 +5,7 @@ from typing import Any
 
 from cimemu.adapt.library import torch_of
 from cimemu.errors import WorkloadError
+from cimemu.given_file import is_file
 from cimemu.whole_file import whole_file
 
 FORMAT = 2
@@ -26,7 +27,7 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
 def load_checkpoint(path: Path, device: Any = "cpu") -> dict[str, Any]:
     """The state in a checkpoint; no code in it is ever run. WorkloadError where it is missing or no checkpoint."""
     torch = torch_of()
-    if not path.is_file():
+    if not is_file(path):
         raise WorkloadError(f"{path}: no checkpoint to resume, start without --resume")
     try:
         state = torch.load(path, map_location=device, weights_only=True)

@@ -17,6 +17,7 @@ def _to_plain(value: Any) -> Any:
     return value
 
 
+MOST_CYCLES = 10**6  # of one step: a millisecond at 1 GHz
 LIMIT = 2.0**40  # far beyond any psum, and sums of values stay exact in float64 and int64
 Finite = Annotated[float, Field(allow_inf_nan=False, ge=-LIMIT, le=LIMIT)]
 Grid = Annotated[
@@ -37,6 +38,7 @@ class ConverterBase(Spec):
     cycles: int | None = Field(
         None,
         ge=1,
+        le=MOST_CYCLES,
         description="cycles of one conversion; default by circuit: sar = bits, flash = 1, ramp = 2^bits - 1",
     )
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from cimemu.adc.base import MOST_CYCLES
 from cimemu.spec import Spec
 
 
@@ -11,7 +12,7 @@ class IdealAdc(Spec):
     """No quantisation; also the column read of a digital macro."""
 
     model: Literal["ideal"] = "ideal"
-    cycles: int = Field(1, ge=1, description="cycles of one column read")
+    cycles: int = Field(1, ge=1, le=MOST_CYCLES, description="cycles of one column read")
 
     def conversion_cycles(self) -> int:
         """Cycles of one column read."""

@@ -21,7 +21,7 @@ class NonlinearAdc(ConverterBase):
     ]
     levels: Annotated[Vector, Field(description="2^bits values, one a code; same nesting as thresholds or one vector")]
     ramp_cells: int | None = Field(
-        None, ge=0, description="ramp in memory: reference cells of the largest ramp (for energy and area)"
+        None, ge=0, le=2**24, description="ramp in memory: reference cells of the largest ramp (for energy and area)"
     )
 
     @model_validator(mode="after")

@@ -1,11 +1,13 @@
 """The macro: one crossbar with its drivers, converters and shift-add (spec section 1)."""
 
 from math import ceil
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from cimemu.adc import Adc, IdealAdc
+from cimemu.adc.base import MOST_CYCLES
+from cimemu.errors import ArchError
 from cimemu.spec import Spec
 
 
@@ -59,14 +61,18 @@ class Input(Spec):
 class Timing(Spec):
     """Cycles of one macro operation's steps (spec section 3)."""
 
-    wordline_cycles: int = Field(1, ge=0, description="cycles to raise the wordlines of one group and slice")
-    sample_cycles: int = Field(1, ge=0, description="cycles until the columns are sampled")
-    shift_add_cycles: int = Field(1, ge=0, description="cycles of the last shift-add, once an operation")
+    wordline_cycles: int = Field(
+        1, ge=0, le=MOST_CYCLES, description="cycles to raise the wordlines of one group and slice"
+    )
+    sample_cycles: int = Field(1, ge=0, le=MOST_CYCLES, description="cycles until the columns are sampled")
+    shift_add_cycles: int = Field(
+        1, ge=0, le=MOST_CYCLES, description="cycles of the last shift-add, once an operation"
+    )
     overlap: bool = Field(
         False, description="ping-pong sample-and-hold: drive the next slice while this one is converted"
     )
     skip_zero_slices: bool = Field(False, description="a (group, slice) whose inputs are all zero is not converted")
-    skip_cycles: int = Field(1, ge=0, description="cycles of a skipped (group, slice)")
+    skip_cycles: int = Field(1, ge=0, le=MOST_CYCLES, description="cycles of a skipped (group, slice)")
 
     @model_validator(mode="after")
     def _drive_takes_time(self) -> "Timing":
@@ -92,10 +98,12 @@ class MacroMapping(Spec):
 class Macro(Spec):
     """One compute-in-memory macro. `Macro.model_validate({...})` takes the mapping of the YAML."""
 
+    problem: ClassVar = ArchError
+
     rows: int = Field(ge=1, le=65536, description="wordlines")
     columns: int = Field(ge=1, le=65536, description="bitlines")
-    active_rows: int | None = Field(None, ge=1, description="wordlines raised together; default: rows")
-    columns_per_adc: int = Field(8, ge=1, description="neighbouring columns that share one converter")
+    active_rows: int | None = Field(None, ge=1, le=65536, description="wordlines raised together; default: rows")
+    columns_per_adc: int = Field(8, ge=1, le=65536, description="neighbouring columns that share one converter")
     cell: Cell = Field(default_factory=Cell, description="the cell")
     weight: Weight = Field(description="weight width and encoding")
     input: Input = Field(description="input width and DAC")

@@ -1,59 +1,64 @@
 """The chip: tiles of macros, buffers, interconnect, digital unit and off-chip memory (spec sections 3 and 4)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from cimemu.adc.base import MOST_CYCLES
 from cimemu.arch.macro import Macro
 from cimemu.arch.site import make_site
 from cimemu.cost.resolve import resolved
 from cimemu.cost.schema import Costs
+from cimemu.errors import ArchError
 from cimemu.spec import Spec
+
+MOST_MACROS = 2**17
+LEAST_CLOCK_NS = 1e-6
 
 
 class Buffer(Spec):
     """The global buffer: a finite size, ports of a finite bandwidth."""
 
-    size_kib: float = Field(gt=0, description="capacity in KiB")
-    read_bits_per_cycle: int = Field(256, ge=1, description="read bandwidth of one port")
-    write_bits_per_cycle: int = Field(256, ge=1, description="write bandwidth of one port")
-    ports: int = Field(1, ge=1, description="accesses served at the same time")
+    size_kib: float = Field(gt=0, le=2**30, description="capacity in KiB")
+    read_bits_per_cycle: int = Field(256, ge=1, le=2**20, description="read bandwidth of one port")
+    write_bits_per_cycle: int = Field(256, ge=1, le=2**20, description="write bandwidth of one port")
+    ports: int = Field(1, ge=1, le=1024, description="accesses served at the same time")
 
 
 class TileBuffer(Spec):
     """The input or output memory of a tile: one port each way."""
 
-    size_kib: float = Field(gt=0, description="capacity in KiB")
-    read_bits_per_cycle: int = Field(256, ge=1, description="read bandwidth")
-    write_bits_per_cycle: int = Field(256, ge=1, description="write bandwidth")
+    size_kib: float = Field(gt=0, le=2**30, description="capacity in KiB")
+    read_bits_per_cycle: int = Field(256, ge=1, le=2**20, description="read bandwidth")
+    write_bits_per_cycle: int = Field(256, ge=1, le=2**20, description="write bandwidth")
 
 
 class Interconnect(Spec):
     """What joins the tiles, the global buffer and the digital unit."""
 
     kind: Literal["bus", "mesh"] = Field("mesh", description="one shared bus, or a 2-D mesh with XY routing")
-    bits_per_cycle: int = Field(256, ge=1, description="width of the bus or of one link")
-    hop_cycles: int = Field(1, ge=0, description="router latency of one hop")
+    bits_per_cycle: int = Field(256, ge=1, le=2**20, description="width of the bus or of one link")
+    hop_cycles: int = Field(1, ge=0, le=MOST_CYCLES, description="router latency of one hop")
 
 
 class DigitalUnit(Spec):
     """The unit that runs everything that is not a matrix product."""
 
-    lanes: int = Field(64, ge=1, description="elementary operations per cycle")
-    startup_cycles: int = Field(2, ge=0, description="latency of one batch of operations")
+    lanes: int = Field(64, ge=1, le=2**20, description="elementary operations per cycle")
+    startup_cycles: int = Field(2, ge=0, le=MOST_CYCLES, description="latency of one batch of operations")
 
 
 class OffChip(Spec):
     """Memory outside the chip: the images, and what does not fit."""
 
-    bits_per_cycle: int = Field(128, ge=1, description="bandwidth")
-    latency_cycles: int = Field(20, ge=0, description="latency of one access")
+    bits_per_cycle: int = Field(128, ge=1, le=2**20, description="bandwidth")
+    latency_cycles: int = Field(20, ge=0, le=MOST_CYCLES, description="latency of one access")
 
 
 class Programming(Spec):
     """Writing weights into cells."""
 
-    row_write_cycles: int = Field(10, ge=1, description="cycles to write (and verify) one row of one macro")
+    row_write_cycles: int = Field(10, ge=1, le=10**9, description="cycles to write (and verify) one row of one macro")
     nonvolatile: bool = Field(True, description="cells keep their levels without power and wear out")
     endurance_writes: float = Field(1e8, gt=0, description="writes a cell survives")
 
@@ -61,7 +66,7 @@ class Programming(Spec):
 class Tile(Spec):
     """A group of macros around one input and one output buffer."""
 
-    macros: int = Field(8, ge=1, description="macros of one tile")
+    macros: int = Field(8, ge=1, le=2**16, description="macros of one tile")
     input_buffer: TileBuffer = Field(
         default_factory=lambda: TileBuffer(size_kib=16),
         description="holds the rows of inputs that the macros need",
@@ -70,13 +75,13 @@ class Tile(Spec):
         default_factory=lambda: TileBuffer(size_kib=4),
         description="holds finished output rows until they have left",
     )
-    adder_lanes: int = Field(64, ge=1, description="partial sums added per cycle by the tile accumulator")
+    adder_lanes: int = Field(64, ge=1, le=2**20, description="partial sums added per cycle by the tile accumulator")
 
 
 class Chip(Spec):
     """The whole chip."""
 
-    tiles: int = Field(16, ge=1, description="tiles of the chip")
+    tiles: int = Field(16, ge=1, le=2**16, description="tiles of the chip")
     interconnect: Interconnect = Field(default_factory=Interconnect, description="bus or mesh")
     global_buffer: Buffer = Field(
         default_factory=lambda: Buffer(size_kib=1024, ports=2), description="feature maps between layers"
@@ -94,16 +99,20 @@ class ChipMapping(Spec):
         description="blocks that share a macro: of different layers while macros last, in layer order; or also of one layer "
         "(which then wait for each other), widest first, in as few macros as possible",
     )
-    max_replicas: int = Field(1, ge=1, description="copies of a busy layer where macros are left over; 1: none")
+    max_replicas: int = Field(
+        1, ge=1, le=2**16, description="copies of a busy layer where macros are left over; 1: none"
+    )
 
 
 class Arch(Spec):
     """One architecture file."""
 
+    problem: ClassVar = ArchError
+
     name: str = Field(description="short name, as in the file name")
     title: str = Field("", description="one line for `cimemu list`")
     source: str = Field(description="where the numbers come from")
-    clock_ns: float = Field(gt=0, description="length of a cycle")
+    clock_ns: float = Field(gt=0, le=1e9, description="length of a cycle")
     schedule: Literal["layer_by_layer", "pipelined"] = Field(
         "layer_by_layer", description="a layer after the other, or as soon as its window of rows is there"
     )
@@ -121,6 +130,14 @@ class Arch(Spec):
             raise ValueError(
                 f"macro.cell.kind = digital with macro.adc.model = {self.macro.adc.model}, needs adc: ideal"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_can_be_multiplied(self) -> "Arch":
+        if self.macros > MOST_MACROS:
+            raise ValueError(f"chip.tiles x tile.macros = {self.macros} macros, must be <= {MOST_MACROS}")
+        if self.clock_ns < LEAST_CLOCK_NS:
+            raise ValueError(f"clock_ns = {self.clock_ns:g}, must be >= {LEAST_CLOCK_NS:g}")
         return self
 
     @model_validator(mode="after")

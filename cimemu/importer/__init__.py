@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from cimemu.errors import WorkloadError
+from cimemu.given_file import GIB, refuse_input
 from cimemu.workload.network import Network
 
+MOST_BYTES = 64 * GIB
 WEIGHTS = (".safetensors", ".pt", ".pth")
 # suffix -> (module, function); each function takes the path and gives a Network. Those of WEIGHTS hold no graph
 # and take the module and the shape of an image besides.
@@ -24,9 +26,12 @@ def load_network(path: str | Path, *, module: Any = None, input_shape: Sequence[
     PyTorch weights (.safetensors, .pt, .pth) need `module` (a torch.nn.Module, a function that makes one, or
     "FILE.py:NAME") and `input_shape`, that of one image; other formats need and take neither.
     """
+    if not isinstance(path, str | Path):
+        raise WorkloadError(f"network = {path!r:.60}, must be the path of a file ({', '.join(FORMATS)})")
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise WorkloadError(f"{path}: suffix '{suffix}' is not a network format, known are {', '.join(FORMATS)}")
+    refuse_input(Path(path), WorkloadError, "a network file", most=MOST_BYTES)
     package, function = FORMATS[suffix]
     load = getattr(import_module(package), function)
     if suffix in WEIGHTS:

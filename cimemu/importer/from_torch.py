@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from cimemu.errors import WorkloadError
+from cimemu.given_file import MIB, refuse_input
 from cimemu.importer.from_onnx import load_onnx
 from cimemu.workload.network import Network
 
@@ -96,8 +97,7 @@ def _named(name: str) -> Any:
 
 
 def _module_file(file: Path) -> ModuleType:
-    if not file.is_file():
-        raise WorkloadError(f"module file {file}: no such file")
+    refuse_input(file, WorkloadError, "a Python file with the module", most=MIB)
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None
@@ -118,8 +118,7 @@ def _installed(name: str) -> ModuleType:
 
 def _state(torch: Any, path: Path) -> dict[str, Any]:
     """The state dict in a file. A .pt that needs code to be unpickled is refused."""
-    if not path.is_file():
-        raise WorkloadError(f"{path}: no such file")
+    refuse_input(path, WorkloadError, "a file of weights")
     try:
         if path.suffix.lower() == ".safetensors":
             state = importlib.import_module("safetensors.torch").load_file(str(path))

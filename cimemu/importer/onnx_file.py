@@ -8,6 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from cimemu.errors import WorkloadError, why_unreadable
+from cimemu.given_file import refuse_input
 
 MAX_ELEMENTS = 1 << 32  # of a stored tensor
 
@@ -35,7 +36,7 @@ def read_model(path: Path) -> onnx.ModelProto:
         if external:
             onnx.load_external_data_for_model(model, str(path.parent))
         onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError, OSError, RuntimeError) as error:
+    except (onnx.checker.ValidationError, ValueError, OSError, RuntimeError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WorkloadError(f"{path}: not a valid ONNX network: {reason}") from None
     return model
@@ -52,15 +53,19 @@ def _check_tensor(path: Path, tensor: onnx.TensorProto) -> bool:
         return False
     entries = {entry.key: entry.value for entry in tensor.external_data}
     folder = path.parent.resolve()
-    place = (folder / entries.get("location", "")).resolve()
+    try:
+        place = (folder / entries.get("location", "")).resolve()
+    except (OSError, ValueError, RuntimeError):  # too long, with a NUL, a loop of links
+        raise WorkloadError(f"{path}: tensor '{tensor.name}' has external data under a name that no file has") from None
     # resolve() follows links, so that neither ".." nor a link can lead out of the folder.
     if folder not in place.parents:
         raise WorkloadError(
             f"{path}: tensor '{tensor.name}' lies in '{entries.get('location', '')}', external data must be "
             "in the folder of the network"
         )
-    if not place.is_file():
+    if not place.exists():
         raise WorkloadError(f"{path}: external data '{place.name}' is missing, copy it beside the network")
+    refuse_input(place, WorkloadError, "the network's external data")
     return True
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.errors import WorkloadError, why_unreadable
+from cimemu.errors import WorkloadError
+from cimemu.given_file import read_bytes
 
 MAX_BYTES = 1 << 31
 
@@ -68,14 +69,7 @@ BROKEN = (struct.error, IndexError, ValueError, TypeError, AttributeError, Unico
 
 def read_tflite(path: Path) -> TflFile:
     """The main subgraph of `path`. WorkloadError for a missing, damaged or multi-graph file."""
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise WorkloadError(f"{path}: {path.stat().st_size} bytes, must be < {MAX_BYTES}")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise WorkloadError(f"{path}: no such file") from None
-    except OSError as error:
-        raise WorkloadError(f"{path}: cannot be read ({why_unreadable(error)})") from None
+    data = read_bytes(path, WorkloadError, "a TensorFlow Lite file", most=MAX_BYTES)
     if data[4:8] != b"TFL3":
         raise WorkloadError(f"{path}: is no TensorFlow Lite file (identifier {data[4:8]!r}, must be b'TFL3')")
     import tflite

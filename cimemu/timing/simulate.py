@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.errors import CimemuError
+from cimemu.bounds import MOST_CYCLE
+from cimemu.errors import CimemuError, MappingError
 from cimemu.events import Cause, Counter, Kind
+from cimemu.mapping.cycles import op_cycles
 from cimemu.mapping.plan import Plan
 from cimemu.timing.build import Written, phase_template, programming_template
 from cimemu.timing.compiled import run_compiled
@@ -17,6 +19,7 @@ from cimemu.timing.simpy_model import run_simpy
 from cimemu.timing.timeline import Events, Ledger, Sink, Timeline, Times
 from cimemu.timing.unfold import Unfold
 
+LONGEST_OPERATION = 2**31 - 1
 PROGRAMMING_IMAGE = -1  # the image of events that belong to no image
 
 
@@ -36,6 +39,12 @@ class Simulation:
             self.programming.append(programming_template(plan, phase, units, written) if plan.phases > 1 else None)
             self.phases.append(phase_template(plan, phase, units, images))
         self.units = units
+        longest = op_cycles(plan.arch.macro, plan.arch.macro.rows, plan.arch.macro.columns)
+        if longest > LONGEST_OPERATION:
+            raise MappingError(
+                f"an operation of the whole macro takes {longest} cycles, must be <= {LONGEST_OPERATION}; make "
+                "macro.timing, macro.adc.cycles or the number of its steps smaller"
+            )
 
     def traffic_counts(self) -> NDArray[np.int64]:
         """Counts of one image [layers, len(Counter)]: bits moved, stored, and digital operations."""
@@ -74,6 +83,9 @@ class Simulation:
             raise CimemuError(f"detail = {detail!r}, must be ops or cycles")
         if engine not in ("auto", "simpy", "compiled") or (engine == "compiled" and detail == "cycles"):
             raise CimemuError(f"engine = {engine!r}, must be auto, simpy or (detail ops) compiled")
+        templates = [*self.phases, *(template for template in self.programming if template is not None)]
+        if images * sum(int(template.duration.sum()) for template in templates) > MOST_CYCLE:
+            raise MappingError(f"{images} images take more than {MOST_CYCLE} cycles, run fewer or make steps shorter")
         names = dict(self.units)
         adc_of = {}
         if detail == "cycles":

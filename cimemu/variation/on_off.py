@@ -18,6 +18,7 @@ class OnOff(VariationBase):
     ratio: float = Field(gt=1, description="conductance of the highest level over that of level 0; inf: no leakage")
 
     draws_of: ClassVar[Owner | None] = "nothing"
+    may_be_infinite: ClassVar[frozenset[str]] = frozenset({"ratio"})
     source: ClassVar[str] = "S. Yu, Proc. IEEE 106 (2018) 260, section III (on/off ratio of synaptic cells)"
 
     @property

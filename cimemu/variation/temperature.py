@@ -29,6 +29,7 @@ class Temperature(VariationBase):
     )
 
     draws_of: ClassVar[Owner | None] = "nothing"
+    may_be_infinite: ClassVar[frozenset[str]] = frozenset({"off_ratio"})
     source: ClassVar[str] = (
         "C. Walczyk et al., IEEE Trans. Electron Devices 58 (2011) 3124 (on and off state of HfO2, 213-413 K)"
     )

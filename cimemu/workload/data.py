@@ -2,7 +2,6 @@
 
 import io
 import pickle
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.errors import WorkloadError, why_unreadable
+from cimemu.given_file import GIB, read_bytes, refuse_input
+from cimemu.workload.npz import DAMAGE, is_npz, npy_array, npz_array, npz_names
 
 Labels = NDArray[np.int64] | None
 CIFAR_RECORD = 3073  # a label and 3 x 32 x 32 bytes
@@ -33,8 +34,7 @@ def read_images(
 
     Raises WorkloadError where the file is missing, damaged, holds other things, or fewer images than are asked for.
     """
-    if not path.is_file():
-        raise WorkloadError(f"{path}: no such file, put the data there or change the workload.yaml")
+    refuse_input(path, WorkloadError, "the data: put it there or change the workload.yaml")
     if asked is not None and asked < 1:
         raise WorkloadError(f"images = {asked}, must be >= 1")
     form = _by_suffix(path) if form == "auto" else form
@@ -53,15 +53,9 @@ def read_images(
         skipped, stop = 0, None if stop is None else stop + window - 1
     try:
         images, labels, total = readers[form](path, images_key, labels_key, skipped, stop)
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        zipfile.BadZipFile,
-        pickle.UnpicklingError,
-        RuntimeError,
-        IndexError,
-    ) as error:
+    except WorkloadError:
+        raise
+    except (*DAMAGE, pickle.UnpicklingError, IndexError, AttributeError) as error:
         reason = why_unreadable(error) if isinstance(error, OSError) else " ".join(str(error).split())[:160]
         raise WorkloadError(f"{path}: cannot be read as {form}: {reason or type(error).__name__}") from None
     if window > 1:
@@ -139,21 +133,13 @@ def read_tensors(
 
 def read_array(path: Path) -> NDArray[Any]:
     """One numeric array of a `.npy`, or of an `.npz` with one array (or one named `images`)."""
-    if not path.is_file():
-        raise WorkloadError(f"{path}: no such file, give an .npy or .npz of images")
-    try:
-        with open(path, "rb") as file:
-            data = np.load(file, allow_pickle=False)
-            if isinstance(data, np.ndarray):
-                array = data
-            else:
-                key = "images" if "images" in data.files else data.files[0]
-                if len(data.files) > 1 and key != "images":
-                    raise WorkloadError(f"{path}: has arrays {', '.join(data.files)}, name one `images`")
-                array = data[key]
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, IndexError) as error:
-        raise WorkloadError(f"{path}: cannot be read as .npy or .npz: {' '.join(str(error).split())[:160]}") from None
-    return _checked(array, None, path, "array", None)[0]
+    if not is_npz(path):
+        return _checked(npy_array(path), None, path, "array", None)[0]
+    names = npz_names(path)
+    if "images" not in names and len(names) != 1:
+        raise WorkloadError(f"{path}: has arrays {', '.join(names)}, name one `images`")
+    key = "images" if "images" in names else names[0]
+    return _checked(npz_array(path, key)[0], None, path, "array", None)[0]
 
 
 def _by_suffix(path: Path) -> str:
@@ -173,15 +159,11 @@ def _by_suffix(path: Path) -> str:
 
 
 def _npz(path: Path, images: str, labels: str | None, first: int, stop: int | None) -> tuple[Any, Any, int]:
-    with np.load(path, allow_pickle=False) as data:
-        for key in (images, labels):
-            if key is not None and key not in data.files:
-                raise WorkloadError(f"{path}: no array {key!r}, has {', '.join(data.files)}")
-        whole = data[images]
-        named = None if labels is None else data[labels]
-    if named is not None and len(named) != len(whole):
-        raise WorkloadError(f"{path}: {len(whole)} images and {len(named)} labels, must be as many")
-    return whole[first:stop], None if named is None else named[first:stop], len(whole)
+    array, total = npz_array(path, images, stop)
+    named, labelled = (None, total) if labels is None else npz_array(path, labels, stop)
+    if labelled != total:
+        raise WorkloadError(f"{path}: {total} images and {labelled} labels, must be as many")
+    return array[first:], None if named is None else named[first:], total
 
 
 def _hdf5(path: Path, images: str, labels: str | None, first: int, stop: int | None) -> tuple[Any, Any, int]:
@@ -255,8 +237,9 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def _cifar_python(path: Path, images: str, labels: str | None, first: int, stop: int | None) -> tuple[Any, Any, int]:
+    whole_file = read_bytes(path, WorkloadError, "a batch of CIFAR-10", most=GIB)
     try:
-        data = _PlainUnpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
+        data = _PlainUnpickler(io.BytesIO(whole_file), encoding="bytes").load()
     except (AttributeError, KeyError, TypeError, ImportError, MemoryError) as error:
         raise ValueError(f"damaged pickle ({type(error).__name__})") from None
     if not isinstance(data, dict) or b"data" not in data or b"labels" not in data:
@@ -269,7 +252,7 @@ def _cifar_python(path: Path, images: str, labels: str | None, first: int, stop:
 
 
 def _cifar_binary(path: Path, images: str, labels: str | None, first: int, stop: int | None) -> tuple[Any, Any, int]:
-    data = np.fromfile(path, dtype=np.uint8)
+    data = np.frombuffer(read_bytes(path, WorkloadError, "a batch of CIFAR-10", most=GIB), dtype=np.uint8)
     if len(data) == 0 or len(data) % CIFAR_RECORD:
         raise ValueError(f"{len(data)} bytes, must be a multiple of {CIFAR_RECORD}")
     records = data.reshape(-1, CIFAR_RECORD)

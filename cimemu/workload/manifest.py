@@ -4,7 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +93,8 @@ class Expect(Spec):
 
 class Manifest(Spec):
     """One workload.yaml."""
+
+    problem: ClassVar = WorkloadError
 
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="short name, as the folder's")
     title: str = Field("", description="one line for `cimemu list`")
