@@ -5,6 +5,7 @@ The names below are the public interface; each is imported when it is first used
 """
 
 from importlib import import_module
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -78,6 +79,8 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'cimemu' has no attribute {name!r}")
     value = getattr(import_module(_PUBLIC[name]), name)
+    if isinstance(value, FunctionType):
+        value = import_module("cimemu.public").guarded(value, name)
     globals()[name] = value  # the submodule of the same name (run) must not shadow the function
     return value
 

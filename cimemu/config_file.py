@@ -65,7 +65,7 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     # a discriminated union adds its tag to the location; it is no key of the file
     key = ".".join(part for i, part in enumerate(location) if not _is_tag(location, i))
     value = first.get("input")
-    shown = repr(value) if not isinstance(value, dict) else "{...}"
+    shown = " ".join(repr(value).split()) if not isinstance(value, dict) else "{...}"
     if len(shown) > 80:
         shown = shown[:77] + "..."
     given = f"{key} = {shown}" if key else shown

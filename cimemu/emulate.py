@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu import bounds
 from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.compute.forward import BUDGET_BYTES, Emulator
 from cimemu.compute.sites import by_placed
 from cimemu.compute.vary import varied_macro
-from cimemu.errors import CimemuError, WorkloadError
+from cimemu.errors import CimemuError, TraceError, WorkloadError
 from cimemu.events import Counter
 from cimemu.layer.base import Array
 from cimemu.mapping.place import make_plan
@@ -24,6 +25,7 @@ from cimemu.timing.simulate import Simulation
 from cimemu.timing.timeline import Timeline
 from cimemu.variation.compose import Variations, compose
 from cimemu.variation.parse import spelled
+from cimemu.whole_file import refuse_output
 from cimemu.workload.network import Network
 
 Progress = Callable[[str, int, int], None]  # stage, done, of how many
@@ -106,6 +108,14 @@ def run(
         raise CimemuError(f"detail = {detail!r}, must be ops, cycles or None")
     if detail is None and trace is not None:
         raise CimemuError(f"trace = {trace} with detail = None: a trace needs timing, choose detail ops or cycles")
+    bounds.whole("seed", seed, 0, bounds.MOST_SEED)
+    bounds.whole("trial", trial, 0, bounds.MOST_TRIAL)
+    if threads is not None:
+        bounds.whole("threads", threads, 1, bounds.MOST_THREADS)
+    if event_images is not None:
+        bounds.whole("event_images", event_images, 0, bounds.MOST_IMAGES)
+    if trace is not None:
+        refuse_output(Path(trace), TraceError, overwrite=overwrite)
     variations = compose(vary, seed, trial)
     plan = None if detail is None else make_plan(network, arch)
     copies = None if plan is None else {layer.name: layer.replicas for layer in plan.layers}
@@ -293,7 +303,8 @@ def _first_writing(plan: Plan, written: Written) -> dict[str, Any]:
 def _images_in(inputs: Any) -> int:
     """How many images are coming, 0 where an iterator does not tell."""
     if isinstance(inputs, Mapping):
-        return len(next(iter(inputs.values()), ()))
+        first = next(iter(inputs.values()), ())
+        return len(first) if hasattr(first, "__len__") else 0
     return len(inputs) if isinstance(inputs, np.ndarray) else 0
 
 
@@ -301,6 +312,8 @@ def _batches(inputs: Any, network: Network, batch: int) -> Iterator[list[Array]]
     """Batches of at most `batch` images, each a list of arrays in the order of the network's inputs."""
     if batch < 1:
         raise CimemuError(f"batch = {batch}, must be >= 1")
+    if isinstance(inputs, Mapping):
+        inputs = {name: np.asarray(values) for name, values in inputs.items()}
     if isinstance(inputs, np.ndarray | Mapping):
         inputs = [inputs]
     if not isinstance(inputs, Iterable):

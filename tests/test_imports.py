@@ -7,7 +7,7 @@ ROOT = Path(__file__).parent.parent / "cimemu"
 
 ROWS: list[set[str]] = [
     {"errors", "events", "kernels", "shown"},
-    {"bounds", "given_file", "whole_file", "table_file"},
+    {"bounds", "given_file", "public", "whole_file", "table_file"},
     {"config_file"},
     {"spec"},
     {"adc", "cost", "layer", "variation"},

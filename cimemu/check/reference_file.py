@@ -16,9 +16,11 @@ import numpy as np
 from cimemu.check.compare import comparable
 from cimemu.check.forms import Form
 from cimemu.errors import WorkloadError
+from cimemu.given_file import refuse_input
 from cimemu.layer.base import Array
 from cimemu.shown import printable
 from cimemu.workload.network import Network
+from cimemu.workload.npz import npz_array
 
 UNREADABLE = (
     OSError, ValueError, EOFError, KeyError, RuntimeError, NotImplementedError, OverflowError, MemoryError, UnicodeError,
@@ -94,8 +96,7 @@ def _known(title: str, names: Mapping[str, Header], network: Network) -> None:
 
 def read_headers(path: Path) -> dict[str, Header]:
     """(shape, dtype) of every array of an `.npz`, in order. WorkloadError where it is none, or holds something else."""
-    if not path.is_file():
-        raise WorkloadError(f"{path}: no such file, give an .npz with a name per tensor")
+    refuse_input(path, WorkloadError, "an .npz with a name per tensor")
     headers: dict[str, Header] = {}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -124,11 +125,7 @@ def _header(path: Path, name: str, file: IO[bytes]) -> Header:
 
 def _array(path: Path, name: str) -> Array:
     """One array, native bytes."""
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            array: Array = data[name]
-    except UNREADABLE as error:
-        raise WorkloadError(f"{path}: tensor {name} cannot be read: {_line(error)}") from None
+    array: Array = npz_array(path, name)[0]
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 

@@ -1,5 +1,6 @@
 """The command line: a file a subcommand (imported here, so that it is listed); heavy imports happen inside each."""
 
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -31,6 +32,7 @@ from cimemu.errors import CimemuError
 from cimemu.shown import printable
 
 INTERRUPTED = 130
+UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 PIPE_CLOSED = 141  # as of a program that SIGPIPE ends: whoever read the output has gone
 
 
@@ -68,6 +70,10 @@ def _answer(arguments: list[str]) -> int:
         status = app(args=arguments or ["--help"], standalone_mode=False)
     except typer.Exit as error:
         return int(error.exit_code)
+    except SystemExit as error:  # Click's answer to a closed pipe
+        if isinstance(error.__context__, OSError) and error.__context__.errno == errno.EPIPE:
+            raise BrokenPipeError from None
+        raise
     if status == INTERRUPTED:  # newer Typers catch Ctrl-C themselves
         raise KeyboardInterrupt
     return status if isinstance(status, int) else 0
@@ -101,9 +107,7 @@ def _refused(error: OSError) -> str:
         return "the working folder has been removed, change into one that exists"
     if error.filename is not None:
         return f"{error.filename}: {reason}; name a file that can be read, or a folder that can be written"
-    try:
-        sys.stdout.flush()
-    except (OSError, ValueError):
+    if error.errno in UNWRITTEN:  # files are written by name, so this is the output stream
         _silence()
         return f"the output cannot be written ({reason}), free some space or send it elsewhere"
     return f"the system refused: {reason}"

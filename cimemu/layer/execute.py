@@ -139,6 +139,15 @@ def first_images(inputs: Any, images: int) -> Any:
     return inputs[:images]
 
 
+def refuse_no_images(images: Any) -> None:
+    """WorkloadError where `images` are no array of numbers with a first axis of at least one image."""
+    if not hasattr(images, "dtype") or images.ndim < 1 or images.dtype.kind not in "iuf":
+        what = f"{images.dtype} of shape {images.shape}" if hasattr(images, "dtype") else type(images).__name__
+        raise WorkloadError(f"calibration: {what} given, must be numbers [images, ...]")
+    if len(images) == 0:
+        raise WorkloadError("calibration: no image given, give at least one")
+
+
 def images_at_once(network: Graph) -> int:
     """How many images run together: the largest layer's tensors times a few stay within the memory aim."""
     largest = 1

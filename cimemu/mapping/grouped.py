@@ -45,6 +45,11 @@ def grouped_view(weight: NDArray[Any], macro: Macro) -> GroupedView:
 
     Raises MappingError where the cut leaves a kernel in two arrays.
     """
+    weight = np.asarray(weight)
+    if weight.ndim < 2 or weight.dtype.kind not in "iuf" or not weight.size:
+        raise MappingError(
+            f"weight: {weight.dtype} of shape {weight.shape}, must be numbers [outputs, channels, *kernel]"
+        )
     outputs, channels = weight.shape[:2]
     area = int(np.prod(weight.shape[2:], dtype=np.int64))
     blocks = make_layout(channels * area, outputs, macro, area).row_blocks

@@ -14,6 +14,7 @@ from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.compute.psum_samples import PsumSamples, input_moments, psum_samples
 from cimemu.errors import WorkloadError
+from cimemu.layer.execute import refuse_no_images
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.lower import lower
 from cimemu.ptq.folded import fit_activations, fold
@@ -63,8 +64,7 @@ def quantized_weights(
     network: Network, arch: Arch, calibration: Any, scheme: Scheme
 ) -> tuple[Network, Mapping[str, float]]:
     """The integer network of `scheme` without converters, and its weight errors by layer."""
-    if len(calibration) == 0:
-        raise WorkloadError("calibration: no image given, give at least one")
+    refuse_no_images(calibration)
     if isinstance(scheme.weights, GivenWeights):
         if not network.is_quantized:
             raise WorkloadError(

@@ -11,7 +11,7 @@ from cimemu.adc import LinearAdc
 from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.errors import ArchError, WorkloadError
-from cimemu.layer.execute import in_order
+from cimemu.layer.execute import in_order, refuse_no_images
 from cimemu.workload.network import Network
 
 GRANULARITIES = ("layer", "array", "column")
@@ -40,8 +40,8 @@ def calibrate_converters(
         raise WorkloadError(f"granularity = {granularity!r}, must be one of {', '.join(GRANULARITIES)}")
     if not isinstance(macro.adc, LinearAdc):
         raise ArchError(f"macro.adc.model = {macro.adc.model}, converters are calibrated for model linear only")
-    if any(len(array) == 0 for array in in_order(network, calibration)):
-        raise WorkloadError("calibration: no image given, give at least one")
+    for array in in_order(network, calibration):
+        refuse_no_images(array)
     converters = {}
     for histogram in psum_histograms(network, macro, calibration, vectors=vectors):
         lsb, zero = fit_linear(

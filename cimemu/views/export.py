@@ -9,7 +9,7 @@ from cimemu.trace.read import Trace, open_trace
 from cimemu.views.perfetto import write_perfetto
 from cimemu.views.vcd import write_vcd
 from cimemu.views.window import Selection, Window, select_events
-from cimemu.whole_file import whole_file
+from cimemu.whole_file import refuse_output, whole_file
 
 if TYPE_CHECKING:
     import pandas
@@ -40,6 +40,7 @@ def export_trace(
         raise TraceError(f"group = {group!r}, must be one of {', '.join(GROUPS)}")
     if group != "events" and format in ("perfetto", "vcd"):
         raise TraceError(f"format {format} shows events only, export group {group!r} as csv or parquet")
+    refuse_output(Path(out), TraceError, overwrite=overwrite)
     source = trace if isinstance(trace, Trace) else open_trace(trace)
     window = window or Window()
     if window.limit is None and format in ("perfetto", "vcd"):

@@ -16,7 +16,7 @@ from cimemu.trace.read import Trace, open_trace
 from cimemu.trace.schema import STALLS
 from cimemu.views.bins import bin_events
 from cimemu.views.window import Window, select_events
-from cimemu.whole_file import whole_file
+from cimemu.whole_file import refuse_output, whole_file
 
 EXACT_EVENTS = 60_000  # drawn one by one; beyond them the page shows busy shares
 MAX_UNITS = 200  # rows of the timeline
@@ -29,6 +29,7 @@ def write_html(trace: Trace | str | Path, out: str | Path, *, overwrite: bool = 
 
     Raises TraceError.
     """
+    refuse_output(Path(out), TraceError, overwrite=overwrite)
     source = trace if isinstance(trace, Trace) else open_trace(trace)
     folder = Path(__file__).parent
     data = json.dumps(_finite(page_data(source)), separators=(",", ":"), default=_plain).replace("</", "<\\/")

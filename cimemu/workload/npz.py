@@ -57,14 +57,14 @@ def npz_array(path: Path, name: str, stop: int | None = None) -> tuple[NDArray[A
 def npy_array(path: Path) -> NDArray[Any]:
     """The array of an `.npy`. WorkloadError where it is none."""
     size = refuse_input(path, WorkloadError, "an .npy or .npz").stat().st_size
-    with _damage_is_told(path), open(path, "rb") as file:
+    with _damage_is_told(path, "npy"), open(path, "rb") as file:
         return _array(file, str(path), None, size, size)[0]
 
 
 def is_npz(path: Path) -> bool:
     """Whether the file is an archive, as `.npz` are."""
     refuse_input(path, WorkloadError, "an .npy or .npz")
-    with _damage_is_told(path), open(path, "rb") as file:
+    with _damage_is_told(path, "npy or npz"), open(path, "rb") as file:
         return file.read(2) == b"PK"
 
 
@@ -102,15 +102,15 @@ def _array(file: IO[bytes], where: str, stop: int | None, size: int, packed: int
 @contextmanager
 def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     refuse_input(path, WorkloadError, "an .npz")
-    with _damage_is_told(path), zipfile.ZipFile(path) as archive:
+    with _damage_is_told(path, "npz"), zipfile.ZipFile(path) as archive:
         yield archive
 
 
 @contextmanager
-def _damage_is_told(path: Path) -> Iterator[None]:
+def _damage_is_told(path: Path, form: str) -> Iterator[None]:
     """Whatever readers make of a damaged file, as one line."""
     try:
         yield
     except DAMAGE as error:
         reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise WorkloadError(f"{path}: cannot be read as .npy or .npz of plain arrays: {reason}") from None
+        raise WorkloadError(f"{path}: cannot be read as {form}: {reason}") from None
