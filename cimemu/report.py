@@ -151,7 +151,7 @@ def _components(trace: Trace) -> Rows:
             "uJ": by_component[i] / 1e6,
             "energy": by_component[i] / total,
             "of it leakage uJ": leakage[i] / 1e6,
-            "pJ/event": float(energy["price_pj"][i]),
+            "pJ/count": float(energy["price_pj"][i]),
             "instances": int(energy["instances"][i]),
             "mm2": energy["area_um2"][i] / 1e6,
             "area": energy["area_um2"][i] / area,

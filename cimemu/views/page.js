@@ -215,7 +215,7 @@ const areas = D.components.reduce((a, c) => a + c.mm2, 0);
 const dearest = Math.max(...D.components.map((c) => c.uJ));
 for (const c of [...D.components].sort((a, b) => b.uJ - a.uJ)) {
   if (!(c.uJ > 0 || c.mm2 > 0)) continue;
-  bar($("components"), c.component, [[`${number(c.uJ)} uJ, ${percent(c.energy)}; ${number(c["pJ/event"])} pJ an event, ${number(c.instances)} instances`, c.uJ, "#3366aa"]], dearest, `${percent(c.energy)} / ${areas ? percent(c.mm2 / areas) : "-"}`);
+  bar($("components"), c.component, [[`${number(c.uJ)} uJ, ${percent(c.energy)}; ${number(c["pJ/count"])} pJ a count, ${number(c.instances)} instances`, c.uJ, "#3366aa"]], dearest, `${percent(c.energy)} / ${areas ? percent(c.mm2 / areas) : "-"}`);
 }
 
 /* waiting */
