@@ -79,7 +79,7 @@ def test_a_point_of_a_curve_is_the_first_stage_of_both(folder, capsys):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--macros", "0"], "morph.macros"),
+        (["--macros", "0"], "--macros = 0, must be >= 1"),
         (["--macros", "900"], "morph.macros = 900, the chip sram_256 has 128"),
         (["--macros", "2", "--macros", "3", "-o", "x.onnx"], "several --macros make a curve"),
         (["--key", "morph.columns_left=2"], "morph.columns_left = 2"),

@@ -54,6 +54,15 @@ def test_shipped_studies_differ_in_their_runs_alone():
     assert not told & {(run.smooth, run.scheme_record().model_dump_json()) for run in binary.runs}
 
 
+def test_the_shipped_studies_of_varied_cells_have_three_models_at_three_strengths(monkeypatch):
+    monkeypatch.setenv("DIGITS", "train.npz")
+    for folder in ("cifar10_resnet20", "digits"):
+        study = read_study(SHIPPED.parent / folder / "varied.yaml")
+        models = [run.vary[0].partition(":")[0] for run in study.runs]
+        assert sorted(models) == sorted(["lognormal", "stuck_at", "thermal"] * 3)
+        assert len({run.vary for run in study.runs}) == 9
+
+
 def test_a_study_is_a_table_and_goes_on(folder, capsys):
     out = folder / "out"
     words = ["adapt", "--study", str(folder / "study.yaml"), "--out", str(out)]
