@@ -66,7 +66,7 @@ def finish_fp32(acc, line, multiplier, limits, span, out):
                 target = out[b, n, span[0] + h]
                 for w in range(width):
                     value = np.rint(np.float32(source[w]) * scale) + zero
-                    target[w] = np.int32(min(max(value, low), high))
+                    target[w] = np.int32(min(max(low, value), high))  # what is no number (0 * inf) becomes low
 
 
 def finish_fp32_naive(acc, line, multiplier, limits, span, out):
@@ -74,7 +74,7 @@ def finish_fp32_naive(acc, line, multiplier, limits, span, out):
     outputs = out.shape[1] // acc.shape[1]
     for b, n, h, w in np.ndindex(out.shape[0], out.shape[1], span[1], out.shape[3]):
         product = np.float32(acc[b, n // outputs, n % outputs, h * line + w]) * multiplier[n]
-        out[b, n, span[0] + h, w] = int(np.clip(np.round(product) + limits[0], limits[1], limits[2]))
+        out[b, n, span[0] + h, w] = int(np.fmin(np.fmax(np.round(product) + limits[0], limits[1]), limits[2]))
 
 
 @kernel

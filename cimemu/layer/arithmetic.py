@@ -28,11 +28,10 @@ class Elementwise(Layer):
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """The function's own IEEE result; a list of operands is folded from the left."""
         function = type(self).function
-        if function.nin == 1:
-            return (function(arrays[0]),)
-        out = arrays[0]
-        for other in arrays[1:]:
-            out = function(out, other)
+        with np.errstate(all="ignore"):  # infinities and what is no number are results
+            out = arrays[0] if function.nin > 1 else function(arrays[0])
+            for other in arrays[1:]:
+                out = function(out, other)
         return (out,)
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:

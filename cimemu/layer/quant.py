@@ -91,7 +91,8 @@ class DequantizeLinear(Layer):
         x = arrays[0].astype(np.int32)
         if len(arrays) > 2:
             x -= _along(arrays[2], x.ndim, self.axis).astype(np.int32)
-        return (np.asarray(x.astype(np.float32) * _along(arrays[1], x.ndim, self.axis)),)
+        with np.errstate(over="ignore", under="ignore"):
+            return (np.asarray(x.astype(np.float32) * _along(arrays[1], x.ndim, self.axis)),)
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """Subtract and multiply: 2 an element."""

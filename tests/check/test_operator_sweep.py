@@ -14,8 +14,13 @@ from cimemu.check.ort_form import PROBED, is_known, ort_add_form
 
 pytest.importorskip("onnxruntime")
 SETS, FULL_SETS = len(Draw.KINDS), 13 * len(Draw.KINDS)
-# What ONNX Runtime itself, or cimemu in one line, does not take: multipliers out of range, products of scales that are 0.
-REFUSED = ("QLinearGlobalAveragePool parameter out of computation range", "must be positive finite float32", SATURATES)
+# What ONNX Runtime itself, or cimemu in one line, does not take: multipliers out of range, bias scales of 0 or infinity.
+REFUSED = (
+    "QLinearGlobalAveragePool parameter out of computation range",
+    "must be positive finite float32",
+    "holds inf at [0], must be finite",
+    SATURATES,
+)
 ROWS = []
 
 

@@ -133,6 +133,15 @@ def test_finished_outputs(seed):
     out = np.zeros((images, channels, height, width), dtype=np.uint8)
     multiplier = (rng.random(channels) * 2.0 ** -rng.integers(0, 24)).astype(np.float32)
     limits = np.array([zero, low, high], dtype=np.float32)
+    if rng.random() < 0.1:  # a product of scales beyond float32; 0 times it is no number
+        multiplier[0], acc.reshape(-1)[::3] = np.inf, 0
+        wide = acc.astype(np.int32)
+        infinite = np.zeros_like(out)
+        with np.errstate(invalid="ignore"):
+            finish.finish_fp32_naive(wide, line, multiplier, limits, span, infinite)
+        finish.finish_fp32(wide, line, multiplier, limits, span, out)
+        assert np.array_equal(out, infinite)
+        return
     both(
         lambda o: finish.finish_fp32(wide, line, multiplier, limits, span, o),
         lambda o: finish.finish_fp32_naive(wide, line, multiplier, limits, span, o),
