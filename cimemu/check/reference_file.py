@@ -5,7 +5,6 @@ network, a type that is no number, another shape, no images, as many images as n
 """
 
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,12 +19,9 @@ from cimemu.given_file import refuse_input
 from cimemu.layer.base import Array
 from cimemu.shown import printable
 from cimemu.workload.network import Network
-from cimemu.workload.npz import npz_array
+from cimemu.workload.npz import DAMAGE, npz_array
 
-UNREADABLE = (
-    OSError, ValueError, EOFError, KeyError, RuntimeError, NotImplementedError, OverflowError, MemoryError, UnicodeError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
+UNREADABLE = DAMAGE
 Header = tuple[tuple[int, ...], np.dtype[Any]]
 
 

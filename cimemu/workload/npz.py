@@ -2,6 +2,7 @@
 
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ DAMAGE = (
     ValueError,
     TypeError,
     KeyError,
+    IndexError,
+    AttributeError,
+    tokenize.TokenError,  # of a damaged header, which NumPy reads as Python's own text
     RuntimeError,  # a password
     NotImplementedError,  # a way of packing that Python lacks
     SyntaxError,
