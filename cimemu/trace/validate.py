@@ -56,7 +56,9 @@ def own_dataset(file: h5py.File, path: str) -> h5py.Dataset | None:
 def _checked(file: h5py.File, path: Path) -> dict[str, Any]:
     version = _plain(file.attrs.get("schema_version"))
     if type(version) is not int or version != SCHEMA_VERSION:
-        raise TraceError(f"{path}: schema_version = {str(version)[:40]}, this cimemu reads {SCHEMA_VERSION}")
+        raise TraceError(
+            f"{path}: schema_version = {' '.join(str(version).split())[:40]}, this cimemu reads {SCHEMA_VERSION}"
+        )
     kind = _plain(file.attrs.get("kind"))
     if kind is not None and kind not in CAMPAIGNS:
         raise damaged(path, f"attribute kind = {str(kind)[:40]!r}, must be one of {', '.join(CAMPAIGNS)}")
