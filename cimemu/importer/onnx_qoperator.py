@@ -167,6 +167,7 @@ def _softmax(e: _Expander, node: onnx.NodeProto, i: Sequence[str]) -> None:
 
 
 def _concat(e: _Expander, node: onnx.NodeProto, i: Sequence[str]) -> None:
+    _given(node, *i)
     inputs = [e.group(node, i, k) for k in range(2, len(i), 3)]
     e.quantize(node, _core(e, node, "Concat", inputs, ("axis",)), i[0], i[1])
 
@@ -231,9 +232,11 @@ _STANDARD = ("QuantizeLinear", "DequantizeLinear")
 
 
 def _given(node: onnx.NodeProto, *names: str) -> None:
-    """WorkloadError where a tensor or scale is left out."""
+    """WorkloadError where a tensor or parameter is left out that must be given."""
     if not all(names):
-        raise _error(node, f"{len(node.input)} inputs, a tensor or its scale is left out: export the network again")
+        raise _error(
+            node, f"{len(node.input)} inputs, a tensor, scale or zero point is left out: export the network again"
+        )
 
 
 def _error(node: onnx.NodeProto, message: str) -> WorkloadError:

@@ -60,6 +60,9 @@ def judge(number, path):
         return "the runtime refuses it", str(error)[:200]
     if found.failed:
         worst = [d for d in found.tensors if d.differing]
+        # Codes next to a tie behind an operator that the runtime leaves in float, in the processor's order: `check` says so.
+        if all(d.differing == d.explained for d in worst):
+            return "left open by a float operator", ""
         forms = {d.name: found.forms[d.name].text for d in worst if d.name in found.forms}
         return (
             "differs",

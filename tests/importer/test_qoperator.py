@@ -169,7 +169,7 @@ def test_a_quantized_where_lacks_inputs(tmp_path):
     model = Model(8)
     model.node("QLinearWhere", ["x", "x", *model.scale("x"), "x"], "y")
     model.save(tmp_path / "net.onnx", "y")
-    with pytest.raises(cimemu.WorkloadError, match="5 inputs, a tensor or its scale is left out"):
+    with pytest.raises(cimemu.WorkloadError, match="5 inputs, a tensor, scale or zero point is left out"):
         cimemu.load_network(tmp_path / "net.onnx")
 
 
