@@ -105,9 +105,15 @@ class Trained:
         before, after = first.get("held_back_accuracy"), last.get("held_back_accuracy")
         if before is not None and after is not None and after < before:
             found.append(f"held-back images {_percent(before)} before, {_percent(after)} after epoch {last['epoch']}")
-        for key, value in self.kept.items():
-            start = first.get(key)
-            if key.startswith("accuracy_") and start is not None and value is not None and value < start:
+        for key, start in first.items():
+            if not key.startswith("accuracy_") or start is None:
+                continue
+            value, end = self.kept.get(key), last.get(key)
+            if end is not None and end < start and self.kept["epoch"] != last["epoch"]:
+                found.append(
+                    f"{key.removeprefix('accuracy_')} images {_percent(start)} before, {_percent(end)} after epoch {last['epoch']}"
+                )
+            if value is not None and value < start:
                 found.append(
                     f"{key.removeprefix('accuracy_')} images {_percent(start)} before, {_percent(value)} in what is kept"
                 )

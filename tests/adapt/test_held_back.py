@@ -118,6 +118,8 @@ def test_the_kept_network_below_its_start_on_test_images_is_told_too():
     good = Trained([last], start, {"epoch": 1, "held_back_accuracy": 0.6, "accuracy_test": 0.9})
     bad = replace(good, kept={"epoch": 1, "held_back_accuracy": 0.6, "accuracy_test": 0.8})
     assert good.below_start is None
+    ended = replace(good, rows=[last | {"accuracy_test": 0.7}], kept=start)
+    assert "test images 90.00 % before, 70.00 % after epoch 1; kept is the start" in ended.below_start
     assert "test images 90.00 % before, 80.00 % in what is kept" in bad.below_start
 
 
