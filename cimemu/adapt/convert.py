@@ -69,6 +69,11 @@ def convert(
     macro = macro_of(chip, made)
     if code_parity and macro.weight.correction == "reference_column":
         raise WorkloadError("code_parity with weight.correction = reference_column: public code has none, use digital")
+    if macro.weight.column_flipping and not (isinstance(macro.adc, IdealAdc) and not fitted.converters):
+        raise WorkloadError(
+            "macro.weight.column_flipping = true with a converter that is not ideal: training has no columns that are "
+            "stored inverted, and their psums are others; set it to false, or quantize without training"
+        )
     if macro.accumulator_bits is not None:
         _check_accumulator(fitted, macro, made, code_parity)
     macros = {}

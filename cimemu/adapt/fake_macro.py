@@ -17,6 +17,7 @@ from cimemu.adapt.psum_shares import psum_shares
 from cimemu.adapt.psums import Converters, Steps, Tables, converted
 from cimemu.adapt.reads import Reads
 from cimemu.adapt.rounding import SMALLEST_SHARE, bounded, limit_gradient, slowed, within
+from cimemu.adapt.skipped import by_columns, left_out, levels_of_zero
 from cimemu.adapt.weights import Groups, Written, binary, uniform
 from cimemu.adapt.wiring import ParityWiring, Wiring
 from cimemu.arch.macro import Macro
@@ -193,24 +194,34 @@ class FakeMacro(torch.nn.Module):
             real = real + unit * self._added(self.deviation) * self._by_weight(made.scale)
         kernel = real.reshape(self.copies, self.outputs, g.channels_in, g.kernel_h, g.kernel_w).sum(dim=0)
         y = torch.nn.functional.conv2d(u, kernel, None, *self.wiring.window)
-        return y if self.reads is None else y + self._read_errors(y, made, self.reads)
+        return y if self.reads is None else y + self._read_errors(u, y, made, self.reads)
 
-    def _read_errors(self, y: Any, made: Written, reads: Reads) -> Any:
+    def _read_errors(self, u: Any, y: Any, made: Written, reads: Reads) -> Any:
         """What all reads of an output together add where converters lose nothing."""
         factor = self.factors(made.scale)[0].detach()  # [groups, N, conversions]
         spread = reads.spread.to(factor.device)[self.wiring.block_of].unflatten(1, factor.shape[1:])
         unit = 4.0 if self.macro.weight.encoding == "binary" else 1.0
-        variance = unit * ((factor * spread) ** 2).sum(dim=(0, 2)) * sum(place**2 for place in self.input_places)
-        return reads.noise(y.shape, variance.sqrt()[:, None, None], reads.generator(0))
+        by_group = unit * ((factor * spread) ** 2).sum(dim=2)
+        variance = by_group.sum(dim=0)[:, None, None] * sum(place**2 for place in self.input_places)
+        if self.macro.timing.skip_zero_slices:
+            for place, part in zip(self.input_places, self._input_slices(u.detach())):
+                skipped = left_out(self.wiring, part, self.macro)
+                variance = variance - place**2 * torch.einsum("bghw,gn->bnhw", skipped, by_group)
+        return reads.noise(y.shape, variance.clamp(min=0).sqrt(), reads.generator(0))
 
-    def _read_noise(self, part: int, chosen: Any) -> Any:
-        """Draws of the `chosen` columns' reads for input slice `part`; None where reads are exact."""
+    def _read_noise(self, part: int, chosen: Any, skipped: Any) -> Any:
+        """Draws of the `chosen` columns' reads for input slice `part`, none of skipped steps; None where reads are exact."""
         reads = self.reads
         if reads is None:
             return None
         spread = reads.spread.to(chosen.device)[:, chosen][self.wiring.block_of].flatten()
         generator = reads.generator(part)
-        return lambda shape: reads.noise(shape, spread, generator)
+
+        def drawn(shape: Any, images: slice = slice(None)) -> Any:
+            noise = reads.noise(shape, spread, generator)
+            return noise if skipped is None else noise * (1 - by_columns(skipped[images], len(chosen)).reshape(shape))
+
+        return drawn
 
     def _through(self, u: Any, made: Written, seen: Any) -> Any:
         """Codes through input slices, arrays, converters, shift-add and corrections."""
@@ -229,10 +240,14 @@ class FakeMacro(torch.nn.Module):
         converters = self._converters(steps, factor.transpose(1, 2).reshape(-1), self.by_slice)
         total: Any = 0.0
         for i, (place, part) in enumerate(zip(self.input_places, parts)):
-            noise = self._read_noise(i, self.by_slice)
+            skipped = left_out(self.wiring, part, self.macro)
+            noise = self._read_noise(i, self.by_slice, skipped)
             total = total + place * products(
                 self.wiring.arranged(part), filters, integers, how, converters, self.outputs, noise
             )
+            if skipped is not None:
+                nothing = levels_of_zero(converters, groups, self.outputs)
+                total = total - place * torch.einsum("bghw,gn->bnhw", skipped, nothing)
         weight = self.macro.weight
         if weight.encoding in CORRECTED:
             sums = self._converted_sums(parts, steps, top) if self.has_reference else self._sums(u, top)
@@ -258,21 +273,22 @@ class FakeMacro(torch.nn.Module):
         digits = seen.digits if self.deviation is None else seen.digits + self.deviation
         filters = self.wiring.filters(digits.transpose(0, 1).flatten(0, 1))
         parts, top = self._input_slices(u), self.wiring.by_group(made.scale)
-        psums, driven = [], []
+        psums, left = [], []
         for i, part in enumerate(parts):
-            all_columns, noise = self.wiring.psums(part, filters), self._read_noise(i, self.by_slice)
+            all_columns, skipped = self.wiring.psums(part, filters), left_out(self.wiring, part, self.macro)
+            noise = self._read_noise(i, self.by_slice, skipped)
             if noise is not None:
                 all_columns = all_columns + noise(all_columns.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2)
             columns = all_columns.unflatten(1, (self.wiring.groups, -1))
             psums.append(columns.permute(1, 0, 3, 4, 2))  # [groups, images, height, width, columns]
-            driven.append((self.wiring.input_sums(part) > 0).permute(1, 0, 2, 3)[..., None])
+            left.append(None if skipped is None else skipped.permute(1, 0, 2, 3)[..., None])
         steps = None if self.converter == "none" else self._steps()
         running: list[Any] = [0.0] * len(self.wiring.cut.row_starts)
         for g, block in enumerate(self.wiring.block_of.tolist()):
-            for place, columns, on in zip(self.input_places, psums, driven):
+            for place, columns, skipped in zip(self.input_places, psums, left):
                 value = self._values(columns[g], steps, block).double()
-                if self.macro.timing.skip_zero_slices:
-                    value = value * on[g]
+                if skipped is not None:
+                    value = value - (value * skipped[g]).detach()
                 running[block] = hold(running[block] + place * value, self.macro)
         added = sum(held.float() * made.scale[:, block] for block, held in enumerate(running))
         total: Any = added.permute(0, 3, 1, 2)  # type: ignore[union-attr]
@@ -317,9 +333,13 @@ class FakeMacro(torch.nn.Module):
         for i, (place, part) in enumerate(zip(self.input_places, parts)):
             sums = self.wiring.input_sums(part)
             flat = sums.repeat_interleave(arrays, dim=1).permute(0, 2, 3, 1).flatten(1, 2)
-            noise = self._read_noise(len(parts) + i, self.last_column)
+            skipped = left_out(self.wiring, part, self.macro)
+            noise = self._read_noise(len(parts) + i, self.last_column, skipped)
             flat = flat if noise is None else flat + noise(flat.shape)
             total = total + place * converted(flat, converters, len(ones))
+            if skipped is not None:
+                nothing = levels_of_zero(converters, 1, len(ones)).flatten()
+                total = total - place * by_columns(skipped, arrays).flatten(1, 2) * nothing
         by_array = total.transpose(1, 2).unflatten(2, sums.shape[2:]).unflatten(1, (-1, arrays))
         return torch.einsum("bgahw,gan->bnhw", by_array, scale[:, None] * self.of_array)
 

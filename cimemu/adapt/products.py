@@ -22,7 +22,7 @@ def products(
 ) -> Any:
     """[images, outputs, height, width] of codes `u` [images, channels, ...].
 
-    `noise` of a shape [images, height, width, columns], drawn anew at each call, is added to partial sums.
+    `noise` of a shape [images, height, width, columns] and which images these are, drawn at each call, is added to psums.
 
     `filters` [columns, ...] are digits, columns in the order of `how`; `integers` [groups * outputs, ...] are the weights
     that they are of: these get the gradient, by `how.slopes`, or else filters do.
@@ -54,7 +54,7 @@ class Products(torch.autograd.Function):
         for images in _some(u, len(filters)):
             psums = made(u[images]).permute(0, 2, 3, 1)
             if noise is not None:
-                psums = psums + noise(psums.shape)
+                psums = psums + noise(psums.shape, images)
             values = rule.values(psums.flatten(1, 2).contiguous(), given, outputs)
             parts.append(values.unflatten(1, psums.shape[1:3]))
             if not cheap or noise is not None:  # the way back meets the same reads

@@ -269,6 +269,36 @@ def test_noise_of_reads_has_the_spread_of_stress(case, network, tiny_train):
     assert error.std(dim=(0, 2, 3)).numpy() == pytest.approx(wanted, rel=0.25)
 
 
+@pytest.mark.parametrize("case", ["ideal", "column", "reference_column", "binary", "saturating_table"])
+def test_skipped_steps_read_nothing_and_teach_nothing(case, network, tiny_train):
+    """No noise, no level of 0 and no gradient of a step that `timing.skip_zero_slices` leaves out."""
+    scheme, changes, chip = CASES[case]
+    arch = cimemu.load_arch("rram_128", {**CHIP, **chip, "macro.timing.skip_zero_slices": True})
+    module = frozen(convert(network, arch, scheme_of(scheme, changes), calibration=tiny_train.inputs(slice(0, 12))))
+    macro = module.macros[1]
+    macro.norm, macro.bias = None, torch.nn.Parameter(torch.zeros(macro.outputs))
+    if macro.converter == "learned":
+        macro.psum_zero_step.data += 3.3  # no level is 0
+    if macro.converter == "table":
+        macro.levels += 3
+    module.vary(("thermal:celsius=-273.15,amplifier=2.5",), seed=1)
+    module.begin_step(0, 0.0)
+    g = macro.geometry
+    u = torch.zeros(3, g.channels_in, g.height_in, g.width_in)
+    u[2, :, 2, 2] = 1
+    y = macro(u, torch.tensor(1.0), 0.0)
+    assert y[:2].abs().max() < 1e-3 * y[2].abs().max()  # float32 takes off what it added
+    if macro.converter == "learned":
+        y[:2].sum().backward()
+        taught = macro.psum_zero_step.grad.abs().max()
+        macro.macro = macro.macro.model_copy(
+            update={"timing": macro.macro.timing.model_copy(update={"skip_zero_slices": False})}
+        )
+        macro.psum_zero_step.grad, macro.reads = None, None
+        macro(u, torch.tensor(1.0), 0.0)[:2].sum().backward()
+        assert taught < 1e-4 * macro.psum_zero_step.grad.abs().max()
+
+
 def test_gradients_reach_every_parameter(network, tiny_train):
     images = tiny_train.inputs(slice(0, 16))
     for case in ("column", "slice_scales", "reference_column", "binary", "nonlinear"):
