@@ -67,14 +67,14 @@ class Steps(NamedTuple):
     def values_torch(self, psums: Any, given: Sequence[Any], outputs: int) -> Any:
         """`values` in torch's operations."""
         lsb, zero, factor = given
-        code = torch.floor((psums - zero) * (1 / lsb) + 0.5).clamp(0, self.top)
+        code = torch.floor((psums - zero) * _reciprocals(lsb) + 0.5).clamp(0, self.top)
         return _summed(factor * (zero + lsb * code), outputs)
 
     def gradients_torch(self, psums: Any, given: Sequence[Any], slope: Any) -> Gradients:
         """`gradients` in torch's operations."""
         lsb, zero, factor = given
         wanted = slope.repeat(1, 1, psums.shape[2] // slope.shape[2])
-        place = (psums - zero) * (1 / lsb)
+        place = (psums - zero) * _reciprocals(lsb)
         nearest = torch.floor(place + 0.5)
         code, inside = nearest.clamp(0, self.top), ((nearest >= 0) & (nearest <= self.top)).to(psums.dtype)
         here = wanted * factor
@@ -147,6 +147,13 @@ class Converted(torch.autograd.Function):
 def converted(psums: Any, converters: Converters, outputs: int) -> Any:
     """[images, positions, outputs] of partial sums [images, positions, columns]."""
     return Converted.apply(psums, *converters.given, converters.rule, outputs)
+
+
+def _reciprocals(lsb: Any) -> Any:
+    """`cimemu.kernels.psum_step.reciprocals` in torch's operations."""
+    nearest = 1 / lsb
+    up = torch.nextafter(nearest, torch.full_like(nearest, torch.inf))
+    return torch.where(nearest.double() * lsb.double() < 1, up, nearest)
 
 
 def _looked_up(psums: Any, thresholds: Any, levels: Any) -> Any:

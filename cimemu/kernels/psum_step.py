@@ -57,6 +57,26 @@ def merge_slices_naive(back, slopes, target):
 
 
 @kernel
+def reciprocals(lsb, step):
+    """step[m] = 1 / lsb[m] in float32, rounded up: integer psums half-way between two levels go up, as thresholds say.
+
+    The nearest float32 lies below 1 / 82, and (123 - 0) / 82 + 1/2 was below 2. Products with these steps are never below
+    the quotient, and above it by too little for another code (psums below 2^21).
+    """
+    for m in range(lsb.shape[0]):
+        nearest = np.float32(1) / lsb[m]
+        below = np.float64(nearest) * np.float64(lsb[m]) < 1.0  # this product is exact
+        step[m] = np.nextafter(nearest, np.float32(np.inf)) if below else nearest
+
+
+def reciprocals_naive(lsb, step):
+    """The definition."""
+    nearest = np.float32(1) / lsb
+    below = nearest.astype(np.float64) * lsb.astype(np.float64) < 1
+    step[:] = np.where(below, np.nextafter(nearest, np.float32(np.inf)), nearest)
+
+
+@kernel
 def convert_sum(psums, lsb, zero, factor, top, work, out):
     """out[b, p, n] = sum over m of factor[m] * (zero[m] + lsb[m] * code), code = clamp(floor((psum - zero) / lsb + 1/2), 0, top).
 
@@ -67,8 +87,8 @@ def convert_sum(psums, lsb, zero, factor, top, work, out):
     parts = psums.shape[1] // (positions * outputs)
     at_once = lsb.shape[0] // (parts * outputs)
     step, more, scale, value = work[0], work[1], work[2], work[3]
+    reciprocals(lsb, step)
     for m in range(lsb.shape[0]):
-        step[m] = np.float32(1) / lsb[m]
         more[m] = factor[m] * zero[m]
         scale[m] = factor[m] * lsb[m]
     for b in range(psums.shape[0]):
@@ -85,7 +105,9 @@ def convert_sum_naive(psums, lsb, zero, factor, top, work, out):
     """The definition."""
     columns = psums.shape[1] // out.shape[1]
     lsb, zero, factor = (v[:columns] for v in (lsb, zero, factor))
-    code = np.floor((psums.reshape(-1, columns) - zero) * (np.float32(1) / lsb) + np.float32(0.5)).clip(0, top)
+    step = np.empty_like(lsb)
+    reciprocals_naive(lsb, step)
+    code = np.floor((psums.reshape(-1, columns) - zero) * step + np.float32(0.5)).clip(0, top)
     value = factor * zero + factor * lsb * code
     out[:] = value.reshape(*out.shape[:2], -1, out.shape[2]).sum(axis=2)
 
@@ -104,8 +126,7 @@ def convert_sum_back(psums, lsb, zero, factor, top, slope, back, work, d_lsb, d_
     at_once = lsb.shape[0] // (parts * outputs)
     step, wanted, here, place = work[0], work[1], work[2], work[3]
     by_lsb, by_zero, by_factor = work[4], work[5], work[6]
-    for m in range(lsb.shape[0]):
-        step[m] = np.float32(1) / lsb[m]
+    reciprocals(lsb, step)
     for b in range(psums.shape[0]):
         work[4:] = np.float32(0)
         for p in range(0, positions, at_once):
@@ -140,7 +161,9 @@ def convert_sum_back_naive(psums, lsb, zero, factor, top, slope, back, work, d_l
     columns = psums.shape[1] // slope.shape[1]
     lsb, zero, factor = (v[:columns] for v in (lsb, zero, factor))
     wanted = np.tile(slope.reshape(-1, slope.shape[2]), (1, columns // slope.shape[2]))
-    place = (psums.reshape(-1, columns) - zero) * (np.float32(1) / lsb)
+    step = np.empty_like(lsb)
+    reciprocals_naive(lsb, step)
+    place = (psums.reshape(-1, columns) - zero) * step
     nearest = np.floor(place + np.float32(0.5))
     code, inside = nearest.clip(0, top), ((nearest >= 0) & (nearest <= top)).astype(np.float32)
     here = wanted * factor

@@ -177,6 +177,20 @@ def test_training_is_the_emulator_on_hundreds_of_macros():
             assert counts[key, str(value)] >= 5, (key, value)
 
 
+def test_fixed_converters_of_wide_steps_meet_their_thresholds():
+    """Psums that are integers lie half-way between levels: float32 must not send them down (82, 94, 110, 122, ... did)."""
+    draws = architectures.Draws(5)
+    drawn = ungrouped(next(d for d in map(draws.draw, range(400)) if d.layer.geometry.rows_per_group >= 24))
+    drawn.tree.update(rows=128, active_rows=None, accumulator_bits=None)
+    drawn.tree["cell"] |= {"kind": "charge", "bits": 4}
+    drawn.tree["weight"] |= {"bits": 8, "encoding": "offset", "column_flipping": False, "correction": "digital"}
+    drawn.tree["weight"] |= {"subtract": "digital", "combine": "digital"}
+    drawn.tree["input"] |= {"bits": 8, "signed": False, "dac_bits": 4}
+    for lsb in (82, 94, 110, 122):
+        drawn.tree["adc"] = {"model": "linear", "bits": 7, "lsb": lsb, "zero": -lsb}
+        assert compare(drawn) is False
+
+
 def test_columns_that_are_stored_inverted_are_refused_in_training_unless_converters_are_ideal():
     draws = architectures.Draws(5)
     flipping = (d for d in map(draws.draw, range(400)) if d.tree["weight"]["column_flipping"])

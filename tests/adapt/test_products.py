@@ -50,7 +50,7 @@ def plain(u, filters, integers, how, given_, top):
     seen = filters + shares * (kept - kept.detach())
     psums = torch.nn.functional.conv2d(u, seen.flatten(0, 2), None, *how.window, how.apart)
     flat = psums.permute(0, 2, 3, 1)
-    place = (flat - zero) * (1 / lsb)
+    place = (flat - zero) / lsb
     nearest = torch.floor(place + 0.5)
     code = nearest.clamp(0, top)
     through = torch.where(nearest == code, place, code)

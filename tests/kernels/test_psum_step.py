@@ -74,3 +74,25 @@ def test_rows_are_repeated_merged_and_added_up_as_defined(drawn):
     psum_step.merge_slices(value.reshape(rows, parts, outputs), slopes, made)
     psum_step.merge_slices_naive(value.reshape(rows, parts, outputs), slopes, wanted)
     assert made == pytest.approx(wanted, rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("step", [psum_step.reciprocals, psum_step.reciprocals_naive])
+def test_integer_psums_half_way_between_levels_go_up_with_every_integer_lsb(step):
+    lsb = np.arange(1, 600)
+    made = np.empty(len(lsb), np.float32)
+    step(lsb.astype(np.float32), made)
+    psums = np.arange(2**14)[:, None]
+    code = np.floor(psums.astype(np.float32) * made + np.float32(0.5))
+    assert np.array_equal(code, (2 * psums + lsb) // (2 * lsb))
+
+
+@common
+@given(st.integers(0, 10**6))
+def test_reciprocals(seed):
+    lsb = np.exp(np.random.default_rng(seed).uniform(-20, 20, 50)).astype(np.float32)
+    made, naive = np.empty((2, 50), np.float32)
+    psum_step.reciprocals(lsb, made)
+    psum_step.reciprocals_naive(lsb, naive)
+    assert made.tobytes() == naive.tobytes()
+    assert (made.astype(np.float64) * lsb >= 1).all()
+    assert (np.nextafter(made, np.float32(0)).astype(np.float64) * lsb < 1).all()
