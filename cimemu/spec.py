@@ -1,9 +1,10 @@
 """The frozen pydantic base of everything that a user writes in YAML."""
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
 
 from cimemu.config_file import one_line
 from cimemu.errors import CimemuError
@@ -33,6 +34,16 @@ class Spec(BaseModel, metaclass=_Meta):
     problem: ClassVar[type[CimemuError]] = CimemuError  # what a mistake in such a record is
 
     may_be_infinite: ClassVar[frozenset[str]] = frozenset()  # fields whose meaning has a limit at infinity
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_number_is_yes_or_no(cls, data: Any) -> Any:
+        """`true` is no 1: a key that has no yes and no is not given one (YAML reads `yes` and `on` as true, too)."""
+        for name, value in data.items() if isinstance(data, Mapping) else ():
+            field = cls.model_fields.get(name)
+            if isinstance(value, bool) and field is not None and not _has_bool(field.annotation):
+                raise ValueError(f"{name} = {str(value).lower()}, must be {_kind(field.annotation)}, not yes or no")
+        return data
 
     @field_validator("*")
     @classmethod
@@ -67,3 +78,13 @@ class Spec(BaseModel, metaclass=_Meta):
     def mistake(cls, error: ValidationError) -> CimemuError:
         """The first mistake in one line."""
         return cls.problem(f"{cls.__name__}: {one_line(error, cls)}")
+
+
+def _has_bool(kind: Any) -> bool:
+    return kind in (bool, Any) or any(_has_bool(part) for part in get_args(kind))
+
+
+def _kind(kind: Any) -> str:
+    """What a field takes, in a word."""
+    parts = {kind, *get_args(kind)}
+    return "a number" if parts & {int, float} else "a text" if str in parts else "of the field's own kind"

@@ -115,3 +115,18 @@ def test_a_hostile_or_broken_file_is_one_line(tmp_path, content, message):
 def test_a_missing_file_or_preset_says_what_there_is(name):
     with pytest.raises(cimemu.ArchError, match=r"presets"):
         cimemu.load_arch(name)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("macro.input.bits", True),
+        ("clock_ns", True),
+        ("macro.active_rows", False),
+        ("name", True),
+        ("chip.tiles", True),
+    ],
+)
+def test_a_yes_or_no_is_no_number(key, value):
+    with pytest.raises(cimemu.ArchError, match=f"{key.split('.')[-1]} = {str(value).lower()}, must be a (number|text)"):
+        cimemu.load_arch("rram_128", {key: value})
