@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from cimemu.errors import TraceError
+from cimemu.errors import CimemuError, TraceError
 from cimemu.spec import Spec
 
 FORMAT_VERSION = 2
@@ -201,16 +201,13 @@ def read_manifest(folder: Path) -> Manifest:
         )
     try:
         return Manifest.model_validate(tree)
-    except (ValidationError, RecursionError) as error:
+    except (CimemuError, RecursionError) as error:
         raise TraceError(f"{path}: damaged{_why(error)}, make the vectors again") from error
 
 
 def _why(error: Exception) -> str:
-    if not isinstance(error, ValidationError):
-        return ""
-    first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part)[:40] for part in first["loc"])
-    return f" ({ascii(f'{where}: ' if where else '')[1:-1]}{ascii(first['msg'])[1:-1][:120]})"
+    """What is wrong, of what a stranger may have written: printable, and not too long."""
+    return f" ({ascii(str(error))[1:-1][:160]})" if isinstance(error, CimemuError) else ""
 
 
 def inside(folder: Path, path: Path, most_bytes: int) -> bytes:

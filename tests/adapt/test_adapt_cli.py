@@ -79,7 +79,7 @@ def test_a_killed_process_is_resumed_to_the_byte(folder):
     [
         ((), "--from-scratch: give --out FILE.onnx"),
         (("-o", "x.onnx", "--scheme", "column"), "leave ARCH, NETWORK and --scheme out"),
-        (("-o", "x.onnx", "--epochs", "0"), "train.epochs = 0, must be >= 1"),
+        (("-o", "x.onnx", "--epochs", "0"), "--epochs = 0, must be >= 1"),
         (("-o", "x.onnx", "--key", "train.rate=1"), "train.rate = 1, no such key; did you mean rates?"),
         (("-o", "x.onnx", "--key", "gradient=smooth"), "gradient = 'smooth', must be 'proper' or 'public'"),
         (("-o", "x.onnx", "--vary", "lognorm:sigma=1"), "did you mean lognormal"),
@@ -89,7 +89,7 @@ def test_a_killed_process_is_resumed_to_the_byte(folder):
         (("-o", "x.onnx", "--resume", "--checkpoints", "nothing"), "no checkpoint to resume"),
         (("-o", "x.onnx", "--data", "absent.npz"), "absent.npz: no such file"),
         (("-o", "x.onnx", "--verify", "4"), "--verify 4: --from-scratch trains a float network"),
-        (("-o", "x.onnx", "--verify", "0"), "--verify 0: must be >= 1"),
+        (("-o", "x.onnx", "--verify", "0"), "--verify = 0, must be >= 1"),
     ],
 )
 def test_mistakes_are_one_line(folder, monkeypatch, capsys, words, message):

@@ -163,7 +163,7 @@ def test_a_file_that_is_no_plain_npz_is_one_line(tmp_path, network, x, tensors):
 
     assert "no such file" in refusal(check)
     path.mkdir()
-    assert "no such file" in refusal(check)
+    assert "is a folder, name an .npz" in refusal(check)
     path.rmdir()
     np.save(tmp_path / "t.npy", tensors["yq"])
     path.write_bytes((tmp_path / "t.npy").read_bytes())

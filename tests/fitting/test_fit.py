@@ -150,9 +150,9 @@ def test_resnet20_widths_fill_nine_tenths_of_256_row_macros(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--macros", "0"], "macros = 0, the chip sram_256 has 128"),
+        (["--macros", "0"], "--macros = 0, must be >= 1"),
         (["--macros", "129"], "give 1 .. 128, or more chip.tiles"),
-        (["--goal", "1.5"], "goal = 1.5, must be above 0 and at most 1"),
+        (["--goal", "1.5"], "--goal = 1.5, must be <= 1"),
         (["--resized", "x.onnx"], "is quantised, widths are proposed for float networks"),
         (["--no-propose", "--resized", "x.onnx"], "there is no proposal to write"),
     ],

@@ -332,7 +332,7 @@ def test_infinity_is_a_limit_like_any_other(tmp_path):
 
 def test_files_that_are_missing_cut_or_something_else(tmp_path):
     whole = save(tmp_path, qdq_model()).read_bytes()
-    assert one_line(tmp_path / "none.onnx") == ": no such file"
+    assert one_line(tmp_path / "none.onnx") == ": no such file, name a network file"
     for name, content in {
         "empty": b"",
         "cut": whole[: len(whole) // 2],
@@ -345,7 +345,7 @@ def test_files_that_are_missing_cut_or_something_else(tmp_path):
         assert "ONNX" in one_line(path)
     folder = tmp_path / "folder.onnx"
     folder.mkdir()
-    assert "cannot be read" in one_line(folder)
+    assert "is a folder, name a network file" in one_line(folder)
 
 
 def test_an_unknown_suffix_lists_the_known_ones(tmp_path):

@@ -220,7 +220,7 @@ def test_a_network_file_without_the_right_to_read_it_is_one_line(tmp_path, suffi
     folder = tmp_path / f"folder.{suffix}"
     folder.mkdir()
     monkeypatch.undo()
-    with pytest.raises(cimemu.WorkloadError, match="cannot be read"):
+    with pytest.raises(cimemu.WorkloadError, match="is a folder, name a network file"):
         cimemu.load_network(folder)
 
 

@@ -112,7 +112,7 @@ def test_the_command_writes_a_network_and_a_workload(tmp_path, monkeypatch, caps
         (["vgg16", "-o", "n.onnx", "--side", "31"], "shape vgg16: side = 31, must be >= 32 pixels"),
         (["vgg16", "-o", "n.onnx", "--seed", "-1"], "seed = -1, must be >= 0"),
         (["vgg16", "-o", "n.tflite"], "--out n.tflite: must end in .onnx"),
-        (["vgg16", "-o", "n.onnx", "--images", "-1"], "--images -1, must be >= 0"),
+        (["vgg16", "-o", "n.onnx", "--images", "-1"], "--images = -1, must be >= 0"),
     ],
 )
 def test_what_does_not_fit_is_one_line(arguments, says, tmp_path, monkeypatch, capsys):
