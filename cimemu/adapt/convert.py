@@ -236,7 +236,8 @@ def _converter(made: FakeMacro, layer: MacroLayer, adc: Adc, macro: Any, scheme:
         return
     g = layer.geometry
     layout = make_layout(g.rows_per_group, g.channels_out, macro, g.kernel_area)
-    references = make_references(adc, layout, macro.conversions_per_output, 0)
+    bits = _threshold_bits(adc)
+    references = make_references(adc, layout, macro.conversions_per_output, bits)
     assert references is not None
     columns = g.channels_out * macro.conversions_per_output
 
@@ -267,4 +268,16 @@ def _converter(made: FakeMacro, layer: MacroLayer, adc: Adc, macro: Any, scheme:
     elif isinstance(adc, LinearAdc):
         made.fix_steps(spread([r.lsb for r in references]), spread([r.zero for r in references]), 2**adc.bits - 1)
     else:
-        made.fix_table(spread([r.thresholds for r in references]), spread([r.levels for r in references]))
+        thresholds = spread([r.thresholds / 2.0**bits for r in references])
+        made.fix_table(thresholds, spread([r.levels for r in references]))
+
+
+def _threshold_bits(adc: Any) -> int:
+    """Fraction bits of thresholds that float32 holds exactly, 14 at most, as a chip's varied cells have.
+
+    Rounded up to a whole psum they are those of ideal cells alone: with 7.5 as 8 a psum of 7.999 falls to the code below.
+    """
+    if not isinstance(adc, NonlinearAdc):
+        return 0
+    flat = np.concatenate([np.ravel(np.asarray(adc.thresholds, dtype=np.float64)), [1.0]])
+    return max(0, min(14, 23 - int(np.ceil(np.log2(np.abs(flat).max() + 1)))))

@@ -27,7 +27,7 @@ from cimemu.ptq.scheme import BinaryWeights, scheme_of  # noqa: E402
 CHIP = {"macro.rows": 40, "macro.columns": 32, "macro.cell.bits": 2, "macro.input.dac_bits": 4}
 IDEAL = {"macro.adc": {"model": "ideal"}}
 REFERENCE = {"macro.weight.correction": "reference_column"}
-STEPS = {"macro.adc": {"model": "linear", "bits": 10, "lsb": 2}}
+STEPS = {"macro.adc": {"model": "linear", "bits": 10, "lsb": 3}}
 CUTS = [20 * k + 7.5 for k in range(127)]
 TABLE = {"macro.adc": {"model": "nonlinear", "bits": 7, "thresholds": CUTS, "levels": [20 * k for k in range(128)]}}
 
