@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cimemu.docs import refreshed
+from cimemu.printed import refreshed
 from cimemu.report import SECTIONS
 from cimemu.trace.schema import DATASETS
 
@@ -16,7 +16,7 @@ PRINTED = ["README.md", "arch/README.md", "workloads/README.md", "traces/README.
 @pytest.mark.parametrize("name", PRINTED)
 def test_printed_tables_are_fresh(name):
     text = (ROOT / name).read_text()
-    assert refreshed(text) == text, f"run: python -m cimemu.docs {name}"
+    assert refreshed(text) == text, f"run: python -m cimemu.printed {name}"
 
 
 def test_every_printed_block_is_in_a_readme():

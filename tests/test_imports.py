@@ -19,7 +19,7 @@ ROWS: list[set[str]] = [
     {"emulate", "report", "prepare", "golden", "prices"},
     {"views", "fitting", "difference"},
     {"stress", "compare", "validate", "claims", "adapt"},
-    {"terminal", "docs"},
+    {"terminal", "printed"},
     {"cli"},
 ]
 ONLY_IN = {

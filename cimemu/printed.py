@@ -1,4 +1,4 @@
-"""The tables of the READMEs, printed from the code that they describe."""
+"""The tables of the READMEs and of the manual, printed from the code that they describe (`python -m cimemu.printed FILES`)."""
 
 from collections.abc import Iterator
 from typing import Any, get_args
