@@ -30,8 +30,9 @@ assert cimemu.mvm(x, w, macro, path="packed").y.tolist() == (x @ w).tolist()
 
 
 def python(*arguments, folder=ROOT, **environment):
-    """Run Python on the package in `folder`: (what it printed, what it complained about)."""
-    kept = {**os.environ, "PYTHONPATH": str(folder), **environment}
+    """Run Python on the package in `folder`: (what it printed, what it complained about). None unsets a variable."""
+    given = {**os.environ, "PYTHONPATH": str(folder), **environment}
+    kept = {name: value for name, value in given.items() if value is not None}
     done = subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, env=kept, timeout=600, cwd=folder
     )
@@ -82,7 +83,7 @@ def copied(tmp_path):
 def test_a_read_only_install_keeps_its_compiled_kernels_in_the_users_cache(tmp_path):
     folder, cache = copied(tmp_path), tmp_path / "cache"
     for expected in (True, False):
-        names, complaints = compiled_by(PRODUCT, folder=folder, XDG_CACHE_HOME=str(cache))
+        names, complaints = compiled_by(PRODUCT, folder=folder, NUMBA_CACHE_DIR=None, XDG_CACHE_HOME=str(cache))
         assert bool(names) == expected, names
         assert "Warning" not in complaints
     assert list(cache.rglob("*.nbi"))
@@ -93,7 +94,9 @@ def test_a_read_only_install_keeps_its_compiled_kernels_in_the_users_cache(tmp_p
 def test_an_install_that_can_keep_nothing_works_and_says_so(tmp_path):
     folder, nowhere = copied(tmp_path), tmp_path / "file"
     nowhere.write_text("no folder")
-    names, complaints = compiled_by(PRODUCT, folder=folder, XDG_CACHE_HOME=str(nowhere), HOME=str(nowhere))
+    names, complaints = compiled_by(
+        PRODUCT, folder=folder, NUMBA_CACHE_DIR=None, XDG_CACHE_HOME=str(nowhere), HOME=str(nowhere)
+    )
     assert names
     assert "set NUMBA_CACHE_DIR" in complaints
 
