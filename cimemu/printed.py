@@ -1,9 +1,15 @@
 """The tables of the READMEs and of the manual, printed from the code that they describe (`python -m cimemu.printed FILES`)."""
 
-from collections.abc import Iterator
+import csv
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
+
+from cimemu.config_file import read_mapping, validated
+from cimemu.errors import CimemuError
 
 
 def schema_rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
@@ -109,15 +115,87 @@ PRINTERS = {
 }
 
 
-def refreshed(text: str) -> str:
-    """`text` with every block between `<!-- printed: NAME -->` and `<!-- end -->` printed anew."""
-    parts = text.split("<!-- printed: ")
-    out = [parts[0]]
-    for part in parts[1:]:
-        name, _, rest = part.partition(" -->")
-        _, _, after = rest.partition("<!-- end -->")
-        out.append(f"{name} -->\n{PRINTERS[name]()}\n<!-- end -->{after}")
-    return "<!-- printed: ".join(out)
+class Study(BaseModel):
+    """A study.yaml: what a folder of workloads/studies holds beside its figures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    title: str
+    asked: str
+    commands: tuple[str, ...]
+    settings: tuple[str, ...] = ()  # files with the settings, relative to the folder
+    machine: str = ""
+    not_measured_again: str = ""
+
+
+def read_study_page(folder: Path) -> Study:
+    """The study.yaml of `folder`; a CimemuError names the key that is wrong."""
+    path = folder / "study.yaml"
+    tree = read_mapping(path, str(path), "a study (title, asked, commands ...)", CimemuError)
+    return validated(Study, tree, str(path), CimemuError)
+
+
+def results_markdown(folder: Path, stem: str = "results") -> str:
+    """The figures in `folder`/`stem`.csv as a Markdown table: thousands set apart, columns of numbers to the right."""
+    with (folder / f"{stem}.csv").open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    columns = [[row[number] for row in rows if row[number]] for number in range(len(header))]
+    rule = ["---:" if cells and all(map(_is_number, cells)) else "---" for cells in columns]
+    lines = [header, rule, *([_apart(cell) for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def commands_markdown(folder: Path) -> str:
+    """The commands that measure the study in `folder`, and what its study.yaml says of the measurement."""
+    study = read_study_page(folder)
+    lines = ["```sh", *(command.rstrip() for command in study.commands), "```", ""]
+    lines += [f"Settings: {', '.join(f'[{Path(name).name}]({name})' for name in study.settings)}."] * bool(
+        study.settings
+    )
+    lines += [f"Machine: {study.machine}"] * bool(study.machine)
+    lines += [f"Not measured again: {study.not_measured_again}"] * bool(study.not_measured_again)
+    return "\n".join(lines).rstrip()
+
+
+def studies_markdown(folder: Path) -> str:
+    """Every study below `folder`, with what it asks."""
+    lines = ["| study | what it asks |", "|---|---|"]
+    for path in sorted(folder.glob("*/study.yaml")):
+        study = read_study_page(path.parent)
+        lines.append(f"| [{study.title}]({path.parent.name}/README.md) | {study.asked} |")
+    return "\n".join(lines)
+
+
+OF_FOLDER: dict[str, Callable[..., str]] = {
+    "results": results_markdown,
+    "commands": commands_markdown,
+    "studies": studies_markdown,
+}
+BLOCK = re.compile(r"<!-- printed: (\w+)(?: ([\w/]+))? -->\n.*?<!-- end -->", re.S)
+
+
+def refreshed(text: str, folder: Path = Path()) -> str:
+    """`text`, a page in `folder`, with every block `<!-- printed: NAME -->` to `<!-- end -->` printed anew."""
+
+    def again(block: re.Match[str]) -> str:
+        name, argument = block[1], block[2]
+        printed = OF_FOLDER[name](folder, *([argument] if argument else [])) if name in OF_FOLDER else PRINTERS[name]()
+        return f"<!-- printed: {name}{f' {argument}' if argument else ''} -->\n{printed}\n<!-- end -->"
+
+    return BLOCK.sub(again, text)
+
+
+def _is_number(cell: str) -> bool:
+    return re.fullmatch(r"[+-]?\d+(\.\d+)?", cell) is not None
+
+
+def _apart(cell: str) -> str:
+    """A number with its thousands set apart; anything else as it stands."""
+    return re.sub(r"\B(?=(\d{3})+$)", ",", cell) if re.fullmatch(r"-?\d+", cell) else _apart_real(cell)
+
+
+def _apart_real(cell: str) -> str:
+    whole, point, rest = cell.partition(".")
+    return f"{_apart(whole)}.{rest}" if point and _is_number(cell) else cell
 
 
 def _models(kind: Any) -> list[type[BaseModel]]:
@@ -160,8 +238,7 @@ def _default(field: Any) -> str:
 
 if __name__ == "__main__":
     import sys
-    from pathlib import Path
 
     for name in sys.argv[1:]:
-        path = Path(name)
-        path.write_text(refreshed(path.read_text()))
+        page = Path(name)
+        page.write_text(refreshed(page.read_text(encoding="utf-8"), page.parent), encoding="utf-8")

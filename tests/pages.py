@@ -1,0 +1,86 @@
+"""The pages of the documentation: their fenced blocks, and whether a command line is one that the CLI takes."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from cimemu.cli import app
+
+ROOT = Path(__file__).parent.parent
+FENCE = re.compile(r"(?:<!-- not run: (?P<reason>[^\n]*?) -->\n)?^```(?P<label>\w*)\n(?P<body>.*?)^```$", re.S | re.M)
+PLACEHOLDER = re.compile(r"\.\.\.|\[")  # in a usage line, not in a command
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page; `reason` says why it cannot run in a test."""
+
+    label: str
+    body: str
+    reason: str | None
+
+
+def every_page():
+    """All Markdown of the repository that readers meet."""
+    folders = ("arch", "workloads", "traces", "tests", "cimemu/docs")
+    return [ROOT / "README.md", *(path for folder in folders for path in sorted((ROOT / folder).rglob("*.md")))]
+
+
+def name_of(page):
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page):
+    """The fenced blocks of a page, in order."""
+    text = page.read_text(encoding="utf-8")
+    return [Block(found["label"], found["body"], found["reason"]) for found in FENCE.finditer(text)]
+
+
+def command_lines(text):
+    """The commands in the text of a block: continued lines joined, comments, prompts and settings of variables left out.
+
+    A block that begins with a prompt shows a session: its other lines are output.
+    """
+    text = re.sub(r"\\\n\s*", "", text)
+    session = text.startswith("$ ")
+    for line in text.splitlines():
+        if session and not line.startswith("$ "):
+            continue
+        words = shlex.split(re.split(r"(?:^|\s)#", line.removeprefix("$ "))[0])
+        while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
+            del words[0]
+        while words:
+            end = words.index("&&") if "&&" in words else len(words)
+            yield words[:end]
+            words = words[end + 1 :]
+
+
+def complaint(words):
+    """What is wrong with a command, parsed but not run; None if nothing is."""
+    program, *arguments = words
+    if program == "cimemu":
+        return _cimemu_complaint(arguments)
+    if program in ("python", "pytest"):
+        named = [word.partition("::")[0] for word in arguments if word.startswith(("tests/", "workloads/"))]
+        return next((f"{name} is not there" for name in named if not (ROOT / name).exists()), None)
+    known = ("pip", "ruff", "mypy", "git", "bash", "export", "cd", "mkdir", ".ci/run")
+    return None if program in known else f"{program} is no program that a page should name"
+
+
+def _cimemu_complaint(arguments):
+    commands = typer.main.get_command(app).commands
+    if not arguments or arguments == ["--help"]:
+        return None
+    name, *rest = arguments
+    if name not in commands:
+        return f"there is no cimemu {name}"
+    try:
+        commands[name].make_context(name, list(rest)).close()
+    except typer.Exit:  # --help
+        return None
+    except Exception as error:
+        return f"cimemu {shlex.join(arguments)}: {error}"
+    return None
