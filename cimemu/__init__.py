@@ -34,7 +34,7 @@ _PUBLIC = {
     "load_workload": "cimemu.workload.manifest",
     "make_plan": "cimemu.mapping.place",
     "make_shape": "cimemu.shapes",
-    "mvm": "cimemu.compute.macro",
+    "mvm": "cimemu.engines.programmed",
     "op_cycles": "cimemu.mapping.cycles",
     "open_trace": "cimemu.trace.read",
     "quantize": "cimemu.ptq",
@@ -53,10 +53,10 @@ if TYPE_CHECKING:
     from cimemu.arch.load import list_archs, load_arch
     from cimemu.arch.macro import Macro
     from cimemu.arch.schema import Arch
-    from cimemu.compute.macro import mvm
     from cimemu.cost.external import import_costs
     from cimemu.difference import diff_traces
     from cimemu.emulate import run
+    from cimemu.engines.programmed import mvm
     from cimemu.errors import ArchError, CimemuError, MappingError, TraceError, WorkloadError
     from cimemu.exporter import save_onnx
     from cimemu.fitting.report import fit

@@ -12,11 +12,11 @@ from cimemu import bounds
 from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.compute.forward import BUDGET_BYTES, Emulator
-from cimemu.compute.sites import by_placed
-from cimemu.compute.vary import varied_macro
 from cimemu.errors import CimemuError, TraceError, WorkloadError
 from cimemu.events import Counter
 from cimemu.layer.base import Array
+from cimemu.macro.sites import by_placed
+from cimemu.macro.vary import varied_macro
 from cimemu.mapping.place import make_plan
 from cimemu.mapping.plan import Plan
 from cimemu.tally import Tally, event_prices, tally_energy

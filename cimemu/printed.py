@@ -72,7 +72,7 @@ def workload_markdown() -> str:
 def adapt_markdown() -> str:
     """Every key of a file for `cimemu adapt`, but for those of its images, which a workload file has too."""
     from cimemu.adapt.config import Method
-    from cimemu.adapt.morph_settings import MorphSettings
+    from cimemu.adapt.morph.settings import MorphSettings
     from cimemu.adapt.settings import TrainSettings
 
     lines = markdown_table(Method).splitlines()

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 import cimemu
 from cimemu.compute.forward import Emulator
-from cimemu.compute.macro import program
-from cimemu.compute.naive import mvm_naive
-from cimemu.compute.read_noise import Reads
+from cimemu.engines.programmed import program
 from cimemu.events import Counter
 from cimemu.layer.macro_layer import MacroLayer
+from cimemu.macro.naive import mvm_naive
+from cimemu.macro.read_noise import Reads
 from cimemu.tally import COMPONENTS
 
 KINDS = ("current", "charge", "digital")
@@ -384,5 +384,5 @@ def test_changes_of_many_wordlines_are_counted_in_parts(monkeypatch):
     rng = np.random.default_rng(2)
     x, w = rng.integers(0, 4, (12, 100)), rng.integers(-8, 8, (100, 3))
     whole = program(w, macro).run(x, images=3).counts
-    monkeypatch.setattr("cimemu.compute.toggles.STRIP_BYTES", 12 * 8 * 7)
+    monkeypatch.setattr("cimemu.macro.toggles.STRIP_BYTES", 12 * 8 * 7)
     assert np.array_equal(program(w, macro).run(x, images=3).counts, whole)

@@ -6,13 +6,16 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "cimemu"
 
 ROWS: list[set[str]] = [
-    {"errors", "events", "kernels", "shown"},
+    {"errors", "events", "lanes", "shown", "threads"},
+    {"draws"},
     {"bounds", "given_file", "public", "whole_file", "table_file"},
     {"config_file"},
     {"spec"},
     {"adc", "cost", "layer", "variation"},
     {"arch", "workload"},
-    {"importer", "exporter", "mapping", "lower"},
+    {"importer", "exporter", "mapping", "lower", "windows"},
+    {"macro"},
+    {"engines"},
     {"compute", "timing"},
     {"ptq", "tally", "check", "shapes"},
     {"trace"},
@@ -29,7 +32,7 @@ ONLY_IN = {
     "torch": {"adapt", "importer"},
     "onnx": {"importer", "exporter", "check"},
     "onnxruntime": {"check"},
-    "numba": {"kernels"},
+    "numba": {"lanes", "engines"},
     "typer": {"cli"},
     "rich": {"terminal", "report"},
 }

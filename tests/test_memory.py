@@ -8,7 +8,7 @@ import pytest
 
 import cimemu
 from cimemu.compute.forward import Emulator
-from cimemu.compute.strips import Room
+from cimemu.windows.strips import Room
 
 pytestmark = pytest.mark.skipif("CIMEMU_DATA" not in os.environ, reason="CIMEMU_DATA names no folder of networks")
 BUDGET, IMAGES = 64 << 20, 24  # 36 MB of tensors of the largest layers

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cimemu.kernels.jit import JIT_DISABLED
+from cimemu.lanes.jit import JIT_DISABLED
 
 ROOT = Path(__file__).parent.parent
 HEAVY = ("numpy", "numba", "h5py", "onnx", "scipy", "simpy", "pandas", "matplotlib", "torch")
@@ -73,9 +73,9 @@ def test_a_warm_run_compiles_nothing(tmp_path, detail):
 def copied(tmp_path):
     """The package where the folder of compiled kernels can be neither made nor written, as in a read-only install."""
     shutil.copytree(ROOT / "cimemu", tmp_path / "copy/cimemu", ignore=shutil.ignore_patterns("__pycache__", "_presets"))
-    (tmp_path / "copy/cimemu/kernels/__pycache__").write_text(
-        "a file in the place of the folder: not even root gets past it"
-    )
+    for path in [tmp_path / "copy/cimemu", *(tmp_path / "copy/cimemu").rglob("*/")]:
+        if path.is_dir():
+            (path / "__pycache__").write_text("a file in the place of the folder: not even root gets past it")
     return tmp_path / "copy"
 
 
@@ -121,7 +121,7 @@ def test_compiled_kernels_are_fresh_where_a_helper_of_another_file_has_changed(t
         return python("-c", DRAWN, folder=folder, NUMBA_CACHE_DIR=cache)[0]
 
     before = drawn(caches[0])
-    helper = folder / "cimemu/kernels/noise.py"  # the cells' kernel, in another file, inlines its rounds
+    helper = folder / "cimemu/draws/noise.py"  # the cells' kernel, in another file, inlines its rounds
     helper.write_text(helper.read_text().replace("range(10)", "range(7)"))
     warm, anew = drawn(caches[0]), drawn(caches[1])
     assert warm == anew != before

@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from cimemu.adc import IdealAdc
 from cimemu.arch.macro import Macro
-from cimemu.compute.program import fixed_seen, write_matrix
-from cimemu.compute.sites import Site, own_macros
-from cimemu.compute.surroundings import Surroundings
-from cimemu.compute.vary import start_draft
+from cimemu.draws.read_noise import SIGMA_BITS
 from cimemu.errors import ArchError
-from cimemu.kernels.read_noise import SIGMA_BITS
+from cimemu.macro.program import fixed_seen, write_matrix
+from cimemu.macro.sites import Site, own_macros
+from cimemu.macro.surroundings import Surroundings
+from cimemu.macro.vary import start_draft
 from cimemu.mapping.layout import make_layout
 from cimemu.variation.base import CELL_STAGES, VariationBase
 from cimemu.variation.compose import compose

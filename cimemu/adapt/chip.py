@@ -17,16 +17,16 @@ from cimemu.adapt.wiring import Wiring
 from cimemu.adc import Adc
 from cimemu.arch.load import macro_for
 from cimemu.arch.macro import Macro
-from cimemu.compute.accumulator import RunningSums
-from cimemu.compute.combine import combined, correction
-from cimemu.compute.encode import checked_inputs, input_slice
 from cimemu.compute.matrix import LayerMatrix
-from cimemu.compute.paths import Sums, converted_weights, driven_steps, masked_inputs
-from cimemu.compute.read_noise import Reads
 from cimemu.compute.scaled_layer import finished
-from cimemu.compute.strips import Room, Strip
 from cimemu.layer.base import Array
 from cimemu.layer.macro_layer import MacroLayer
+from cimemu.macro.accumulator import RunningSums
+from cimemu.macro.combine import combined, correction
+from cimemu.macro.encode import checked_inputs, input_slice
+from cimemu.macro.read_noise import Reads
+from cimemu.macro.sums import Sums, converted_weights, driven_steps, masked_inputs
+from cimemu.windows.strips import Room, Strip
 from cimemu.workload.network import Network
 
 IMAGES_AT_ONCE = 16

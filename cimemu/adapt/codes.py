@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from cimemu.adapt.kernels.code_step import to_codes, to_codes_back
+from cimemu.adapt.kernels.smooth_step import smooth_back
 from cimemu.adapt.rounding import rounded
-from cimemu.kernels.code_step import to_codes, to_codes_back
-from cimemu.kernels.smooth_step import smooth_back
 
 
 def codes_of(x: Any, step: Any, zero: int, low: int, high: int) -> Any:

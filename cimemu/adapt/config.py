@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from cimemu.adapt.morph_settings import MorphSettings
+from cimemu.adapt.morph.settings import MorphSettings
 from cimemu.adapt.settings import DataSettings, TrainSettings
 from cimemu.config_file import read_mapping, validated
 from cimemu.errors import WorkloadError

@@ -17,9 +17,7 @@ from cimemu.adc import Adc, IdealAdc, LinearAdc, NonlinearAdc
 from cimemu.arch.load import load_arch
 from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
-from cimemu.compute.drive import drive_offset
 from cimemu.compute.matrix import LayerMatrix
-from cimemu.compute.references import make_references
 from cimemu.errors import WorkloadError
 from cimemu.importer import load_network
 from cimemu.importer.fold import fold_batch_norm
@@ -28,6 +26,8 @@ from cimemu.layer.conv import Conv
 from cimemu.layer.execute import infer_types
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.matmul import Gemm, MatMul
+from cimemu.macro.drive import drive_offset
+from cimemu.macro.references import make_references
 from cimemu.mapping.layout import make_layout
 from cimemu.ptq.apply import apply_scheme, calibration_samples, macro_of, with_converters
 from cimemu.ptq.psum_fit import groups_of

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import torch
 
 from cimemu.arch.macro import Macro
-from cimemu.compute.encode import columns_of
+from cimemu.macro.encode import columns_of
 
 GRADIENTS = ("proper", "public")
 
@@ -20,7 +20,7 @@ class Seen(NamedTuple):
 def seen_by_converters(w: Any, macro: Macro, gradient: str) -> Seen:
     """Digits of integer weights `w` [N, K].
 
-    Forward: the digits that `cimemu.compute.encode` writes into cells. Backward ("proper"): of a weight's V conversions
+    Forward: the digits that `cimemu.macro.encode` writes into cells. Backward ("proper"): of a weight's V conversions
     each gets `1 / (V place)`, so that the recombined integer has slope one (papers differ here; ours). "public": only
     the least significant slice passes gradient, as remainder and floor division do in ColumnQuant's public code.
     """

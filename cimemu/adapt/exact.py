@@ -9,12 +9,13 @@ import numpy as np
 from cimemu.adapt.adapted import AdaptedModule
 from cimemu.adapt.chip import Inside
 from cimemu.adapt.export import export
-from cimemu.compute.encode import checked_inputs
 from cimemu.compute.forward import Emulator
-from cimemu.compute.paths import masked_inputs, step_psums
+from cimemu.engines.steps.run import step_psums
 from cimemu.importer import load_network
 from cimemu.layer.base import Array
 from cimemu.lower import lower
+from cimemu.macro.encode import checked_inputs
+from cimemu.macro.sums import masked_inputs
 
 
 @dataclass(frozen=True)

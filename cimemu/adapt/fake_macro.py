@@ -21,8 +21,8 @@ from cimemu.adapt.skipped import by_columns, left_out, levels_of_zero
 from cimemu.adapt.weights import Groups, Written, binary, uniform
 from cimemu.adapt.wiring import ParityWiring, Wiring
 from cimemu.arch.macro import Macro
-from cimemu.compute.encode import columns_of, input_slice_weights
 from cimemu.layer.macro_layer import Geometry
+from cimemu.macro.encode import columns_of, input_slice_weights
 from cimemu.ptq.scheme import BinaryWeights, Scheme
 
 POSITIVE = ("weight_scale", "slice_scale", "psum_scale")  # parameters that are steps: they stay above 0

@@ -7,9 +7,9 @@ import torch
 
 from cimemu.adapt.rounding import Through
 from cimemu.arch.macro import Macro
-from cimemu.compute.accumulator import held, limits
-from cimemu.compute.encode import columns_of, input_slice_weights
 from cimemu.errors import WorkloadError
+from cimemu.macro.accumulator import held, limits
+from cimemu.macro.encode import columns_of, input_slice_weights
 
 
 def may_overflow(macro: Macro, rows: int, largest: float | None) -> bool:

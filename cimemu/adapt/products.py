@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from cimemu.adapt.kernels.psum_step import merge_slices
 from cimemu.adapt.psum_conv import LAST, Convolution, gradient, psums_of
 from cimemu.adapt.psums import Converters, prepared
-from cimemu.kernels.psum_step import merge_slices
 
 AT_ONCE = 2**20  # partial sums: 4 MiB; more leave the cache, fewer cost calls
 

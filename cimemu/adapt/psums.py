@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 
-from cimemu.kernels.psum_step import convert_sum, convert_sum_back
-from cimemu.kernels.table_step import table_sum, table_sum_back
+from cimemu.adapt.kernels.psum_step import convert_sum, convert_sum_back
+from cimemu.adapt.kernels.table_step import table_sum, table_sum_back
 
 AT_ONCE = 512  # columns of several positions in one loop: shorter loops cost up to twice as much
 Gradients = tuple[Any, list[Any]]
@@ -150,7 +150,7 @@ def converted(psums: Any, converters: Converters, outputs: int) -> Any:
 
 
 def _reciprocals(lsb: Any) -> Any:
-    """`cimemu.kernels.psum_step.reciprocals` in torch's operations."""
+    """`cimemu.adapt.kernels.psum_step.reciprocals` in torch's operations."""
     nearest = 1 / lsb
     up = torch.nextafter(nearest, torch.full_like(nearest, torch.inf))
     return torch.where(nearest.double() * lsb.double() < 1, up, nearest)

@@ -161,9 +161,9 @@ def two_stage_run(
     module: str | None,
 ) -> tuple[list[dict[str, Any]], TrainedModule | None, Ended]:
     """Both stages, or the curve of the first: rows, the module of the second, and how it ended."""
-    from cimemu.adapt.morph import Watch
-    from cimemu.adapt.morph_curve import budget, curve
-    from cimemu.adapt.morph_run import morph_settings, two_stage
+    from cimemu.adapt.morph.curve import budget, curve
+    from cimemu.adapt.morph.network import Watch
+    from cimemu.adapt.morph.run import morph_settings, two_stage
     from cimemu.adapt.sources import is_file, load_float
     from cimemu.arch.load import load_arch
 

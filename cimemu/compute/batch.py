@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.compute.counts import CellCounts, LineCounts, WindowCounts, count_rows
-from cimemu.compute.encode import input_range
-from cimemu.compute.exact import ExactLayer
-from cimemu.compute.macro import Programmed
-from cimemu.compute.read_noise import Reads
 from cimemu.compute.scaled_layer import finished
-from cimemu.compute.strips import EXACT_BYTES, ROWS_BYTES, Room, Source, Strip, cut_in_strips
-from cimemu.compute.toggles import Toggles
+from cimemu.engines.exact.layer import ExactLayer
+from cimemu.engines.programmed import Programmed
 from cimemu.events import Counter
+from cimemu.macro.counts import CellCounts, LineCounts, WindowCounts, count_rows
+from cimemu.macro.encode import input_range
+from cimemu.macro.read_noise import Reads
+from cimemu.macro.toggles import Toggles
+from cimemu.windows.strips import EXACT_BYTES, ROWS_BYTES, Room, Source, Strip, cut_in_strips
 
 if TYPE_CHECKING:
     from cimemu.compute.matrix import LayerMatrix

@@ -11,14 +11,14 @@ from cimemu.adc import Adc
 from cimemu.arch.load import macro_for
 from cimemu.arch.macro import Macro
 from cimemu.compute.matrix import CellSource, LayerMatrix, MatrixResult
-from cimemu.compute.sites import planned_sites
-from cimemu.compute.threads import on_threads
-from cimemu.compute.vary import share_arrays
 from cimemu.errors import WorkloadError
 from cimemu.events import Counter, Pulses
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.macro_layer import MacroLayer
+from cimemu.macro.sites import planned_sites
+from cimemu.macro.vary import share_arrays
 from cimemu.mapping.plan import Plan
+from cimemu.threads import on_threads
 from cimemu.variation.compose import Variations, compose
 from cimemu.workload.network import Network
 

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from cimemu.adc import IdealAdc
 from cimemu.arch.macro import Macro
-from cimemu.compute.encode import checked_inputs
 from cimemu.compute.forward import Emulator
-from cimemu.compute.macro import Programmed
-from cimemu.compute.paths import masked_inputs, step_psums
+from cimemu.engines.programmed import Programmed
+from cimemu.engines.steps.run import step_psums
 from cimemu.layer.execute import first_images, in_order
 from cimemu.layer.macro_layer import MacroLayer
+from cimemu.macro.encode import checked_inputs
+from cimemu.macro.sums import masked_inputs
 from cimemu.workload.network import Network
 
 

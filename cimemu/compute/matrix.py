@@ -9,21 +9,21 @@ from numpy.typing import NDArray
 from cimemu.adc import Adc, IdealAdc, LinearAdc
 from cimemu.arch.macro import Macro
 from cimemu.compute.batch import LayerBatch, MatrixResult
-from cimemu.compute.drive import drive_offset, stored_weights
-from cimemu.compute.exact import ExactLayer
-from cimemu.compute.macro import Programmed, program
 from cimemu.compute.output import OutputWriter
-from cimemu.compute.sites import Sites
-from cimemu.compute.strips import Room, Source, Strip
-from cimemu.compute.threads import on_threads
-from cimemu.compute.toggles import Toggles, merged, toggles_of_windows
-from cimemu.compute.vary import Draft, start_draft
+from cimemu.engines.exact.layer import ExactLayer
+from cimemu.engines.programmed import Programmed, program
 from cimemu.errors import CimemuError, MappingError
-from cimemu.kernels.im2col import im2col
 from cimemu.layer.column_scale import ColumnScale
 from cimemu.layer.macro_layer import MacroLayer
+from cimemu.macro.drive import drive_offset, stored_weights
+from cimemu.macro.sites import Sites
+from cimemu.macro.toggles import Toggles, merged, toggles_of_windows
+from cimemu.macro.vary import Draft, start_draft
 from cimemu.mapping.layout import Unit, make_layout, make_units
+from cimemu.threads import on_threads
 from cimemu.variation.compose import Variations
+from cimemu.windows.kernels import im2col
+from cimemu.windows.strips import Room, Source, Strip
 
 CellSource = Sequence[NDArray[np.float64]] | None
 

@@ -5,10 +5,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.compute.strips import Room, Strip
-from cimemu.kernels.finish import arrange, arrange_float, finish_float, finish_fp32, finish_fp64, finish_gemmlowp
+from cimemu.compute.finish_kernels import (
+    arrange,
+    arrange_float,
+    finish_float,
+    finish_fp32,
+    finish_fp64,
+    finish_gemmlowp,
+)
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.requantize import FixedPoint, Fp32HalfEven, Fp64HalfAway, ToFloat
+from cimemu.windows.strips import Room, Strip
 
 
 class OutputWriter:

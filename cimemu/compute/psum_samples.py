@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from cimemu.adc import IdealAdc
 from cimemu.arch.macro import Macro
-from cimemu.compute.encode import checked_inputs
 from cimemu.compute.forward import Emulator
 from cimemu.compute.matrix import LayerMatrix
-from cimemu.compute.paths import masked_inputs, step_psums
+from cimemu.engines.steps.run import step_psums
 from cimemu.layer.base import Array
+from cimemu.macro.encode import checked_inputs
+from cimemu.macro.sums import masked_inputs
 from cimemu.workload.network import Network
 
 MOST = 3_000_000  # partial sums kept of a layer

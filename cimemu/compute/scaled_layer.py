@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.compute.program import Matrix
-from cimemu.compute.scaled import added_up, correction_factors, input_sums
+from cimemu.macro.program import Matrix
+from cimemu.macro.scaled import added_up, correction_factors, input_sums
 
 
 def finished(

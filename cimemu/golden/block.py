@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.compute.accumulator import held, sum_range
-from cimemu.compute.program import Matrix
 from cimemu.golden.schedule import Schedule, schedule
 from cimemu.golden.steps import Ints, UnitSteps, looked_up, reference_codes, rows_of, served_groups
+from cimemu.macro.accumulator import held, sum_range
+from cimemu.macro.program import Matrix
 from cimemu.mapping.layout import accumulator_width
 
 

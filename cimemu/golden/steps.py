@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.compute.combine import reference_steps
-from cimemu.compute.macro import Programmed
-from cimemu.compute.paths import masked_inputs, seen_psums
-from cimemu.compute.program import Matrix
-from cimemu.compute.read_noise import Reads
+from cimemu.engines.programmed import Programmed
+from cimemu.engines.steps.run import seen_psums
+from cimemu.macro.combine import reference_steps
+from cimemu.macro.program import Matrix
+from cimemu.macro.read_noise import Reads
+from cimemu.macro.sums import masked_inputs
 
 Ints = NDArray[np.int64]
 SKIPPED_CODE = 65535

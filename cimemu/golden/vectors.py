@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from cimemu.arch.macro import Macro
 from cimemu.compute.forward import Emulator
 from cimemu.compute.matrix import LayerMatrix
-from cimemu.compute.read_noise import Reads
 from cimemu.errors import WorkloadError
 from cimemu.golden.block import MacroVectors, Replica, block_vectors
 from cimemu.golden.steps import unit_steps
 from cimemu.layer.base import Array
 from cimemu.layer.macro_layer import MacroLayer
+from cimemu.macro.read_noise import Reads
 from cimemu.mapping.plan import Plan
 from cimemu.workload.network import Network
 

@@ -21,8 +21,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.kernels.elementwise import look_up_pairs
 from cimemu.layer.base import Array, Layer, TensorType
+from cimemu.layer.elementwise_kernels import look_up_pairs
 from cimemu.layer.float32 import Floats, fused_multiply_add, to_int32
 from cimemu.layer.shapes import Operand, broadcast
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cimemu.arch.macro import Macro
 from cimemu.errors import MappingError
-from cimemu.kernels.steps import step_cycles
+from cimemu.mapping.step_kernels import step_cycles
 
 
 def drive_cycles(macro: Macro) -> int:

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.arch.macro import Macro
-from cimemu.compute.encode import cell_levels, columns_of
 from cimemu.errors import WorkloadError
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.column_scale import ColumnScale
 from cimemu.layer.conv import Conv
+from cimemu.macro.encode import cell_levels, columns_of
 from cimemu.ptq.binary import binarize
 from cimemu.ptq.cut import Cut, make_cut
 from cimemu.ptq.scheme import BinaryWeights, UniformWeights

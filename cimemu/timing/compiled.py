@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.kernels.engine import admit, advance
 from cimemu.timing.graph import Template
+from cimemu.timing.kernels.engine import admit, advance
 from cimemu.timing.state import ChipState, is_repeat
 from cimemu.timing.timeline import Ledger, Times
 

@@ -103,7 +103,7 @@ class _Chip:
             state.done.succeed()
 
     def note_wait(self, image: int, task: int, unit: int, begin: int) -> None:
-        """Charge the cycles that a unit has waited, as `cimemu.kernels.engine.charge` says."""
+        """Charge the cycles that a unit has waited, as `cimemu.timing.kernels.engine.charge` says."""
         free = int(self.ledger.free[unit])
         layer = int(self.template.layer[task])
         state = self.live[image]

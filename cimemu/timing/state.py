@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.events import Cause
-from cimemu.kernels.engine import (
+from cimemu.timing.graph import Template
+from cimemu.timing.kernels.engine import (
     BASE,
     BUSY,
     FREE,
@@ -24,8 +25,7 @@ from cimemu.kernels.engine import (
     WAITING,
     WHY,
 )
-from cimemu.kernels.steady import is_shifted
-from cimemu.timing.graph import Template
+from cimemu.timing.kernels.steady import is_shifted
 from cimemu.timing.timeline import Ledger
 
 Ints = NDArray[np.int64]
@@ -33,7 +33,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(eq=False)
 class ChipState:
-    """What the engine knows at one moment; the meaning of columns stands in `cimemu.kernels.engine`."""
+    """What the engine knows at one moment; the meaning of columns stands in `cimemu.timing.kernels.engine`."""
 
     tasks: Ints  # [images on the chip, tasks, 5]
     units: Ints  # [units, 9]

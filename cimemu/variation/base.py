@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cimemu.kernels.noise import cell_lanes, cell_words, stream_key
+from cimemu.draws.noise import cell_lanes, cell_words, stream_key
 from cimemu.spec import Spec
 from cimemu.variation.wires import Wires
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.errors import ArchError
-from cimemu.kernels.wires import fit_columns, invert, solve_lines
+from cimemu.variation.line_kernels import fit_columns, invert, solve_lines
 
 Floats = NDArray[np.float64]
 PARTS, SWEEPS = 4, 8

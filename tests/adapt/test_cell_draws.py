@@ -5,11 +5,11 @@ import pytest
 
 from cimemu.adapt.cell_draws import CellDraws
 from cimemu.arch.macro import Macro
-from cimemu.compute.program import write_matrix
-from cimemu.compute.sites import own_macros
-from cimemu.compute.vary import vary_matrix
+from cimemu.draws.read_noise import SIGMA_BITS
 from cimemu.errors import ArchError
-from cimemu.kernels.read_noise import SIGMA_BITS
+from cimemu.macro.program import write_matrix
+from cimemu.macro.sites import own_macros
+from cimemu.macro.vary import vary_matrix
 from cimemu.variation.compose import compose
 
 VARY = ("lognormal:sigma=0.2", "stuck_at:sa0=0.01,sa1=0.01")

@@ -7,12 +7,12 @@ from morph_nets import tiny_resnet
 import cimemu
 from cimemu.adapt.config import AdaptConfig
 from cimemu.adapt.library import torch_of
-from cimemu.adapt.morph import Watch, morph, weights_of
-from cimemu.adapt.morph_curve import CURVE, budget, curve
-from cimemu.adapt.morph_fill import fill
-from cimemu.adapt.morph_run import two_stage
-from cimemu.adapt.morph_settings import MorphSettings
-from cimemu.adapt.morph_shrink import Goal, Shrink
+from cimemu.adapt.morph.curve import CURVE, budget, curve
+from cimemu.adapt.morph.fill import fill
+from cimemu.adapt.morph.network import Watch, morph, weights_of
+from cimemu.adapt.morph.run import two_stage
+from cimemu.adapt.morph.settings import MorphSettings
+from cimemu.adapt.morph.shrink import Goal, Shrink
 from cimemu.adapt.settings import Rates, TrainSettings
 from cimemu.adapt.train import Hooks, Keep, train
 from cimemu.errors import CimemuError
@@ -113,8 +113,8 @@ def test_an_interrupted_run_ends_with_the_same_bytes(arch, network, tiny_train, 
 
 
 def test_growing_does_not_change_what_the_pruned_network_says(arch, network, tiny_train):
-    from cimemu.adapt.morph import _grown
-    from cimemu.adapt.morph_norms import with_norms
+    from cimemu.adapt.morph.network import _grown
+    from cimemu.adapt.morph.norms import with_norms
 
     images = tiny_train.inputs(slice(0, 8))
     small = with_norms(tiny_resnet(widths=(4, 6)), images)

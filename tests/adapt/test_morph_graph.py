@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from morph_nets import tiny_resnet
 
 import cimemu
-from cimemu.adapt.morph_channels import carried, widths_of, without_branches
-from cimemu.adapt.morph_norms import LENGTH, with_norms, without_norms
-from cimemu.adapt.morph_price import Prices
-from cimemu.adapt.morph_rebuild import rebuilt
+from cimemu.adapt.morph.channels import carried, widths_of, without_branches
+from cimemu.adapt.morph.norms import LENGTH, with_norms, without_norms
+from cimemu.adapt.morph.price import Prices
+from cimemu.adapt.morph.rebuild import rebuilt
 from cimemu.errors import WorkloadError
 from cimemu.fitting.channels import trace_channels
 from cimemu.fitting.paper import paper_count

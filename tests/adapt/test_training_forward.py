@@ -16,9 +16,9 @@ from cimemu.adapt.exact import compare_with_emulator  # noqa: E402
 from cimemu.adapt.weights import Groups, binary  # noqa: E402
 from cimemu.adapt.wiring import ParityWiring, Wiring  # noqa: E402
 from cimemu.arch.macro import Macro  # noqa: E402
-from cimemu.compute.encode import columns_of  # noqa: E402
 from cimemu.errors import WorkloadError  # noqa: E402
 from cimemu.layer.macro_layer import Geometry  # noqa: E402
+from cimemu.macro.encode import columns_of  # noqa: E402
 from cimemu.mapping.layout import make_layout  # noqa: E402
 from cimemu.ptq.binary import binarize  # noqa: E402
 from cimemu.ptq.cut import make_cut  # noqa: E402

@@ -9,7 +9,7 @@ import pytest
 
 import cimemu
 from cimemu.compute.forward import Emulator
-from cimemu.compute.macro import program
+from cimemu.engines.programmed import program
 from cimemu.prepare import quantized_network
 
 pytestmark = pytest.mark.bench

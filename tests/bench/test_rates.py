@@ -8,10 +8,10 @@ import pytest
 
 import cimemu
 from cimemu.compute.forward import Emulator
-from cimemu.compute.macro import Programmed, program
-from cimemu.compute.read_noise import ReadNoise, quantised_sigma
-from cimemu.compute.sites import own_macros
-from cimemu.compute.vary import vary_matrix
+from cimemu.engines.programmed import Programmed, program
+from cimemu.macro.read_noise import ReadNoise, quantised_sigma
+from cimemu.macro.sites import own_macros
+from cimemu.macro.vary import vary_matrix
 from cimemu.variation.compose import compose
 
 pytestmark = pytest.mark.bench

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from cimemu.kernels.popcount import popcount
+from cimemu.lanes.popcount import popcount
 
 pytestmark = pytest.mark.bench
 ROWS, COLUMNS, SLICES, VECTORS = 128, 512, 8, 4096

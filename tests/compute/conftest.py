@@ -2,7 +2,7 @@
 
 import pytest
 
-from cimemu.compute import macro
+from cimemu.engines import programmed as macro
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import cimemu
-from cimemu.compute.accumulator import held, limits
-from cimemu.compute.macro import program
+from cimemu.engines.programmed import program
+from cimemu.macro.accumulator import held, limits
 
 common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 SEEDS = st.integers(0, 2**32 - 1)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import cimemu
 from cimemu.arch.macro import Macro
-from cimemu.compute.macro import program
+from cimemu.engines.programmed import program
 from cimemu.layer.column_scale import ColumnScale, multiplications
 from cimemu.mapping.layout import make_layout
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import cimemu
-from cimemu.compute.macro import program
-from cimemu.compute.references import column_steps
+from cimemu.engines.programmed import program
 from cimemu.events import Counter
+from cimemu.macro.references import column_steps
 
 SMALL = {
     "rows": 4,

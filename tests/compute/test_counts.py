@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cimemu
-from cimemu.compute.naive import mvm_naive
-from cimemu.compute.read_noise import Reads
 from cimemu.events import Counter
+from cimemu.macro.naive import mvm_naive
+from cimemu.macro.read_noise import Reads
 from cimemu.mapping.layout import make_layout
 
 

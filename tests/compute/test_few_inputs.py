@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import cimemu
-from cimemu.compute import macro as module
-from cimemu.compute.macro import program
-from cimemu.kernels.lanes import AVAILABLE
+from cimemu.engines import programmed as module
+from cimemu.engines.programmed import program
+from cimemu.lanes.registers import AVAILABLE
 
 
 @pytest.mark.skipif(not AVAILABLE, reason="the processor has no AVX2: the other kernels run")

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import cimemu
-from cimemu.compute.macro import program
+from cimemu.engines.programmed import program
 
 common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 ENCODINGS = ("offset", "twos_complement", "differential", "binary")
@@ -186,7 +186,7 @@ def test_given_cell_levels_go_the_same_way_on_all_paths(problem, fraction_bits, 
 def test_cells_given_at_their_ideal_levels_convert_as_ideal_cells_do(problem):
     x, w, macro = problem
     assume(macro.accumulator_bits is None)
-    levels = cimemu.compute.macro.program(w, macro).matrix.levels.astype(float)
+    levels = cimemu.engines.programmed.program(w, macro).matrix.levels.astype(float)
     ideal, given_ = cimemu.mvm(x, w, macro, codes=True), cimemu.mvm(x, w, macro, codes=True, cells=levels)
     assert np.array_equal(ideal.y, given_.y)
     assert ideal.codes is None or np.array_equal(ideal.codes, given_.codes)

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 import cimemu
 from cimemu.cli import main
 from cimemu.compare.table import read_table
-from cimemu.compute import level_planes, lookup, macro
-from cimemu.compute.macro import Programmed, program
-from cimemu.compute.read_noise import ReadNoise, quantised_sigma
+from cimemu.engines import programmed as macro
+from cimemu.engines.lookup import prepare as lookup
+from cimemu.engines.planes import leveled as level_planes
+from cimemu.engines.programmed import Programmed, program
+from cimemu.macro.read_noise import ReadNoise, quantised_sigma
 
 common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 looked_up = pytest.mark.skipif(not lookup.AVAILABLE, reason="the processor has no AVX2")

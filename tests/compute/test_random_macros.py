@@ -63,7 +63,7 @@ def test_one_conversion_a_row_block_needs_no_counts_by_code(seed):
     for once in (True, False):
         with pytest.MonkeyPatch.context() as patch:
             if not once:
-                patch.setattr("cimemu.compute.paths.converts_once", lambda matrix: False)
+                patch.setattr("cimemu.engines.paths.converts_once", lambda matrix: False)
             fast = cimemu.mvm(x, w, macro, path="fixed")
         assert fast.y.tobytes() == slow.y.tobytes()
 

@@ -7,11 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cimemu
-from cimemu.compute.macro import Programmed, program
-from cimemu.compute.read_noise import ReadNoise, Reads, quantised_sigma
-from cimemu.compute.sites import own_macros
-from cimemu.compute.vary import vary_matrix
-from cimemu.kernels.lanes import AVAILABLE
+from cimemu.engines.programmed import Programmed, program
+from cimemu.lanes.registers import AVAILABLE
+from cimemu.macro.read_noise import ReadNoise, Reads, quantised_sigma
+from cimemu.macro.sites import own_macros
+from cimemu.macro.vary import vary_matrix
 from cimemu.variation.compose import compose
 
 SEEDS = st.integers(0, 2**32 - 1)

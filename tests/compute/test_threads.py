@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from cimemu.compute.threads import on_threads
+from cimemu.threads import on_threads
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import cimemu
 from cimemu.compute.forward import Emulator
-from cimemu.compute.sites import planned_sites
+from cimemu.macro.sites import planned_sites
 from cimemu.variation.base import Block
 from cimemu.variation.compose import compose
 

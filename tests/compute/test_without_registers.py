@@ -7,8 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cimemu
-from cimemu.compute import bit_planes, level_planes, lookup
-from cimemu.compute.macro import program
+from cimemu.engines.lookup import prepare as lookup
+from cimemu.engines.planes import clipped as bit_planes
+from cimemu.engines.planes import leveled as level_planes
+from cimemu.engines.programmed import program
 
 common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 

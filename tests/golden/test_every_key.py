@@ -8,13 +8,13 @@ import pytest
 from reference import stored_slices
 
 import cimemu
-from cimemu.compute.encode import input_slice_weights
 from cimemu.compute.forward import Emulator
-from cimemu.compute.naive import mvm_naive
 from cimemu.events import Kind
 from cimemu.golden.files import write_vectors
 from cimemu.golden.vectors import layer_vectors
 from cimemu.golden.verify import verify_dump
+from cimemu.macro.encode import input_slice_weights
+from cimemu.macro.naive import mvm_naive
 from cimemu.mapping.place import make_plan
 from cimemu.timing.simulate import Simulation
 

@@ -6,10 +6,10 @@ import pytest
 
 import cimemu
 from cimemu.compute.forward import Emulator
-from cimemu.compute.read_noise import Reads
 from cimemu.golden.files import write_vectors
 from cimemu.golden.vectors import layer_vectors
 from cimemu.golden.verify import verify_dump
+from cimemu.macro.read_noise import Reads
 from cimemu.mapping.place import make_plan
 
 CHIP = {"macro.rows": 20, "macro.columns": 32, "macro.active_rows": 8, "chip.tiles": 40}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twins import common
 
-from cimemu.kernels import code_step, smooth_step
+from cimemu.adapt.kernels import code_step, smooth_step
 
 sizes = st.tuples(st.integers(0, 10**6), st.sampled_from([0.02, 0.5, 3.0]), st.sampled_from([0, 2, 128]))
 LIMITS = st.sampled_from([(0, 15), (0, 255), (-8, 7), (0, 1)])

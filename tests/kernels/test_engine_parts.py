@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cimemu.kernels import engine
+from cimemu.timing.kernels import engine
 
 common = settings(deadline=None, derandomize=True, max_examples=60)
 

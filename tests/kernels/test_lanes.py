@@ -5,20 +5,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cimemu.kernels import (
-    activity,
-    combine,
-    convert_lanes,
-    lanes,
-    lanes_wide,
-    level_lanes,
-    mvm_lookup,
-    nibble_tables,
-    nibbles,
-    noise,
-    read_noise,
-)
-from cimemu.kernels.jit import kernel
+from cimemu.draws import noise, read_noise
+from cimemu.engines import output_kernels as combine
+from cimemu.engines.lookup import convert_kernels as convert_lanes
+from cimemu.engines.lookup import kernels as mvm_lookup
+from cimemu.engines.lookup import level_kernels as level_lanes
+from cimemu.engines.lookup import table_kernels as nibble_tables
+from cimemu.lanes import nibbles
+from cimemu.lanes import registers as lanes
+from cimemu.lanes import wide as lanes_wide
+from cimemu.lanes.jit import kernel
+from cimemu.macro import activity_kernels as activity
 
 SEEDS = st.integers(0, 2**32 - 1)
 common = settings(deadline=None, derandomize=True, max_examples=12, suppress_health_check=list(HealthCheck))

@@ -4,7 +4,12 @@ import numpy as np
 from hypothesis import given
 from twins import SEEDS, both, common
 
-from cimemu.kernels import activity, changes, conv_exact, elementwise, finish, im2col
+from cimemu.compute import finish_kernels as finish
+from cimemu.engines.exact import kernels as conv_exact
+from cimemu.layer import elementwise_kernels as elementwise
+from cimemu.macro import activity_kernels as activity
+from cimemu.macro import change_kernels as changes
+from cimemu.windows import kernels as im2col
 
 
 @given(SEEDS)

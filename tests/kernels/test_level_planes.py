@@ -6,8 +6,11 @@ from hypothesis import given
 from test_planes import drawn
 from twins import SEEDS, both, common
 
-from cimemu.kernels import lane_floats, lanes, level_planes, planes
-from cimemu.kernels.jit import kernel
+from cimemu.engines.planes import adder_kernels as planes
+from cimemu.engines.planes import level_kernels as level_planes
+from cimemu.lanes import floats as lane_floats
+from cimemu.lanes import registers as lanes
+from cimemu.lanes.jit import kernel
 
 pytestmark = pytest.mark.skipif(not lanes.AVAILABLE, reason="the processor has no AVX2: the other kernels run")
 

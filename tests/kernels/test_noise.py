@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from cimemu.kernels import noise
+from cimemu.draws import noise
 
 # Known answers of Random123's philox4x32_10 (counter, key, words).
 KNOWN = [

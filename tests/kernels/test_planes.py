@@ -5,8 +5,13 @@ import pytest
 from hypothesis import given
 from twins import SEEDS, both, common
 
-from cimemu.kernels import combine, fill_planes, lane_bits, lane_turns, lanes, planes
-from cimemu.kernels.jit import kernel
+from cimemu.engines import output_kernels as combine
+from cimemu.engines.planes import adder_kernels as planes
+from cimemu.engines.planes import fill_kernels as fill_planes
+from cimemu.lanes import bits as lane_bits
+from cimemu.lanes import registers as lanes
+from cimemu.lanes import turns as lane_turns
+from cimemu.lanes.jit import kernel
 
 pytestmark = pytest.mark.skipif(not lanes.AVAILABLE, reason="the processor has no AVX2: the other kernels run")
 

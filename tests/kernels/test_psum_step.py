@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twins import common
 
-from cimemu.kernels import psum_step
+from cimemu.adapt.kernels import psum_step
 
 POSITIONS = 5
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twins import common
 
-from cimemu.kernels import table_step
+from cimemu.adapt.kernels import table_step
 
 POSITIONS = 5
 sizes = st.tuples(

@@ -1,7 +1,6 @@
 """Every kernel equals its naive twin on random arrays."""
 
 import importlib
-import pkgutil
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,23 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twins import SEEDS, both, common
 
-import cimemu.kernels
-from cimemu.kernels import (
-    cells,
-    combine,
-    convert,
-    mvm_packed,
-    noise,
-    pack,
-    popcount,
-    read_noise,
-    steady,
-    steps,
-    tile,
-    traps,
-    wires,
-)
-from cimemu.kernels.jit import JIT_DISABLED, kernel
+from cimemu.draws import cells, noise, read_noise
+from cimemu.engines import output_kernels as combine
+from cimemu.engines.packed import kernels as mvm_packed
+from cimemu.engines.packed import pack_kernels as pack
+from cimemu.engines.packed import tile_kernels as tile
+from cimemu.engines.steps import kernels as convert
+from cimemu.lanes import popcount
+from cimemu.lanes.jit import JIT_DISABLED, PACKAGE, kernel, kernel_files
+from cimemu.macro import trap_kernels as traps
+from cimemu.mapping import step_kernels as steps
+from cimemu.timing.kernels import steady
+from cimemu.variation import line_kernels as wires
 
 # The event engine's slow twin is the SimPy model: tests/timing/test_engines.py compares them.
 ENGINE = {
@@ -47,32 +41,43 @@ ENGINE = {
 
 
 def kernels():
-    """(module name, kernel name) of every kernel in the package."""
-    for info in pkgutil.iter_modules(cimemu.kernels.__path__):
-        source = Path(info.module_finder.path, f"{info.name}.py").read_text().splitlines()
-        for line, after in pairwise(source):
+    """(module, kernel name) of every kernel in the package."""
+    for path in kernel_files():
+        module = ".".join(("cimemu", *path.relative_to(PACKAGE).with_suffix("").parts))
+        for line, after in pairwise(path.read_text().splitlines()):
             if line.strip() == "@kernel":
-                yield info.name, after.split("(")[0].removeprefix("def ")
+                yield module, after.split("(")[0].removeprefix("def ")
+
+
+MODULES = sorted({module for module, _ in kernels()})
 
 
 @pytest.mark.parametrize(("module", "name"), list(kernels()))
 def test_a_kernel_has_a_twin_and_a_test_that_names_both(module, name):
-    if name in ENGINE and module == "engine":
+    if name in ENGINE and module == "cimemu.timing.kernels.engine":
         return
-    assert hasattr(importlib.import_module(f"cimemu.kernels.{module}"), f"{name}_naive")
+    assert hasattr(importlib.import_module(module), f"{name}_naive")
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
-    assert f"{module}.{name}_naive" in tests
-    assert f"{module}.{name}(" in tests
+    assert f".{name}_naive" in tests
+    assert f".{name}(" in tests
+
+
+def test_no_two_kernels_have_one_name():
+    names = [name for _, name in kernels()]
+    assert sorted(names) == sorted(set(names))
+    assert len(names) > 90
 
 
 def dispatchers():
-    """(module name, name) of everything that numba compiles; without numba's compiler, of what `kernel` was put on."""
-    for info in pkgutil.iter_modules(cimemu.kernels.__path__):
-        module = importlib.import_module(f"cimemu.kernels.{info.name}")
+    """(module, name) of everything in the package's files that numba compiles."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if "numba" not in (text := path.read_text()) and "lanes.jit import" not in text:
+            continue
+        module = importlib.import_module(".".join(("cimemu", *path.relative_to(PACKAGE).with_suffix("").parts)))
         for name, value in vars(module).items():
             plain = getattr(value, "py_func", None)
             if plain is not None and plain.__module__ == module.__name__:
-                yield info.name, name
+                yield module.__name__, name
 
 
 @pytest.mark.skipif(JIT_DISABLED, reason="without the compiler kernels are plain functions: the list above is all")
@@ -80,10 +85,16 @@ def test_every_compiled_function_is_in_the_list_of_kernels():
     assert set(dispatchers()) == set(kernels())
 
 
+def test_a_kernel_outside_the_files_that_the_stamp_covers_is_refused(monkeypatch):
+    monkeypatch.setattr("cimemu.lanes.jit.PACKAGE", Path(__file__).parent)
+    with pytest.raises(RuntimeError, match=r"test_twins.py: a kernel outside the files .* name the file \*_kernels.py"):
+        kernel(spans)
+
+
 def test_no_twin_is_left_without_its_kernel():
     names = {name for _, name in kernels()} | {"popcount"}
-    for info in pkgutil.iter_modules(cimemu.kernels.__path__):
-        for name in vars(importlib.import_module(f"cimemu.kernels.{info.name}")):
+    for module in MODULES:
+        for name in vars(importlib.import_module(module)):
             assert not name.endswith("_naive") or name.removesuffix("_naive") in names
 
 

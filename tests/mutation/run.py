@@ -30,6 +30,8 @@ from cosmic_ray.ast import ast_nodes, get_ast_from_path
 from cosmic_ray.ast.ast_query import ASTQuery
 from cosmic_ray.mutating import mutate_code
 
+from cimemu.lanes.jit import holds_kernels, kernel_files
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 RESULTS = HERE / "results.csv"
@@ -46,7 +48,21 @@ NOTICE = {
 }
 # Kernels that survive their twins uncompiled are tried once more, compiled, by the tests of what is built on them.
 COMPILED = ["kernels", "compute", "variation", "timing/test_engines.py", "golden", "adapt/test_exact.py"]
-INTRINSICS = ("lane", "madd", "popcount", "jit")  # files of machine instructions: nothing of them runs uncompiled
+# Files of machine instructions: nothing of them runs uncompiled.
+INTRINSICS = {
+    "bits",
+    "floats",
+    "jit",
+    "pair_kernels",
+    "popcount",
+    "registers",
+    "tables",
+    "tile_kernels",
+    "turns",
+    "wide",
+}
+# Folders of an area that is not one folder or file of the package; kernel files are an area of their own.
+FOLDERS = {"compute": ["compute", "macro", "engines", "windows"]}
 
 
 @dataclass(frozen=True)
@@ -73,7 +89,13 @@ class Verdict(Mutant):
 def modules_of(area: str) -> list[Path]:
     """The files of an area, relative to the root."""
     folder = ROOT / "cimemu" / area
-    found = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+    if area == "kernels":
+        found = kernel_files()
+    elif folder.is_dir():
+        folders = [ROOT / "cimemu" / name for name in FOLDERS.get(area, [area])]
+        found = sorted(path for each in folders for path in each.rglob("*.py") if not holds_kernels(path))
+    else:
+        found = [folder.with_suffix(".py")]
     return [path.relative_to(ROOT) for path in found]
 
 
@@ -176,7 +198,7 @@ def judge(mutant: Mutant, copy: Path, limit: int) -> Verdict:
     (copy / mutant.module).write_text(after)
     try:
         kernel = mutant.area == "kernels"
-        machine = kernel and Path(mutant.module).stem.startswith(INTRINSICS)
+        machine = kernel and Path(mutant.module).stem in INTRINSICS
         outcome, by = "survived", ""
         if not machine:
             more = {"NUMBA_DISABLE_JIT": "1"} if kernel else {}

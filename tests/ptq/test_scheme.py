@@ -11,7 +11,7 @@ from cimemu.adc.base import LIMIT
 from cimemu.compare import dequantization
 from cimemu.compute.forward import Emulator
 from cimemu.compute.psum_samples import lossless_emulator, psum_samples
-from cimemu.compute.references import make_references
+from cimemu.macro.references import make_references
 from cimemu.ptq.apply import apply_scheme, macro_of, quantized_weights
 from cimemu.ptq.binary import binarize
 from cimemu.ptq.cut import make_cut

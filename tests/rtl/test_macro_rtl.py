@@ -13,9 +13,9 @@ import pytest
 
 import cimemu
 from cimemu.cli import main
-from cimemu.compute.accumulator import limits
 from cimemu.golden.vectors import MacroVectors, layer_vectors
 from cimemu.layer.base import TensorType
+from cimemu.macro.accumulator import limits
 from cimemu.mapping.cycles import drive_cycles
 from cimemu.workload.network import Network
 

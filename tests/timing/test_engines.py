@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import cimemu
 from cimemu.compute.forward import Emulator
 from cimemu.events import Kind
-from cimemu.kernels.engine import FREE, NOW, RUNNING, WAITING
 from cimemu.timing.compiled import _Engine
+from cimemu.timing.kernels.engine import FREE, NOW, RUNNING, WAITING
 from cimemu.timing.simulate import Simulation
 from cimemu.timing.state import ChipState, is_repeat
 from cimemu.timing.timeline import Ledger

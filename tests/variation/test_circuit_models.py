@@ -6,10 +6,10 @@ from populations import full, write_block
 from scipy import stats
 
 import cimemu
-from cimemu.compute.macro import Programmed, program
-from cimemu.compute.sites import own_macros
-from cimemu.compute.vary import vary_matrix
-from cimemu.kernels.noise import stream_key
+from cimemu.draws.noise import stream_key
+from cimemu.engines.programmed import Programmed, program
+from cimemu.macro.sites import own_macros
+from cimemu.macro.vary import vary_matrix
 from cimemu.variation.base import Stream
 from cimemu.variation.compose import compose
 from cimemu.variation.parse import make_variation

@@ -13,9 +13,9 @@ from populations import write_block
 
 import cimemu
 from cimemu.compute.forward import Emulator
-from cimemu.compute.macro import Programmed, program
-from cimemu.compute.sites import own_macros, planned_sites
-from cimemu.compute.vary import vary_matrix
+from cimemu.engines.programmed import Programmed, program
+from cimemu.macro.sites import own_macros, planned_sites
+from cimemu.macro.vary import vary_matrix
 from cimemu.variation.compose import compose
 from cimemu.variation.wires import Wires, exact_shares, fast_shares, raised_currents
 

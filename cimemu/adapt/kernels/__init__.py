@@ -1,0 +1,1 @@
+"""Training steps compiled: kernels and their twins."""

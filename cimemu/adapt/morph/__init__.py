@@ -1,0 +1,1 @@
+"""Two-stage macro-aware adaptation: shrink, fill the macros, then train with the macro in the loop."""

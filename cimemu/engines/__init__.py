@@ -1,0 +1,1 @@
+"""The ways from a programmed matrix and its inputs to its outputs: a folder an engine, and the one place that chooses."""

@@ -1,0 +1,72 @@
+"""The exact product: where no converter can leave its exact range, a macro is an integer matrix product."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.macro.encode import input_range
+from cimemu.macro.program import Matrix
+from cimemu.macro.sums import Sums, converted_weights
+
+
+def exact_is_proven(matrix: Matrix) -> bool:
+    """Whether no psum can leave the range in which the converter's value is the psum itself.
+
+    Decided from the programmed levels and the largest input slice alone; then `y = x @ w` is what the bit-serial
+    macro gives.
+    """
+    if matrix.cells is not None or matrix.holding:
+        return False
+    if matrix.references is None:
+        return True
+    if matrix.scale is not None and not _counts_ones(matrix):
+        return False
+    low, high = matrix.psum_range
+    if high - low > 1 << 16:
+        return False
+    psums = np.arange(low, high + 1)
+    for references in matrix.references:
+        for thresholds, levels in zip(references.thresholds, references.levels):
+            if not np.array_equal(levels[np.searchsorted(thresholds, psums, side="right")], psums):
+                return False
+    return matrix.integer_levels
+
+
+def _counts_ones(matrix: Matrix) -> bool:
+    """Whether codes count psums in ones, so that sums of codes follow from sums of psums."""
+    assert matrix.references is not None
+    skipping = matrix.macro.timing.skip_zero_slices
+    return all(
+        r.lsb is not None and r.zero is not None and bool((r.lsb == 1).all()) and not (skipping and r.zero.any())
+        for r in matrix.references
+    )
+
+
+def exact_sums(x: NDArray[Any], masked: NDArray[Any], matrix: Matrix) -> Sums:
+    """The sums that a lossless converter would give, from integer products of inputs and cells."""
+    blocks = matrix.layout.row_blocks
+    by_column = np.empty((len(x), len(blocks), matrix.seen.shape[1]), dtype=np.int64)
+    bound = int(np.abs(matrix.seen).sum(axis=0).max()) * max(abs(v) for v in input_range(matrix.macro))
+    kind: type = np.float32 if bound < 1 << 24 else np.float64 if bound < 1 << 53 else np.int64
+    weights = converted_weights(matrix, len(x), None)
+    for block, (start, stop) in enumerate(blocks):
+        by_column[:, block] = x[:, start:stop].astype(kind) @ matrix.seen[start:stop].astype(kind)
+        if matrix.references is not None:
+            zero = matrix.references[block].zero
+            assert zero is not None
+            by_column[:, block] -= weights[:, block, None] * zero.astype(np.int64)
+    return Sums(by_column=by_column, weights=weights)
+
+
+def exact_product(x: NDArray[Any], matrix: Matrix) -> NDArray[np.int64]:
+    """`x @ w` in integers, by BLAS where its floats are exact."""
+    low, high = input_range(matrix.macro)
+    bound = int(np.abs(matrix.weights).sum(axis=0).max()) * max(-low, high)
+    if bound < 1 << 24:
+        kind: type = np.float32
+    elif bound < 1 << 53:
+        kind = np.float64
+    else:
+        return x.astype(np.int64) @ matrix.weights
+    return (x.astype(kind) @ matrix.weights.astype(kind)).astype(np.int64)

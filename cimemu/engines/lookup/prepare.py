@@ -1,0 +1,269 @@
+"""Matrices prepared for table look-up: tables of every four rows, and each converter as data for the register kernels.
+
+Applies to every macro whose partial sums fit 30 bits (16 bits, or beyond the last threshold there, are faster) and whose
+linear converter has codes; what it does not apply to runs step by step, with the same result.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.draws.noise import normal_quantiles
+from cimemu.draws.read_noise import SIGMA_BITS
+from cimemu.engines.lookup.converters import (
+    Moved,
+    byte_converter,
+    even_columns,
+    reached_threshold,
+    shifted_thresholds,
+    word_converter,
+)
+from cimemu.engines.lookup.digits import Digits, level_digits, level_ranks
+from cimemu.engines.lookup.levels import Summing, level_summing, ranking
+from cimemu.engines.lookup.table_kernels import fill_tables, nibble_ranges
+from cimemu.engines.lookup.wide import DIGITS_TOP, PSUM_TOP, wide_converter
+from cimemu.engines.lookup.wide_kernels import FLUSH
+from cimemu.lanes.registers import AVAILABLE
+from cimemu.macro.program import Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Input slices in units of up to four: a unit's codes are weighed and added in 16 bits."""
+
+    per_unit: int
+    weights: NDArray[np.int64]  # [U, 4]
+    places: NDArray[np.int64]  # [U] weight of a unit's sum
+    signed: bool  # the last unit's sums are signed
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """One matrix as tables, and its converters."""
+
+    source: NDArray[np.int64]  # [Q, 4] 16 * byte of the input vector + bit, -1: none
+    wide: bool  # inputs of two bytes
+    slices: tuple[int, int, int]  # slices, DAC bits, slices of a unit
+    spans: NDArray[np.int64]  # [G, 2] places of every group
+    low: NDArray[np.uint8]  # [C rounded up to even, Q, 16]
+    high: NDArray[np.uint8]  # the second digit, or no columns
+    highest: NDArray[np.uint8]  # the third digit, or no columns: partial sums of 32 bits
+    flush: int  # 0: partial sums fit bytes
+    converter: tuple[Any, ...]
+    units: Units
+    noise: tuple[Any, ...]
+    bit_rows: NDArray[np.int64] | None  # first row of every place, where eight one-bit slices of whole rows are driven
+    groups: NDArray[np.int64]  # [row blocks, 2]
+    grids: tuple[NDArray[Any], ...]  # lsb, zero [row blocks, 1 or C], sum of slice weights [row blocks]
+    small: bool  # weighed sums of one output stay in 32 bits
+    zero_is_zero: bool  # code 0 stands for 0 everywhere
+    terms: NDArray[np.int64] | None  # [J, 2] rows of sums and factors of output 0, where one integer rule serves all
+    block_terms: NDArray[np.int64] | None  # [row blocks, J, 2] the same by row block for its column 0, weights apart
+    lsb: int
+    rest: int
+    nonlinear: bool
+    summing: Summing | None  # levels on no grid: counted one by one
+
+
+def slice_units(matrix: Matrix, top: int) -> Units | None:
+    """The widest units in which a sum of codes up to `top` stays in 16 bits, and weights in a signed byte."""
+    slice_weights, dac = matrix.slice_weights, matrix.macro.input.dac_bits
+    slices, signed = len(slice_weights), matrix.macro.input.signed
+    for per_unit in (4, 3, 2, 1):
+        if dac * (per_unit - 1) > 6:
+            continue
+        count = -(-slices // per_unit)
+        weights = np.zeros((count, 4), dtype=np.int64)
+        places = np.left_shift(1, dac * per_unit * np.arange(count, dtype=np.int64))
+        for i, weight in enumerate(slice_weights):
+            weights[i // per_unit, i % per_unit] = weight // places[i // per_unit]
+        positive, negative = np.maximum(weights, 0).sum(axis=1) * top, np.minimum(weights, 0).sum(axis=1) * top
+        limits = np.full(count, 65535)
+        if signed:
+            limits[-1] = 32767
+        if (positive <= limits).all() and (negative >= -32768).all():
+            return Units(per_unit, weights, places, signed)
+    return None
+
+
+def make_lookup(matrix: Matrix) -> Lookup | None:
+    """Tables and converters of a matrix, or None where its partial sums or its converter do not fit."""
+    macro, references = matrix.macro, matrix.references
+    read_by_read = matrix.bow or matrix.traps or matrix.gated is not None
+    if not AVAILABLE or references is None or matrix.holding or read_by_read:
+        return None
+    skipping = macro.timing.skip_zero_slices
+    if skipping and (matrix.noise or min(int(r.thresholds.min()) for r in references) <= 0):
+        return None  # a skipped step must be one whose code is 0 anyway
+    nonlinear = references[0].lsb is None
+    if nonlinear and skipping and any(bool(r.levels[:, 0].any()) for r in references):
+        return None  # and whose level is 0
+    digits = level_digits(matrix)
+    ranked = level_ranks(matrix) if digits is None else None
+    summing = None if ranked is None else level_summing(matrix, ranked[1])
+    if digits is None:
+        if ranked is None or summing is None or references[0].bits > 8:
+            return None
+        digits = ranked[0]
+    wide = macro.input.bits > 8
+    source, spans = _places(matrix, 2 if wide else 1)
+    rows = _rows_only(source, 2 if wide else 1)
+    noise, margins = _noise(matrix)
+    margin = int(margins.sum())
+    seen, columns = np.ascontiguousarray(matrix.seen), matrix.seen.shape[1]
+    largest, shifted = 0, []
+    for (first, last), block in zip(spans, matrix.block_of):
+        least, spread = np.empty(columns, dtype=np.int64), np.empty(columns, dtype=np.int64)
+        largest = max(largest, nibble_ranges(seen, rows[first:last], least, spread))
+        shifted.append((shifted_thresholds(references[block], least, margin), int(spread.max()) + 2 * margin))
+    by_group, rules_of = [digits[block] for block in matrix.block_of], [references[block] for block in matrix.block_of]
+    top = max(1, max(_top_digit(moved, own) for moved, own in zip(shifted, by_group)))
+    flush = 0
+    found = byte_converter(shifted, by_group, top) if largest <= 255 and not matrix.noise else None
+    if found is None and reached_threshold(shifted) <= 65534 - 2 * margin and largest <= 16383:
+        flush = 255 // max(1, largest) if largest <= 255 else min(4, 255 // (largest >> 6))
+        found = word_converter(shifted, rules_of, by_group, matrix.unit, top)
+    parts = 2 if flush and largest > 255 else 1
+    narrow = int(noise[2].max(initial=0)) < 1 << 31  # sigma is one factor of a 32-bit product
+    most = max(most for _, most in shifted)
+    if found is None and not nonlinear and narrow and largest <= DIGITS_TOP and most <= PSUM_TOP:
+        flush, parts = FLUSH, 3
+        steps = [np.asarray(r.lsb) * matrix.unit for r in rules_of]
+        found = wide_converter(shifted, steps, references[0].bits, top)
+    units = None if found is None else slice_units(matrix, top if summing is None else 1)
+    if found is None or units is None:
+        return None
+    padded = columns + columns % 2
+    tables = [np.zeros((padded if d < parts else 0, len(source), 16), dtype=np.uint8) for d in range(3)]
+    fill_tables(seen, rows, *tables)
+    if summing is not None:
+        found = ranking(found, shifted, by_group, flush)
+    combination = _combination(matrix, digits, units, top, padded)
+    if nonlinear and summing is None and not matrix.integer_result and combination["block_terms"] is None:
+        return None  # sums too large for the kernels that make floats of them
+    return Lookup(
+        source=source,
+        wide=wide,
+        slices=(macro.input_slices, macro.input.dac_bits, units.per_unit),
+        spans=spans,
+        low=tables[0],
+        high=tables[1],
+        highest=tables[2],
+        flush=flush,
+        converter=even_columns(found, padded),
+        units=units,
+        noise=(*noise, (margins, macro.input_slices, units.per_unit)),
+        bit_rows=_bit_rows(matrix, source, units, wide),
+        nonlinear=nonlinear,
+        summing=None if summing is None else summing.of_units(units),
+        **combination,
+    )
+
+
+def _top_digit(moved: Moved, digits: Digits) -> int:
+    """The largest digit among the codes that partial sums reach."""
+    thresholds, most = moved
+    reached = (thresholds <= most).sum(axis=1)
+    codes = np.arange(digits.table.shape[1])
+    return int(np.where(codes <= reached[:, None], digits.table, 0).max())
+
+
+def _combination(matrix: Matrix, digits: list[Digits], units: Units, top: int, padded: int) -> dict[str, Any]:
+    """How sums become outputs: the fields of Lookup from `groups` on."""
+    groups = len(matrix.block_of)
+    blocks = np.arange(len(digits))
+    slice_weight = int(matrix.slice_weights.sum())
+    grids = (
+        _grid([d.lsb for d in digits]),
+        _grid([d.zero for d in digits]),
+        np.array(matrix.layout.groups_per_block, dtype=np.int64) * slice_weight,
+    )
+    weight = matrix.columns.weight
+    largest = top * int(np.abs(weight).sum()) * int(np.abs(matrix.slice_weights).sum()) * groups
+    one = matrix.integer_result and all((grid == grid[0, 0]).all() for grid in grids[:2])
+    factors = weight[None, None, :] * units.places[:, None, None] * np.ones((1, groups, 1), dtype=np.int64)
+    rows = (np.arange(len(units.places))[:, None, None] * groups + np.arange(groups)[:, None]) * padded
+    flat = np.stack([(rows + np.arange(len(weight))).ravel(), factors.ravel()], axis=1)
+    sums = np.abs(units.weights).sum(axis=1).max() * top
+    fits = largest < 1 << 31 and int(np.abs(factors).max()) <= 32767 and int(sums) <= 32767
+    if len(flat) % 2:
+        flat = np.concatenate([flat, [[0, 0]]])
+    return {
+        "groups": np.searchsorted(matrix.block_of, [blocks, blocks + 1]).T.astype(np.int64),
+        "grids": grids,
+        "small": largest < 1 << 31,
+        "zero_is_zero": bool((grids[1] == 0).all()),
+        "terms": np.ascontiguousarray(flat) if one and fits else None,
+        "block_terms": _block_terms(matrix, units, padded) if fits else None,
+        "lsb": int(grids[0][0, 0]) if one else 0,
+        "rest": int(grids[1][0, 0]) * int(weight.sum()) * slice_weight * groups if one else 0,
+    }
+
+
+def _block_terms(matrix: Matrix, units: Units, padded: int) -> NDArray[np.int64]:
+    """Rows of sums (units outer, groups inner) and places of every row block, padded with factors of 0 to an even J."""
+    per_block = matrix.layout.groups_per_block
+    count = len(units.places) * max(per_block)
+    terms = np.zeros((len(per_block), count + count % 2, 2), dtype=np.int64)
+    for block in range(len(per_block)):
+        mine = np.flatnonzero(matrix.block_of == block)
+        rows = (np.arange(len(units.places))[:, None] * len(matrix.block_of) + mine).ravel() * padded
+        terms[block, : len(rows)] = np.stack([rows, np.repeat(units.places, len(mine))], axis=1)
+    return terms
+
+
+def _grid(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """[row blocks, 1 or C]."""
+    wide = max(len(row) for row in rows)
+    return np.ascontiguousarray(np.stack([np.broadcast_to(row, wide) for row in rows]))
+
+
+def _places(matrix: Matrix, bytes_per_input: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(source [Q, 4], spans [G, 2]): the bits of a slice of every group, four a place."""
+    dac = matrix.macro.input.dac_bits
+    parts, spans, done = [], [], 0
+    for first, last in zip(matrix.starts, matrix.stops):
+        rows = np.repeat(np.arange(first, last) * bytes_per_input * 16, dac)
+        bits = rows + np.tile(np.arange(dac), last - first)
+        padded = np.full(-(-len(bits) // 4) * 4, -1, dtype=np.int64)
+        padded[: len(bits)] = bits
+        parts.append(padded.reshape(-1, 4))
+        spans.append((done, done + len(parts[-1])))
+        done = spans[-1][1]
+    return np.concatenate(parts), np.array(spans, dtype=np.int64)
+
+
+def _rows_only(source: NDArray[np.int64], bytes_per_input: int) -> NDArray[np.int64]:
+    """Places by row of the matrix instead of byte of the input vector."""
+    return np.where(source < 0, -1, (source >> 4) // bytes_per_input * 16 + (source & 15))
+
+
+def _bit_rows(matrix: Matrix, source: NDArray[np.int64], units: Units, wide: bool) -> NDArray[np.int64] | None:
+    """First rows of the places where the transposition of eight one-bit slices serves."""
+    eight = matrix.macro.input_slices == 8 and matrix.macro.input.dac_bits == 1 and units.per_unit == 4
+    if wide or not eight:
+        return None
+    first = source[:, 0] >> 4
+    padded = -(-matrix.layout.rows // 16) * 16
+    return first if int(first.max()) + 4 <= padded else None
+
+
+def _noise(matrix: Matrix) -> tuple[tuple[Any, ...], NDArray[np.int64]]:
+    """((keys, numbers, sigma by group, group in its block, reads, quantiles), the largest draw of every source)."""
+    groups, columns = len(matrix.starts), matrix.seen.shape[1]
+    padded = columns + columns % 2
+    inside = np.arange(groups) - np.searchsorted(matrix.block_of, matrix.block_of)
+    count = len(matrix.noise)
+    keys = np.zeros((count, groups, padded), dtype=np.uint64)
+    numbers = np.zeros((count, padded), dtype=np.int64)
+    sigma = np.zeros((count, groups, padded), dtype=np.int64)
+    quantiles = normal_quantiles()
+    margins = np.zeros(count, dtype=np.int64)
+    for s, source in enumerate(matrix.noise):
+        keys[s, :, :columns] = source.keys[matrix.block_of]
+        numbers[s, :columns] = source.columns
+        sigma[s, :, :columns] = source.sigma[matrix.block_of]
+        margins[s] = 1 + (int(sigma[s].max(initial=0)) * int(quantiles[-1]) >> (24 + SIGMA_BITS))
+    return (keys, numbers, sigma, inside, np.zeros(4, dtype=np.int64), quantiles), margins

@@ -1,0 +1,64 @@
+"""One-bit cells behind clipping converters of step 1, as bit planes: which matrices these are, and how they run."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.engines.lookup.run import aligned, constants
+from cimemu.engines.planes.adder_kernels import COLUMNS, KEPT, PLANES, list_columns
+from cimemu.engines.planes.fill_kernels import fill_planes
+from cimemu.lanes.registers import AVAILABLE
+from cimemu.macro.program import Matrix
+
+POINTS = 1024  # positions of a chunk
+SUMS_BYTES = 1 << 17  # what so many positions sum stays in the second-level cache, beside their outputs
+
+
+@dataclass(frozen=True, eq=False)
+class BitPlanes:
+    """A matrix as `sum_planes` takes it."""
+
+    listed: tuple[NDArray[Any], ...]
+    rows: int  # of the largest group
+    rule: tuple[NDArray[np.uint8], bool]  # masks of the code's planes, whether the last slice counts negative
+    terms: NDArray[np.int64]  # [J, 2] rows of sums and weights of output 0
+
+    def fill(self, x: NDArray[Any], matrix: Matrix, y: NDArray[Any]) -> bool:
+        """Fill y [P, N] from inputs x [P, K]: whether the encoding's correction is made too."""
+        lsb, rest, corrected = constants(x, matrix, 1, 0)
+        columns = len(matrix.starts) * matrix.seen.shape[1]
+        blocks = min(-(-len(x) // 32), max(1, SUMS_BYTES // (64 * columns)))
+        turned = aligned((blocks, -(-x.shape[1] // 16) * 16, 32), np.uint8)
+        numbers = (aligned((self.rows + 1, 32), np.uint8), aligned((KEPT + COLUMNS, PLANES, 32), np.uint8))
+        for array in numbers:
+            array[:] = 0
+        scratch = (aligned((1024,), np.uint8), turned, aligned((columns, 32 * blocks), np.int16), numbers)
+        combining = (self.terms, len(matrix.columns.weight), lsb, rest, np.zeros((8, 32), dtype=np.int32))
+        # A signed input of fewer than 8 bits repeats its last slice up to bit 7, which counts what one slice would.
+        inputs = x.astype(np.uint8, copy=False)
+        fill_planes(inputs, (matrix.starts, matrix.stops), self.listed, self.rule, scratch, combining, y)
+        return corrected
+
+
+def make_planes(matrix: Matrix, rule: tuple[int, int] | None) -> BitPlanes | None:
+    """Planes of a matrix whose converters are all `min(psum, top)` (`rule` = (0, top)), or None."""
+    macro, references, weight = matrix.macro, matrix.references, matrix.columns.weight
+    if not AVAILABLE or rule is None or rule[0] != 0 or references is None or matrix.holding:
+        return None
+    plain = matrix.scale is None and matrix.flipped is None and matrix.base is None and not matrix.bow
+    ideal = matrix.cells is None and not matrix.noise and matrix.integer_result
+    if not plain or not ideal or any(r.zero is None or r.zero.any() for r in references):
+        return None
+    rows, groups, columns = int((matrix.stops - matrix.starts).max()), len(matrix.starts), matrix.seen.shape[1]
+    bits = min(rule[1].bit_length(), rows.bit_length())
+    largest = min((1 << bits) - 1, rows) * ((1 << macro.input_slices) - 1)
+    total = largest * int(np.abs(weight).sum()) * groups
+    if rows >= 1 << PLANES or macro.input_slices > 8 or largest > 32767 or total >= 1 << 31:
+        return None
+    masks = np.repeat(np.where(np.arange(PLANES) < bits, 255, 0).astype(np.uint8)[:, None], 32, axis=1)
+    listed = list_columns(matrix.seen, matrix.starts, matrix.stops, COLUMNS)
+    terms = np.stack(np.broadcast_arrays(columns * np.arange(groups)[:, None] + np.arange(len(weight)), weight), axis=2)
+    flat = np.pad(terms.reshape(-1, 2), [(0, terms.size // 2 % 2), (0, 0)])
+    return BitPlanes(listed, rows, (masks, macro.input.signed), flat.astype(np.int64))

@@ -1,1 +1,0 @@
-"""Numba kernels: arrays and numbers in, arrays out. Each has its naive twin directly below it."""

@@ -1,0 +1,226 @@
+"""What is counted when inputs meet a programmed matrix: exact, and the same whatever path made the values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.arch.macro import Macro
+from cimemu.errors import CimemuError
+from cimemu.events import Counter
+from cimemu.lanes.registers import AVAILABLE
+from cimemu.macro.activity_kernels import count_inputs, count_nibbles, count_windows
+from cimemu.macro.encode import input_range
+from cimemu.macro.toggles import Toggles
+from cimemu.mapping.layout import Layout, accumulator_width
+
+
+def line_tables(macro: Macro) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(drawn, raised) of every input value from the smallest: what its slices draw in all, and how many are not zero.
+
+    A pulse DAC draws in proportion to a slice's value; a voltage DAC drives a line (and the cells on it) at a voltage in
+    proportion to the value and back to 0, which draws with its square (`Macro.line_unit` at full scale).
+    """
+    low, high = input_range(macro)
+    code = np.arange(low, high + 1) & (2**macro.input.bits - 1)
+    dac = macro.input.dac_bits
+    slices = np.stack([(code >> (i * dac)) & (2**dac - 1) for i in range(macro.input_slices)])
+    drawn = slices if macro.input.dac == "pulse" else slices**2
+    return drawn.sum(axis=0), (slices != 0).sum(axis=0)
+
+
+def nibble_tables(table: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+    """(low, high) uint8 [16] with table[x] = low[x & 15] + high[x >> 4], or None: no slice straddles them, and bytes do."""
+    whole = np.pad(table, (0, -len(table) % 16))
+    low, high = whole[:16], whole[::16] - whole[0]
+    if len(table) > 256 or low.min() < 0 or high.min() < 0 or low.max() + high.max() > 255:
+        return None
+    high = np.pad(high, (0, 16 - len(high)))
+    x = np.arange(len(table))
+    if not np.array_equal(low[x & 15] + high[x >> 4], table):
+        return None
+    return low.astype(np.uint8), high.astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class LineCounts:
+    """What every wordline was given, summed over an image's positions: int64 [images, K] each.
+
+    Sums of what slice values draw, and of how often they are not zero. Equal ones are one array.
+    """
+
+    drawn: NDArray[np.int64]
+    raised: NDArray[np.int64]
+
+    @staticmethod
+    def zeros(images: int, rows: int) -> "LineCounts":
+        """Nothing counted yet."""
+        return LineCounts(*(np.zeros((images, rows), dtype=np.int64) for _ in range(2)))
+
+    def add(self, other: "LineCounts", first: int = 0) -> None:
+        """Add the counts of the images `first` .. to arrays of one's own (see `zeros`)."""
+        part = slice(first, first + len(other.drawn))
+        self.drawn[part] += other.drawn
+        self.raised[part] += other.raised
+
+    def of_rows(self, rows: slice) -> "LineCounts":
+        """Of a part of the wordlines."""
+        return LineCounts(self.drawn[:, rows], self.raised[:, rows])
+
+
+def count_rows(x: NDArray[Any], images: int, macro: Macro) -> LineCounts:
+    """Of inputs `x` [images * positions, K]."""
+    made: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    for table in line_tables(macro):
+        same = [counts for known, counts in made if np.array_equal(known, table)]
+        counts = same[0] if same else np.zeros((images, x.shape[1]), dtype=np.int64)
+        if not same:
+            nibbles = nibble_tables(table) if AVAILABLE and x.dtype == np.uint8 else None
+            if nibbles is not None:
+                count_nibbles(x, *nibbles, np.zeros(32, dtype=np.uint16), counts)
+            else:
+                count_inputs(x, input_range(macro)[0], table, counts)
+        made.append((table, counts))
+    return LineCounts(*(counts for _, counts in made))
+
+
+class WindowCounts:
+    """The same, summed over the strips of a layer's feature map."""
+
+    def __init__(self, macro: Macro, images: int, taps: tuple[int, int, int]) -> None:
+        """For wordlines (channel, kernel row, kernel column) = `taps`."""
+        tables = [np.roll(table, input_range(macro)[0]) for table in line_tables(macro)]  # by two's complement code
+        self.which = [next(i for i, other in enumerate(tables) if np.array_equal(table, other)) for table in tables]
+        self.tables = {i: tables[i] for i in sorted(set(self.which))}
+        self.counts = {i: np.zeros((images, *taps), dtype=np.int64) for i in self.tables}
+
+    def add(self, strip: NDArray[Any], first: int, window: "Window") -> None:
+        """Count a padded strip of the images `first` ..; other strips of the same images are added to it."""
+        for i, counts in self.counts.items():
+            part = counts[first : first + len(strip)]
+            most = int(self.tables[i].max()) * strip.shape[2]
+            kind = np.int32 if most < 1 << 31 else np.int64
+            lines = np.empty((counts.shape[2] + 1, strip.shape[3]), dtype=kind)
+            count_windows(strip, self.tables[i], *window, lines, part)
+
+    def joined(self, others: Sequence["WindowCounts"]) -> LineCounts:
+        """All counts of this and `others`, as wordlines."""
+        totals = {i: sum((other.counts[i] for other in others), counts) for i, counts in self.counts.items()}
+        flat = {i: total.reshape(len(total), -1) for i, total in totals.items()}
+        return LineCounts(*(flat[i] for i in self.which))
+
+
+Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]  # stride, dilation, output rows and columns
+
+
+@dataclass(frozen=True, eq=False)
+class CellCounts:
+    """What cells draw, by image: whole numbers, so that parts of a layer add up in any order to the same."""
+
+    drawn: NDArray[Any]  # [images], in counts of `Counter.CELL_PULSES`
+    level_drawn: NDArray[Any]  # [images], in counts of `Counter.CELL_LEVEL_PULSES` times `unit`
+    unit: int  # 2^fraction_bits where levels are effective ones
+
+    def plus(self, other: "CellCounts") -> "CellCounts":
+        """Of both, of one unit."""
+        assert self.unit == other.unit
+        return CellCounts(self.drawn + other.drawn, self.level_drawn + other.level_drawn, self.unit)
+
+    def put(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """`counts` [images, len(Counter)] with these filled in, rounded once, half to even."""
+        whole, rest = self.level_drawn // self.unit, self.level_drawn % self.unit
+        up = (2 * rest > self.unit) | ((2 * rest == self.unit) & (whole % 2 == 1))
+        for counter, values in ((Counter.CELL_PULSES, self.drawn), (Counter.CELL_LEVEL_PULSES, whole + up)):
+            if max(values, default=0) >= 1 << 63:
+                raise CimemuError(
+                    f"counted charge of an image's layer: {max(values)}, must be below 2^63; use fewer input.dac_bits"
+                )
+            counts[:, counter] = values.astype(np.int64)
+        return counts
+
+
+def count_cells(
+    lines: LineCounts,
+    toggles: Toggles | None,
+    macro: Macro,
+    layout: Layout,
+    *,
+    row_levels: NDArray[np.int64],
+    row_factors: NDArray[np.int64],
+    unit: int,
+    used_columns: int,
+) -> CellCounts:
+    """What the cells of a matrix draw: those of analog cells from `lines`, those of digital ones from `toggles`.
+
+    `row_levels[k]` is the sum of the levels on row k, times `unit`, over the used physical columns of all column blocks
+    (reference columns included), `row_factors` [factors, K] the same of digital cells (see `factor_cells`),
+    `used_columns` the number of those columns.
+    """
+    if toggles is None:
+        return CellCounts(_products(lines.drawn.sum(axis=1), used_columns), _dot(lines.drawn, row_levels), unit)
+    changes = toggles.changes(layout)
+    level = sum((_dot(c, rows) for c, rows in zip(changes, row_factors)), np.zeros(changes.shape[1], dtype=np.int64))
+    return CellCounts(_products(changes[0].sum(axis=1), used_columns), level, 1)
+
+
+def _products(values: NDArray[np.int64], factor: int) -> NDArray[Any]:
+    """`values * factor` of non-negative numbers, as Python integers where 64 bits do not hold them."""
+    most = int(values.max(initial=0)) * factor
+    return values * factor if most < 1 << 62 else values.astype(object) * factor
+
+
+def _dot(counts: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[Any]:
+    """`counts @ weights` [images], likewise."""
+    most = int(counts.max(initial=0)) * int(np.abs(weights).sum())
+    if most < 1 << 62:
+        return np.asarray(counts @ weights)
+    return np.asarray(counts.astype(object) @ weights.astype(object))
+
+
+def count_activity(
+    lines: LineCounts,
+    positions: int,
+    macro: Macro,
+    layout: Layout,
+    *,
+    reference_columns: int,
+    switches: tuple[int, ...],
+    nonzero: NDArray[np.bool_] | None,
+    multiplications: int,
+) -> NDArray[np.int64]:
+    """counts [images, len(Counter)] of images of `positions` input vectors, all but the cells' (see `count_cells`).
+
+    `reference_columns` is how many reference columns all column blocks have together, `switches` the reference
+    switches of a step by row block, `nonzero` [P, groups, I] which steps were driven (None: all), `multiplications`
+    by scales of one position beside the requantisation's own.
+    """
+    images = len(lines.drawn)
+    counts = np.zeros((images, len(Counter)), dtype=np.int64)
+    blocks, col_blocks = len(layout.row_blocks), len(layout.col_blocks)
+    converted = layout.outputs * macro.conversions_per_output
+    if nonzero is None:
+        by_block = np.outer(np.full(images, positions * macro.input_slices), np.array(layout.groups_per_block))
+    else:
+        driven = nonzero.reshape(images, positions, layout.groups, macro.input_slices).sum(axis=(1, 3))
+        ends = np.cumsum(layout.groups_per_block)
+        by_block = np.stack([part.sum(axis=1) for part in np.split(driven, ends[:-1], axis=1)], axis=1)
+    steps = by_block.sum(axis=1)
+    all_steps = positions * layout.groups * macro.input_slices
+    counts[:, Counter.MACRO_OPS] = positions * blocks * col_blocks
+    counts[:, Counter.STEPS] = steps * col_blocks
+    counts[:, Counter.SKIPPED_STEPS] = (all_steps - steps) * col_blocks
+    counts[:, Counter.WORDLINES_RAISED] = lines.raised.sum(axis=1) * col_blocks
+    counts[:, Counter.WORDLINE_PULSES] = lines.drawn.sum(axis=1) * col_blocks
+    counts[:, Counter.CONVERSIONS] = steps * (converted + reference_columns)
+    counts[:, Counter.REFERENCE_SWITCHES] = by_block @ np.array(switches, dtype=np.int64)
+    counts[:, Counter.SHIFT_ADDS] = counts[:, Counter.CONVERSIONS]
+    if macro.weight.encoding in ("offset", "binary") and macro.weight.correction == "digital":
+        counts[:, Counter.CORRECTION_ADDS] = positions * layout.rows
+    counts[:, Counter.PSUM_ADDS] = positions * layout.outputs * (blocks - 1)
+    counts[:, Counter.INPUT_BITS] = positions * layout.rows * macro.input.bits * col_blocks
+    counts[:, Counter.SCALE_MULTIPLICATIONS] = positions * multiplications
+    width = sum(accumulator_width(macro, layout, block) for block in range(blocks))
+    counts[:, Counter.OUTPUT_BITS] = positions * layout.outputs * width
+    return counts

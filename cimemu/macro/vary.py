@@ -1,0 +1,178 @@
+"""Cells, converters and reads of a matrix as variation models make them: an ideal matrix in, another one out."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.arch.macro import Macro
+from cimemu.draws.cells import round_levels
+from cimemu.errors import ArchError
+from cimemu.events import Pulses
+from cimemu.macro.accumulator import check_accumulator
+from cimemu.macro.encode import MAX_LEVEL
+from cimemu.macro.gated import gated_reads
+from cimemu.macro.program import Matrix, fixed_seen, psum_range, reference_cells_per_row
+from cimemu.macro.scaled import scaled_references
+from cimemu.macro.sites import Sites
+from cimemu.macro.surroundings import Surroundings
+from cimemu.variation.base import BLOCK_STAGES, Block
+from cimemu.variation.compose import Variations
+from cimemu.variation.parse import name_of
+
+
+@dataclass(eq=False)
+class Draft:
+    """A matrix while its cells are drawn: blocks are independent of each other, so they may be written by any thread."""
+
+    ideal: Matrix
+    sites: Sites
+    variations: Variations
+    macro: Macro  # with the fraction bits that the variations need
+    cells: NDArray[np.int64]
+    blocks: dict[tuple[int, int], Block]  # what the models left beside the cells
+    writes: dict[tuple[int, int], Pulses]
+    shared: Mapping[tuple[int, int], NDArray[np.uint8]] = field(default_factory=dict)  # see `share_arrays`
+
+    def tasks(self) -> Iterator[Callable[[], None]]:
+        """One function a block."""
+        for place in self.sites:
+            yield lambda place=place: self._write(place)  # type: ignore[misc]
+
+    def _write(self, place: tuple[int, int]) -> None:
+        """Write one block: ideal levels, then every model in order (cells, lines, reads), then rounded once."""
+        first_row, last_row = self.ideal.layout.row_blocks[place[0]]
+        first, stop = (v * self.macro.columns_per_output for v in self.ideal.layout.col_blocks[place[1]])
+        targets = np.ascontiguousarray(self.ideal.levels[first_row:last_row, first:stop])
+        site = self.sites[place]
+        block = Block(
+            levels=targets.astype(np.float64),
+            targets=targets,
+            top=2**self.macro.cell.bits - 1,
+            macro=site.macro,
+            first_column=site.first_column,
+            write=site.write,
+            largest_input=2**self.macro.input.dac_bits - 1,
+            active_rows=self.ideal.layout.active_rows,
+            leakage=self.variations.leakage(2**self.macro.cell.bits - 1),
+        )
+        for stage in BLOCK_STAGES:
+            models = self.variations.at(stage)
+            if stage == "wires" and models:
+                block.array = self._array(block)
+            for model, stream in models:
+                model.write(block, stream)
+        scale = 2.0**self.macro.cell.fraction_bits
+        round_levels(block.levels, scale, MAX_LEVEL * scale, first_row, first, self.cells)
+        if block.pulses is not None:
+            self.writes[place] = Pulses(block.pulses, block.row_pulses or 0)
+        self.blocks[place] = block
+
+    def _array(self, block: Block) -> NDArray[np.float64]:
+        """Conductances of all cells of the block's macro: other blocks' by the same draws, unused cells at level 0."""
+        rows, columns = block.levels.shape
+        targets = self.shared.get((block.macro, block.write))
+        if targets is None:
+            targets = np.zeros((self.macro.rows, self.macro.columns), dtype=np.uint8)
+            targets[:rows, block.first_column : block.first_column + columns] = block.targets
+        whole = Block(
+            levels=targets.astype(np.float64),
+            targets=targets,
+            top=block.top,
+            macro=block.macro,
+            first_column=0,
+            write=block.write,
+            leakage=block.leakage,
+        )
+        for model, stream in self.variations.at("cells"):
+            model.write(whole, stream)
+        return whole.levels
+
+    def finish(self) -> Matrix:
+        """The matrix of these cells."""
+        ideal, macro, layout = self.ideal, self.macro, self.ideal.layout
+        seen = fixed_seen(self.cells, ideal.columns, layout)
+        surroundings = Surroundings(ideal, self.sites, self.variations, macro, self.blocks)
+        references = surroundings.references()
+        check_accumulator(macro, references, False, ideal.adc)
+        matrix = replace(
+            ideal,
+            macro=macro,
+            cells=self.cells,
+            seen=seen,
+            references=references,
+            affine=tuple(None for _ in layout.row_blocks),
+            row_levels=self._row_levels(),
+            psum_range=psum_range(seen, layout, macro, 2**macro.cell.fraction_bits),
+            noise=surroundings.noise(),
+            traps=surroundings.traps(self.cells),
+            base=surroundings.base() if references is None else None,
+            bow=surroundings.bow(self.cells),
+            gated=gated_reads(macro, layout, self.blocks),
+            kept_switches=ideal.switches if surroundings.moves_thresholds else None,
+            values=None if ideal.scale is None or references is None else scaled_references(references, ideal.scale),
+        )
+        if matrix.has_reference_column:
+            matrix.row_levels[:] += matrix.unit * reference_cells_per_row(matrix)
+        return matrix
+
+    def _row_levels(self) -> NDArray[np.int64]:
+        """Levels x 2^fraction_bits above level 0 of a row's cells: what level 0 conducts has its own price (`costs.cell`)."""
+        leakage = self.variations.leakage(2**self.macro.cell.bits - 1) * self.cells.shape[1]
+        off = round(leakage * 2**self.macro.cell.fraction_bits)
+        return np.asarray(np.maximum(self.cells.sum(axis=1) - off, 0))
+
+
+def varied_macro(macro: Macro, variations: Variations) -> Macro:
+    """`macro` with the fraction bits that the variations need. ArchError where they do not fit its cells."""
+    top = 2**macro.cell.bits - 1
+    variations.check(top)
+    if variations and macro.weight.column_flipping:
+        raise ArchError("weight.column_flipping with varied cells: not defined, turn one of them off")
+    lines = [name_of(model) for model, _ in variations.at("lines")]
+    if lines and macro.weight.correction == "reference_column":
+        raise ArchError(f"--vary {lines[0]} with a reference column: not defined, use weight.correction digital")
+    bits = variations.fraction_bits(macro.cell.fraction_bits, top)
+    return macro.model_copy(update={"cell": macro.cell.model_copy(update={"fraction_bits": bits})})
+
+
+def start_draft(ideal: Matrix, sites: Sites, variations: Variations) -> Draft:
+    """Begin to write `ideal`'s levels into the cells at `sites`."""
+    return Draft(
+        ideal=ideal,
+        sites=sites,
+        variations=variations,
+        macro=varied_macro(ideal.macro, variations),
+        cells=np.empty(ideal.levels.shape, dtype=np.int64),
+        blocks={},
+        writes={},
+    )
+
+
+def share_arrays(drafts: Iterable[Draft]) -> None:
+    """Tell drafts what other blocks their macros hold: ideal levels [rows, columns] by (macro, earlier writes of it)."""
+    given = list(drafts)
+    arrays: dict[tuple[int, int], NDArray[np.uint8]] = {}
+    for draft in given:
+        if not draft.variations.at("wires"):
+            continue
+        for (row_block, col_block), site in draft.sites.items():
+            shape = (draft.macro.rows, draft.macro.columns)
+            array = arrays.setdefault((site.macro, site.write), np.zeros(shape, dtype=np.uint8))
+            first_row, last_row = draft.ideal.layout.row_blocks[row_block]
+            first, stop = (v * draft.macro.columns_per_output for v in draft.ideal.layout.col_blocks[col_block])
+            levels = draft.ideal.levels[first_row:last_row, first:stop]
+            array[: len(levels), site.first_column : site.first_column + levels.shape[1]] = levels
+    for draft in given:
+        draft.shared = arrays
+
+
+def vary_matrix(ideal: Matrix, sites: Sites, variations: Variations) -> Matrix:
+    """`ideal` as the variations make it; itself where none is active."""
+    if not variations:
+        return ideal
+    draft = start_draft(ideal, sites, variations)
+    for task in draft.tasks():
+        task()
+    return draft.finish()

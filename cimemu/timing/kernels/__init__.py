@@ -1,0 +1,1 @@
+"""The compiled event engine: kernels and their twins."""

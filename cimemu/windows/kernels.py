@@ -1,0 +1,79 @@
+"""Padded strips of feature maps, and their windows laid out as the rows of the macro's input matrix."""
+
+import numpy as np
+
+from cimemu.lanes.jit import kernel
+
+
+@kernel
+def fill_strip(source, offset, zeros, top, left, strip):
+    """strip[b, c, h, w] = source[b, c, top + h, left + w] + offset, and zeros[b] outside the source.
+
+    source int8 or uint8 [images, channels, height, width] of any strides; strip uint8 or int16
+    [images, channels, rows, columns]; top and left may be negative.
+    """
+    height, width = source.shape[2], source.shape[3]
+    begin, end = min(max(-left, 0), strip.shape[3]), min(max(width - left, 0), strip.shape[3])
+    for b in range(strip.shape[0]):
+        for h in range(strip.shape[2]):
+            for c in range(strip.shape[1]):
+                target = strip[b, c, h]
+                if top + h < 0 or top + h >= height:
+                    target[:] = zeros[b]
+                    continue
+                target[:begin] = zeros[b]
+                target[end:] = zeros[b]
+                line = source[b, c, top + h, begin + left : end + left]
+                inside = target[begin:end]
+                for w in range(line.shape[0]):
+                    inside[w] = np.int16(line[w]) + np.int16(offset)
+
+
+def fill_strip_naive(source, offset, zeros, top, left, strip):
+    """The definition, one element at a time."""
+    for b, c, h, w in np.ndindex(*strip.shape):
+        inside = 0 <= top + h < source.shape[2] and 0 <= left + w < source.shape[3]
+        strip[b, c, h, w] = int(source[b, c, top + h, left + w]) + offset if inside else zeros[b]
+
+
+@kernel
+def im2col(strip, stride, dilation, kernel_shape, out_shape, rows):
+    """rows[q, k] is what wordline k sees at output position q.
+
+    `strip` is [images, channels, height, width] with its padding; positions run over (image, output row,
+    output column), k over (channel, kernel row, kernel column), the last fastest. `stride`, `dilation`,
+    `kernel_shape` and `out_shape` are pairs (vertical, horizontal).
+    """
+    taps = kernel_shape[0] * kernel_shape[1]
+    for b in range(strip.shape[0]):
+        for h in range(out_shape[0]):
+            first = (b * out_shape[0] + h) * out_shape[1]
+            for c in range(strip.shape[1]):
+                for i in range(kernel_shape[0]):
+                    line = strip[b, c, h * stride[0] + i * dilation[0]]
+                    k = c * taps + i * kernel_shape[1]
+                    if kernel_shape[1] == 3 and stride[1] == 1 and dilation[1] == 1:
+                        target = rows[first : first + out_shape[1], k : k + 3]
+                        for w in range(out_shape[1]):
+                            target[w, 0] = line[w]
+                            target[w, 1] = line[w + 1]
+                            target[w, 2] = line[w + 2]
+                        continue
+                    for j in range(kernel_shape[1]):
+                        seen = line[j * dilation[1] :]
+                        target = rows[first : first + out_shape[1], k + j : k + j + 1]
+                        for w in range(out_shape[1]):
+                            target[w, 0] = seen[w * stride[1]]
+
+
+def im2col_naive(strip, stride, dilation, kernel_shape, out_shape, rows):
+    """The same from the definition, a window at a time."""
+    positions = np.ndindex(strip.shape[0], *out_shape)
+    for q, (image, row, column) in enumerate(positions):
+        window = strip[
+            image,
+            :,
+            row * stride[0] : row * stride[0] + (kernel_shape[0] - 1) * dilation[0] + 1 : dilation[0],
+            column * stride[1] : column * stride[1] + (kernel_shape[1] - 1) * dilation[1] + 1 : dilation[1],
+        ]
+        rows[q] = np.asarray(window).reshape(-1)

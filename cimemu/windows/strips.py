@@ -1,0 +1,119 @@
+"""A layer's work cut into strips that fit a memory budget: some whole images, or some output rows of one image."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.layer.macro_layer import Geometry
+from cimemu.windows.kernels import fill_strip
+
+EXACT_BYTES = 1 << 19  # arrays of one strip of an exact product: they stay in the second-level cache
+ROWS_BYTES = 1 << 22  # of a strip that is cut once more, into chunks, by the macros
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Output rows `row_start .. row_stop` of images `first .. last`: all rows where there are several images."""
+
+    first: int
+    last: int
+    row_start: int
+    row_stop: int
+
+    @property
+    def images(self) -> int:
+        """Images in the strip."""
+        return self.last - self.first
+
+    @property
+    def rows(self) -> int:
+        """Output rows in the strip."""
+        return self.row_stop - self.row_start
+
+
+def cut_in_strips(images: int, output_rows: int, bytes_per_row: int, room: int, threads: int) -> list[Strip]:
+    """Strips in order of image and row; `bytes_per_row` are the arrays of one output row of one image.
+
+    A strip takes at most `room` bytes (one row at least), and there are `threads` of them or more where rows allow.
+    """
+    rows = max(1, room // max(1, bytes_per_row))
+    rows = min(rows, max(1, -(-images * output_rows // max(1, threads))))
+    if rows >= output_rows:
+        step = rows // output_rows
+        return [Strip(b, min(b + step, images), 0, output_rows) for b in range(0, images, step)]
+    return [Strip(b, b + 1, r, min(r + rows, output_rows)) for b in range(images) for r in range(0, output_rows, rows)]
+
+
+class Room:
+    """Arrays that one worker uses again for strip after strip."""
+
+    def __init__(self) -> None:
+        """With nothing in it."""
+        self._flat: dict[str, NDArray[Any]] = {}
+        self._kept: dict[Hashable, Any] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any, slack: int = 0) -> NDArray[Any]:
+        """An array of any contents; `slack` elements behind it may be read. It is valid until `name` is asked again."""
+        size = prod(shape)
+        flat = self._flat.get(name)
+        if flat is None or flat.dtype != dtype or len(flat) < size + slack:
+            flat = self._flat[name] = np.zeros(size + slack, dtype=dtype)
+        return flat[:size].reshape(shape)
+
+    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What `make` made when `key` was asked for first."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+    def whole(self, name: str) -> NDArray[Any]:
+        """The flat array behind `name`, slack included."""
+        return self._flat[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A layer's input tensor as [images, channels, height, width] and how it is driven."""
+
+    tensor: NDArray[Any]
+    geometry: Geometry
+    offset: int  # added to every element
+    zeros: NDArray[np.int64]  # [images]: what padding is given
+    narrow: bool  # whether uint8 holds every driven value
+
+    @property
+    def window(self) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+        """Stride, dilation and kernel, each (vertical, horizontal)."""
+        g = self.geometry
+        return (g.stride_h, g.stride_w), (g.dilation_h, g.dilation_w), (g.kernel_h, g.kernel_w)
+
+    @property
+    def columns(self) -> int:
+        """Width of a strip, padding included."""
+        g = self.geometry
+        return (g.width_out - 1) * g.stride_w + (g.kernel_w - 1) * g.dilation_w + 1
+
+    def input_rows(self, output_rows: int) -> int:
+        """Rows of a strip that give `output_rows`."""
+        g = self.geometry
+        return (output_rows - 1) * g.stride_h + (g.kernel_h - 1) * g.dilation_h + 1
+
+    def strip(self, cut: Strip, room: Room) -> NDArray[Any]:
+        """The padded strip uint8 or int16 [images, channels, rows, columns]."""
+        g = self.geometry
+        shape = (cut.images, g.channels_in, self.input_rows(cut.rows), self.columns)
+        strip = room.array("strip", shape, np.uint8 if self.narrow else np.int16)
+        part = slice(cut.first, cut.last)
+        fill_strip(
+            self.tensor[part],
+            self.offset,
+            self.zeros[part],
+            cut.row_start * g.stride_h - g.pad_top,
+            -g.pad_left,
+            strip,
+        )
+        return strip
