@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from twins import SEEDS, both, common
 
 from cimemu.draws import cells, noise, read_noise
-from cimemu.engines import output_kernels as combine
 from cimemu.engines.packed import kernels as mvm_packed
 from cimemu.engines.packed import pack_kernels as pack
 from cimemu.engines.packed import tile_kernels as tile
-from cimemu.engines.steps import kernels as convert
 from cimemu.lanes import popcount
 from cimemu.lanes.jit import JIT_DISABLED, PACKAGE, kernel, kernel_files
+from cimemu.macro import combine_kernels
+from cimemu.macro import convert_kernels as convert
 from cimemu.macro import trap_kernels as traps
+from cimemu.macro import words as word_cells
 from cimemu.mapping import step_kernels as steps
 from cimemu.timing.kernels import steady
 from cimemu.variation import line_kernels as wires
@@ -85,10 +86,12 @@ def test_every_compiled_function_is_in_the_list_of_kernels():
     assert set(dispatchers()) == set(kernels())
 
 
-def test_a_kernel_outside_the_files_that_the_stamp_covers_is_refused(monkeypatch):
-    monkeypatch.setattr("cimemu.lanes.jit.PACKAGE", Path(__file__).parent)
-    with pytest.raises(RuntimeError, match=r"test_twins.py: a kernel outside the files .* name the file \*_kernels.py"):
-        kernel(spans)
+def test_a_kernel_outside_the_files_that_the_stamp_covers_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("cimemu.lanes.jit.PACKAGE", tmp_path)
+    names = {}
+    exec(compile("def twice(x):\n    return 2 * x", str(tmp_path / "room.py"), "exec"), names)
+    with pytest.raises(RuntimeError, match=r"room.py: a kernel outside the files .* name the file \*_kernels.py"):
+        kernel(names["twice"])
 
 
 def test_no_twin_is_left_without_its_kernel():
@@ -137,7 +140,7 @@ def test_pack_cells_sets_one_bit_a_row(seed):
     rows, columns, planes = int(rng.integers(1, 150)), int(rng.integers(1, 6)), int(rng.integers(1, 5))
     levels = rng.integers(0, 2**planes, (rows, columns)).astype(np.uint8)
     starts, stops = spans(rng, rows)
-    packed = pack.pack_cells(levels, starts, stops, planes, -(-int((stops - starts).max()) // 64))
+    packed = word_cells.pack_cells(levels, starts, stops, planes, -(-int((stops - starts).max()) // 64))
     for g, a, w, c in np.ndindex(*packed.shape):
         inside = [starts[g] + 64 * w + j for j in range(64)]
         expected = sum(((int(levels[r, c]) >> a) & 1) << j for j, r in enumerate(inside) if r < stops[g])
@@ -190,8 +193,8 @@ def test_combine(seed):
     sums = rng.integers(-(2**20), 2**20, (3, blocks, outputs * conversions + padding)).astype(dtype)
     weight, slice_sums = rng.integers(-128, 129, conversions), rng.integers(0, 256, blocks)
     both(
-        lambda o: combine.combine_integer(sums, weight, 3, -2, slice_sums, o),
-        lambda o: combine.combine_integer_naive(sums, weight, 3, -2, slice_sums, o),
+        lambda o: combine_kernels.combine_integer(sums, weight, 3, -2, slice_sums, o),
+        lambda o: combine_kernels.combine_integer_naive(sums, weight, 3, -2, slice_sums, o),
         np.zeros((3, outputs), dtype=np.int64),
     )
 
@@ -206,8 +209,8 @@ def test_level_sums(seed):
     order = np.argsort(levels, axis=1, kind="stable")
     ordered = np.take_along_axis(levels, order, axis=1)
     both(
-        lambda o: combine.level_sums(counts, order, ordered, o),
-        lambda o: combine.level_sums_naive(counts, order, ordered, o),
+        lambda o: combine_kernels.level_sums(counts, order, ordered, o),
+        lambda o: combine_kernels.level_sums_naive(counts, order, ordered, o),
         np.zeros((3, columns)),
     )
 

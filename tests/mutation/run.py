@@ -30,7 +30,7 @@ from cosmic_ray.ast import ast_nodes, get_ast_from_path
 from cosmic_ray.ast.ast_query import ASTQuery
 from cosmic_ray.mutating import mutate_code
 
-from cimemu.lanes.jit import holds_kernels, kernel_files
+from cimemu.lanes.jit import PACKAGE, holds_kernels, kernel_files
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -90,7 +90,7 @@ def modules_of(area: str) -> list[Path]:
     """The files of an area, relative to the root."""
     folder = ROOT / "cimemu" / area
     if area == "kernels":
-        found = kernel_files()
+        found = [ROOT / "cimemu" / path.relative_to(PACKAGE) for path in kernel_files()]
     elif folder.is_dir():
         folders = [ROOT / "cimemu" / name for name in FOLDERS.get(area, [area])]
         found = sorted(path for each in folders for path in each.rglob("*.py") if not holds_kernels(path))
