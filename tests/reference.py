@@ -1,4 +1,4 @@
-"""The macro of spec section 1 a second time, written apart from the package: plain loops, for comparison only."""
+"""The macro of contract section 1 a second time, written apart from the package: plain loops, for comparison only."""
 
 from math import ceil
 

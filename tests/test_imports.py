@@ -10,7 +10,7 @@ ROWS: list[set[str]] = [
     {"draws"},
     {"bounds", "given_file", "public", "whole_file", "table_file"},
     {"config_file"},
-    {"spec"},
+    {"record"},
     {"adc", "cost", "layer", "variation"},
     {"arch", "workload"},
     {"importer", "exporter", "mapping", "lower", "windows"},

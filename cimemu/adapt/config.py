@@ -11,13 +11,13 @@ from cimemu.adapt.settings import DataSettings, TrainSettings
 from cimemu.config_file import read_mapping, validated
 from cimemu.errors import WorkloadError
 from cimemu.ptq.scheme import Scheme, read_scheme, scheme_of
-from cimemu.spec import Spec
+from cimemu.record import Record
 from cimemu.variation.compose import compose
 
 WHAT = "a file for cimemu adapt (scheme, train, data ...)"
 
 
-class Method(Spec):
+class Method(Record):
     """What is trained into the network, and how gradients pass the macro."""
 
     scheme: str | dict[str, Any] = Field("column", description="a scheme's name or YAML file, or its keys")

@@ -4,18 +4,18 @@ from typing import Literal
 
 from pydantic import Field
 
-from cimemu.spec import Spec
+from cimemu.record import Record
 from cimemu.workload.manifest import DataSource, Preprocess
 
 
-class Rates(Spec):
+class Rates(Record):
     """Learning rates of the parameter groups at their highest."""
 
     weights: float = Field(0.01, gt=0, description="weights, biases and normalisation")
     scales: float = Field(0.001, ge=0, description="learned step sizes")
 
 
-class Augment(Spec):
+class Augment(Record):
     """What is done to a training image at random."""
 
     crop_pad: int | None = Field(
@@ -30,7 +30,7 @@ class Augment(Spec):
     )
 
 
-class HoldBack(Spec):
+class HoldBack(Record):
     """Training images that are not trained on. The epoch that does best on them is kept, the start (epoch 0) too."""
 
     share: float = Field(0.1, ge=0, le=0.5, description="of the training images; 0: none, the last epoch is kept")
@@ -39,7 +39,7 @@ class HoldBack(Spec):
     chips: int = Field(1, ge=1, description="with vary: chips they are measured on, drawn as no chip of training is")
 
 
-class TrainSettings(Spec):
+class TrainSettings(Record):
     """Stochastic gradient descent with momentum, and its budget."""
 
     epochs: int = Field(8, ge=1, description="epochs")
@@ -77,7 +77,7 @@ class TrainSettings(Spec):
     checkpoint_minutes: float = Field(5.0, gt=0, description="a checkpoint at least so often; and after every epoch")
 
 
-class DataSettings(Spec):
+class DataSettings(Record):
     """Images for training and for measuring."""
 
     train: DataSource = Field(description="images and labels that are trained on")

@@ -16,7 +16,7 @@ from cimemu.adapt.sources import find_images, load_float
 from cimemu.adapt.train import CHECKPOINT, Keep, MetricsRow, Progress
 from cimemu.config_file import read_mapping
 from cimemu.errors import WorkloadError
-from cimemu.spec import Spec
+from cimemu.record import Record
 from cimemu.whole_file import whole_file
 from cimemu.workload.manifest import resolve
 
@@ -32,7 +32,7 @@ class StudyRun(Method):
     seeds: tuple[int, ...] = Field((0,), min_length=1, description="a run for each")
 
 
-class Study(Spec):
+class Study(Record):
     """Runs from one float network on one chip."""
 
     network: str = Field(description="float network file, relative to the study; ${NAME} is taken from the environment")

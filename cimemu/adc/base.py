@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from cimemu.spec import Spec
+from cimemu.record import Record
 
 Circuit = Literal["sar", "flash", "ramp"]
 
@@ -30,7 +30,7 @@ Vector = Annotated[
 ]
 
 
-class ConverterBase(Spec):
+class ConverterBase(Record):
     """Fields and conversion time of a converter with codes."""
 
     circuit: Circuit = Field(description="sar, flash or ramp: decides the cycles of one conversion")
@@ -43,7 +43,7 @@ class ConverterBase(Spec):
     )
 
     def conversion_cycles(self) -> int:
-        """Cycles of one conversion (spec section 3)."""
+        """Cycles of one conversion (contract section 3)."""
         if self.cycles is not None:
             return self.cycles
         return {"sar": self.bits, "flash": 1, "ramp": 2**self.bits - 1}[self.circuit]

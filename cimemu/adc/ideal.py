@@ -5,10 +5,10 @@ from typing import Literal
 from pydantic import Field
 
 from cimemu.adc.base import MOST_CYCLES
-from cimemu.spec import Spec
+from cimemu.record import Record
 
 
-class IdealAdc(Spec):
+class IdealAdc(Record):
     """No quantisation; also the column read of a digital macro."""
 
     model: Literal["ideal"] = "ideal"

@@ -10,7 +10,7 @@ from cimemu.adc.base import LIMIT, Circuit, ConverterBase, Grid
 
 
 class LinearAdc(ConverterBase):
-    """`t_k = zero + (k - 1/2) * lsb`, `v_k = zero + k * lsb` (spec section 1)."""
+    """`t_k = zero + (k - 1/2) * lsb`, `v_k = zero + k * lsb` (contract section 1.5)."""
 
     model: Literal["linear"] = "linear"
     circuit: Circuit = Field("sar", description="sar, flash or ramp: decides the cycles of one conversion")

@@ -9,7 +9,7 @@ from cimemu.adc.base import Circuit, ConverterBase, Vector
 
 
 class NonlinearAdc(ConverterBase):
-    """`code = number of thresholds <= psum`; the value that goes on is `levels[code]` (spec section 1)."""
+    """`code = number of thresholds <= psum`; the value that goes on is `levels[code]` (contract section 1.5)."""
 
     model: Literal["nonlinear"] = "nonlinear"
     circuit: Circuit = Field("ramp", description="sar, flash or ramp: decides the cycles of one conversion")

@@ -1,4 +1,4 @@
-"""The macro: one crossbar with its drivers, converters and shift-add (spec section 1)."""
+"""The macro: one crossbar with its drivers, converters and shift-add (contract section 1)."""
 
 from math import ceil
 from typing import Any, ClassVar, Literal
@@ -8,10 +8,10 @@ from pydantic import Field, field_validator, model_validator
 from cimemu.adc import Adc, IdealAdc
 from cimemu.adc.base import MOST_CYCLES
 from cimemu.errors import ArchError
-from cimemu.spec import Spec
+from cimemu.record import Record
 
 
-class Cell(Spec):
+class Cell(Record):
     """One memory cell of the array."""
 
     bits: int = Field(1, ge=1, le=4, description="bits stored in one cell; levels are 0 .. 2^bits - 1")
@@ -24,12 +24,12 @@ class Cell(Spec):
     )
 
 
-class Weight(Spec):
+class Weight(Record):
     """How a weight is stored in cells and how its slices come together again."""
 
     bits: int = Field(ge=1, le=9, description="weight width in bits")
     encoding: Literal["offset", "twos_complement", "differential", "binary"] = Field(
-        "offset", description="what the cells of a weight hold (spec section 1)"
+        "offset", description="what the cells of a weight hold (contract section 1.3)"
     )
     subtract: Literal["digital", "analog"] = Field(
         "digital", description="differential: plus minus minus after the ADC (digital) or before it (analog)"
@@ -49,7 +49,7 @@ class Weight(Spec):
     )
 
 
-class Input(Spec):
+class Input(Record):
     """How an input value reaches the wordlines."""
 
     bits: int = Field(ge=1, le=9, description="input width in bits")
@@ -58,8 +58,8 @@ class Input(Spec):
     dac: Literal["voltage", "pulse"] = Field("voltage", description="a slice is one level, or a train of pulses")
 
 
-class Timing(Spec):
-    """Cycles of one macro operation's steps (spec section 3)."""
+class Timing(Record):
+    """Cycles of one macro operation's steps (contract section 3)."""
 
     wordline_cycles: int = Field(
         1, ge=0, le=MOST_CYCLES, description="cycles to raise the wordlines of one group and slice"
@@ -81,7 +81,7 @@ class Timing(Spec):
         return self
 
 
-class MacroMapping(Spec):
+class MacroMapping(Record):
     """How matrices are cut into macros."""
 
     rows: Literal["dense", "whole_kernels", "grouped"] = Field(
@@ -95,7 +95,7 @@ class MacroMapping(Spec):
     )
 
 
-class Macro(Spec):
+class Macro(Record):
     """One compute-in-memory macro. `Macro.model_validate({...})` takes the mapping of the YAML."""
 
     problem: ClassVar = ArchError

@@ -1,4 +1,4 @@
-"""The chip: tiles of macros, buffers, interconnect, digital unit and off-chip memory (spec sections 3 and 4)."""
+"""The chip: tiles of macros, buffers, interconnect, digital unit and off-chip memory (contract sections 3 and 4)."""
 
 from typing import ClassVar, Literal
 
@@ -10,13 +10,13 @@ from cimemu.arch.site import make_site
 from cimemu.cost.resolve import resolved
 from cimemu.cost.schema import Costs
 from cimemu.errors import ArchError
-from cimemu.spec import Spec
+from cimemu.record import Record
 
 MOST_MACROS = 2**17
 LEAST_CLOCK_NS = 1e-6
 
 
-class Buffer(Spec):
+class Buffer(Record):
     """The global buffer: a finite size, ports of a finite bandwidth."""
 
     size_kib: float = Field(gt=0, le=2**30, description="capacity in KiB")
@@ -25,7 +25,7 @@ class Buffer(Spec):
     ports: int = Field(1, ge=1, le=1024, description="accesses served at the same time")
 
 
-class TileBuffer(Spec):
+class TileBuffer(Record):
     """The input or output memory of a tile: one port each way."""
 
     size_kib: float = Field(gt=0, le=2**30, description="capacity in KiB")
@@ -33,7 +33,7 @@ class TileBuffer(Spec):
     write_bits_per_cycle: int = Field(256, ge=1, le=2**20, description="write bandwidth")
 
 
-class Interconnect(Spec):
+class Interconnect(Record):
     """What joins the tiles, the global buffer and the digital unit."""
 
     kind: Literal["bus", "mesh"] = Field("mesh", description="one shared bus, or a 2-D mesh with XY routing")
@@ -41,21 +41,21 @@ class Interconnect(Spec):
     hop_cycles: int = Field(1, ge=0, le=MOST_CYCLES, description="router latency of one hop")
 
 
-class DigitalUnit(Spec):
+class DigitalUnit(Record):
     """The unit that runs everything that is not a matrix product."""
 
     lanes: int = Field(64, ge=1, le=2**20, description="elementary operations per cycle")
     startup_cycles: int = Field(2, ge=0, le=MOST_CYCLES, description="latency of one batch of operations")
 
 
-class OffChip(Spec):
+class OffChip(Record):
     """Memory outside the chip: the images, and what does not fit."""
 
     bits_per_cycle: int = Field(128, ge=1, le=2**20, description="bandwidth")
     latency_cycles: int = Field(20, ge=0, le=MOST_CYCLES, description="latency of one access")
 
 
-class Programming(Spec):
+class Programming(Record):
     """Writing weights into cells."""
 
     row_write_cycles: int = Field(10, ge=1, le=10**9, description="cycles to write (and verify) one row of one macro")
@@ -63,7 +63,7 @@ class Programming(Spec):
     endurance_writes: float = Field(1e8, gt=0, description="writes a cell survives")
 
 
-class Tile(Spec):
+class Tile(Record):
     """A group of macros around one input and one output buffer."""
 
     macros: int = Field(8, ge=1, le=2**16, description="macros of one tile")
@@ -78,7 +78,7 @@ class Tile(Spec):
     adder_lanes: int = Field(64, ge=1, le=2**20, description="partial sums added per cycle by the tile accumulator")
 
 
-class Chip(Spec):
+class Chip(Record):
     """The whole chip."""
 
     tiles: int = Field(16, ge=1, le=2**16, description="tiles of the chip")
@@ -90,7 +90,7 @@ class Chip(Spec):
     offchip: OffChip = Field(default_factory=OffChip, description="off-chip memory")
 
 
-class ChipMapping(Spec):
+class ChipMapping(Record):
     """How a network is placed on the chip."""
 
     share_macros: bool = Field(True, description="several small blocks may share a macro, on converter boundaries")
@@ -104,7 +104,7 @@ class ChipMapping(Spec):
     )
 
 
-class Arch(Spec):
+class Arch(Record):
     """One architecture file."""
 
     problem: ClassVar = ArchError

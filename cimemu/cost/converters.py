@@ -7,12 +7,12 @@ from pydantic import Field
 from cimemu.cost.parts import ImportedPart, LibraryPart, Measured
 from cimemu.cost.site import Estimate, Estimator, Site
 from cimemu.cost.survey import BITS, MAX_RATE_HZ, NODES_NM, survey_area_um2, survey_energy_pj
-from cimemu.spec import Spec
+from cimemu.record import Record
 
 FEMTO_TO_PICO = 1e-3
 
 
-class Survey(Spec, Estimator):
+class Survey(Record, Estimator):
     """The best converters of Murmann's survey by bits, rate and node (cimemu.cost.survey)."""
 
     model: Literal["survey"] = "survey"
@@ -49,7 +49,7 @@ class Survey(Spec, Estimator):
         return Estimate(energy * scale, survey_area_um2(energy, rate, site.node), 0.0, source)
 
 
-class SarConverter(Spec, Estimator):
+class SarConverter(Record, Estimator):
     """A capacitor DAC that switches monotonically, one comparison and a register bit a bit.
 
     Switching energy: C. C. Liu et al., JSSC 2010, sum of 2^(b-2-i) C V^2 over i = 1 .. b-1.
@@ -75,7 +75,7 @@ class SarConverter(Spec, Estimator):
         return Estimate(energy, area, logic.leakage_uw * 2 * bits, source)
 
 
-class FlashConverter(Spec, Estimator):
+class FlashConverter(Record, Estimator):
     """2^b - 1 comparators at once and an adder tree that counts them."""
 
     model: Literal["flash"] = "flash"
@@ -90,7 +90,7 @@ class FlashConverter(Spec, Estimator):
         return Estimate(energy, area, 0.0, f"flash: {steps} comparators, {adders} full adders")
 
 
-class RampConverter(Spec, Estimator):
+class RampConverter(Record, Estimator):
     """A ramp of its own generator shared by columns, a comparator and a latch a column, one counter."""
 
     model: Literal["ramp"] = "ramp"
@@ -114,7 +114,7 @@ class RampConverter(Spec, Estimator):
         )
 
 
-class InMemoryRamp(Spec, Estimator):
+class InMemoryRamp(Record, Estimator):
     """A ramp made by reference cells of the array: step i turns on `round((t_i - t_(i-1)) / cell_psum)` more of them.
 
         After the reconfigurable in-memory converter of the group behind arXiv 2411.18271 and 2605.30814 (reconstructed

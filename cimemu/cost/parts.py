@@ -11,10 +11,10 @@ from cimemu.cost.site import Estimate, Estimator, Site
 from cimemu.cost.tables import component_rows, log_log, sram_rows
 from cimemu.errors import CimemuError
 from cimemu.given_file import read_text
-from cimemu.spec import Spec
+from cimemu.record import Record
 
 
-class LibraryPart(Spec, Estimator):
+class LibraryPart(Record, Estimator):
     """A row of the shipped component table, scaled to the chip's node and supply after Stillmaker and Baas."""
 
     model: Literal["library"] = "library"
@@ -50,7 +50,7 @@ class LibraryPart(Spec, Estimator):
         )
 
 
-class SramBuffer(Spec, Estimator):
+class SramBuffer(Record, Estimator):
     """A bit of an SRAM access, area and leakage of a KiB: the shipped CACTI 7 grid (22 .. 90 nm, 1 .. 256 KiB)."""
 
     model: Literal["sram"] = "sram"
@@ -87,7 +87,7 @@ def _has(rows, node: float, size: float) -> bool:  # type: ignore[no-untyped-def
     return any((row.node_nm, row.size_kib) == (node, size) for row in rows)
 
 
-class Measured(Spec, Estimator):
+class Measured(Record, Estimator):
     """Numbers measured at one supply: energy goes with its square, leakage power with the supply itself."""
 
     model: Literal["measured"] = "measured"
@@ -114,7 +114,7 @@ class Measured(Spec, Estimator):
         )
 
 
-class ImportedPart(Spec, Estimator):
+class ImportedPart(Record, Estimator):
     """An entry of a table that `cimemu cost import` wrote."""
 
     model: Literal["imported"] = "imported"

@@ -11,12 +11,12 @@ from pydantic import Field
 
 from cimemu.cost.parts import ImportedPart, LibraryPart, Measured, SramBuffer
 from cimemu.cost.site import Estimate, Estimator, Site
-from cimemu.spec import Spec
+from cimemu.record import Record
 
 FEMTO_TO_PICO = 1e-3
 
 
-class Wire(Spec, Estimator):
+class Wire(Record, Estimator):
     """A line and the gates on it, charged to the supply and back: C V^2 an event; C v^2 of a voltage DAC's lower v."""
 
     model: Literal["wire"] = "wire"
@@ -34,7 +34,7 @@ class Wire(Spec, Estimator):
         return Estimate(farad * site.supply**2 * FEMTO_TO_PICO, self.area_um2, 0.0, f"{source}, {site.supply:g} V")
 
 
-class Conductance(Spec, Estimator):
+class Conductance(Record, Estimator):
     """A resistive cell: V^2 G t; `cell` gets the off state, `cell_level` what a level more conducts."""
 
     model: Literal["conductance"] = "conductance"
@@ -54,7 +54,7 @@ class Conductance(Spec, Estimator):
         return Estimate(energy, area, 0.0, f"V^2 G t: {self.read_v:g} V, {conductance:g} uS, {pulse:g} ns")
 
 
-class Capacitance(Spec, Estimator):
+class Capacitance(Record, Estimator):
     """A capacitor or a bitline: what the supply gives for a swing, C V_supply V_swing."""
 
     model: Literal["capacitance"] = "capacitance"
@@ -72,7 +72,7 @@ class Capacitance(Spec, Estimator):
         return Estimate(energy, area, 0.0, f"C V dV: {self.ff:g} fF, {site.supply:g} V, swing {swing:g} V")
 
 
-class Resistive(Spec, Estimator):
+class Resistive(Record, Estimator):
     """A resistor that draws a current as long as it is driven: V^2 t / R, V the voltage driven; pulses share t."""
 
     model: Literal["resistive"] = "resistive"

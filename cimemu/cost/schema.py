@@ -4,17 +4,17 @@ from pydantic import Field
 
 from cimemu.cost.converters import ConverterEstimator
 from cimemu.cost.physics import ComponentEstimator
-from cimemu.spec import Spec
+from cimemu.record import Record
 
 
-class Technology(Spec):
+class Technology(Record):
     """What estimators scale to."""
 
     node_nm: float = Field(gt=0, description="technology node")
     voltage_v: float = Field(gt=0, description="supply")
 
 
-class Component(Spec):
+class Component(Record):
     """One component: what an event on it costs, and what an instance of it occupies and leaks.
 
     Numbers stand as they are given; those that are not given come from the estimator, which is asked once when the
@@ -31,7 +31,7 @@ class Component(Spec):
     estimate: str = Field("", description="what the estimator says of its numbers; filled in when the arch is loaded")
 
 
-class AdcRow(Spec):
+class AdcRow(Record):
     """One point of a converter table."""
 
     bits: int = Field(ge=1, description="resolution")
@@ -39,7 +39,7 @@ class AdcRow(Spec):
     area_um2: float = Field(ge=0, description="area of one converter")
 
 
-class AdcCost(Spec):
+class AdcCost(Record):
     """Converter costs by resolution and circuit."""
 
     sar: tuple[AdcRow, ...] = Field((), description="SAR converters by resolution, log-linear in between")
@@ -64,7 +64,7 @@ def _zero() -> Component:
     return Component()
 
 
-class Costs(Spec):
+class Costs(Record):
     """Every price of the chip; the counter each one multiplies stands in `cimemu.tally`."""
 
     technology: Technology | None = Field(None, description="node and supply that estimators scale to")

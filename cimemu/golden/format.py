@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from cimemu.errors import CimemuError, TraceError
-from cimemu.spec import Spec
+from cimemu.record import Record
 
 FORMAT_VERSION = 2
 SKIPPED = "x"
@@ -68,7 +68,7 @@ Count = Annotated[int, Field(strict=True, ge=1, le=MOST_NUMBERS)]
 Number = Annotated[int, Field(strict=True, ge=0, le=MOST_NUMBERS)]
 
 
-class Entry(Spec):
+class Entry(Record):
     """A part of the manifest; what later versions add is left alone."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())

@@ -1,4 +1,4 @@
-"""The cycles of macro operations, step by step (spec section 3)."""
+"""The cycles of macro operations, step by step (contract section 3)."""
 
 from dataclasses import dataclass
 

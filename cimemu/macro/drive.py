@@ -1,4 +1,4 @@
-"""What wordlines are given and cells hold for a network's quantised tensors (spec section 2, zero points)."""
+"""What wordlines are given and cells hold for a network's quantised tensors (contract section 2, zero points)."""
 
 import numpy as np
 from numpy.typing import NDArray

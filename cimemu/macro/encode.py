@@ -1,4 +1,4 @@
-"""Weights into cell levels, and cell levels into what each conversion sees (spec section 1, weight slices)."""
+"""Weights into cell levels, and cell levels into what each conversion sees (contract section 1.3)."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""Cycles of one macro operation: the folded formula and its unfolded twin (spec section 3)."""
+"""Cycles of one macro operation: the folded formula and its unfolded twin (contract section 3)."""
 
 from math import ceil
 

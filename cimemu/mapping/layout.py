@@ -1,4 +1,4 @@
-"""How a weight matrix is cut into macros, and how a grouped convolution is cut into matrices (spec section 1)."""
+"""How a weight matrix is cut into macros, and how a grouped convolution is cut into matrices (contract section 1.1)."""
 
 from dataclasses import dataclass
 from itertools import pairwise

@@ -7,7 +7,7 @@ from cimemu.lanes.jit import kernel
 def step_cycles(nonzero, drive, convert, skip, overlap, shift_add, cycles):
     """cycles[p] of steps nonzero[p, j]: a driven step takes (drive, convert), a skipped one (skip, 0).
 
-    With overlap `D_0 = 0; C_j = max(D_j + d_j, C_{j-1} + c_{j-1}); D_{j+1} = C_j` (spec section 3).
+    With overlap `D_0 = 0; C_j = max(D_j + d_j, C_{j-1} + c_{j-1}); D_{j+1} = C_j` (contract section 3).
     """
     for p in range(nonzero.shape[0]):
         begin = 0

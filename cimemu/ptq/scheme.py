@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from cimemu.arch.macro import Macro
 from cimemu.errors import WorkloadError
 from cimemu.ptq.widths import Widths
-from cimemu.spec import Spec
+from cimemu.record import Record
 
 Granularity = Literal["layer", "array", "column"]
 Method = Literal["minmax", "percentile", "mse", "output"]
@@ -17,7 +17,7 @@ LevelMethod = Literal["linear", "linear_mse", "lloyd_max", "cdf", "kmeans", "kme
 Percentile = Annotated[float, Field(gt=50, le=100, description="for method percentile")]
 
 
-class UniformWeights(Spec):
+class UniformWeights(Record):
     """Integers of equal steps; a scale for the layer, an output channel, an array, or an array's column.
 
     One bit: the two levels -scale and +scale, in the `binary` encoding (the sum of inputs puts the sign right).
@@ -31,7 +31,7 @@ class UniformWeights(Spec):
     slice_scales: bool = Field(False, description="each bit slice has a scale of its own, fitted by least squares")
 
 
-class BinaryWeights(Spec):
+class BinaryWeights(Record):
     """Two levels a group, one cell a weight."""
 
     kind: Literal["binary"] = "binary"
@@ -41,13 +41,13 @@ class BinaryWeights(Spec):
     )
 
 
-class GivenWeights(Spec):
+class GivenWeights(Record):
     """The integers that a quantised network brings, its activations too: the scheme fits converters alone."""
 
     kind: Literal["given"] = "given"
 
 
-class Activations(Spec):
+class Activations(Record):
     """Integers on the wordlines, and between layers on the digital unit."""
 
     bits: int = Field(8, ge=1, le=8, description="activation width in bits")
@@ -64,13 +64,13 @@ class Activations(Spec):
         return Widths(self.bits, self.image_bits or self.bits, self.digital_bits or self.bits)
 
 
-class ArchConverter(Spec):
+class ArchConverter(Record):
     """The arch's own converter, nothing fitted."""
 
     kind: Literal["arch"] = "arch"
 
 
-class LinearConverter(Spec):
+class LinearConverter(Record):
     """Equal steps, fitted to the partial sums of calibration images."""
 
     kind: Literal["linear"] = "linear"
@@ -92,7 +92,7 @@ class LinearConverter(Spec):
         return 3 if self.bits == 1.5 else 2 ** int(self.bits)
 
 
-class Ramp(Spec):
+class Ramp(Record):
     """An in-memory ramp: each step switches on whole reference cells; one ramp an array."""
 
     cell_psum: float | None = Field(
@@ -102,7 +102,7 @@ class Ramp(Spec):
     seed: int = Field(0, ge=0, description="seed of the cells' draw")
 
 
-class NonlinearConverter(Spec):
+class NonlinearConverter(Record):
     """Any levels, fitted to the partial sums (or activations) of calibration images."""
 
     kind: Literal["nonlinear"] = "nonlinear"
@@ -117,7 +117,7 @@ class NonlinearConverter(Spec):
     ramp: Ramp | None = Field(None, description="thresholds as an in-memory ramp makes them; none: exact thresholds")
 
 
-class Scheme(Spec):
+class Scheme(Record):
     """Weights, activations and converters together."""
 
     name: str = Field("scheme", pattern=r"^[A-Za-z0-9_.-]+$", description="short name")

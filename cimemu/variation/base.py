@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cimemu.draws.noise import cell_lanes, cell_words, stream_key
-from cimemu.spec import Spec
+from cimemu.record import Record
 from cimemu.variation.wires import Wires
 
 Stage = Literal["cells", "wires", "drivers", "lines", "converter", "read"]
@@ -144,7 +144,7 @@ class TrapCells:
     hold: str  # what a state lasts for: read, input or image
 
 
-class VariationBase(Spec):
+class VariationBase(Record):
     """A model is data with one verb: cell models `write` a block; others describe converters, reads or drivers.
 
     `draws_of` says what the draws of a write belong to: the device (they stay at each rewrite) or the writing (drawn

@@ -12,12 +12,12 @@ from pydantic import Field
 
 from cimemu.config_file import read_mapping, validated
 from cimemu.errors import WorkloadError
-from cimemu.spec import Spec
+from cimemu.record import Record
 from cimemu.workload.data import moved_labels, read_images, read_tensors, windows_per_clip
 from cimemu.workload.metrics import area_under_curve, detection_errors, of_clips, retrieval_top1
 
 
-class DataSource(Spec):
+class DataSource(Record):
     """Where images (and labels) come from."""
 
     file: str = Field(description="path beside the workload.yaml; ${NAME} is taken from the environment")
@@ -44,7 +44,7 @@ class DataSource(Spec):
     limit: int | None = Field(None, ge=1, description="images taken at most; null: all")
 
 
-class Preprocess(Spec):
+class Preprocess(Record):
     """From stored images to the network's input."""
 
     stored: Literal["nchw", "nhwc"] = Field("nchw", description="axes of the stored images")
@@ -62,7 +62,7 @@ class Preprocess(Spec):
     zero_point: int = Field(0, description="integer networks: code of the real value 0")
 
 
-class QuantizeSettings(Spec):
+class QuantizeSettings(Record):
     """Post-training quantisation of a float network."""
 
     activations: Literal["minmax", "percentile", "mse"] = Field("minmax", description="how ranges are calibrated")
@@ -70,7 +70,7 @@ class QuantizeSettings(Spec):
     weights: Literal["channel", "layer"] = Field("channel", description="granularity of weight scales")
 
 
-class Metric(Spec):
+class Metric(Record):
     """What is reported beside accuracy."""
 
     kind: Literal["accuracy", "reconstruction", "detection", "retrieval"] = Field(
@@ -84,14 +84,14 @@ class Metric(Spec):
     output_zero_point: int = Field(0, description="reconstruction: output code of the real value 0")
 
 
-class Expect(Spec):
+class Expect(Record):
     """What was measured elsewhere."""
 
     float_accuracy: float | None = Field(None, ge=0, le=1, description="of the float network on these images")
     note: str = Field("", description="where the figure comes from")
 
 
-class Manifest(Spec):
+class Manifest(Record):
     """One workload.yaml."""
 
     problem: ClassVar = WorkloadError

@@ -5,10 +5,10 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from cimemu.adapt.settings import TrainSettings
-from cimemu.spec import Spec
+from cimemu.record import Record
 
 
-class MorphSettings(Spec):
+class MorphSettings(Record):
     """Stage 1 of macro-aware adaptation: shrink, prune, expand, retrain."""
 
     macros: int | tuple[int, ...] = Field(

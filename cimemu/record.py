@@ -27,7 +27,7 @@ else:
                 raise cls.mistake(error) from None
 
 
-class Spec(BaseModel, metaclass=_Meta):
+class Record(BaseModel, metaclass=_Meta):
     """A frozen record that refuses unknown keys, and numbers that no quantity has."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, protected_namespaces=())
