@@ -16,6 +16,7 @@ _PUBLIC = {
     "CimemuError": "cimemu.errors",
     "Macro": "cimemu.arch.macro",
     "MappingError": "cimemu.errors",
+    "PluginError": "cimemu.errors",
     "Network": "cimemu.workload.network",
     "TraceError": "cimemu.errors",
     "WorkloadError": "cimemu.errors",
@@ -31,6 +32,7 @@ _PUBLIC = {
     "list_workloads": "cimemu.workload.manifest",
     "load_arch": "cimemu.arch.load",
     "load_network": "cimemu.importer",
+    "load_plugin": "cimemu.plugins",
     "load_workload": "cimemu.workload.manifest",
     "make_plan": "cimemu.mapping.place",
     "make_shape": "cimemu.shapes",
@@ -57,13 +59,14 @@ if TYPE_CHECKING:
     from cimemu.difference import diff_traces
     from cimemu.emulate import run
     from cimemu.engines.programmed import mvm
-    from cimemu.errors import ArchError, CimemuError, MappingError, TraceError, WorkloadError
+    from cimemu.errors import ArchError, CimemuError, MappingError, PluginError, TraceError, WorkloadError
     from cimemu.exporter import save_onnx
     from cimemu.fitting.report import fit
     from cimemu.importer import load_network
     from cimemu.mapping.cycles import op_cycles
     from cimemu.mapping.grouped import grouped_view
     from cimemu.mapping.place import make_plan
+    from cimemu.plugins import load_plugin
     from cimemu.prices import cost_table
     from cimemu.ptq import apply_scheme, calibrate_converters, quantize, read_scheme, scheme_of
     from cimemu.shapes import make_shape

@@ -17,6 +17,10 @@ class MappingError(CimemuError):
     """The network and the chip do not fit together."""
 
 
+class PluginError(CimemuError):
+    """A plug-in (a class from a package or file of others) is missing, broken, or has a name that is taken."""
+
+
 class TraceError(CimemuError):
     """A trace file is missing, not whole, or not a trace."""
 

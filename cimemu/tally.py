@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.adc import IdealAdc
 from cimemu.arch.schema import Arch
 from cimemu.cost.price import conversion_pj, converter_um2
 from cimemu.cost.schema import Component
@@ -186,7 +187,9 @@ def chip_area(arch: Arch) -> tuple[NDArray[np.float64], NDArray[np.float64], NDA
 
 def _converter(arch: Arch, what: str) -> float:
     adc = arch.macro.adc
-    if adc.model == "ideal":  # an adder tree's columns are read, not converted; an analog ideal converter has no price
+    if isinstance(
+        adc, IdealAdc
+    ):  # an adder tree's columns are read, not converted; an analog ideal converter has no price
         return 0.0
     price = conversion_pj if what == "energy" else converter_um2
     return price(arch.costs.adc, adc.circuit, adc.bits)
@@ -205,7 +208,7 @@ def _instances(arch: Arch) -> dict[str, int]:
     width = macro.accumulator_bits or width
     needs_sum = macro.weight.encoding in ("offset", "binary") and macro.weight.correction == "digital"
     return {
-        "adc": converters * macros if macro.adc.model != "ideal" else 0,
+        "adc": converters * macros if not isinstance(macro.adc, IdealAdc) else 0,
         "sample_hold": macro.columns * (2 if macro.timing.overlap else 1) * macros if analog else 0,
         "reference_switch": 0,
         "wordline": macro.rows * macros,

@@ -43,6 +43,17 @@ WRONG = (
 MACRO = {"rows": 8, "columns": 8, "weight": {"bits": 2}, "input": {"bits": 2}}
 
 
+def plugin_file(folder):
+    """A file with a variation model."""
+    path = folder / "public_plugin.py"
+    path.write_text(
+        "from typing import ClassVar, Literal\nfrom cimemu.adc.base import ConverterBase\n\n"
+        "class PublicAdc(ConverterBase):\n    model: Literal['public'] = 'public'\n    circuit: str = 'flash'\n"
+        "    thresholds: ClassVar = [1.0]\n    levels: ClassVar = [0.0, 1.0]\n"
+    )
+    return path
+
+
 @pytest.fixture(scope="module")
 def calls(tmp_path_factory):
     """A right call of every public function: (positional arguments, keywords)."""
@@ -69,6 +80,7 @@ def calls(tmp_path_factory):
         "list_workloads": ((), {}),
         "load_arch": (("rram_128", {"macro.rows": 64}), {}),
         "load_network": ((digits.network,), {"module": None, "input_shape": None}),
+        "load_plugin": ((plugin_file(folder),), {}),
         "load_workload": (("digits",), {}),
         "make_plan": ((network, arch), {}),
         "make_shape": (("resnet18",), {"side": 32, "seed": 0}),

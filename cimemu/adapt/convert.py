@@ -13,7 +13,7 @@ from cimemu.adapt.adapted import AdaptedModule
 from cimemu.adapt.digits import GRADIENTS
 from cimemu.adapt.fake_macro import FakeMacro
 from cimemu.adapt.module import Trainable
-from cimemu.adc import Adc, IdealAdc, LinearAdc, NonlinearAdc
+from cimemu.adc import Adc, IdealAdc, LinearAdc, NonlinearAdc, plain
 from cimemu.arch.load import load_arch
 from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
@@ -232,6 +232,7 @@ def _group_means(values: Any, numbers: Any, count: int) -> Any:
 
 def _converter(made: FakeMacro, layer: MacroLayer, adc: Adc, macro: Any, scheme: Scheme, input_step: float) -> None:
     """The layer's converter: learned steps for a fitted linear one, fixed tables for any other."""
+    adc = plain(adc)
     if isinstance(adc, IdealAdc):
         return
     g = layer.geometry

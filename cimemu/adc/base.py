@@ -1,10 +1,12 @@
 """What every converter model shares: bits, circuit, conversion cycles, and parameters of any granularity."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
+from cimemu.errors import ArchError
 from cimemu.record import Record
 
 Circuit = Literal["sar", "flash", "ramp"]
@@ -31,7 +33,16 @@ Vector = Annotated[
 
 
 class ConverterBase(Record):
-    """Fields and conversion time of a converter with codes."""
+    """A converter with codes: a table of thresholds and one of levels, in psum units, and the time of one conversion.
+
+    A converter of one's own derives from this class, has a field `model` with its name, gives `circuit` a default, and
+    defines `thresholds` and `levels`: fields, properties or methods. Each is one vector for the whole layer, or
+    `[row blocks][column blocks or converted columns]` of vectors. It may also define `conversion_cycles()`, and
+    `estimate(site)`, a `cimemu.cost.site.Estimate` of one conversion's energy (pJ) and one converter's area (um2) and
+    leakage (uW), which is asked where the architecture names no estimator and no numbers for `costs.adc`.
+    """
+
+    plugin_group: ClassVar[str] = "cimemu.adc"
 
     circuit: Circuit = Field(description="sar, flash or ramp: decides the cycles of one conversion")
     bits: int = Field(ge=1, le=14, description="code width in bits; there are 2^bits codes")
@@ -47,3 +58,33 @@ class ConverterBase(Record):
         if self.cycles is not None:
             return self.cycles
         return {"sar": self.bits, "flash": 1, "ramp": 2**self.bits - 1}[self.circuit]
+
+    def tables(self) -> tuple[list[Any], list[Any]]:
+        """Thresholds (2^bits - 1 of a vector) and levels (2^bits), nested lists as in the fields of a nonlinear converter.
+
+        ArchError where a converter's own tables have another length, descend, or hold what is no finite number.
+        """
+        return _table(self, "thresholds", 2**self.bits - 1), _table(self, "levels", 2**self.bits)
+
+
+def _table(adc: ConverterBase, name: str, length: int) -> list[Any]:
+    """A converter's own table as nested lists of Python numbers, checked."""
+    given = getattr(adc, name)
+    given = given() if callable(given) else given
+    where = f"macro.adc: {type(adc).__name__}.{name}"
+    try:
+        table: NDArray[np.float64] = np.asarray(given, dtype=np.float64)
+    except (ValueError, TypeError):
+        raise ArchError(
+            f"{where} = {given!r:.60}, must be numbers: a vector, or [row blocks][columns] of them"
+        ) from None
+    if table.ndim not in (1, 3) or table.shape[-1] != length:
+        raise ArchError(
+            f"{where} has shape {list(table.shape)}, must end in {length}: one vector, or [row blocks][columns]"
+        )
+    if not bool((np.abs(table) <= LIMIT).all()):
+        raise ArchError(f"{where} holds what is no number within 2^40, must be finite")
+    if name == "thresholds" and bool((np.diff(table, axis=-1) < 0).any()):
+        raise ArchError(f"{where} descend, must ascend")
+    made: list[Any] = table.tolist()
+    return made

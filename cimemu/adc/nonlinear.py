@@ -40,6 +40,10 @@ class NonlinearAdc(ConverterBase):
                 )
         return self
 
+    def tables(self) -> tuple[list[Any], list[Any]]:
+        """The two fields, which were checked when they were given."""
+        return self.thresholds, self.levels
+
 
 def _vectors(nested: Any) -> list[list[float]]:
     if nested and isinstance(nested[0], list):

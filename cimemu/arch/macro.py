@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from cimemu.adc import Adc, IdealAdc
+from cimemu.adc import Adc, IdealAdc, LinearAdc
 from cimemu.adc.base import MOST_CYCLES
 from cimemu.errors import ArchError
 from cimemu.record import Record
@@ -170,8 +170,9 @@ class Macro(Record):
                 f"column_flipping with encoding {weight.encoding}, combine {weight.combine}, correction "
                 f"{weight.correction}, accumulator_bits {self.accumulator_bits}; needs offset, digital, digital, none"
             )
-        if self.adc.model == "nonlinear":
-            raise ValueError("column_flipping with adc.model nonlinear, needs ideal or linear")
+        if not isinstance(self.adc, IdealAdc | LinearAdc):
+            name = getattr(self.adc, "model", "")
+            raise ValueError(f"column_flipping with adc.model {name}, needs ideal or linear")
 
     @property
     def raised_rows(self) -> int:

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from cimemu.adc import IdealAdc
 from cimemu.adc.base import MOST_CYCLES
 from cimemu.arch.macro import Macro
 from cimemu.arch.site import make_site
@@ -126,10 +127,9 @@ class Arch(Record):
 
     @model_validator(mode="after")
     def _digital_cells_need_no_adc(self) -> "Arch":
-        if self.macro.cell.kind == "digital" and self.macro.adc.model != "ideal":
-            raise ValueError(
-                f"macro.cell.kind = digital with macro.adc.model = {self.macro.adc.model}, needs adc: ideal"
-            )
+        if self.macro.cell.kind == "digital" and not isinstance(self.macro.adc, IdealAdc):
+            model = getattr(self.macro.adc, "model", "")
+            raise ValueError(f"macro.cell.kind = digital with macro.adc.model = {model}, needs adc: ideal")
         return self
 
     @model_validator(mode="after")

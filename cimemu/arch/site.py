@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cimemu.adc import IdealAdc, LinearAdc
+from cimemu.adc import IdealAdc, LinearAdc, plain
 from cimemu.arch.macro import Macro
 from cimemu.cost.schema import Technology
 from cimemu.cost.site import Site
@@ -38,6 +38,7 @@ def make_site(macro: Macro, clock_ns: float, technology: Technology | None) -> S
 
 def _thresholds(adc: Any) -> tuple[float, ...]:
     """Thresholds of the first converter."""
+    adc = plain(adc)
     if isinstance(adc, IdealAdc):
         return ()
     if isinstance(adc, LinearAdc):

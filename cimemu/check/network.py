@@ -42,7 +42,7 @@ def check_network(
     """
     against = _chosen(network, against)
     exact = Emulator(network, lossless(macro), path=path, adcs={})
-    own = None if macro.adc.model == "ideal" and not network.converters else Emulator(network, macro, path=path)
+    own = None if isinstance(macro.adc, IdealAdc) and not network.converters else Emulator(network, macro, path=path)
     arrays = in_order(network, inputs)
     if batch < 1:
         raise WorkloadError(f"batch = {batch}, must be >= 1")

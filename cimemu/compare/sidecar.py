@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.adc import LinearAdc, NonlinearAdc
+from cimemu.adc import LinearAdc, NonlinearAdc, plain
 from cimemu.compare.grid import Point
 from cimemu.compare.table import append_rows, done_rows, read_table_rows
 from cimemu.compute.psum_samples import PsumSamples
@@ -77,6 +77,7 @@ def levels_rows(point: Point, fitted: Fitted, samples: Iterable[PsumSamples]) ->
 
 def first_levels(adc: Any) -> Floats:
     """Levels [codes] of the converter of the first row block's first column."""
+    adc = plain(adc)
     if isinstance(adc, LinearAdc):
         lsb, zero = (v[0][0] if isinstance(v, list) else v for v in (adc.lsb, adc.zero))
         return np.asarray(zero + lsb * np.arange(2**adc.bits))

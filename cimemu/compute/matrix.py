@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.adc import Adc, IdealAdc, LinearAdc
+from cimemu.adc import Adc, IdealAdc, LinearAdc, plain
 from cimemu.arch.macro import Macro
 from cimemu.compute.batch import LayerBatch, MatrixResult
 from cimemu.compute.output import OutputWriter
@@ -98,6 +98,7 @@ class LayerMatrix:
 
     def _unit_adc(self, adc: Adc, number: int) -> Adc:
         """The part of a converter's grids that belongs to one unit: grids run over the columns (or arrays) of all."""
+        adc = plain(adc)
         if isinstance(adc, IdealAdc):
             return adc
         macro, geometry = self.macro, self.layer.geometry

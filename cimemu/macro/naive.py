@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.adc import Adc
+from cimemu.adc import Adc, IdealAdc, LinearAdc, Plain, plain
 from cimemu.arch.macro import Macro
 from cimemu.draws.noise import normal_quantiles, philox_naive
 from cimemu.macro.accumulator import overflow_error
@@ -67,7 +67,7 @@ def mvm_naive(
     their own, `base` [row blocks, converted columns] is added to every psum of an ideal one, `bow[v]` [K, converted
     columns] where a row is driven with slice value v.
     """
-    adc = macro.adc if adc is None else adc
+    adc = plain(macro.adc if adc is None else adc)
     outputs, encoding, cell_bits = layout.outputs, macro.weight.encoding, macro.cell.bits
     unit = 1 if cells is None else 2**macro.cell.fraction_bits
     slices, dac = ceil(macro.input.bits / macro.input.dac_bits), macro.input.dac_bits
@@ -290,10 +290,10 @@ def mvm_naive(
     return result
 
 
-def _all_levels_are_integers(adc: Adc) -> bool:
-    if adc.model == "ideal":
+def _all_levels_are_integers(adc: Plain) -> bool:
+    if isinstance(adc, IdealAdc):
         return True
-    if adc.model == "linear":
+    if isinstance(adc, LinearAdc):
         parts: list[Any] = [adc.lsb, adc.zero]
     else:
         parts = [adc.levels]
@@ -309,7 +309,7 @@ def _pick(grid: Any, block: int, column: int, output: int, layout: Layout, conve
 
 
 def _convert(
-    adc: Adc,
+    adc: Plain,
     psum: int,
     unit: int,
     block: int,
@@ -322,9 +322,9 @@ def _convert(
     """(code, value) of a psum given in units of 1 / unit."""
     own = None if moved is None else sum(1 for t in moved[block][column] if int(t) <= psum)
     where = (block, column, output, layout, conversions)
-    if adc.model == "ideal":
+    if isinstance(adc, IdealAdc):
         return None, psum / unit if unit > 1 else psum
-    if adc.model == "linear":
+    if isinstance(adc, LinearAdc):
         lsb = _pick(adc.lsb, *where) if isinstance(adc.lsb, list) else adc.lsb
         zero = _pick(adc.zero, *where) if isinstance(adc.zero, list) else adc.zero
         if own is None:  # as many thresholds as are <= the psum: they ascend
@@ -347,7 +347,7 @@ def _draw(
 
 
 def _value(
-    adc: Adc,
+    adc: Plain,
     tally: dict[int, int],
     unit: int,
     block: int,
@@ -359,10 +359,10 @@ def _value(
 ) -> float | int:
     """`lsb * A + zero * Z` (linear), one A per distinct level (nonlinear), the exact sum (ideal), by a column's scale."""
     where = (block, column, output, layout, conversions)
-    if adc.model == "ideal":
+    if isinstance(adc, IdealAdc):
         exact = sum(key * count for key, count in tally.items())
         return scale * (exact / unit) if unit > 1 else scale * exact
-    if adc.model == "linear":
+    if isinstance(adc, LinearAdc):
         lsb = _pick(adc.lsb, *where) if isinstance(adc.lsb, list) else adc.lsb
         zero = _pick(adc.zero, *where) if isinstance(adc.zero, list) else adc.zero
         a, z = sum(code * count for code, count in tally.items()), sum(tally.values())

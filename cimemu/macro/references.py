@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.adc import Adc, IdealAdc, LinearAdc
+from cimemu.adc import Adc, IdealAdc, LinearAdc, plain
 from cimemu.errors import ArchError
 from cimemu.mapping.layout import Layout
 
@@ -74,6 +74,7 @@ def make_references(
 
     `distort(row block, thresholds [C, T], lsb [C])` gives every converted column thresholds of its own.
     """
+    adc = plain(adc)
     if isinstance(adc, IdealAdc):
         return None
     scale = 2.0**fraction_bits

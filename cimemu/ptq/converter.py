@@ -39,7 +39,9 @@ def calibrate_converters(
     if granularity not in GRANULARITIES:
         raise WorkloadError(f"granularity = {granularity!r}, must be one of {', '.join(GRANULARITIES)}")
     if not isinstance(macro.adc, LinearAdc):
-        raise ArchError(f"macro.adc.model = {macro.adc.model}, converters are calibrated for model linear only")
+        raise ArchError(
+            f"macro.adc.model = {getattr(macro.adc, 'model', '')}, converters are calibrated for model linear only"
+        )
     for array in in_order(network, calibration):
         refuse_no_images(array)
     converters = {}

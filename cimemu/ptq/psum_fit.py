@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.adc import Adc, LinearAdc, NonlinearAdc
+from cimemu.adc import Adc, LinearAdc, NonlinearAdc, plain
 from cimemu.adc.base import LIMIT
 from cimemu.compute.psum_samples import PsumSamples
 from cimemu.ptq.levels import clipping_ranges, edges, fit_levels
@@ -211,6 +211,7 @@ def _converted(adc: Adc, samples: PsumSamples, block: int, columns: slice, psums
         where = groups_of(samples, "array")[0, columns]
         return row[where]
 
+    adc = plain(adc)
     if isinstance(adc, LinearAdc):
         lsb, zero = of(adc.lsb, 0), of(adc.zero, 0)
         return np.asarray(zero + lsb * np.clip(np.floor((psums - zero) / lsb + 0.5), 0, 2**adc.bits - 1))

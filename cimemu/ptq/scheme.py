@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from cimemu.adc import IdealAdc
 from cimemu.arch.macro import Macro
 from cimemu.errors import WorkloadError
 from cimemu.ptq.widths import Widths
@@ -186,7 +187,7 @@ class Scheme(Record):
             changed["macro.mapping.rows"] = self.rows
         converter = self.converter
         if isinstance(converter, LinearConverter) and converter.bits != 1.5:
-            circuit = "sar" if macro.adc.model == "ideal" else macro.adc.circuit
+            circuit = "sar" if isinstance(macro.adc, IdealAdc) else macro.adc.circuit
             changed["macro.adc"] = {"model": "linear", "bits": int(converter.bits), "circuit": circuit}
         elif not isinstance(converter, ArchConverter):  # a table; what matters for time and energy is its width
             bits = 2 if isinstance(converter, LinearConverter) else converter.bits
