@@ -68,7 +68,8 @@ if TYPE_CHECKING:
     from cimemu.mapping.place import make_plan
     from cimemu.plugins import load_plugin
     from cimemu.prices import cost_table
-    from cimemu.ptq import apply_scheme, calibrate_converters, quantize, read_scheme, scheme_of
+    from cimemu.ptq import apply_scheme, calibrate_converters, read_scheme, scheme_of
+    from cimemu.ptq.quantize import quantize  # from its module: the package has a submodule of that name, too
     from cimemu.shapes import make_shape
     from cimemu.trace.read import open_trace
     from cimemu.views import export_trace, write_html
