@@ -31,7 +31,7 @@ def schema_rows(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
                     if not row[0].endswith(".model")
                 )
         else:
-            kind = _type(field.annotation)
+            kind = " ".join(f"`{name}`" for name in field.examples) if field.examples else _type(field.annotation)
             yield (
                 key,
                 f"number or {kind}" if isinstance(field.default, float) and kind == "lists" else kind,

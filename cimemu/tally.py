@@ -203,10 +203,9 @@ def _instances(arch: Arch) -> dict[str, int]:
     converters = -(-converted // macro.columns_per_adc)
     analog = macro.cell.kind != "digital"
     outputs = max(1, macro.outputs)
-    slices = macro.weight_slices * macro.cell.bits
-    width = (macro.rows * 2**macro.input.bits * 2**slices).bit_length() + 1
+    width = (macro.rows * 2**macro.input.bits * (macro.largest_side + 1)).bit_length() + 1
     width = macro.accumulator_bits or width
-    needs_sum = macro.weight.encoding in ("offset", "binary") and macro.weight.correction == "digital"
+    needs_sum = macro.needs_input_sums and macro.weight.correction == "digital"
     return {
         "adc": converters * macros if not isinstance(macro.adc, IdealAdc) else 0,
         "sample_hold": macro.columns * (2 if macro.timing.overlap else 1) * macros if analog else 0,

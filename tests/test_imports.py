@@ -12,7 +12,7 @@ ROWS: list[set[str]] = [
     {"plugins"},
     {"config_file"},
     {"record", "open_union"},
-    {"adc", "cost", "layer", "variation"},
+    {"adc", "cost", "encoding", "layer", "variation"},
     {"arch", "workload"},
     {"importer", "exporter", "mapping", "lower", "windows"},
     {"macro"},

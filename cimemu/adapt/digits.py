@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from cimemu.arch.macro import Macro
@@ -25,23 +26,14 @@ def seen_by_converters(w: Any, macro: Macro, gradient: str) -> Seen:
     the least significant slice passes gradient, as remainder and floor division do in ColumnQuant's public code.
     """
     columns = columns_of(macro)
-    bits, cell, slices = macro.weight.bits, macro.cell.bits, macro.weight_slices
     whole = w.detach().round().to(torch.int64)
-    encoding = macro.weight.encoding
-    if encoding == "differential":
-        stored = [whole.clamp(min=0), (-whole).clamp(min=0)]
-    elif encoding == "offset":
-        stored = [whole + 2 ** (bits - 1)]
-    elif encoding == "twos_complement":
-        stored = [whole & (2**bits - 1)]
-    else:
-        stored = [(whole + 1) // 2]
-    digits = torch.stack([(part >> (s * cell)) & (2**cell - 1) for part in stored for s in range(slices)])
+    digits = torch.stack(macro.encoding.digits(whole, macro.weight.bits, macro.cell.bits))
     mix = torch.as_tensor(columns.mix, dtype=w.dtype, device=w.device)
     seen = torch.einsum("vs,snk->nvk", mix, digits.to(w.dtype))
-    counted = [gradient == "proper" or abs(place) == 1 for place in columns.weight]
-    one_sided = encoding == "differential" and macro.weight.subtract == "digital"  # a weight is on one side of its pair
-    share = (0.5 if encoding == "binary" else 1.0) / (sum(counted) / (2 if one_sided else 1))  # binary: B = 2 t - 1
+    least = np.abs(columns.weight).min()
+    counted = [gradient == "proper" or abs(place) == least for place in columns.weight]
+    one_sided = macro.encoding.one_side_at_a_time and macro.weight.subtract == "digital"
+    share = 1.0 / macro.correction.of_y / (sum(counted) / (2 if one_sided else 1))  # outputs are of_y times the columns
     slopes = tuple(share * here / float(place) for here, place in zip(counted, columns.weight))
     slope = torch.tensor(slopes, dtype=w.dtype, device=w.device)[None, :, None]
     if one_sided:

@@ -21,12 +21,13 @@ from cimemu.adapt.skipped import by_columns, left_out, levels_of_zero
 from cimemu.adapt.weights import Groups, Written, binary, uniform
 from cimemu.adapt.wiring import ParityWiring, Wiring
 from cimemu.arch.macro import Macro
+from cimemu.encoding import UNCORRECTED
 from cimemu.layer.macro_layer import Geometry
 from cimemu.macro.encode import columns_of, input_slice_weights
+from cimemu.macro.program import has_reference_column
 from cimemu.ptq.scheme import BinaryWeights, Scheme
 
 POSITIVE = ("weight_scale", "slice_scale", "psum_scale")  # parameters that are steps: they stay above 0
-CORRECTED = ("offset", "binary")  # encodings that take a sum of inputs off
 
 
 class FakeMacro(torch.nn.Module):
@@ -71,7 +72,7 @@ class FakeMacro(torch.nn.Module):
         place = torch.tensor(columns_of(macro).weight, dtype=torch.float32)
         self.register_buffer("place", place, persistent=False)
         self.input_places = [float(v) for v in input_slice_weights(macro)]
-        self.has_reference = macro.weight.correction == "reference_column" and macro.weight.encoding in CORRECTED
+        self.has_reference = has_reference_column(macro)
         array = torch.from_numpy(self.wiring.cut.array[: self.outputs])
         last = [int((array == a).nonzero().max()) + 1 for a in range(int(array.max()) + 1)]
         # all-ones columns are converted by the references of their array's last column
@@ -180,9 +181,9 @@ class FakeMacro(torch.nn.Module):
         real = made.integers
         if self.slice_scale is not None:
             real = self._added(seen.digits)
-            if self.macro.weight.encoding == "offset":  # the correction has the top slice's factor
+            if self.macro.correction != UNCORRECTED:  # the correction has the top slice's factor
                 top = self.slice_factors()[:, -1][self.groups.by_weight.to(real.device)]
-                real = real - 2 ** (self.macro.weight.bits - 1) * top
+                real = self.macro.correction.applied(real, top)
         real = real * self._by_weight(made.scale)
         return real if made.offset is None else real + self._by_weight(made.offset)
 
@@ -190,8 +191,7 @@ class FakeMacro(torch.nn.Module):
         """One convolution: converters lose nothing."""
         g, real = self.geometry, self._real(made, seen)
         if self.deviation is not None:
-            unit = 2 if self.macro.weight.encoding == "binary" else 1
-            real = real + unit * self._added(self.deviation) * self._by_weight(made.scale)
+            real = real + self.macro.correction.of_y * self._added(self.deviation) * self._by_weight(made.scale)
         kernel = real.reshape(self.copies, self.outputs, g.channels_in, g.kernel_h, g.kernel_w).sum(dim=0)
         y = torch.nn.functional.conv2d(u, kernel, None, *self.wiring.window)
         return y if self.reads is None else y + self._read_errors(u, y, made, self.reads)
@@ -200,7 +200,7 @@ class FakeMacro(torch.nn.Module):
         """What all reads of an output together add where converters lose nothing."""
         factor = self.factors(made.scale)[0].detach()  # [groups, N, conversions]
         spread = reads.spread.to(factor.device)[self.wiring.block_of].unflatten(1, factor.shape[1:])
-        unit = 4.0 if self.macro.weight.encoding == "binary" else 1.0
+        unit = float(self.macro.correction.of_y) ** 2
         by_group = unit * ((factor * spread) ** 2).sum(dim=2)
         variance = by_group.sum(dim=0)[:, None, None] * sum(place**2 for place in self.input_places)
         if self.macro.timing.skip_zero_slices:
@@ -248,10 +248,10 @@ class FakeMacro(torch.nn.Module):
             if skipped is not None:
                 nothing = levels_of_zero(converters, groups, self.outputs)
                 total = total - place * torch.einsum("bghw,gn->bnhw", skipped, nothing)
-        weight = self.macro.weight
-        if weight.encoding in CORRECTED:
+        correction = self.macro.correction
+        if correction != UNCORRECTED:
             sums = self._converted_sums(parts, steps, top) if self.has_reference else self._sums(u, top)
-            total = 2 * total - sums if weight.encoding == "binary" else total - 2 ** (weight.bits - 1) * sums
+            total = correction.applied(total, sums)
         return total if made.offset is None else total + self._sums(u, self.wiring.by_group(made.offset))
 
     def _holds(self) -> bool:
@@ -292,11 +292,11 @@ class FakeMacro(torch.nn.Module):
                 running[block] = hold(running[block] + place * value, self.macro)
         added = sum(held.float() * made.scale[:, block] for block, held in enumerate(running))
         total: Any = added.permute(0, 3, 1, 2)  # type: ignore[union-attr]
-        weight = self.macro.weight
-        if weight.encoding in CORRECTED:
+        correction = self.macro.correction
+        if correction != UNCORRECTED:
             exact = steps is None or not self.has_reference
             sums = self._sums(u, top) if exact else self._converted_sums(parts, self._steps(), top)
-            total = 2 * total - sums if weight.encoding == "binary" else total - 2 ** (weight.bits - 1) * sums
+            total = correction.applied(total, sums)
         return total
 
     def _values(self, columns: Any, steps: tuple[Any, Any] | None, block: int) -> Any:

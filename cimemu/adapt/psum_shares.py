@@ -19,16 +19,16 @@ def psum_shares(macro: "FakeMacro", number: Any, groups: int, input_step: float)
     with torch.no_grad():
         factor, correction = macro.factors(macro.written().scale)
     inputs = sum(place**2 for place in macro.input_places) * input_step**2
-    signs = 4.0 if macro.macro.weight.encoding == "binary" else 1.0  # B = 2 t - 1
+    correction_rule = macro.macro.correction
+    doubled = float(correction_rule.of_y) ** 2
     columns = number.to(factor.device)[macro.wiring.block_of]  # [arrays' rows, outputs * conversions]
     count, square = torch.zeros(groups), torch.zeros(groups)
     slices = torch.full(columns.shape, float(len(macro.input_places)))
     count.index_add_(0, columns.flatten(), slices.flatten())
-    square.index_add_(0, columns.flatten(), signs * inputs * factor.flatten().square())
+    square.index_add_(0, columns.flatten(), doubled * inputs * factor.flatten().square())
     if macro.has_reference:
-        offset = 1 if macro.macro.weight.encoding == "binary" else 2 ** (macro.macro.weight.bits - 1)
         last = columns[:, macro.last_column]  # [arrays' rows, arrays]
-        sums = torch.einsum("gn,an->ga", correction.square(), macro.of_array) * offset**2
+        sums = torch.einsum("gn,an->ga", correction.square(), macro.of_array) * correction_rule.of_inputs**2
         count.index_add_(0, last.flatten(), torch.full(last.shape, float(len(macro.input_places))).flatten())
         square.index_add_(0, last.flatten(), inputs * sums.flatten())
     units = square / count.clamp(min=1)

@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cimemu.adc import Adc, IdealAdc, LinearAdc
 from cimemu.adc.base import MOST_CYCLES
+from cimemu.encoding import Correction, Encoding, EncodingName, find, names
 from cimemu.errors import ArchError
 from cimemu.record import Record
 
@@ -28,8 +29,8 @@ class Weight(Record):
     """How a weight is stored in cells and how its slices come together again."""
 
     bits: int = Field(ge=1, le=9, description="weight width in bits")
-    encoding: Literal["offset", "twos_complement", "differential", "binary"] = Field(
-        "offset", description="what the cells of a weight hold (contract section 1.3)"
+    encoding: EncodingName = Field(
+        "offset", description="what the cells of a weight hold (contract section 1.3)", examples=names()
     )
     subtract: Literal["digital", "analog"] = Field(
         "digital", description="differential: plus minus minus after the ADC (digital) or before it (analog)"
@@ -138,20 +139,15 @@ class Macro(Record):
         weight, cell = self.weight, self.cell
         if self.raised_rows > self.rows:
             raise ValueError(f"active_rows = {self.active_rows}, must be <= rows = {self.rows}")
-        if weight.encoding == "twos_complement" and cell.bits != 1:
-            raise ValueError(f"encoding twos_complement with cell.bits = {cell.bits}, needs cell.bits = 1")
-        if weight.encoding == "differential" and weight.bits < 2:
-            raise ValueError("encoding differential with weight.bits = 1, needs weight.bits >= 2")
-        if weight.encoding == "binary" and (weight.bits != 1 or cell.bits != 1):
-            raise ValueError(
-                f"encoding binary with weight.bits = {weight.bits}, cell.bits = {cell.bits}, needs 1 and 1"
-            )
-        if weight.subtract == "analog" and weight.encoding != "differential":
-            raise ValueError(f"subtract analog with encoding {weight.encoding}, needs encoding differential")
-        if weight.correction == "reference_column" and weight.encoding not in ("offset", "binary"):
-            raise ValueError(
-                f"correction reference_column with encoding {weight.encoding}, only offset and binary need one"
-            )
+        refused = self.encoding.refusal(weight.bits, cell.bits)
+        if refused is not None:
+            raise ValueError(refused)
+        if weight.subtract == "analog" and self.encoding.sides == 1:
+            needed = " or ".join(names(lambda encoding: encoding.sides == 2))
+            raise ValueError(f"subtract analog with encoding {weight.encoding}, needs encoding {needed}")
+        if weight.correction == "reference_column" and not self.needs_input_sums:
+            needed = " and ".join(names(lambda encoding: encoding.correction(weight.bits).of_inputs != 0))
+            raise ValueError(f"correction reference_column with encoding {weight.encoding}, only {needed} need one")
         if weight.column_flipping:
             self._flipping_rules()
         if self.input.signed and self.input.dac_bits != 1:
@@ -164,11 +160,12 @@ class Macro(Record):
 
     def _flipping_rules(self) -> None:
         weight = self.weight
-        plain = (weight.encoding, weight.combine, weight.correction) == ("offset", "digital", "digital")
+        plain = self.encoding.may_be_flipped and (weight.combine, weight.correction) == ("digital", "digital")
         if not plain or self.accumulator_bits is not None:
+            needed = " or ".join(names(lambda encoding: encoding.may_be_flipped))
             raise ValueError(
                 f"column_flipping with encoding {weight.encoding}, combine {weight.combine}, correction "
-                f"{weight.correction}, accumulator_bits {self.accumulator_bits}; needs offset, digital, digital, none"
+                f"{weight.correction}, accumulator_bits {self.accumulator_bits}; needs {needed}, digital, digital, none"
             )
         if not isinstance(self.adc, IdealAdc | LinearAdc):
             name = getattr(self.adc, "model", "")
@@ -195,21 +192,41 @@ class Macro(Record):
         return ceil(self.input.bits / self.input.dac_bits)
 
     @property
+    def encoding(self) -> Encoding:
+        """How weights lie in cells; `weight.encoding` is its name."""
+        return find(self.weight.encoding)
+
+    @property
+    def correction(self) -> Correction:
+        """What the digital unit makes of shift-added columns; `weight.correction` says where sums of inputs come from."""
+        return self.encoding.correction(self.weight.bits)
+
+    @property
+    def needs_input_sums(self) -> bool:
+        """Whether the correction takes the sum of inputs."""
+        return self.correction.of_inputs != 0
+
+    @property
     def weight_slices(self) -> int:
-        """S, the slices of one weight (of one polarity for differential)."""
-        stored = self.weight.bits - 1 if self.weight.encoding == "differential" else self.weight.bits
-        return ceil(stored / self.cell.bits)
+        """S, the slices of one weight (of one side where it has plus and minus columns)."""
+        return self.encoding.slices(self.weight.bits, self.cell.bits)
+
+    @property
+    def largest_side(self) -> int:
+        """The most that the levels of one weight, of one side, add up to by their places."""
+        places = self.encoding.places(self.weight.bits, self.cell.bits)
+        return (2**self.cell.bits - 1) * sum(abs(place) for place in places)
 
     @property
     def columns_per_output(self) -> int:
         """Physical columns of one output."""
-        return self.weight_slices * (2 if self.weight.encoding == "differential" else 1)
+        return self.weight_slices * self.encoding.sides
 
     @property
     def conversions_per_output(self) -> int:
         """Conversions of one output in one (group, slice): its columns, less what is combined before the ADC."""
         slices = 1 if self.weight.combine == "analog" else self.weight_slices
-        return slices * (2 if self.weight.encoding == "differential" and self.weight.subtract == "digital" else 1)
+        return slices * (self.encoding.sides if self.weight.subtract == "digital" else 1)
 
     @property
     def outputs(self) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.encoding import UNCORRECTED
 from cimemu.macro.program import Matrix
 from cimemu.macro.scaled import added_up, correction_factors, input_sums
 
@@ -47,6 +48,4 @@ def sums_of_weights(matrix: Matrix) -> NDArray[np.float64]:
         for v in range(len(place)):
             total = total + factor[:, v] * (columns[:, v] * place[v])
     top = added_up(correction_factors(scale, len(place)), rows_inside(matrix)[None])[0]
-    if macro.weight.encoding == "offset":
-        return np.asarray(total - 2 ** (macro.weight.bits - 1) * top)
-    return np.asarray(2 * total - top if macro.weight.encoding == "binary" else total)
+    return np.asarray(total if macro.correction == UNCORRECTED else macro.correction.applied(total, top))

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.encoding import UNCORRECTED
 from cimemu.golden.schedule import Schedule, schedule
 from cimemu.golden.steps import Ints, UnitSteps, looked_up, reference_codes, rows_of, served_groups
 from cimemu.macro.accumulator import held, sum_range
@@ -181,15 +182,16 @@ def _output_bits(matrix: Matrix, rb: int, share: Ints) -> int:
     """Bits of a row block's corrected outputs: twice a running sum, and the correction."""
     least, most = (int(v) for v in (np.min(sum_range(matrix)[0]), np.max(sum_range(matrix)[1])))
     start, stop = matrix.layout.row_blocks[rb]
-    correction = (stop - start) << (matrix.macro.input.bits + matrix.macro.weight.bits)
+    taken = max(1 << matrix.macro.weight.bits, abs(matrix.macro.correction.of_inputs))
+    correction = ((stop - start) << matrix.macro.input.bits) * taken
     return signed_bits(2 * least - correction, 2 * most + correction, int(share.min()), int(share.max()))
 
 
 def _corrected(total: Ints, steps: UnitSteps, rows: tuple[int, slice], outputs: slice, extra: Ints | None) -> Ints:
     """The block's share of the outputs: its own rows' share of the encoding's correction, flipped columns put right."""
     matrix, (rb, r) = steps.matrix, rows
-    weight, encoding = matrix.macro.weight, matrix.macro.weight.encoding
-    if encoding not in ("offset", "binary"):
+    correction = matrix.macro.correction
+    if correction == UNCORRECTED:
         return total
     x = steps.x[:, r].astype(np.int64)
     groups = served_groups(matrix, outputs)
@@ -204,7 +206,7 @@ def _corrected(total: Ints, steps: UnitSteps, rows: tuple[int, slice], outputs: 
     if matrix.flipped is not None:
         factor = matrix.flipped[rb].reshape(matrix.layout.outputs, -1)[outputs] @ matrix.columns.weight
         total = total + (2**matrix.macro.cell.bits - 1) * sums * factor
-    return 2 * total - sums if encoding == "binary" else total - 2 ** (weight.bits - 1) * sums
+    return np.asarray(correction.applied(total, sums))
 
 
 def _reference_sums(steps: UnitSteps, rb: int, outputs: slice, extra: Ints) -> Ints:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.encoding import UNCORRECTED
 from cimemu.macro.codes import codes_of
 from cimemu.macro.combine_kernels import combine_integer, level_sums
 from cimemu.macro.encode import input_slice
@@ -113,9 +114,9 @@ def levels_times_counts(
 
 
 def correction(y: NDArray[Any], x: NDArray[Any], masked: NDArray[Any], matrix: Matrix, reads: Reads) -> NDArray[Any]:
-    """The encoding's correction: `y - 2^(b-1) * sum_k x` (offset), `2 * y - sum_k x` (binary)."""
-    encoding = matrix.macro.weight.encoding
-    if encoding not in ("offset", "binary"):
+    """The encoding's correction of y [P, N]: `y - 2^(b-1) * sum_k x` (offset), `2 * y - sum_k x` (binary)."""
+    rule = matrix.macro.correction
+    if rule == UNCORRECTED:
         return y
     if matrix.scale is not None:
         layout = matrix.layout
@@ -128,9 +129,7 @@ def correction(y: NDArray[Any], x: NDArray[Any], masked: NDArray[Any], matrix: M
         total = added_blocks(_reference_sums(masked, matrix, reads))
     else:
         total = _exact_sums(x, matrix)
-    if encoding == "binary":
-        return 2 * y - total
-    return y - 2 ** (matrix.macro.weight.bits - 1) * total
+    return np.asarray(rule.applied(y, total))
 
 
 def _exact_sums(x: NDArray[Any], matrix: Matrix) -> NDArray[np.int64]:

@@ -216,7 +216,7 @@ def count_activity(
     counts[:, Counter.CONVERSIONS] = steps * (converted + reference_columns)
     counts[:, Counter.REFERENCE_SWITCHES] = by_block @ np.array(switches, dtype=np.int64)
     counts[:, Counter.SHIFT_ADDS] = counts[:, Counter.CONVERSIONS]
-    if macro.weight.encoding in ("offset", "binary") and macro.weight.correction == "digital":
+    if macro.needs_input_sums and macro.weight.correction == "digital":
         counts[:, Counter.CORRECTION_ADDS] = positions * layout.rows
     counts[:, Counter.PSUM_ADDS] = positions * layout.outputs * (blocks - 1)
     counts[:, Counter.INPUT_BITS] = positions * layout.rows * macro.input.bits * col_blocks

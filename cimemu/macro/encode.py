@@ -1,7 +1,7 @@
 """Weights into cell levels, and cell levels into what each conversion sees (contract section 1.3)."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +24,6 @@ class Columns:
 MAX_LEVEL = 2**16  # a cell holds at most 15; sums stay exact
 
 
-def weight_range(macro: Macro) -> tuple[int, int]:
-    """Smallest and largest weight that the encoding stores (binary: -1 and 1, nothing between)."""
-    bits = macro.weight.bits
-    if macro.weight.encoding == "binary":
-        return -1, 1
-    if macro.weight.encoding == "differential":
-        return -(2 ** (bits - 1)) + 1, 2 ** (bits - 1) - 1
-    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-
-
 def input_range(macro: Macro) -> tuple[int, int]:
     """Smallest and largest input."""
     bits = macro.input.bits
@@ -48,15 +38,16 @@ def checked_weights(w: NDArray[Any], macro: Macro, inside: NDArray[np.bool_] | N
     w = np.asarray(w)
     if w.ndim != 2 or w.dtype.kind not in "iub" or 0 in w.shape:
         raise WorkloadError(f"weights: {w.dtype} of shape {w.shape}, must be integers [K, N] with K, N >= 1")
-    low, high = weight_range(macro)
+    stored = macro.encoding.values(macro.weight.bits)
+    low, high, step = stored[0], stored[-1], stored.step
     if w.dtype == np.uint64:
         w = np.minimum(w, np.uint64(2**62))  # too large a value stays too large
     wide = w.astype(np.int64)
     bad = (wide < low) | (wide > high)
     rule = f"{low} .. {high}"
-    if macro.weight.encoding == "binary":
-        bad |= wide == 0
-        rule = "-1 or 1"
+    if step != 1:  # there are holes between
+        bad |= (wide - low) % step != 0
+        rule = " or ".join(map(str, stored))
     if inside is not None:
         bad &= inside
     if bad.any():
@@ -88,47 +79,35 @@ def checked_inputs(x: NDArray[Any], macro: Macro, rows: int) -> NDArray[Any]:
 
 def cell_levels(w: NDArray[np.int64], macro: Macro, inside: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
     """levels[k, n * columns_per_output + s] is the integer held in the cell; off-block cells hold 0."""
-    bits, cell = macro.weight.bits, macro.cell.bits
-    slices = macro.weight_slices
-    encoding = macro.weight.encoding
-    if encoding == "differential":
-        stored = [np.maximum(w, 0), np.maximum(-w, 0)]
-    elif encoding == "offset":
-        stored = [w + 2 ** (bits - 1)]
-    elif encoding == "twos_complement":
-        stored = [w & (2**bits - 1)]
-    else:
-        stored = [(w + 1) // 2]
-    levels = np.empty((*w.shape, len(stored) * slices), dtype=np.uint8)
-    for p, part in enumerate(stored):
-        narrow = part.astype(np.uint16)  # nine bits at most, never negative
-        if inside is not None:
-            narrow *= inside
-        for s in range(slices):
-            levels[:, :, p * slices + s] = (narrow >> (s * cell)) & (2**cell - 1)
+    levels = np.empty((*w.shape, macro.columns_per_output), dtype=np.uint8)
+    narrow = w.astype(np.int32)  # nine bits at most, and room for an encoding's own arithmetic
+    for column, digit in enumerate(macro.encoding.digits(narrow, macro.weight.bits, macro.cell.bits)):
+        levels[:, :, column] = digit
+    if inside is not None:
+        levels *= inside[:, :, None]
     return levels.reshape(w.shape[0], -1)
 
 
 def columns_of(macro: Macro) -> Columns:
     """How the physical columns of one output become conversions, from encoding, combine and subtract."""
-    slices, cell = macro.weight_slices, macro.cell.bits
-    place = 2 ** (cell * np.arange(slices, dtype=np.int64))
-    if macro.weight.encoding == "twos_complement":
-        place[-1] = -place[-1]
-    one = np.eye(slices, dtype=np.int64)
-    if macro.weight.combine == "analog":
-        mix, weight = place[None, :], np.ones(1, dtype=np.int64)
-    else:
-        mix, weight = one, place
-    if macro.weight.encoding != "differential":
+    place = np.array(macro.encoding.places(macro.weight.bits, macro.cell.bits), dtype=np.int64)
+    match macro.weight.combine:
+        case "analog":
+            mix, weight = place[None, :], np.ones(1, dtype=np.int64)
+        case "digital":
+            mix, weight = np.eye(len(place), dtype=np.int64), place
+        case other:
+            assert_never(other)
+    if macro.encoding.sides == 1:
         return Columns(mix=mix, weight=weight)
-    if macro.weight.subtract == "analog":
-        return Columns(mix=np.concatenate([mix, -mix], axis=1), weight=weight)
-    zero = np.zeros_like(mix)
-    return Columns(
-        mix=np.block([[mix, zero], [zero, mix]]),
-        weight=np.concatenate([weight, -weight]),
-    )
+    match macro.weight.subtract:
+        case "analog":
+            return Columns(mix=np.concatenate([mix, -mix], axis=1), weight=weight)
+        case "digital":
+            zero = np.zeros_like(mix)
+            return Columns(mix=np.block([[mix, zero], [zero, mix]]), weight=np.concatenate([weight, -weight]))
+        case unknown:
+            assert_never(unknown)
 
 
 def fixed_point_levels(cells: NDArray[np.floating], macro: Macro, shape: tuple[int, int]) -> NDArray[np.int64]:

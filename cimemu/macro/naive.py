@@ -19,6 +19,7 @@ from cimemu.draws.noise import normal_quantiles, philox_naive
 from cimemu.macro.accumulator import overflow_error
 from cimemu.macro.gated import GatedReads
 from cimemu.macro.naive_digital import DigitalState
+from cimemu.macro.naive_encoding import columns_naive, levels_naive
 from cimemu.macro.read_noise import ReadNoise, Reads
 from cimemu.macro.traps import Traps, lost_naive
 from cimemu.mapping.layout import Layout
@@ -68,7 +69,7 @@ def mvm_naive(
     columns] where a row is driven with slice value v.
     """
     adc = plain(macro.adc if adc is None else adc)
-    outputs, encoding, cell_bits = layout.outputs, macro.weight.encoding, macro.cell.bits
+    outputs, cell_bits = layout.outputs, macro.cell.bits
     unit = 1 if cells is None else 2**macro.cell.fraction_bits
     slices, dac = ceil(macro.input.bits / macro.input.dac_bits), macro.input.dac_bits
     conversions_per_output = macro.conversions_per_output
@@ -82,28 +83,13 @@ def mvm_naive(
     def belongs(k: int, n: int) -> bool:
         return row_group is None or out_group is None or row_group[k] == out_group[n]
 
-    def level(k: int, n: int, s: int) -> int:
-        """Level of the cell at row k, physical column s of output n, times `unit`."""
+    def levels(k: int, n: int) -> list[int]:
+        """Levels of the cells at row k, columns of output n, times `unit`."""
         if cells is not None:
-            return int(cells[k, n * macro.columns_per_output + s])
-        if not belongs(k, n):
-            return 0
-        weight = int(w[k, n])
-        if encoding == "offset":
-            stored, place = weight + 2 ** (macro.weight.bits - 1), s
-        elif encoding == "twos_complement":
-            stored, place = weight % 2**macro.weight.bits, s
-        elif encoding == "binary":
-            stored, place = (weight + 1) // 2, 0
-        else:
-            per_polarity = macro.columns_per_output // 2
-            stored = max(weight, 0) if s < per_polarity else max(-weight, 0)
-            place = s % per_polarity
-        return (stored // 2 ** (place * cell_bits)) % 2**cell_bits
+            return [int(cells[k, n * macro.columns_per_output + s]) for s in range(macro.columns_per_output)]
+        return list(levels_naive(int(w[k, n]), macro)) if belongs(k, n) else [0] * macro.columns_per_output
 
-    columns = [
-        [[level(k, n, s) for s in range(macro.columns_per_output)] for n in range(outputs)] for k in range(layout.rows)
-    ]
+    columns = [[levels(k, n) for n in range(outputs)] for k in range(layout.rows)]
     top = 2**cell_bits - 1
     inverted: set[tuple[int, int, int]] = set()  # (row block, output, slice)
     if macro.weight.column_flipping:
@@ -115,14 +101,12 @@ def mvm_naive(
                         inverted.add((block, n, s))
                         for k in mine:
                             columns[k][n][s] = top - columns[k][n][s]
-    place_value = [2 ** (s * cell_bits) for s in range(macro.weight_slices)]
-    if encoding == "twos_complement":
-        place_value[-1] *= -1
+    place_value, pair, sum_factor, correction_factor = columns_naive(macro)
 
     def conversion_list(by_column: list[int]) -> list[tuple[int, int]]:
         """(psum, weight of its value) of every conversion of one output, from its columns' psums."""
         halves = [by_column]
-        if encoding == "differential":
+        if pair:
             half = len(by_column) // 2
             halves = [by_column[:half], by_column[half:]]
             if macro.weight.subtract == "analog":
@@ -136,8 +120,6 @@ def mvm_naive(
                 made += [(p, sign * v) for v, p in zip(place_value, half_columns)]
         return made
 
-    correction_factor = {"offset": -(2 ** (macro.weight.bits - 1)), "binary": -1}.get(encoding, 0)
-    sum_factor = 2 if encoding == "binary" else 1
     use_reference = macro.weight.correction == "reference_column" and correction_factor != 0
 
     state = None
@@ -256,7 +238,7 @@ def mvm_naive(
                             whole = sum(int(x[p, k]) for k in range(start, stop) if belongs(k, n))
                             value = top * whole * place_value[v] - value
                         total = total + value
-            if correction_factor:
+            if (sum_factor, correction_factor) != (1, 0):
                 if use_reference:
                     extra: float | int = 0 if exact else 0.0
                     last_column = next(stop for start, stop in layout.col_blocks if start <= n < stop) - 1

@@ -258,7 +258,7 @@ def reference_cells_per_row(matrix: Matrix) -> NDArray[np.int64]:
 
 def has_reference_column(macro: Macro) -> bool:
     """Whether sum_k x comes from converted all-ones columns."""
-    return macro.weight.correction == "reference_column" and macro.weight.encoding in ("offset", "binary")
+    return macro.weight.correction == "reference_column" and macro.needs_input_sums
 
 
 def psum_range(seen: NDArray[np.int64], layout: Layout, macro: Macro, unit: int) -> tuple[int, int]:

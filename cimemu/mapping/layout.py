@@ -131,5 +131,5 @@ def accumulator_width(macro: Macro, layout: Layout, block: int) -> int:
     if macro.accumulator_bits is not None:
         return macro.accumulator_bits
     start, stop = layout.row_blocks[block]
-    largest = (stop - start) * 2**macro.input.bits * 2 ** (macro.weight_slices * macro.cell.bits)
+    largest = (stop - start) * 2**macro.input.bits * (macro.largest_side + 1)
     return int(largest).bit_length() + 1

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from cimemu.arch.macro import Macro
 from cimemu.compute.psum_samples import PsumSamples
+from cimemu.encoding import UNCORRECTED
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.requantize import Fp32HalfEven
 from cimemu.ptq.levels import fit_levels, thresholds_of
@@ -17,7 +18,7 @@ Floats = NDArray[np.float64]
 def fold(layer: MacroLayer, samples: PsumSamples, macro: Macro) -> View | None:
     """How a psum is the activation (codes from the zero point), None where a psum is not the whole accumulator."""
     stage = layer.stage
-    whole = samples.steps_per_output == 1 and macro.weight.encoding not in ("offset", "binary")
+    whole = samples.steps_per_output == 1 and macro.correction == UNCORRECTED
     if not whole or not isinstance(stage, Fp32HalfEven) or layer.column_scale is not None:
         return None
     if bool((samples.place != 1).any()) or layer.weight_zero_point.any():

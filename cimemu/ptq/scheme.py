@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from cimemu.adc import IdealAdc
 from cimemu.arch.macro import Macro
+from cimemu.encoding import find, listed, names
+from cimemu.encoding.binary import Binary
 from cimemu.errors import WorkloadError
 from cimemu.ptq.widths import Widths
 from cimemu.record import Record
@@ -16,6 +19,20 @@ Granularity = Literal["layer", "array", "column"]
 Method = Literal["minmax", "percentile", "mse", "output"]
 LevelMethod = Literal["linear", "linear_mse", "lloyd_max", "cdf", "kmeans", "kmeans_exact", "bs_kmq_pin", "bs_kmq_drop"]
 Percentile = Annotated[float, Field(gt=50, le=100, description="for method percentile")]
+
+
+def _digits() -> list[str]:
+    """Encodings that hold every integer of a range, and the arch's own."""
+    return ["arch", *names(lambda encoding: encoding.values(8).step == 1)]
+
+
+def _known_digits(value: Any) -> Any:
+    if value not in _digits():
+        raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": listed(_digits())})
+    return value
+
+
+Digits = Annotated[str, BeforeValidator(_known_digits)]
 
 
 class UniformWeights(Record):
@@ -129,8 +146,9 @@ class Scheme(Record):
     converter: Annotated[ArchConverter | LinearConverter | NonlinearConverter, Field(discriminator="kind")] = Field(
         default_factory=LinearConverter, description="what converts partial sums"
     )
-    digits: Literal["arch", "offset", "twos_complement", "differential"] = Field(
+    digits: Digits = Field(
         "arch",
+        examples=_digits(),
         description="how weights lie in cells: as the arch says; offset (two's complement digits of any cell: the top "
         "digit's sign is the offset's correction); differential (a column pair)",
     )
@@ -166,23 +184,31 @@ class Scheme(Record):
             )
         return self
 
+    def _encoding_overrides(self, macro: Macro) -> dict[str, Any]:
+        """The encoding where the scheme names one, and what the arch may not ask of it any more."""
+        if self.digits == "arch":
+            return {}
+        encoding = find(self.digits)
+        changed: dict[str, Any] = {"macro.weight.encoding": self.digits}
+        if encoding.sides == 1:
+            changed["macro.weight.subtract"] = "digital"
+        bits = self.weights.bits if isinstance(self.weights, UniformWeights) else macro.weight.bits
+        if encoding.correction(bits).of_inputs == 0:
+            changed["macro.weight.correction"] = "digital"
+        return changed
+
     def overrides(self, macro: Macro) -> dict[str, Any]:
         """Dotted keys of an arch that the scheme changes, but for the fitted converter's parameters."""
         changed: dict[str, Any] = {}
         if not isinstance(self.weights, GivenWeights):
             changed["macro.input.bits"] = max(self.activations.bits, self.activations.image_bits or 0)
         if self.one_bit:
-            weight = {"bits": 1, "encoding": "binary", "correction": macro.weight.correction}
+            weight = {"bits": 1, "encoding": Binary.name, "correction": macro.weight.correction}
             changed |= {"macro.weight": weight, "macro.cell.bits": 1}
         else:
             if isinstance(self.weights, UniformWeights):
                 changed["macro.weight.bits"] = self.weights.bits
-            if self.digits != "arch":
-                changed["macro.weight.encoding"] = self.digits
-            if self.digits not in ("arch", "differential"):
-                changed["macro.weight.subtract"] = "digital"
-            if self.digits not in ("arch", "offset"):
-                changed["macro.weight.correction"] = "digital"
+            changed |= self._encoding_overrides(macro)
         if self.rows != "arch":
             changed["macro.mapping.rows"] = self.rows
         converter = self.converter

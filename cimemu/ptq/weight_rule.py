@@ -82,8 +82,8 @@ class SchemeWeights:
         levels = cell_levels(integers.T, macro, None).astype(np.int64)
         split = levels.reshape(*integers.T.shape, macro.columns_per_output)
         parts = np.einsum("kns,vs->nkv", split, columns.mix) * columns.weight
-        if macro.weight.encoding == "offset":
-            parts[:, :, -1] -= 2 ** (macro.weight.bits - 1)
+        parts *= macro.correction.of_y
+        parts[:, :, -1] += macro.correction.of_inputs  # the correction has the top slice's factor
         return np.asarray(parts)
 
     def _many(self, base: NDArray[np.float32]) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.encoding import UNCORRECTED
 from cimemu.engines.lookup.kernels import COLUMNS, convert_by_bytes, convert_by_words
 from cimemu.engines.lookup.levels import add_levels_of
 from cimemu.engines.lookup.prepare import Lookup
@@ -80,16 +81,14 @@ def lookup_values(
 
 def constants(x: NDArray[Any], matrix: Matrix, lsb: int, rest: int) -> tuple[int, NDArray[np.int64], bool]:
     """(lsb, what is added to every output of each input, whether that is the encoding's correction too)."""
-    encoding = matrix.macro.weight.encoding
+    correction = matrix.macro.correction
     sums = np.full(len(x), rest, dtype=np.int64)
-    if encoding not in ("offset", "binary"):
+    if correction == UNCORRECTED:
         return lsb, sums, True
     if matrix.has_reference_column or matrix.row_group is not None:
         return lsb, sums, False
-    factor = -1 if encoding == "binary" else -(2 ** (matrix.macro.weight.bits - 1))
-    double = 2 if encoding == "binary" else 1
-    input_sums(x, factor, double * rest, sums)
-    return double * lsb, sums, True
+    input_sums(x, correction.of_inputs, correction.of_y * rest, sums)
+    return correction.of_y * lsb, sums, True
 
 
 def aligned(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
