@@ -87,6 +87,8 @@ VALUES: dict[str, list[Any]] = {
 
 def closed(field):
     """The values of a key that has few (a choice, a switch), else None."""
+    if field.examples:  # names in a table that others may add to
+        return list(field.examples)
     if get_origin(field.annotation) is Literal:
         return list(get_args(field.annotation))
     return [False, True] if field.annotation is bool else None
