@@ -105,7 +105,35 @@ def variation_markdown() -> str:
     return "\n".join(lines)
 
 
+def command_line_markdown() -> str:
+    """Every subcommand: what it does, its arguments and options with defaults."""
+    from cimemu.cli import commands
+
+    lines: list[str] = []
+    for name, command in sorted(commands().items()):
+        lines += [f"## cimemu {name}", "", " ".join((command.help or "").split()), ""]
+        lines += ["| argument or option | default | what |", "|---|---|---|"]
+        lines += [_parameter_row(parameter) for parameter in command.params if parameter.name != "help"]
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _parameter_row(parameter: Any) -> str:
+    flag, metavar = getattr(parameter, "is_flag", False), parameter.metavar or ""
+    if parameter.param_type_name == "argument":
+        told = f"`{metavar or parameter.name}`"
+    else:
+        told = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
+        told += f" `{metavar}`" if metavar and not flag else ""
+    default = "required" if parameter.required else ""
+    if not flag and parameter.default not in (None, (), []):
+        default = f"`{parameter.default}`"
+    what = " ".join((getattr(parameter, "help", None) or "").split())
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in (told, default, what)) + " |"
+
+
 PRINTERS = {
+    "command_line": command_line_markdown,
     "variation": variation_markdown,
     "arch": arch_markdown,
     "component": component_markdown,

@@ -34,6 +34,17 @@ def make_console() -> Any:
     return PlainConsole(width=width, soft_wrap=False, highlight=False, markup=False, emoji=False)
 
 
+def print_page(text: str) -> None:
+    """A page of Markdown: formatted on a terminal, as it stands elsewhere."""
+    if not sys.stdout.isatty():
+        print(text, end="")
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(text))
+
+
 def print_json(value: Any) -> None:
     """One JSON object; what JSON has no number for becomes null."""
     import numpy as np

@@ -14,6 +14,7 @@ from cimemu.trace.schema import DATASETS
 
 STUDIES = sorted((ROOT / "workloads/studies").glob("*/study.yaml"))
 RESULTS = sorted(path for folder in ("workloads", "arch", "tests/bench") for path in (ROOT / folder).rglob("*.csv"))
+HOME = "https://github.com/cimemu/cimemu/blob/main/"
 PAGES = pytest.mark.parametrize("page", every_page(), ids=name_of)
 
 
@@ -38,8 +39,9 @@ def test_no_printed_block_is_empty(page):
 @PAGES
 def test_links_between_pages_lead_somewhere(page):
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
-    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"https?:|mailto:|#", link)]
-    lost = [link for link in links if not (page.parent / link.partition("#")[0]).exists()]
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)]
+    ours = [(ROOT, link.removeprefix(HOME)) if link.startswith(HOME) else (page.parent, link) for link in links]
+    lost = [link for folder, link in ours if not re.match("https?:|mailto:", link) and not (folder / link).exists()]
     assert not lost
 
 

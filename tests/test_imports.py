@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent / "cimemu"
 ROWS: list[set[str]] = [
     {"errors", "events", "lanes", "shown", "threads"},
     {"draws"},
-    {"bounds", "given_file", "public", "whole_file", "table_file"},
+    {"bounds", "given_file", "public", "whole_file", "table_file", "manual"},
     {"plugins"},
     {"config_file"},
     {"record", "open_union"},
@@ -23,8 +23,9 @@ ROWS: list[set[str]] = [
     {"emulate", "report", "prepare", "golden", "prices"},
     {"views", "fitting", "difference"},
     {"stress", "compare", "validate", "claims", "adapt"},
-    {"terminal", "printed"},
+    {"terminal"},
     {"cli"},
+    {"printed"},
 ]
 ONLY_IN = {
     "simpy": {"timing"},

@@ -110,7 +110,7 @@ class Arranged(torch.autograd.Function):
 
 
 class ParityWiring(Wiring):
-    """ColumnQuant's public form: every array has filters of its own for all channels (read in its code; see the README).
+    """ColumnQuant's public form: every array has filters of its own for all channels (read in its code; cimemu docs quantisation).
 
     Filters are [arrays * N, K], one row block each: no crossbar of these rows can hold them.
     """

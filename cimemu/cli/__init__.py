@@ -15,6 +15,7 @@ from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
     compare,
     cost,
     diff,
+    docs,
     export,
     fit,
     golden,
@@ -62,6 +63,12 @@ def main(arguments: list[str] | None = None) -> int:
         if message is None:  # a fault of this program, which is to be seen whole
             raise
         return _complain(message)
+
+
+def commands() -> dict[str, Any]:
+    """Every subcommand by its name, as Click's commands: what they take can be read from them."""
+    group: Any = typer.main.get_command(app)
+    return dict(group.commands)
 
 
 def _answer(arguments: list[str]) -> int:

@@ -38,7 +38,7 @@ class _Stage:
 def dequantization(network: Network, arch: Arch) -> dict[str, tuple[int, int]]:
     """(scale multiplications of one output position, output positions) of every macro layer, by name.
 
-    The multiplication of the requantisation is counted where it is the only one (the README has the formula).
+    The multiplication of the requantisation is counted where it is the only one (the formula: cimemu docs quantisation).
     """
     emulator = Emulator(network, arch.macro)
     found = {}

@@ -43,7 +43,7 @@ class ColumnScale:
 
 
 def multiplications(outputs: int, row_blocks: int, conversions: int, *, weights: str, slices: bool, psums: str) -> int:
-    """Scale multiplications of one output position (ColumnQuant, see the README; S = `conversions`, G = `row_blocks`).
+    """Scale multiplications of one output position (ColumnQuant, cimemu docs quantisation; S = `conversions`, G = `row_blocks`).
 
     `OC` where one constant serves all columns of an output (it is the requantisation's own), `G * OC` where each
     array has one, `S * G * OC` where columns of one output and array differ: converter scales per column, whatever

@@ -163,8 +163,8 @@ def test_the_readmes_commands_for_weights_run(tiny, tmp_path, monkeypatch):
         "name: mine\nsource: this test\nnetwork: ../weights.safetensors\n"
         "inputs: {file: ../images.npz, labels: null}\ncalibration: {file: ../images.npz, labels: null}\n"
     )
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    lines = [line for block in re.findall(r"```sh\n(.*?)```", readme, re.S) for line in block.splitlines()]
+    page = (Path(__file__).parents[2] / "cimemu/docs/manual/networks.md").read_text()
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", page, re.S) for line in block.splitlines()]
     lines = [line.split("  #")[0] for line in lines if "--module" in line]
     assert len(lines) == 2
     for line in lines:

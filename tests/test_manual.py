@@ -1,0 +1,118 @@
+"""Every fenced block of the README and the manual runs, in the order of its page and in one folder.
+
+A block with `<!-- not run: reason -->` in front of it is parsed only (test_docs_fresh.py parses all commands). A session, which
+begins with a prompt, is compared with its output; `...` stands for lines that depend on the machine.
+"""
+
+import doctest
+import re
+
+import pytest
+from pages import ROOT, blocks, command_lines, name_of
+
+from cimemu.cli import main
+
+MANUAL = sorted((ROOT / "cimemu/docs/manual").glob("*.md"))
+RUN = [ROOT / "README.md", *MANUAL, ROOT / "arch/claims.md", ROOT / "arch/validation.md"]
+DESIGN = sorted((ROOT / "cimemu/docs").glob("design/*.md"))
+LABELS = {"", "sh", "python", "pycon", "text", "yaml", "bibtex"}
+MOST_WORDS = 1500
+
+
+def run_commands(body, printed, page):
+    """Run every command of a block; a session's output is compared."""
+    said = ""
+    for words in command_lines(body):
+        if words[0] == "pip":
+            continue
+        assert words[0] == "cimemu", f"{name_of(page)}: {words} cannot run here, say why by `not run`"
+        if words[1] == "check":
+            pytest.importorskip("onnxruntime")
+        assert main(words[1:]) == 0, words
+        said += printed()
+    if body.startswith("$ "):
+        shown = [line.rstrip() for line in body.splitlines() if not line.startswith("$ ")]
+        given = [line.rstrip() for line in said.splitlines()]
+        assert [line for line in shown if line != "..." and line not in given] == []
+
+
+def run_python(body, names, page):
+    exec(compile(body, name_of(page), "exec"), names)
+
+
+def run_session(body, names, page):
+    """Run a `>>>` session as a doctest."""
+    test = doctest.DocTestParser().get_doctest(body, names, name_of(page), name_of(page), 0)
+    said = []
+    doctest.DocTestRunner(verbose=False).run(test, out=said.append, clear_globs=False)
+    names.update(test.globs)
+    assert not said, "".join(said)
+
+
+@pytest.mark.parametrize("page", RUN, ids=name_of)
+def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "page"}
+    for block in blocks(page):
+        if block.reason is not None:
+            continue
+        if block.label in ("", "sh"):
+            run_commands(block.body, lambda: capsys.readouterr().out, page)
+        elif block.label == "python":
+            run_python(block.body, names, page)
+        elif block.label == "pycon":
+            run_session(block.body, names, page)
+
+
+@pytest.mark.parametrize("page", [*RUN, *DESIGN], ids=name_of)
+def test_blocks_that_do_not_run_say_why_and_their_python_compiles(page):
+    for block in blocks(page):
+        assert block.label in LABELS, block.label
+        assert block.reason is None or len(block.reason) > 5
+        if block.label == "python":
+            compile(block.body, name_of(page), "exec")
+
+
+def test_few_blocks_do_not_run():
+    found = [block for page in RUN for block in blocks(page) if block.label in ("", "sh", "python", "pycon")]
+    assert sum(block.reason is not None for block in found) <= 0.25 * len(found)
+
+
+def test_the_readme_is_short_and_keeps_its_two_commands():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.split()) <= MOST_WORDS
+    assert "pip install . && cimemu run\n" in text
+    assert 'pip install ".[test]" && pytest\n' in text
+
+
+@pytest.mark.parametrize("page", [*RUN, *DESIGN, ROOT / "cimemu/docs/changes.md"], ids=name_of)
+def test_a_page_begins_with_one_heading(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.S)
+    assert text.startswith("# ")
+    assert len(re.findall(r"^# ", text, re.M)) == 1
+
+
+def test_every_page_of_the_manual_is_linked_in_the_readme():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name_of(page) for page in MANUAL if f"({name_of(page)})" not in text] == []
+
+
+def test_a_trace_reads_with_pandas_by_the_lines_in_traces_readme(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("pandas")
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--images", "3", "--json"]) == 0
+    names = {}
+    exec(next(block for block in blocks(ROOT / "traces/README.md") if block.label == "python").body, names)
+    assert names["events"]["end"].max() > 0
+    assert len(names["layers"]) > 5
+
+
+def test_a_wrong_output_of_a_session_is_noticed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "README.md"
+    with pytest.raises(AssertionError):
+        run_session(">>> 1 + 1\n3\n", {}, page)
+    with pytest.raises(AssertionError):
+        run_commands("$ cimemu list\nno such line\n", lambda: capsys.readouterr().out, page)
+    with pytest.raises(AssertionError, match="not run"):
+        run_commands("rm x\n", str, page)
