@@ -23,6 +23,7 @@ _PUBLIC = {
     "apply_scheme": "cimemu.ptq",
     "calibrate_converters": "cimemu.ptq",
     "cost_table": "cimemu.prices",
+    "explain": "cimemu.explained",
     "export_trace": "cimemu.views",
     "fit": "cimemu.fitting.report",
     "diff_traces": "cimemu.difference",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from cimemu.emulate import run
     from cimemu.engines.programmed import mvm
     from cimemu.errors import ArchError, CimemuError, MappingError, PluginError, TraceError, WorkloadError
+    from cimemu.explained import explain
     from cimemu.exporter import save_onnx
     from cimemu.fitting.report import fit
     from cimemu.importer import load_network

@@ -97,7 +97,7 @@ def run(
 
     `inputs` is an array `[images, *shape]` in the network's own layout and type, a dict of such arrays by input
     name, or an iterator of batches of either. `labels` are class numbers, one an image. `trace` names an HDF5
-    file to write. `detail` is "ops", "cycles" or None (no timing, no energy). `path` "packed" forbids the exact
+    file to write. `detail` is "ops", "cycles" or None (no timing, no energy). `path` "serial" forbids the exact
     integer product that otherwise replaces bit-serial work where it is proven equal. `event_images` limits the
     trace's events to the first images. `vary` are variation models in order: texts as `--vary` takes them, mappings
     or models of `cimemu.variation`; `seed` and `trial` decide every draw. `metric` makes the accuracy of outputs that

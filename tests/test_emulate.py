@@ -32,9 +32,9 @@ def test_an_array_a_mapping_and_batches_give_the_same():
 
 def test_batches_threads_and_memory_budget_change_no_byte():
     x = images(7)
-    whole = cimemu.run(ARCH, NETWORK, x, path="packed")
+    whole = cimemu.run(ARCH, NETWORK, x, path="serial")
     for options in ({"batch": 2}, {"threads": 2}, {"budget_bytes": 5000}, {"path": "fixed"}, {"path": "auto"}):
-        again = cimemu.run(ARCH, NETWORK, x, **{"path": "packed", **options})
+        again = cimemu.run(ARCH, NETWORK, x, **{"path": "serial", **options})
         assert again.outputs.tobytes() == whole.outputs.tobytes()
         assert np.array_equal(again.counts, whole.counts)
 
@@ -57,7 +57,7 @@ def test_accuracy_is_the_share_of_labels_met():
 
 def test_the_bit_serial_path_is_forced_by_name():
     free = cimemu.run(ARCH, NETWORK, images(1), detail=None)
-    forced = cimemu.run(ARCH, NETWORK, images(1), detail=None, path="packed")
+    forced = cimemu.run(ARCH, NETWORK, images(1), detail=None, path="serial")
     assert {"exact"} == set().union(*free.paths.values())
     assert {"packed"} == set().union(*forced.paths.values())
     assert np.array_equal(free.outputs, forced.outputs)

@@ -308,8 +308,8 @@ def cut_in_every_way(data):
         {"batch": 1},
         {"batch": 3, "threads": 2},
         {"threads": 3, "budget_bytes": 1},
-        {"path": "packed"},
-        {"path": "packed", "threads": 2, "budget_bytes": 500},
+        {"path": "serial"},
+        {"path": "serial", "threads": 2, "budget_bytes": 500},
         {"detail": "cycles"},
     ):
         other = cimemu.run(arch, network, images, **options)

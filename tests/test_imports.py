@@ -20,7 +20,7 @@ ROWS: list[set[str]] = [
     {"compute", "timing"},
     {"ptq", "tally", "check", "shapes"},
     {"trace"},
-    {"emulate", "report", "prepare", "golden", "prices"},
+    {"emulate", "explained", "report", "prepare", "golden", "prices"},
     {"views", "fitting", "difference"},
     {"stress", "compare", "validate", "claims", "adapt"},
     {"terminal"},

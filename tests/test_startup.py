@@ -25,7 +25,7 @@ PRODUCT = """
 import cimemu, numpy as np
 macro = cimemu.Macro.model_validate({"rows": 8, "columns": 8, "weight": {"bits": 2}, "input": {"bits": 2}})
 x, w = np.array([[1, 2, 3]]), np.array([[1], [-2], [1]])
-assert cimemu.mvm(x, w, macro, path="packed").y.tolist() == (x @ w).tolist()
+assert cimemu.mvm(x, w, macro, path="serial").y.tolist() == (x @ w).tolist()
 """
 
 

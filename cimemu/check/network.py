@@ -9,6 +9,7 @@ from cimemu.check.compare import TensorDiff, compare_tensor, join_diffs
 from cimemu.check.float_bound import FloatBounds
 from cimemu.check.report import CheckReport, Movement, Moves
 from cimemu.compute.forward import Emulator
+from cimemu.engines.choose import SERIAL
 from cimemu.errors import WorkloadError
 from cimemu.events import Counter
 from cimemu.layer.execute import in_order
@@ -16,7 +17,6 @@ from cimemu.layer.macro_layer import MacroLayer
 from cimemu.workload.network import Network
 
 __all__ = ["CheckReport", "Movement", "check_network", "lossless"]
-SERIAL = ("packed", "fixed", "naive")  # paths that make every conversion
 
 
 def lossless(macro: Macro) -> Macro:
@@ -30,7 +30,7 @@ def check_network(
     inputs: Any,
     *,
     against: str | None = None,
-    path: str = "packed",
+    path: str = "serial",
     batch: int = 64,
 ) -> CheckReport:
     """Compare every tensor that both have on `inputs` [images, ...] (a dict by input name for several); `path` as in `cimemu.run`.
@@ -89,8 +89,8 @@ def check_network(
         images=images,
         tensors=tuple(join_diffs(parts, firsts) for parts in rows.values()),
         layers={name: layer.name for layer in network.layers for name in layer.outputs},
-        bit_serial_layers=sum(ran <= set(SERIAL) for ran in paths.values()),
-        shortcut_layers=sum(not ran <= set(SERIAL) for ran in paths.values()),
+        bit_serial_layers=sum(ran <= SERIAL for ran in paths.values()),
+        shortcut_layers=sum(not ran <= SERIAL for ran in paths.values()),
         conversions=conversions,
         movement=tuple(row.result(name) for name, row in moves.items()),
         kernels=reference.kernels,

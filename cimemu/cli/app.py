@@ -64,7 +64,12 @@ ImagesOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object")]
 PathOption = Annotated[
-    str, typer.Option("--path", help="auto, or packed: no exact-product shortcut; fixed, naive: slower twins")
+    str,
+    typer.Option(
+        "--path",
+        metavar="NAME",
+        help="auto; serial: every conversion is made; an engine by its name (exact, planes, lookup, steps); naive: the slow twin",
+    ),
 ]
 ModuleOption = Annotated[
     str | None,

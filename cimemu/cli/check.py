@@ -39,7 +39,7 @@ def check(
     calibrate_adc: CalibrateOption = None,
     network_file: NetworkOption = None,
     module: ModuleOption = None,
-    path: PathOption = "packed",
+    path: PathOption = "serial",
     as_json: JsonOption = False,
 ) -> None:
     """Compare every tensor with another runtime (lossless converter), and say how far the arch's converter moves them."""

@@ -71,11 +71,18 @@ def run(
             help="events of the first N images only; default: all up to 20 million",
         ),
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="say which engine computes each layer, and why each faster one does not")
+    ] = False,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Emulate a network on a chip: outputs, cycles, energy, one trace."""
+    from dataclasses import asdict
+
     from cimemu.emulate import run as emulate
+    from cimemu.explained import LayerEngine
+    from cimemu.explained import explain as engines_of
     from cimemu.prepare import free_name, quantized_network
     from cimemu.variation.compose import compose
 
@@ -122,8 +129,12 @@ def run(
             metric=work.score,
         )
     extra = work.metrics(result.outputs, labels)
+    engines: tuple[LayerEngine, ...] = ()
+    if explain:
+        engines = engines_of(chip, network, images=result.images, path=path, vary=vary or (), seed=seed, trial=trial)
     if as_json:
-        print_json({**result.summary(), **extra})
+        listed = {"engines": [asdict(layer) for layer in engines]} if explain else {}
+        print_json({**result.summary(), **extra, **listed})
         return
     if result.trace is not None:
         print_sections(result.trace, ("summary", "layers"))
@@ -133,6 +144,8 @@ def run(
     for name, value in extra.items():
         shown = f"{value:.4f}" if isinstance(value, float) else "unknown, no labels" if value is None else value
         make_console().print(f"{name.replace('_', ' ')}: {shown}")
+    for layer in engines:
+        make_console().print(str(layer), highlight=False, markup=False)
     if result.trace is not None:
         make_console().print(f"More: cimemu report {result.trace.name}")
 

@@ -53,7 +53,7 @@ class Emulator:
     ) -> None:
         """Write every macro layer's weights.
 
-        `path` "auto" may use an exact integer product where it is proven equal, "packed" never does.
+        `path` "auto" may use an exact integer product where it is proven equal, "serial" never does.
         `adcs` (default: the network's own) and `cells` give converters and effective cell levels by layer name,
         `copies` the replicas that share a layer's positions on the chip: what digital cells change by depends on them.
         """

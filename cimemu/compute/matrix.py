@@ -144,8 +144,10 @@ class LayerMatrix:
         work in progress take at most `budget_bytes`.
         """
         source = self._source(quantized, self._zero_points(len(quantized), zero_points))
-        chosen = {p.choose(path, False) for units in self.replicas for p in units}
-        exact = self.exact if chosen == {"exact"} and self.replicas == [self.programmed] else None
+        exact = None
+        if self.exact is not None and self.replicas == [self.programmed] and path != "naive":
+            proven = all(not p.choose(path).engine.serial for p in self.programmed)
+            exact = self.exact if proven else None
         workers = max(1, threads or 1)
         toggles: list[Toggles] = []
         if self.macro.cell.kind == "digital":

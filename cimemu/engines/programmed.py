@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,14 +9,10 @@ from numpy.typing import NDArray
 
 from cimemu.adc import Adc
 from cimemu.arch.macro import Macro
-from cimemu.engines.exact.product import exact_is_proven, exact_product, exact_sums
-from cimemu.engines.lookup.prepare import Lookup, make_lookup
-from cimemu.engines.lookup.run import lookup_values
-from cimemu.engines.packed.run import clip_rule, sum_packed, tiles_of
-from cimemu.engines.planes.clipped import POINTS, BitPlanes, make_planes
-from cimemu.engines.planes.leveled import LevelPlanes, make_level_planes
-from cimemu.engines.steps.run import sum_steps
-from cimemu.errors import ArchError, CimemuError
+from cimemu.engines.choose import PAYS_FROM, Choice, choose
+from cimemu.engines.engine import Chunk, Engine, Outcome, WhyNot
+from cimemu.engines.exact.engine import EXACT
+from cimemu.errors import ArchError
 from cimemu.events import Counter
 from cimemu.layer.column_scale import ColumnScale
 from cimemu.macro.combine import column_values, combined, correction
@@ -28,20 +23,14 @@ from cimemu.macro.naive import mvm_naive
 from cimemu.macro.program import Matrix, write_matrix
 from cimemu.macro.read_noise import ReadNoise, Reads
 from cimemu.macro.sites import own_macros
-from cimemu.macro.sums import converts_once, driven_steps, masked_inputs
+from cimemu.macro.sums import driven_steps, masked_inputs
 from cimemu.macro.toggles import Toggles, toggles_of_rows
 from cimemu.macro.vary import vary_matrix
 from cimemu.mapping.layout import Layout
 from cimemu.threads import on_threads
 from cimemu.variation.compose import compose
 
-PATHS = ("auto", "packed", "fixed", "exact", "naive")
 _UNCOUNTED = np.zeros((0, len(Counter)), dtype=np.int64)
-CHUNK_BYTES = 1 << 21  # sums of one chunk of inputs stay in the second-level cache
-PARTS = 4  # chunks of a thread, where its kernel takes any number of inputs: two threads seldom need the lock at once
-# Inputs after which bit planes and tables have paid for being made, where packed words serve as well (measured from 16 to
-# 1280 rows and 16 to 1000 outputs: 280 to 510, and 200 to 1000).
-PLANES_INPUTS, LOOKUP_INPUTS = 320, 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,24 +57,25 @@ class Programmed:
     def __init__(self, matrix: Matrix) -> None:
         """Wrap a written matrix (`program` makes it)."""
         self.matrix = matrix
-        self.rule = clip_rule(matrix)
-        self.proven = exact_is_proven(matrix)
         self.inputs = 0  # that were converted bit by bit so far
+        self.kept: dict[str, Any] = {}  # what engines have prepared, by their names
 
-    @cached_property
-    def tiles(self) -> NDArray[np.uint32] | None:
-        """One-bit cells as the fused kernels of packed words take them, made when they first run."""
-        return tiles_of(self.matrix)
+    def prepared(self, engine: Engine) -> Any:
+        """What an engine has made of the matrix, once; a WhyNot where it does not serve."""
+        if engine.name not in self.kept:
+            self.kept[engine.name] = engine.prepare(self.matrix)
+        return self.kept[engine.name]
 
-    @cached_property
-    def lookup(self) -> Lookup | None:
-        """The matrix as tables, made when it is first run; None where it does not fit or the processor has no AVX2."""
-        return make_lookup(self.matrix)
+    def choose(self, path: str, *, codes: bool = False, inputs: int | None = None) -> Choice:
+        """The engine that runs `inputs` in all (default: as many as will pay); see `cimemu.engines.choose`."""
+        values = codes and self.matrix.references is not None
+        many = max(PAYS_FROM.values()) if inputs is None else inputs
+        return choose(self.prepared, path, codes=codes, values=values, inputs=many)
 
-    @cached_property
-    def planes(self) -> BitPlanes | LevelPlanes | None:
-        """The matrix as bit planes, likewise; None where cells or converters are others."""
-        return make_planes(self.matrix, self.rule) or make_level_planes(self.matrix)
+    @property
+    def proven(self) -> bool:
+        """Whether no converter can leave its exact range: the macro is an integer matrix product."""
+        return not isinstance(self.prepared(EXACT), WhyNot)
 
     def run(
         self,
@@ -106,40 +96,17 @@ class Programmed:
         """
         matrix = self.matrix
         checked = checked_inputs(x, matrix.macro, matrix.layout.rows)
-        chosen = self.choose(path, codes)
         reads = Reads(positions=max(1, len(checked) // max(1, images))) if reads is None else reads
-        skipping = matrix.macro.timing.skip_zero_slices
         masked = masked_inputs(checked, matrix)
-        nonzero = driven_steps(masked, matrix) if skipping else None
-        out = None
-        if codes and matrix.references is not None:
-            slices, columns = matrix.macro.input_slices, matrix.seen.shape[1]
-            out = np.empty((len(checked), matrix.layout.groups, slices, columns), dtype=np.uint16)
-        if chosen == "naive":
-            naive = mvm_naive(
-                checked,
-                matrix.weights,
-                matrix.macro,
-                matrix.layout,
-                adc=matrix.adc,
-                cells=matrix.cells,
-                row_group=matrix.row_group,
-                out_group=matrix.out_group,
-                noise=matrix.noise,
-                traps=matrix.traps,
-                gated=matrix.gated,
-                reads=reads,
-                scale=None if matrix.scale is None else matrix.scale.scale,
-                moved=matrix.moved_thresholds,
-                base=matrix.base,
-                bow=matrix.bow,
-            )
-            y = naive.y
-            out = naive.codes if out is not None else None
-        elif chosen == "exact" and matrix.scale is None:
-            y = exact_product(checked, matrix)
+        nonzero = driven_steps(masked, matrix) if matrix.macro.timing.skip_zero_slices else None
+        if path == "naive":
+            y, out = self._naive(checked, reads, codes)
+            name = "naive"
         else:
-            y = self._in_chunks(checked, masked, chosen, out, threads, reads)
+            choice = self.choose(path, codes=codes, inputs=self.inputs + len(checked))
+            self.inputs += len(checked) if choice.engine.serial else 0
+            y, out = self._in_chunks(choice, Inputs(checked, masked, reads), codes, threads or 1)
+            name = choice.engine.name
         counts = self._counted(checked, max(1, images), nonzero) if counted else _UNCOUNTED
         return MvmResult(
             y=y,
@@ -147,7 +114,7 @@ class Programmed:
             codes=out,
             counts=counts,
             nonzero=nonzero,
-            path=chosen,
+            path=name,
         )
 
     def counts(
@@ -190,98 +157,91 @@ class Programmed:
         toggles = toggles_of_rows(x, images, macro) if macro.cell.kind == "digital" else None
         return self.cell_counts(lines, toggles).put(self.counts(lines, len(x), nonzero))
 
-    def choose(self, path: str, codes: bool) -> str:
-        """The path that runs; CimemuError where a forced one does not apply."""
-        if path not in PATHS:
-            raise CimemuError(f"path = {path!r}, must be one of {', '.join(PATHS)}")
-        if path == "auto":
-            if self.proven and not codes:
-                return "exact"
-            return "packed" if self.matrix.packed is not None else "fixed"
-        if path == "packed" and self.matrix.packed is None:
-            return "fixed"  # bit-serial as well: cells that no plane of words can hold
-        if path == "exact" and (codes or not self.proven):
-            raise CimemuError(
-                "path = exact: not proven equal for this macro (a psum may clip), or codes asked for; use auto"
-            )
-        return path
+    def _codes(self, inputs: int) -> NDArray[np.uint16]:
+        """Room for the codes of so many inputs."""
+        matrix = self.matrix
+        shape = (inputs, matrix.layout.groups, matrix.macro.input_slices, matrix.seen.shape[1])
+        return np.empty(shape, dtype=np.uint16)
+
+    def _naive(self, x: NDArray[Any], reads: Reads, codes: bool) -> tuple[NDArray[Any], NDArray[np.uint16] | None]:
+        """(y, codes) by the naive twin."""
+        matrix = self.matrix
+        naive = mvm_naive(
+            x,
+            matrix.weights,
+            matrix.macro,
+            matrix.layout,
+            adc=matrix.adc,
+            cells=matrix.cells,
+            row_group=matrix.row_group,
+            out_group=matrix.out_group,
+            noise=matrix.noise,
+            traps=matrix.traps,
+            gated=matrix.gated,
+            reads=reads,
+            scale=None if matrix.scale is None else matrix.scale.scale,
+            moved=matrix.moved_thresholds,
+            base=matrix.base,
+            bow=matrix.bow,
+        )
+        return naive.y, naive.codes if codes and matrix.references is not None else None
 
     def _in_chunks(
-        self,
-        x: NDArray[Any],
-        masked: NDArray[Any],
-        path: str,
-        out: NDArray[np.uint16] | None,
-        threads: int | None,
-        reads: Reads,
-    ) -> NDArray[Any]:
-        """All inputs, a cache-sized chunk at a time, on `threads` threads; every chunk is independent."""
-        matrix = self.matrix
-        kind = np.int64 if matrix.integer_result else np.float64
-        y = np.empty((len(x), matrix.layout.outputs), dtype=kind)
-        per_point = 8 * matrix.seen.shape[1] * (len(matrix.layout.row_blocks) + 1)
-        floats = matrix.references is not None and matrix.references[0].lsb is None and not matrix.integer_result
-        if floats and not converts_once(matrix):
-            assert matrix.references is not None
-            per_point *= 2 ** matrix.references[0].bits
-        step = max(1, min(4096, CHUNK_BYTES // per_point))
-        fused = path == "packed" and self.rule is not None and out is None and not matrix.holding
-        self.inputs += len(x)
-        planes, lookup = None, None
-        if out is None and path == "packed" and (not fused or self.inputs >= PLANES_INPUTS):
-            planes = self.planes
-        if out is None and path != "exact" and planes is None and (not fused or self.inputs >= LOOKUP_INPUTS):
-            lookup = self.lookup
-        if lookup is not None:
-            step = 1024
-        if planes is not None:
-            step = max(POINTS, -(-len(x) // (POINTS * PARTS * (threads or 1))) * POINTS)
+        self, choice: Choice, inputs: "Inputs", codes: bool, threads: int
+    ) -> tuple[NDArray[Any], NDArray[np.uint16] | None]:
+        """(y, codes) of all inputs, a chunk at a time, on `threads` threads; every chunk is independent."""
+        matrix, engine, count = self.matrix, choice.engine, len(inputs.x)
+        y = np.empty((count, matrix.layout.outputs), dtype=np.int64 if matrix.integer_result else np.float64)
+        out = self._codes(count) if codes and matrix.references is not None else None
+        step = engine.points(matrix, count, threads)
 
         def one(first: int) -> None:
-            part, total = slice(first, first + step), None
-            if path == "exact":
-                sums = exact_sums(x[part], masked[part], matrix)
-            elif planes is not None:
-                if not planes.fill(x[part], matrix, y[part]):
-                    y[part] = correction(y[part], x[part], masked[part], matrix, reads.after(first))
-                return
-            elif lookup is not None:
-                values = lookup_values(x[part], masked[part], matrix, lookup, reads.after(first), y[part])
-                if isinstance(values, bool):
-                    if not values:
-                        y[part] = correction(y[part], x[part], masked[part], matrix, reads.after(first))
-                    return
-                sums = values
-            elif fused:
-                assert self.rule is not None
-                sums = sum_packed(masked[part], matrix, self.rule, self.tiles)
-            else:
-                sums, total = sum_steps(
-                    masked[part],
-                    matrix,
-                    packed=path == "packed",
-                    codes_out=None if out is None else out[part],
-                    reads=reads.after(first),
-                )
-            total = combined(sums, matrix) if total is None else total
-            if matrix.flipped is not None:
-                groups = None
-                if matrix.row_group is not None and matrix.out_group is not None:
-                    groups = (matrix.row_group, matrix.out_group)
-                total = unflipped(
-                    total,
-                    column_values(sums, matrix),
-                    x[part],
-                    matrix.flipped,
-                    matrix.columns.weight,
-                    matrix.macro,
-                    matrix.layout,
-                    groups,
-                )
-            y[part] = correction(total, x[part], masked[part], matrix, reads.after(first))
+            part = slice(first, first + step)
+            chunk = Chunk(
+                x=inputs.x[part],
+                masked=inputs.masked[part],
+                reads=inputs.reads.after(first),
+                y=y[part],
+                codes=None if out is None else out[part],
+            )
+            finish(chunk, matrix, engine.run(chunk, matrix, choice.prepared))
 
-        on_threads(threads or 1, one, range(0, len(x), step))
-        return y
+        on_threads(threads, one, range(0, count, step))
+        return y, out
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Checked inputs [P, K], as unsigned bit patterns too, and where they stand among all reads."""
+
+    x: NDArray[Any]
+    masked: NDArray[Any]
+    reads: Reads
+
+
+def finish(chunk: Chunk, matrix: Matrix, outcome: Outcome) -> None:
+    """Fill a chunk's y from what an engine left: sums combined, flipped columns put right, the encoding's correction."""
+    if outcome.corrected:
+        return
+    total = chunk.y
+    if not outcome.filled:
+        assert outcome.sums is not None
+        total = combined(outcome.sums, matrix) if outcome.total is None else outcome.total
+        if matrix.flipped is not None:
+            groups = None
+            if matrix.row_group is not None and matrix.out_group is not None:
+                groups = (matrix.row_group, matrix.out_group)
+            total = unflipped(
+                total,
+                column_values(outcome.sums, matrix),
+                chunk.x,
+                matrix.flipped,
+                matrix.columns.weight,
+                matrix.macro,
+                matrix.layout,
+                groups,
+            )
+    chunk.y[...] = correction(total, chunk.x, chunk.masked, matrix, chunk.reads)
 
 
 def program(
@@ -331,8 +291,9 @@ def mvm(
 
     `codes=True` also returns every converter's code. `cells` [K, N * columns_per_output] are effective cell levels
     (real numbers, rounded once to multiples of 2^-fraction_bits) in the place of the ideal ones; `noise` is added to
-    every partial sum, keyed by the place of its row in `reads`. `path` forces one of packed, fixed, exact, naive; all
-    give the same bytes. `vary` are variation models (`["lognormal:sigma=0.1"]`, mappings or `cimemu.variation` models)
+    every partial sum, keyed by the place of its row in `reads`. `path` is auto (the fastest engine that serves), serial (the
+    fastest that makes every conversion), the name of an engine, or naive; all give the same bytes. `vary` are variation
+    models (`["lognormal:sigma=0.1"]`, mappings or `cimemu.variation` models)
     that draw cells by `seed` and `trial`; block j of the matrix, row blocks outer, is macro j. Raises WorkloadError or
     ArchError.
     """

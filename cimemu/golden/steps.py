@@ -43,7 +43,7 @@ class UnitSteps:
 def unit_steps(programmed: Programmed, x: NDArray[Any], reads: Reads) -> UnitSteps:
     """The steps of inputs `x` [P, K], which are read at `reads`."""
     matrix = programmed.matrix
-    result = programmed.run(x, codes=True, path="packed", reads=reads)
+    result = programmed.run(x, codes=True, path="serial", reads=reads)
     shape = (len(x), matrix.layout.groups, matrix.macro.input_slices, matrix.seen.shape[1])
     driven = np.ones(shape[:3], dtype=np.bool_) if result.nonzero is None else result.nonzero
     masked = masked_inputs(x, matrix)

@@ -60,7 +60,7 @@ def layer_vectors(
     `cimemu.run` does, by `seed` and `trial`, at the places of `plan`. Raises WorkloadError where there is no such layer
     or position, and what running the network raises.
     """
-    emulator = Emulator(network, macro, path="packed")
+    emulator = Emulator(network, macro, path="serial")
     chosen = _layer(emulator, layer)
     if plan is not None:
         emulator.program(plan, vary, seed, trial)

@@ -127,7 +127,7 @@ _LAYER = (
         "str",
         "layer",
         "",
-        "how its values were computed: exact, packed, fixed, naive; empty off macros",
+        "engines that computed its values: exact, planes, lookup, packed, steps, or the twin naive; empty off macros",
     ),
     *(
         Item(

@@ -48,7 +48,7 @@ def test_calibration_of_efficientnet_lite0(benchmark, rate):
 def test_small_networks_with_a_clipping_converter(benchmark, rate, name):
     work, arch = cimemu.load_workload(name), cimemu.load_arch("rram_128", {"macro.adc.bits": 6})
     network, images = quantized_network(work, arch), work.inputs(64)[0]
-    emulator = Emulator(network, arch.macro, path="packed")
+    emulator = Emulator(network, arch.macro, path="serial")
     emulator.run([images])
     benchmark.pedantic(lambda: emulator.run([images]), rounds=5)
     rate(f"{name}, bit-serial, clipping 6-bit converter, batch 64", len(images), "images/s", TINY[name])
@@ -88,7 +88,7 @@ def resnet20(images, step):
     """A call that runs so many images through ResNet-20."""
     work = cimemu.load_workload("cifar10_resnet20")
     arch = cimemu.load_arch("rram_128", {"macro.adc.bits": 6, "macro.adc.lsb": step})
-    emulator, inputs = Emulator(quantized_network(work, arch), arch.macro, path="packed"), work.inputs(images)[0]
+    emulator, inputs = Emulator(quantized_network(work, arch), arch.macro, path="serial"), work.inputs(images)[0]
     emulator.run([work.inputs(16)[0]])
     return lambda: emulator.run([inputs])
 
@@ -110,4 +110,4 @@ def product(step, rows=128, weight_bits=8, input_bits=8):
     half = 2 ** (weight_bits - 1)
     programmed = program(rng.integers(-half, half, (rows, 64)), macro)
     x = rng.integers(0, 2**input_bits, (4096, rows)).astype(np.uint8)
-    return lambda: programmed.run(x, path="packed", threads=1, counted=False)
+    return lambda: programmed.run(x, path="serial", threads=1, counted=False)

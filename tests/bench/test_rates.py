@@ -65,8 +65,8 @@ def test_conversions(benchmark, name):
     rng = np.random.default_rng(0)
     programmed = program(rng.integers(-128, 128, (128, 64)), macro)
     x = rng.integers(0, 256, (4096, 128)).astype(np.uint8)
-    made = programmed.run(x, path="packed").conversions
-    benchmark(lambda: programmed.run(x, path="packed"))
+    made = programmed.run(x, path="serial").conversions
+    benchmark(lambda: programmed.run(x, path="serial"))
     report(benchmark, "conversions/s", made, goal)
 
 
@@ -77,14 +77,14 @@ def test_two_threads(benchmark, name):
     rng = np.random.default_rng(0)
     programmed = program(rng.integers(-128, 128, (128, 64)), macro)
     x = rng.integers(0, 256, (16384, 128)).astype(np.uint8)
-    made = programmed.run(x, path="packed", threads=1, counted=False)
-    both = benchmark(lambda: programmed.run(x, path="packed", threads=2, counted=False))
+    made = programmed.run(x, path="serial", threads=1, counted=False)
+    both = benchmark(lambda: programmed.run(x, path="serial", threads=2, counted=False))
     assert both.y.tobytes() == made.y.tobytes()
     if benchmark.stats is None:
         return
 
     def seconds(threads):
-        return timeit.timeit(lambda: programmed.run(x, path="packed", threads=threads, counted=False), number=1)
+        return timeit.timeit(lambda: programmed.run(x, path="serial", threads=threads, counted=False), number=1)
 
     alone, together = np.array([[seconds(1), seconds(2)] for _ in range(300)]).min(axis=0)
     print(f"\n{benchmark.name}: {alone / together:.2f} x one thread, best of 300 in turn (goal 1.8)")
@@ -134,7 +134,7 @@ def resnet20():
 @needs_data
 def test_resnet20_bit_serial_with_a_clipping_converter(benchmark, resnet20):
     arch, network, images = resnet20
-    emulator = Emulator(network, arch.macro, path="packed")
+    emulator = Emulator(network, arch.macro, path="serial")
     emulator.run([images])
     benchmark.pedantic(lambda: emulator.run([images]), rounds=5)
     report(benchmark, "images/s", len(images), 1000 / 30)

@@ -93,7 +93,7 @@ def test_all_development_samples_equal_the_reference_kernels(name):
     inputs, labels = cimemu.load_workload(workload).inputs()
     nothing_differs(network, ARCH.macro, inputs)
     lossless = cimemu.load_arch("rram_128", {"macro.adc": "ideal"})
-    result = cimemu.run(lossless, network, inputs, labels, detail=None, path="packed")
+    result = cimemu.run(lossless, network, inputs, labels, detail=None, path="serial")
     assert np.array_equal(result.outputs, stored(*golden.split(":")))
     assert accuracy is None or round(100 * result.accuracy, 2) == accuracy
 

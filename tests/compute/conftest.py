@@ -2,12 +2,12 @@
 
 import pytest
 
-from cimemu.engines import programmed as macro
+from cimemu.engines import choose
 
 
 @pytest.fixture(autouse=True, scope="module")
 def tables_from_the_first_input():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(macro, "PLANES_INPUTS", 1)
-        patch.setattr(macro, "LOOKUP_INPUTS", 1)
+        for name in choose.PAYS_FROM:
+            patch.setitem(choose.PAYS_FROM, name, 1)
         yield

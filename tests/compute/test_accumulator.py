@@ -12,7 +12,7 @@ from cimemu.macro.accumulator import held, limits
 
 common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 SEEDS = st.integers(0, 2**32 - 1)
-PATHS = ("auto", "packed", "fixed", "naive")
+PATHS = ("auto", "serial", "fixed", "steps", "naive")
 
 
 def chip(**changes):
@@ -54,7 +54,7 @@ def test_a_block_that_would_overflow_is_an_error_though_the_sum_would_fit():
 def test_the_first_input_that_overflows_is_named_on_every_path():
     x = np.zeros((9000, 4), int)
     x[[8000, 4321]] = 1
-    for path in ("packed", "fixed"):
+    for path in ("serial", "fixed", "steps"):
         for threads in (1, 2):
             with pytest.raises(cimemu.WorkloadError, match="output position 4321, output 0"):
                 cimemu.mvm(x, np.full((4, 1), 3), chip(accumulator_bits=3), path=path, threads=threads)
@@ -111,7 +111,7 @@ def test_every_path_and_thread_holds_the_same_sums_of_ideal_and_varied_cells(see
     assume(not vary or (macro.adc.model != "ideal" and macro.weight.correction == "digital"))
     slow = outcome(x, w, macro, path="naive", vary=vary, seed=seed % 7)
     assert isinstance(slow, bytes) or ("running sum" in slow and overflow == "error")
-    for path in ("auto", "packed", "fixed"):
+    for path in ("auto", "serial", "fixed", "steps"):
         assert outcome(x, w, macro, path=path, vary=vary, seed=seed % 7, threads=2) == slow
 
 
@@ -123,8 +123,9 @@ def test_an_accumulator_that_cannot_overflow_costs_nothing(seed):
     free = cimemu.Macro.model_validate({**macro.model_dump(), "accumulator_bits": None})
     wide, plain = program(w, macro), program(w, free)
     assert not wide.matrix.holding
-    assert wide.choose("auto", False) == plain.choose("auto", False)
-    assert (wide.lookup is None, wide.planes is None) == (plain.lookup is None, plain.planes is None)
+    for path in ("auto", "serial", "fixed"):
+        assert wide.choose(path).engine == plain.choose(path).engine
+        assert wide.choose(path).passed_over == plain.choose(path).passed_over
     assert wide.run(x).y.tobytes() == plain.run(x).y.tobytes()
     enough = next(b for b in range(2, 64) if not program(w, with_bits(macro, b)).matrix.holding)
     assert enough == 2 or program(w, with_bits(macro, enough - 1)).matrix.holding

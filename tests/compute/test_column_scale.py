@@ -33,7 +33,7 @@ def test_all_paths_give_the_bytes_of_the_naive_twin(seed):
     programmed = program(w, macro, scale=draw_scale(np.random.default_rng(seed), layout, macro))
     slow = programmed.run(x, path="naive")
     assert slow.y.dtype == np.float64
-    for path in ("auto", "packed", "fixed"):
+    for path in ("auto", "serial", "fixed", "steps"):
         for threads in (1, 2):
             assert programmed.run(x, path=path, threads=threads).y.tobytes() == slow.y.tobytes(), path
 
@@ -62,7 +62,7 @@ def test_a_lossless_converter_gives_the_sum_of_scaled_products(seed):
         adcs.append({"model": "linear", "bits": bits, "lsb": 1, "zero": -largest})
     for adc in adcs:
         chosen = Macro.model_validate({**macro.model_dump(), "adc": adc})
-        for path in ("auto", "packed"):
+        for path in ("auto", "serial"):
             got = program(w, chosen, scale=scale).run(x, path=path).y
             size = np.abs(x.astype(float)) @ np.abs(w.astype(float)) + 2.0 ** (macro.weight.bits + macro.input.bits)
             np.testing.assert_allclose(got, want, atol=1e-11 * max(1.0, size.max() * 300))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import cimemu
-from cimemu.engines import programmed as module
+from cimemu.engines import choose
 from cimemu.engines.programmed import program
 from cimemu.lanes.registers import AVAILABLE
 
@@ -12,21 +12,21 @@ from cimemu.lanes.registers import AVAILABLE
 @pytest.mark.skipif(not AVAILABLE, reason="the processor has no AVX2: the other kernels run")
 @pytest.mark.parametrize(("zero", "made"), [(0, "planes"), (3, "lookup")])
 def test_what_pays_later_is_made_later(monkeypatch, zero, made):
-    monkeypatch.setattr(module, "PLANES_INPUTS", 20)
-    monkeypatch.setattr(module, "LOOKUP_INPUTS", 40)
+    monkeypatch.setitem(choose.PAYS_FROM, "planes", 20)
+    monkeypatch.setitem(choose.PAYS_FROM, "lookup", 40)
     macro = cimemu.load_arch("rram_128", {"macro.adc.bits": 5, "macro.adc.zero": zero}).macro
     rng = np.random.default_rng(0)
     w, x = rng.integers(-128, 128, (200, 16)), rng.integers(0, 256, (60, 200)).astype(np.uint8)
     at_once, parts = program(w, macro), program(w, macro)
     slow = at_once.run(x, path="naive").y
-    assert at_once.run(x, path="packed").y.tobytes() == slow.tobytes()
-    assert made in at_once.__dict__
-    assert at_once.__dict__[made] is not None
+    assert at_once.run(x, path="serial").y.tobytes() == slow.tobytes()
+    assert at_once.run(x, path="serial").path == made
     for first in range(0, 60, 12):
-        part = parts.run(x[first : first + 12], path="packed")
+        part = parts.run(x[first : first + 12], path="serial")
         assert part.y.tobytes() == slow[first : first + 12].tobytes()
         limit = {"planes": 20, "lookup": 40}[made]
-        assert (made in parts.__dict__) == (first + 12 >= limit)
+        assert part.path == (made if first + 12 >= limit else "packed")
+        assert (made in parts.kept) == (first + 12 >= limit)
 
 
 def test_a_converter_that_packed_words_do_not_clamp_has_its_table_at_once():
@@ -35,4 +35,4 @@ def test_a_converter_that_packed_words_do_not_clamp_has_its_table_at_once():
     w, x = rng.integers(-128, 128, (30, 4)), rng.integers(0, 256, (3, 30)).astype(np.uint8)
     programmed = program(w, macro)
     assert programmed.run(x).y.tobytes() == programmed.run(x, path="naive").y.tobytes()
-    assert "lookup" in programmed.__dict__
+    assert programmed.run(x).path == "lookup"

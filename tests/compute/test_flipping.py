@@ -25,7 +25,7 @@ def test_a_column_of_large_levels_is_stored_inverted_by_hand():
         }
     )  # fmt: skip
     x, w = np.array([[1, 0, 1]]), np.array([[1], [1], [1]])
-    for path in ("auto", "packed", "fixed", "naive"):
+    for path in ("auto", "serial", "fixed", "steps", "naive"):
         r = cimemu.mvm(x, w, macro, codes=True, path=path)
         assert r.y.tolist() == [[2]]
         assert r.codes.tolist() == [[[[0, 0]]]]
@@ -42,11 +42,11 @@ def test_all_paths_agree_and_an_ideal_converter_is_exact(seed):
         slow = cimemu.mvm(x, w, chip, codes=True, path="naive")
     except cimemu.ArchError:
         assume(False)
-    for path in ("auto", "packed", "fixed"):
+    for path in ("auto", "serial", "fixed", "steps"):
         fast = cimemu.mvm(x, w, chip, codes=True, path=path)
         assert fast.y.tobytes() == slow.y.tobytes()
         assert fast.codes is None or np.array_equal(fast.codes, slow.codes)
-    ideal = cimemu.mvm(x, w, flipping(macro, adc={"model": "ideal"}), path="packed")
+    ideal = cimemu.mvm(x, w, flipping(macro, adc={"model": "ideal"}), path="serial")
     assert np.array_equal(ideal.y, x.astype(np.int64) @ w.astype(np.int64))
 
 
@@ -56,8 +56,8 @@ def test_isaac_is_exact_with_eight_bits_and_flipping_and_not_without():
     with_it = cimemu.load_arch("isaac", {"macro.weight.column_flipping": True}).macro
     without = cimemu.load_arch("isaac", {"macro.weight.column_flipping": False}).macro
     exact = x @ w
-    assert np.array_equal(cimemu.mvm(x, w, with_it, path="packed").y, exact)
-    assert not np.array_equal(cimemu.mvm(x, w, without, path="packed").y, exact)
+    assert np.array_equal(cimemu.mvm(x, w, with_it, path="serial").y, exact)
+    assert not np.array_equal(cimemu.mvm(x, w, without, path="serial").y, exact)
 
 
 @pytest.mark.parametrize(

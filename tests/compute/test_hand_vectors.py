@@ -5,7 +5,7 @@ import pytest
 
 import cimemu
 
-ALL = ("auto", "packed", "fixed", "naive")
+ALL = ("auto", "serial", "fixed", "steps", "naive")
 
 
 def macro(**changes):

@@ -142,7 +142,7 @@ def outcome(x, w, macro, **options):
 def same_on_all_paths(x, w, macro):
     for ask in (True, False):
         slow = outcome(x, w, macro, codes=ask, path="naive")
-        for path in ("auto", "packed", "fixed"):
+        for path in ("auto", "serial", "fixed", "steps"):
             assert outcome(x, w, macro, codes=ask, path=path) == slow, path
     try:
         exact = cimemu.mvm(x, w, macro, path="exact")
@@ -177,7 +177,7 @@ def test_given_cell_levels_go_the_same_way_on_all_paths(problem, fraction_bits, 
         -0.5, 2**macro.cell.bits, (len(w), w.shape[1] * macro.columns_per_output)
     )
     slow = outcome(x, w, macro, codes=True, path="naive", cells=cells)
-    for path in ("auto", "packed", "fixed"):
+    for path in ("auto", "serial", "fixed", "steps"):
         assert outcome(x, w, macro, codes=True, path=path, cells=cells) == slow, path
 
 
@@ -211,7 +211,7 @@ def test_the_product_is_exact_where_the_converter_has_every_level(encoding, data
         adc = {"model": "linear", "bits": bits, "zero": zero}
         chips.append(cimemu.Macro.model_validate({**tree, "adc": adc}))
     for chip in chips:
-        for path in ("auto", "packed", "fixed", "naive"):
+        for path in ("auto", "serial", "fixed", "steps", "naive"):
             y = cimemu.mvm(x, w, chip, path=path).y
             assert y.dtype == np.int64
             assert y.tolist() == exact, path
@@ -231,7 +231,7 @@ def test_cutting_into_blocks_groups_and_slices_changes_nothing_under_an_ideal_co
         "columns": macro.columns_per_output * data.draw(st.integers(1, 6)),
         "input": {**tree["input"], "dac_bits": 1 if macro.input.signed else data.draw(st.integers(1, 8))},
     }
-    for path in ("packed", "fixed", "naive"):
+    for path in ("serial", "fixed", "steps", "naive"):
         y = cimemu.mvm(x, w, macro, path=path).y
         assert y.tobytes() == cimemu.mvm(x, w, cimemu.Macro.model_validate(other), path=path).y.tobytes()
 
@@ -287,7 +287,7 @@ def test_a_step_of_one_psum_clips_the_psum_and_does_nothing_else(data, bits, zer
                     y += sign * 2 ** (i * macro.input.dac_bits) * place * value
                 codes.append(code.reshape(len(x), -1))
     expected = np.stack(codes, axis=1).reshape(len(x), -1, macro.input_slices, w.shape[1] * macro.weight.bits)
-    for path in ("auto", "packed", "fixed", "naive"):
+    for path in ("auto", "serial", "fixed", "steps", "naive"):
         r = cimemu.mvm(x, w, macro, codes=True, path=path)
         assert r.y.tolist() == y.tolist(), path
         assert r.codes.tolist() == expected.tolist(), path
@@ -298,7 +298,7 @@ def test_a_step_of_one_psum_clips_the_psum_and_does_nothing_else(data, bits, zer
 def test_two_threads_give_the_bytes_of_one(problem):
     x, w, macro = problem
     many = np.concatenate([x] * (9000 // len(x)))  # several chunks
-    for path in ("packed", "fixed"):
+    for path in ("serial", "fixed", "steps"):
         one = outcome(many, w, macro, path=path, threads=1)
         assert outcome(many, w, macro, path=path, threads=2) == one
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 import cimemu
 from cimemu.cli import main
 from cimemu.compare.table import read_table
-from cimemu.engines import programmed as macro
+from cimemu.engines import programmed
 from cimemu.engines.lookup import prepare as lookup
-from cimemu.engines.planes import leveled as level_planes
+from cimemu.engines.planes import clipped
 from cimemu.engines.programmed import Programmed, program
 from cimemu.macro.read_noise import ReadNoise, quantised_sigma
 
@@ -45,16 +45,10 @@ def table(rng, bits, levels, row_blocks, columns):
 def same_bytes(x, make):
     """Looked up, and step by step (which `test_random_macros` compares with the naive twin)."""
     fast = make()
-    assert fast.lookup is not None
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(level_planes, "AVAILABLE", False)
-        looked = Programmed(fast.matrix)
-        assert looked.planes is None
-        patch.setattr(lookup, "AVAILABLE", False)
-        slow = Programmed(fast.matrix)
-        assert slow.lookup is None
-    assert looked.run(x).y.tobytes() == slow.run(x).y.tobytes()
-    assert fast.run(x).y.tobytes() == slow.run(x).y.tobytes()
+    assert fast.choose("lookup").engine.name == "lookup"
+    slow = Programmed(fast.matrix).run(x, path="steps").y
+    assert Programmed(fast.matrix).run(x, path="lookup").y.tobytes() == slow.tobytes()
+    assert fast.run(x).y.tobytes() == slow.tobytes()
 
 
 @looked_up
@@ -95,21 +89,19 @@ def test_schemes_of_nonlinear_levels_run_in_registers(scheme, tmp_path, monkeypa
     arguments += ["--set", "macro.weight.bits=4"]
     if scheme == "columnquant":
         arguments += ["--vary", "converter.bits=1.5"]
-    taken, steps = [], macro.lookup_values
+    taken, choose = set(), programmed.choose
 
-    def counted(*given):
-        taken.append(1)
-        return steps(*given)
-
-    def never(*_, **__):
-        raise AssertionError("converted step by step")
+    def noted(*given, **options):
+        choice = choose(*given, **options)
+        taken.add(choice.engine.name)
+        return choice
 
     with monkeypatch.context() as patch:
-        patch.setattr(macro, "lookup_values", counted)
-        patch.setattr(macro, "sum_steps", never)
+        patch.setattr(programmed, "choose", noted)
         assert main([*arguments, "-o", str(tmp_path / "fast.csv")]) == 0
-    assert taken
-    for module in (level_planes, lookup):
+    assert taken & {"lookup", "planes"}
+    assert "steps" not in taken
+    for module in (clipped, lookup):
         monkeypatch.setattr(module, "AVAILABLE", False)
     assert main([*arguments, "-o", str(tmp_path / "slow.csv")]) == 0
     fast, slow = (read_table(tmp_path / f"{name}.csv") for name in ("fast", "slow"))
@@ -135,7 +127,7 @@ def test_real_levels_of_one_bit_cells_run_as_planes_with_the_same_bytes(seed, bi
     x = rng.integers(low, high, (70, rows))
     x[rng.random(x.shape) < rng.random()] = 0
     made = program(rng.integers(-127, 128, (rows, outputs)), chip)
-    assert made.planes is not None
+    assert made.choose("serial").engine.name == "planes"
     same_bytes(x, lambda: made)
 
 
@@ -143,37 +135,27 @@ def test_real_levels_of_one_bit_cells_run_as_planes_with_the_same_bytes(seed, bi
 @pytest.mark.parametrize(
     ("scheme", "keys", "path"),
     [
-        ("bs_kmq", [], "auto"),
-        ("columnquant", ["converter.bits=1.5"], "auto"),
+        ("bs_kmq", [], "steps"),
+        ("columnquant", ["converter.bits=1.5"], "steps"),
         pytest.param("bs_kmq", [], "naive", marks=pytest.mark.slow),
     ],
 )
-def test_a_quantised_network_of_nonlinear_levels_runs_as_its_slow_twin(
-    scheme, keys, path, tmp_path, monkeypatch, capsys
-):
+def test_a_quantised_network_of_nonlinear_levels_runs_as_its_slow_twin(scheme, keys, path, tmp_path, capsys):
     """`cimemu quantize --scheme`, then `cimemu run` of the file: in registers, and step by step or as the specification."""
-    file, stepped, steps = str(tmp_path / "q.onnx"), [], macro.sum_steps
+    file = str(tmp_path / "q.onnx")
     options = [text for key in ["weights.bits=4", *keys] for text in ("--scheme-set", key)]
     assert main(["quantize", "digits", "--scheme", scheme, *options, "--out", file]) == 0
-
-    def counted(*given, **named):
-        stepped.append(1)
-        return steps(*given, **named)
-
-    monkeypatch.setattr(macro, "sum_steps", counted)
 
     def ran(name, *more):
         trace = tmp_path / f"{name}.h5"
         assert main(["run", "rram_128", "digits", "--network", file, "--images", "2", "--out", str(trace), *more]) == 0
         found = cimemu.open_trace(trace)
         outputs = {key: value.tobytes() for key, value in found.table("outputs").items()}
-        return outputs, [found.attributes[key] for key in ("conversions", "cycles", "accuracy")]
+        engines = {name for each in found.table("layers")["path"] for name in str(each).split("+")}
+        return outputs, [found.attributes[key] for key in ("conversions", "cycles", "accuracy")], engines - {""}
 
-    fast = ran("fast")
-    assert not stepped
-    for module in (level_planes, lookup):
-        monkeypatch.setattr(module, "AVAILABLE", False)
-    slow = ran("slow", "--path", path)
-    assert bool(stepped) == (path == "auto")
+    fast, slow = ran("fast"), ran("slow", "--path", path)
+    assert fast[2] <= {"lookup", "planes"}
+    assert slow[2] == {path}
     assert fast[0]
-    assert fast == slow
+    assert fast[:2] == slow[:2]

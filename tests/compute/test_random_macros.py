@@ -23,7 +23,7 @@ def compare_all_paths(seed):
     assert slow.conversions == conversions
     if macro.adc.model != "ideal":
         assert np.array_equal(slow.codes, codes)
-    for path in ("auto", "packed", "fixed"):
+    for path in ("auto", "serial", "fixed", "steps"):
         for with_codes in (True, False):
             fast = cimemu.mvm(x, w, macro, codes=with_codes, path=path)
             assert fast.y.dtype == slow.y.dtype
@@ -63,7 +63,8 @@ def test_one_conversion_a_row_block_needs_no_counts_by_code(seed):
     for once in (True, False):
         with pytest.MonkeyPatch.context() as patch:
             if not once:
-                patch.setattr("cimemu.engines.paths.converts_once", lambda matrix: False)
+                for module in ("engine", "steps.run"):
+                    patch.setattr(f"cimemu.engines.{module}.converts_once", lambda matrix: False)
             fast = cimemu.mvm(x, w, macro, path="fixed")
         assert fast.y.tobytes() == slow.y.tobytes()
 
@@ -84,11 +85,11 @@ def test_a_narrow_accumulator_gives_the_same_on_all_paths(seed, overflow, bits):
         )
         slow = cimemu.mvm(x, w, narrow, path="naive")
     except cimemu.CimemuError as error:
-        for path in ("packed", "fixed"):
+        for path in ("serial", "fixed", "steps"):
             with pytest.raises(type(error)):
                 cimemu.mvm(x, w, narrow, path=path)
         return
-    for path in ("auto", "packed", "fixed"):
+    for path in ("auto", "serial", "fixed", "steps"):
         assert cimemu.mvm(x, w, narrow, path=path).y.tobytes() == slow.y.tobytes()
 
 
@@ -114,7 +115,7 @@ def test_cells_of_any_level_give_the_same_on_both_paths(seed, fraction_bits):
 def test_a_lossless_converter_gives_the_exact_product(seed):
     x, w, macro = macros.draw(seed, converter=False)
     exact = x.astype(np.int64) @ w.astype(np.int64)
-    ideal = cimemu.mvm(x, w, macro, path="packed")
+    ideal = cimemu.mvm(x, w, macro, path="serial")
     assert ideal.y.dtype == np.int64
     assert np.array_equal(ideal.y, exact)
     # The same of a real converter with a level at every integer from the smallest to the largest psum.
@@ -122,7 +123,7 @@ def test_a_lossless_converter_gives_the_exact_product(seed):
     bits = int(2 * largest + 1).bit_length()
     if bits <= 14:
         adc = {"model": "linear", "bits": bits, "lsb": 1, "zero": -largest}
-        for path in ("auto", "packed", "fixed"):
+        for path in ("auto", "serial", "fixed", "steps"):
             got = cimemu.mvm(x, w, cimemu.Macro.model_validate({**macro.model_dump(), "adc": adc}), path=path)
             assert np.array_equal(got.y, exact)
 
@@ -132,8 +133,8 @@ def test_a_lossless_converter_gives_the_exact_product(seed):
 def test_threads_change_no_byte(seed):
     x, w, macro = macros.draw(seed)
     many = np.concatenate([x] * 700)
-    one = cimemu.mvm(many, w, macro, path="packed", threads=1)
-    two = cimemu.mvm(many, w, macro, path="packed", threads=2)
+    one = cimemu.mvm(many, w, macro, path="serial", threads=1)
+    two = cimemu.mvm(many, w, macro, path="serial", threads=2)
     assert one.y.tobytes() == two.y.tobytes()
 
 

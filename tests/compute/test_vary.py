@@ -58,7 +58,7 @@ def test_all_paths_give_the_same_bytes(seed):
     referenced = macro.weight.correction == "reference_column"
     vary = [*SPREAD, *([] if seed % 2 or referenced else LINES), *READS, *ERRORS, *WIRES]
     slow = cimemu.mvm(x, w, macro, codes=True, path="naive", vary=vary, seed=seed)
-    for path in ("auto", "fixed", "packed"):
+    for path in ("auto", "fixed", "serial", "steps"):
         fast = cimemu.mvm(x, w, macro, codes=True, path=path, vary=vary, seed=seed)
         quick = cimemu.mvm(x, w, macro, path=path, vary=vary, seed=seed)
         assert quick.y.tobytes() == slow.y.tobytes()

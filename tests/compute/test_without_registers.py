@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 import cimemu
 from cimemu.engines.lookup import prepare as lookup
 from cimemu.engines.planes import clipped as bit_planes
-from cimemu.engines.planes import leveled as level_planes
 from cimemu.engines.programmed import program
 
 common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -19,12 +18,12 @@ common = settings(deadline=None, derandomize=True, suppress_health_check=list(He
 @given(st.integers(0, 2**32 - 1))
 def test_table_look_up_and_the_other_kernels_give_the_same_bytes(seed):
     x, w, macro = macros.draw(seed)
-    with_tables = cimemu.mvm(x, w, macro, path="packed")
+    with_tables = cimemu.mvm(x, w, macro, path="serial")
     with pytest.MonkeyPatch.context() as patch:
-        for module in (lookup, bit_planes, level_planes):
+        for module in (lookup, bit_planes):
             patch.setattr(module, "AVAILABLE", False)
-        without = cimemu.mvm(x, w, macro, path="packed")
-        assert program(w, macro).lookup is None
+        without = cimemu.mvm(x, w, macro, path="serial")
+        assert program(w, macro).choose("serial").engine.name in ("packed", "steps")
     assert with_tables.y.tobytes() == without.y.tobytes()
 
 
@@ -41,7 +40,7 @@ def test_table_look_up_and_the_other_kernels_give_the_same_bytes(seed):
 )
 def test_the_usual_converters_are_looked_up(changes):
     macro = cimemu.load_arch("rram_128", changes).macro
-    assert program([[1] * 4] * 128, macro).lookup is not None
+    assert program([[1] * 4] * 128, macro).choose("fixed").engine.name == "lookup"
 
 
 @settings(common, max_examples=60)
@@ -65,10 +64,10 @@ def test_bit_planes_and_table_look_up_give_the_same_bytes(seed, bits, outputs, r
     with pytest.MonkeyPatch.context() as patch:
         planes = program(w, macro)
         most = min(2**bits - 1, rows, macro.raised_rows) * (2**macro.input.bits - 1)  # an input's sum of codes
-        assert (planes.planes is not None) == (lookup.AVAILABLE and most <= 32767)
-        fast = planes.run(x, path="packed").y
+        assert (planes.choose("serial").engine.name == "planes") == (lookup.AVAILABLE and most <= 32767)
+        fast = planes.run(x, path="serial").y
         many = np.tile(x, (40, 1))
-        assert planes.run(many, path="packed", threads=2).y.tobytes() == np.tile(fast, (40, 1)).tobytes()
+        assert planes.run(many, path="serial", threads=2).y.tobytes() == np.tile(fast, (40, 1)).tobytes()
         patch.setattr(bit_planes, "AVAILABLE", False)
-        assert program(w, macro).planes is None
-        assert fast.tobytes() == program(w, macro).run(x, path="packed").y.tobytes()
+        assert program(w, macro).choose("serial").engine.name != "planes"
+        assert fast.tobytes() == program(w, macro).run(x, path="serial").y.tobytes()

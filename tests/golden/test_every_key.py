@@ -120,7 +120,7 @@ def compare(drawn, folder=None):
     whole, numbers = [], iter(made.digital)
     for unit, (x, programmed) in enumerate(zip(matrix.vectors(drawn.x), matrix.programmed)):
         naive, layout = naive_of(programmed, x), programmed.matrix.layout
-        for path in ("auto", "packed"):
+        for path in ("auto", "serial"):
             assert programmed.run(x, path=path).y.tobytes() == naive.y.tobytes()
         mine = [v for v in made.macros if v.unit == unit]
         assert len(mine) == len(layout.row_blocks) * len(layout.col_blocks)

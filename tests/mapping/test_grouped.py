@@ -114,7 +114,7 @@ def test_the_emulator_converts_the_sums_of_the_view(cut):
             codes = np.clip(np.floor((psums - 1) / 2 + 0.5), 0, 7).astype(np.int64)
             want += (-4 if v == 2 else 2**v) * 2**i * (1 + 2 * codes).sum(axis=1)
     want += layer.bias.reshape(5, 1, 1)
-    for path in ("packed", "naive"):
+    for path in ("serial", "naive"):
         got = Emulator(network, macro, path=path).run([x]).tensors["y"]
         assert np.array_equal(got, want), path
     dense = Emulator(network, macro_of(40, "dense", weight=macro.weight.model_dump(), input={"bits": 4}, adc="ideal"))

@@ -66,7 +66,7 @@ def test_fitted_converters_run_and_enough_bits_make_them_exact(granularity, grou
     assert np.array_equal(cimemu.run(arch, fitted, images()).outputs, ideal.outputs)
     coarse = cimemu.load_arch("rram_128", {"macro.adc.bits": 3})
     rough = cimemu.calibrate_converters(network, coarse, images(), granularity=granularity)
-    a, b = (cimemu.run(coarse, rough, images(), path=p, detail=None).outputs for p in ("packed", "naive"))
+    a, b = (cimemu.run(coarse, rough, images(), path=p, detail=None).outputs for p in ("serial", "naive"))
     assert np.array_equal(a, b)
 
 

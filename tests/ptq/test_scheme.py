@@ -68,7 +68,7 @@ def test_every_scheme_gives_the_same_bytes_on_every_path_and_from_its_file(schem
     arch, network = made(scheme, changes, chip, groups)
     first = cimemu.run(arch, network, images(2, seed=9), detail="ops")
     slow = cimemu.run(arch, network, images(2, seed=9), path="naive", detail=None)
-    threads = cimemu.run(arch, network, images(2, seed=9), path="packed", threads=2, batch=1, detail=None)
+    threads = cimemu.run(arch, network, images(2, seed=9), path="serial", threads=2, batch=1, detail=None)
     file = cimemu.save_onnx(network, tmp_path / "q.onnx")
     again = cimemu.quantize(cimemu.load_network(file), arch)
     read = cimemu.run(arch, again, images(2, seed=9), detail="ops")
@@ -85,7 +85,7 @@ def test_a_lossless_converter_computes_the_real_weights_of_every_scheme(scheme, 
     macro = macro_of(arch, scheme_of(scheme, changes)).model_copy(
         update={"adc": cimemu.Macro.model_fields["adc"].default_factory()}
     )
-    emulator = Emulator(weighted, macro, path="packed", adcs={})
+    emulator = Emulator(weighted, macro, path="serial", adcs={})
     for matrix in emulator.matrices.values():
         layer = matrix.layer
         cut = make_cut(1, layer.geometry.rows_per_group, layer.geometry.channels_out, layer.geometry.kernel_area, macro)
@@ -94,7 +94,7 @@ def test_a_lossless_converter_computes_the_real_weights_of_every_scheme(scheme, 
         q = rng.integers(0, 2**macro.input.bits, shape).astype(np.uint8)
         strips = []
         monkeypatch.setattr(type(matrix.writer), "write", lambda self, acc, *_, kept=strips: kept.append(acc.copy()))
-        matrix.run(q, path="packed", threads=None, budget_bytes=1 << 30)
+        matrix.run(q, path="serial", threads=None, budget_bytes=1 << 30)
         outputs = layer.geometry.channels_out
         got = np.concatenate([acc.reshape(2, outputs, -1).transpose(0, 2, 1).reshape(-1, outputs) for acc in strips])
         x = next(matrix.vectors(q)).astype(np.float64) - layer.input_zero_point

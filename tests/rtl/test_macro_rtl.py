@@ -215,7 +215,7 @@ def test_a_whole_convolution_of_the_embedded_network_runs_on_the_rtl(tmp_path):
         first = v.col_block * arch.macro.outputs
         total[:, first : first + signed.shape[1]] += signed
     assert verified(tmp_path, arch, made, dump) is None
-    emulator = Emulator(network, arch.macro, path="packed")
+    emulator = Emulator(network, arch.macro, path="serial")
     source = emulator.run([images], keep=frozenset([layer.inputs[0]])).tensors[layer.inputs[0]]
     matrix = emulator.matrices["conv3"]
     product = matrix.programmed[0].run(next(matrix.vectors(source))).y

@@ -5,32 +5,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.engines.engine import WhyNot, first_reason
 from cimemu.macro.encode import input_range
 from cimemu.macro.program import Matrix
 from cimemu.macro.sums import Sums, converted_weights
 
 
-def exact_is_proven(matrix: Matrix) -> bool:
-    """Whether no psum can leave the range in which the converter's value is the psum itself.
+def why_not_exact(matrix: Matrix) -> WhyNot | None:
+    """None where no psum can leave the range in which the converter's value is the psum itself.
 
     Decided from the programmed levels and the largest input slice alone; then `y = x @ w` is what the bit-serial
     macro gives.
     """
-    if matrix.cells is not None or matrix.holding:
-        return False
-    if matrix.references is None:
-        return True
-    if matrix.scale is not None and not _counts_ones(matrix):
-        return False
     low, high = matrix.psum_range
-    if high - low > 1 << 16:
-        return False
+    why = first_reason(
+        (matrix.cells is not None, "cells are not ideal"),
+        (matrix.holding, "the accumulator may overflow and is held step by step"),
+    )
+    if why is not None or matrix.references is None:
+        return why
+    why = first_reason(
+        (matrix.scale is not None and not _counts_ones(matrix), "a scaled converter does not count psums in ones"),
+        (high - low > 1 << 16, f"psums from {low} to {high} are too many to prove it for each"),
+    )
+    if why is not None:
+        return why
     psums = np.arange(low, high + 1)
     for references in matrix.references:
         for thresholds, levels in zip(references.thresholds, references.levels):
-            if not np.array_equal(levels[np.searchsorted(thresholds, psums, side="right")], psums):
-                return False
-    return matrix.integer_levels
+            values = levels[np.searchsorted(thresholds, psums, side="right")]
+            if not np.array_equal(values, psums):
+                first = int(psums[np.flatnonzero(values != psums)[0]])
+                return WhyNot(f"psums reach from {low} to {high}, and a converter gives {first} another value")
+    return None if matrix.integer_levels else WhyNot("a converter has levels that are no integers")
 
 
 def _counts_ones(matrix: Matrix) -> bool:
@@ -59,14 +66,9 @@ def exact_sums(x: NDArray[Any], masked: NDArray[Any], matrix: Matrix) -> Sums:
     return Sums(by_column=by_column, weights=weights)
 
 
-def exact_product(x: NDArray[Any], matrix: Matrix) -> NDArray[np.int64]:
-    """`x @ w` in integers, by BLAS where its floats are exact."""
+def exact_product(x: NDArray[Any], matrix: Matrix, y: NDArray[np.int64]) -> None:
+    """y = `x @ w` in integers, by BLAS where its floats are exact."""
     low, high = input_range(matrix.macro)
     bound = int(np.abs(matrix.weights).sum(axis=0).max()) * max(-low, high)
-    if bound < 1 << 24:
-        kind: type = np.float32
-    elif bound < 1 << 53:
-        kind = np.float64
-    else:
-        return x.astype(np.int64) @ matrix.weights
-    return (x.astype(kind) @ matrix.weights.astype(kind)).astype(np.int64)
+    kind: type = np.float32 if bound < 1 << 24 else np.float64 if bound < 1 << 53 else np.int64
+    y[...] = x.astype(kind) @ matrix.weights.astype(kind)

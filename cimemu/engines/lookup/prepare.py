@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cimemu.draws.noise import normal_quantiles
 from cimemu.draws.read_noise import SIGMA_BITS
+from cimemu.engines.engine import WhyNot, first_reason
 from cimemu.engines.lookup.converters import (
     Moved,
     byte_converter,
@@ -88,24 +89,31 @@ def slice_units(matrix: Matrix, top: int) -> Units | None:
     return None
 
 
-def make_lookup(matrix: Matrix) -> Lookup | None:
-    """Tables and converters of a matrix, or None where its partial sums or its converter do not fit."""
+def make_lookup(matrix: Matrix) -> Lookup | WhyNot:
+    """Tables and converters of a matrix, or why its cells, partial sums or converter do not fit."""
     macro, references = matrix.macro, matrix.references
-    read_by_read = matrix.bow or matrix.traps or matrix.gated is not None
-    if not AVAILABLE or references is None or matrix.holding or read_by_read:
-        return None
-    skipping = macro.timing.skip_zero_slices
-    if skipping and (matrix.noise or min(int(r.thresholds.min()) for r in references) <= 0):
-        return None  # a skipped step must be one whose code is 0 anyway
-    nonlinear = references[0].lsb is None
-    if nonlinear and skipping and any(bool(r.levels[:, 0].any()) for r in references):
-        return None  # and whose level is 0
+    why = first_reason(
+        (not AVAILABLE, "the processor has no AVX2"),
+        (references is None, "the converter is ideal and has no codes"),
+        (matrix.holding, "the accumulator may overflow and is held step by step"),
+        (bool(matrix.bow or matrix.traps) or matrix.gated is not None, "reads are solved one by one"),
+    )
+    if why is not None or references is None:
+        return why or WhyNot("the converter is ideal and has no codes")
+    skipping, nonlinear = macro.timing.skip_zero_slices, references[0].lsb is None
+    # A skipped step must be one whose code is 0 anyway, and whose level is 0.
+    coded = bool(matrix.noise) or min(int(r.thresholds.min()) for r in references) <= 0
+    valued = nonlinear and any(bool(r.levels[:, 0].any()) for r in references)
+    if skipping and (coded or valued):
+        return WhyNot("zero slices are skipped, and a psum of 0 has a code, a level or noise")
     digits = level_digits(matrix)
     ranked = level_ranks(matrix) if digits is None else None
     summing = None if ranked is None else level_summing(matrix, ranked[1])
     if digits is None:
-        if ranked is None or summing is None or references[0].bits > 8:
-            return None
+        if ranked is None or summing is None:
+            return WhyNot("levels lie on no grid, and their counts fit no registers")
+        if references[0].bits > 8:
+            return WhyNot(f"levels lie on no grid, and codes have {references[0].bits} bits, a register holds 8")
         digits = ranked[0]
     wide = macro.input.bits > 8
     source, spans = _places(matrix, 2 if wide else 1)
@@ -133,8 +141,10 @@ def make_lookup(matrix: Matrix) -> Lookup | None:
         steps = [np.asarray(r.lsb) * matrix.unit for r in rules_of]
         found = wide_converter(shifted, steps, references[0].bits, top)
     units = None if found is None else slice_units(matrix, top if summing is None else 1)
-    if found is None or units is None:
-        return None
+    if found is None:
+        return WhyNot(f"psums reach {most} steps of the cells' fixed point, and the converter needs all of them")
+    if units is None:
+        return WhyNot(f"codes up to {top}, weighed by their slices, leave 16 bits")
     padded = columns + columns % 2
     tables = [np.zeros((padded if d < parts else 0, len(source), 16), dtype=np.uint8) for d in range(3)]
     fill_tables(seen, rows, *tables)
@@ -142,7 +152,7 @@ def make_lookup(matrix: Matrix) -> Lookup | None:
         found = ranking(found, shifted, by_group, flush)
     combination = _combination(matrix, digits, units, top, padded)
     if nonlinear and summing is None and not matrix.integer_result and combination["block_terms"] is None:
-        return None  # sums too large for the kernels that make floats of them
+        return WhyNot("sums of codes are too large for the kernels that make floats of them")
     return Lookup(
         source=source,
         wide=wide,

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.engines.engine import WhyNot
 from cimemu.engines.packed.kernels import sum_codes_clip, sum_codes_tiled, sum_codes_tiled_offset
 from cimemu.engines.packed.pack_kernels import pack_inputs
 from cimemu.engines.packed.tile_kernels import LANES, TILE_WORDS
@@ -31,18 +32,20 @@ def pack(x: NDArray[Any], matrix: Matrix) -> Words:
     return words
 
 
-def clip_rule(matrix: Matrix) -> tuple[int, int] | None:
+def clip_rule(matrix: Matrix) -> tuple[int, int] | WhyNot:
     """(offset, top) where every row block's converter is one addition and one clamp, the same for all columns."""
-    if matrix.packed is None or matrix.packed.shape[1] != 1 or matrix.macro.input.dac_bits != 1:
-        return None
+    if matrix.packed is None:
+        return WhyNot("cells are varied or signed, and words hold whole levels from 0 on")
+    if matrix.packed.shape[1] != 1 or matrix.macro.input.dac_bits != 1:
+        return WhyNot("cells or input slices have more than one bit")
     if matrix.references is None:
         return 0, matrix.psum_range[1]
     rules = set()
     for affine, references in zip(matrix.affine, matrix.references):
         if affine is None or not affine.plain:
-            return None
+            return WhyNot("a converter is not one addition and one clamp, the same for all columns")
         rules.add((int(affine.bias[0]), 2**references.bits - 1))
-    return rules.pop() if len(rules) == 1 else None
+    return rules.pop() if len(rules) == 1 else WhyNot("row blocks have converters of their own")
 
 
 def sum_packed(x: NDArray[Any], matrix: Matrix, rule: tuple[int, int], tiles: NDArray[np.uint32] | None) -> Sums:

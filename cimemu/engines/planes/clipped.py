@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.engines.engine import WhyNot, first_reason
 from cimemu.engines.lookup.run import aligned, constants
+from cimemu.engines.packed.run import clip_rule
 from cimemu.engines.planes.adder_kernels import COLUMNS, KEPT, PLANES, list_columns
 from cimemu.engines.planes.fill_kernels import fill_planes
 from cimemu.lanes.registers import AVAILABLE
@@ -42,21 +44,38 @@ class BitPlanes:
         return corrected
 
 
-def make_planes(matrix: Matrix, rule: tuple[int, int] | None) -> BitPlanes | None:
-    """Planes of a matrix whose converters are all `min(psum, top)` (`rule` = (0, top)), or None."""
-    macro, references, weight = matrix.macro, matrix.references, matrix.columns.weight
-    if not AVAILABLE or rule is None or rule[0] != 0 or references is None or matrix.holding:
-        return None
-    plain = matrix.scale is None and matrix.flipped is None and matrix.base is None and not matrix.bow
-    ideal = matrix.cells is None and not matrix.noise and matrix.integer_result
-    if not plain or not ideal or any(r.zero is None or r.zero.any() for r in references):
-        return None
+def why_not_plain(matrix: Matrix) -> WhyNot | None:
+    """None where cells are ideal, converters the macro's own, and nothing is done to columns besides converting them."""
+    return first_reason(
+        (not AVAILABLE, "the processor has no AVX2"),
+        (matrix.references is None, "the converter is ideal and has no codes"),
+        (matrix.holding, "the accumulator may overflow and is held step by step"),
+        (matrix.cells is not None or bool(matrix.noise), "cells are not ideal"),
+        (matrix.scale is not None, "columns have scales"),
+        (matrix.flipped is not None, "columns are stored flipped"),
+        (matrix.base is not None or bool(matrix.bow), "drivers or converters have an error of their own"),
+    )
+
+
+def make_planes(matrix: Matrix) -> BitPlanes | WhyNot:
+    """Planes of a matrix whose converters are all `min(psum, top)`, or why there are none."""
+    macro, weight, rule = matrix.macro, matrix.columns.weight, clip_rule(matrix)
+    if isinstance(rule, WhyNot):
+        return rule
+    references = matrix.references or ()
     rows, groups, columns = int((matrix.stops - matrix.starts).max()), len(matrix.starts), matrix.seen.shape[1]
     bits = min(rule[1].bit_length(), rows.bit_length())
     largest = min((1 << bits) - 1, rows) * ((1 << macro.input_slices) - 1)
     total = largest * int(np.abs(weight).sum()) * groups
-    if rows >= 1 << PLANES or macro.input_slices > 8 or largest > 32767 or total >= 1 << 31:
-        return None
+    shifted = rule[0] != 0 or any(r.zero is None or r.zero.any() for r in references)
+    why = why_not_plain(matrix) or first_reason(
+        (shifted or not matrix.integer_result, "a converter does not count from 0 in ones"),
+        (rows >= 1 << PLANES, f"{rows} rows are raised together, its adders hold {(1 << PLANES) - 1}"),
+        (macro.input_slices > 8, f"{macro.input_slices} input slices, a register holds 8"),
+        (largest > 32767 or total >= 1 << 31, "sums of codes could leave 16 bits of a column or 32 of an output"),
+    )
+    if why is not None:
+        return why
     masks = np.repeat(np.where(np.arange(PLANES) < bits, 255, 0).astype(np.uint8)[:, None], 32, axis=1)
     listed = list_columns(matrix.seen, matrix.starts, matrix.stops, COLUMNS)
     terms = np.stack(np.broadcast_arrays(columns * np.arange(groups)[:, None] + np.arange(len(weight)), weight), axis=2)

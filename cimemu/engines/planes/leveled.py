@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.engines.engine import WhyNot, first_reason
 from cimemu.engines.lookup.digits import level_digits
 from cimemu.engines.lookup.run import aligned, constants
 from cimemu.engines.planes.adder_kernels import KEPT, PLANES, list_columns
+from cimemu.engines.planes.clipped import why_not_plain
 from cimemu.engines.planes.level_kernels import AT_ONCE, ENTRIES, LOW, levels_by_planes
 from cimemu.lanes.nibbles import turn_bytes
-from cimemu.lanes.registers import AVAILABLE
 from cimemu.macro.program import Matrix
 
 MOST_GROUPS = 64  # of a row block: its counts fit 16 bits
@@ -46,34 +47,42 @@ class LevelPlanes:
         return corrected
 
 
-def make_level_planes(matrix: Matrix) -> LevelPlanes | None:
-    """Planes of a matrix whose converters' levels are real and ascend with the code, or None."""
-    macro, references, weight = matrix.macro, matrix.references, matrix.columns.weight
-    if not AVAILABLE or references is None or references[0].lsb is not None or matrix.holding:
-        return None
-    plain = matrix.scale is None and matrix.flipped is None and matrix.base is None and not matrix.bow
-    ideal = matrix.cells is None and not matrix.noise and not matrix.integer_result
+def make_level_planes(matrix: Matrix) -> LevelPlanes | WhyNot:
+    """Planes of a matrix whose converters' levels are real and ascend with the code, or why there are none."""
+    macro, weight, references = matrix.macro, matrix.columns.weight, matrix.references
+    why = why_not_plain(matrix)
+    if why is not None or references is None:
+        return why or WhyNot("the converter is ideal and has no codes")
     one_bit = matrix.packed is not None and matrix.packed.shape[1] == 1 and macro.input.dac_bits == 1
-    if not plain or not ideal or not one_bit or macro.input_slices > 8 or references[0].bits > 8:
-        return None
-    given = references if matrix.values is None else matrix.values
-    if any((np.diff(r.levels, axis=1) <= 0).any() for r in given) or level_digits(matrix) is not None:
-        return None
     magnitude = np.abs(weight)
-    if (magnitude & (magnitude - 1)).any() or (magnitude == 0).any():
-        return None  # a level times the weight of its column would round
     skipping = macro.timing.skip_zero_slices
-    if skipping and any(int(r.thresholds.min()) <= 0 or bool(r.levels[:, 0].any()) for r in (*references, *given)):
-        return None  # a skipped step must be one whose code and level are 0 anyway
     rows, groups = int((matrix.stops - matrix.starts).max()), max(matrix.layout.groups_per_block)
-    if rows >= 1 << PLANES or groups > MOST_GROUPS:
-        return None
+    why = first_reason(
+        (matrix.integer_result, "levels are integers, which tables add faster"),
+        (not one_bit, "cells or input slices have more than one bit"),
+        (macro.input_slices > 8, f"{macro.input_slices} input slices, a register holds 8"),
+        (references[0].bits > 8, f"codes of {references[0].bits} bits, a register holds 8"),
+        (any((np.diff(r.levels, axis=1) <= 0).any() for r in references), "levels do not ascend with the code"),
+        # A level times the weight of its column would round.
+        (bool((magnitude & (magnitude - 1)).any() or (magnitude == 0).any()), "a column's weight is no power of two"),
+        # A skipped step must be one whose code and level are 0 anyway.
+        (
+            skipping and any(int(r.thresholds.min()) <= 0 or bool(r.levels[:, 0].any()) for r in references),
+            "zero slices are skipped, and a psum of 0 has a code or a level",
+        ),
+        (rows >= 1 << PLANES, f"{rows} rows are raised together, its adders hold {(1 << PLANES) - 1}"),
+        (groups > MOST_GROUPS, f"{groups} groups in a row block, its counts hold {MOST_GROUPS}"),
+    )
+    if why is None and level_digits(matrix) is not None:
+        why = WhyNot("levels lie on a grid, which tables add faster")
+    if why is not None:
+        return why
     columns, blocks = matrix.seen.shape[1], np.arange(len(references))
     thresholds = _stacked([np.clip(r.thresholds, 0, 256) for r in references])
     cuts = np.pad(thresholds, [(0, 0), (0, 0), (0, 1)], constant_values=256)
     places = 32 * np.stack([LOW + 1 + (cuts >> 3), LOW + (cuts >> 3), cuts & 7], axis=3).astype(np.uint16)
     firsts = (thresholds[..., None] <= np.arange(257)).sum(axis=2)
-    levels = np.stack([np.broadcast_to(r.levels, (columns, r.levels.shape[1])) for r in given])
+    levels = np.stack([np.broadcast_to(r.levels, (columns, r.levels.shape[1])) for r in references])
     levels = levels * np.tile(weight, matrix.layout.outputs)[:, None]
     most = max(1, int(np.add.reduceat(matrix.seen, matrix.starts, axis=0, dtype=np.int64).max()))
     signed = macro.input.signed

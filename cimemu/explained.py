@@ -1,0 +1,69 @@
+"""Which engine computes each layer, and why each faster one does not (`cimemu.explain`, `cimemu run --explain`)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cimemu.arch.schema import Arch
+from cimemu.compute.forward import Emulator
+from cimemu.compute.matrix import LayerMatrix
+from cimemu.mapping.place import make_plan
+from cimemu.workload.network import Network
+
+
+@dataclass(frozen=True)
+class LayerEngine:
+    """The engine of some matrices of one layer: `matrices` of its `of` (units of grouped layers, replicas).
+
+    `passed_over` are the faster engines in order, each with the reason why it does not run.
+    """
+
+    layer: str
+    engine: str
+    passed_over: tuple[tuple[str, str], ...]
+    matrices: int
+    of: int
+
+    def __str__(self) -> str:
+        share = "" if self.matrices == self.of else f" ({self.matrices} of {self.of} matrices)"
+        lines = [f"{self.layer}{share}: {self.engine}"]
+        return "\n".join(lines + [f"  not {name}: {reason}" for name, reason in self.passed_over])
+
+
+def explain(
+    arch: Arch,
+    network: Network,
+    *,
+    images: int = 64,
+    path: str = "auto",
+    vary: Iterable[Any] = (),
+    seed: int = 0,
+    trial: int = 0,
+) -> tuple[LayerEngine, ...]:
+    """The engines that run `network` (integer, see `cimemu.quantize`) on `arch`, layer by layer.
+
+    `images` is how many images run: what takes time to prepare pays from some inputs on. `path`, `vary`, `seed` and
+    `trial` are those of `cimemu.run`. Nothing is run, but cells are drawn and tables are made. Raises MappingError,
+    WorkloadError or ArchError as `cimemu.run` would.
+    """
+    emulator = Emulator(network, arch.macro, path=path)
+    variations = list(vary)
+    if variations:
+        emulator.program(make_plan(network, arch), variations, seed, trial)
+    return tuple(found for matrix in emulator.matrices.values() for found in _of_layer(matrix, path, images))
+
+
+def _of_layer(matrix: LayerMatrix, path: str, images: int) -> Sequence[LayerEngine]:
+    """Matrices of one layer by what runs them."""
+    found: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
+    positions = -(-matrix.layer.geometry.positions // len(matrix.replicas))
+    for units in matrix.replicas:
+        for programmed in units:
+            if path == "naive":
+                made: tuple[str, tuple[tuple[str, str], ...]] = ("naive", ())
+            else:
+                choice = programmed.choose(path, inputs=images * positions)
+                made = (choice.engine.name, choice.passed_over)
+            found[made] = found.get(made, 0) + 1
+    every = sum(found.values())
+    return [LayerEngine(matrix.layer.name, name, passed, count, every) for (name, passed), count in found.items()]
