@@ -132,8 +132,24 @@ def _parameter_row(parameter: Any) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in (told, default, what)) + " |"
 
 
+def engines_markdown() -> str:
+    """The table of `engines/choose.py`, the fastest engine first, with the first line of each engine's own text."""
+    from importlib import import_module
+
+    from cimemu.engines.choose import ENGINES, PAYS_FROM
+
+    lines = ["| engine | what it does | every conversion | keeps codes | pays from inputs |", "|---|---|---|---|---|"]
+    for engine in ENGINES:
+        text = (import_module(f"cimemu.engines.{engine.name}").__doc__ or "").splitlines()[0]
+        what = text.split(": ", 1)[1].rstrip(".")
+        marks = ["yes" if one else "no" for one in (engine.serial, engine.gives_codes)]
+        lines.append(f"| `{engine.name}` | {what} | {marks[0]} | {marks[1]} | {PAYS_FROM.get(engine.name, 1)} |")
+    return "\n".join(lines)
+
+
 PRINTERS = {
     "command_line": command_line_markdown,
+    "engines": engines_markdown,
     "variation": variation_markdown,
     "arch": arch_markdown,
     "component": component_markdown,
