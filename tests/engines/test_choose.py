@@ -45,7 +45,7 @@ def test_every_engine_that_serves_gives_the_bytes_of_the_naive_twin(seed):
     programmed = program(w, macro)
     for engine in ENGINES:
         if isinstance(programmed.prepared(engine), WhyNot):
-            if engine.name in ASKED:
+            if ASKED.get(engine.name) == (engine.name,):
                 with pytest.raises(cimemu.CimemuError, match=rf"path = {engine.name}: .*use auto"):
                     programmed.run(x, path=engine.name)
             continue

@@ -1,7 +1,7 @@
 """Nonlinear levels on no grid, by table look-up: ranks counted in registers, levels added as the specification orders."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +9,8 @@ from numpy.typing import NDArray
 from cimemu.engines.lookup.converters import Moved, code_digits, digit_tables, search_halves
 from cimemu.engines.lookup.digits import Digits
 from cimemu.engines.lookup.level_kernels import levels_by_bytes, levels_by_words
+from cimemu.engines.lookup.units import Units
 from cimemu.macro.program import Matrix
-
-if TYPE_CHECKING:
-    from cimemu.engines.lookup.prepare import Units
 
 RANKS_BYTES = 1 << 19  # ranks of one block of positions and 32 columns stay in the second-level cache
 
@@ -28,7 +26,7 @@ class Summing:
     conversions: int
     columns: int
 
-    def of_units(self, units: "Units") -> "Summing":
+    def of_units(self, units: Units) -> "Summing":
         """With the masks of input slices in `units`."""
         weights = (units.weights * units.places[:, None]) & 255
         return replace(self, masks=np.repeat(weights.astype(np.uint8)[:, :, None], 32, axis=2))

@@ -24,20 +24,11 @@ from cimemu.engines.lookup.converters import (
 from cimemu.engines.lookup.digits import Digits, level_digits, level_ranks
 from cimemu.engines.lookup.levels import Summing, level_summing, ranking
 from cimemu.engines.lookup.table_kernels import fill_tables, nibble_ranges
+from cimemu.engines.lookup.units import Units, slice_units
 from cimemu.engines.lookup.wide import DIGITS_TOP, PSUM_TOP, wide_converter
 from cimemu.engines.lookup.wide_kernels import FLUSH
 from cimemu.lanes.registers import AVAILABLE
 from cimemu.macro.program import Matrix
-
-
-@dataclass(frozen=True, eq=False)
-class Units:
-    """Input slices in units of up to four: a unit's codes are weighed and added in 16 bits."""
-
-    per_unit: int
-    weights: NDArray[np.int64]  # [U, 4]
-    places: NDArray[np.int64]  # [U] weight of a unit's sum
-    signed: bool  # the last unit's sums are signed
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,27 +57,6 @@ class Lookup:
     rest: int
     nonlinear: bool
     summing: Summing | None  # levels on no grid: counted one by one
-
-
-def slice_units(matrix: Matrix, top: int) -> Units | None:
-    """The widest units in which a sum of codes up to `top` stays in 16 bits, and weights in a signed byte."""
-    slice_weights, dac = matrix.slice_weights, matrix.macro.input.dac_bits
-    slices, signed = len(slice_weights), matrix.macro.input.signed
-    for per_unit in (4, 3, 2, 1):
-        if dac * (per_unit - 1) > 6:
-            continue
-        count = -(-slices // per_unit)
-        weights = np.zeros((count, 4), dtype=np.int64)
-        places = np.left_shift(1, dac * per_unit * np.arange(count, dtype=np.int64))
-        for i, weight in enumerate(slice_weights):
-            weights[i // per_unit, i % per_unit] = weight // places[i // per_unit]
-        positive, negative = np.maximum(weights, 0).sum(axis=1) * top, np.minimum(weights, 0).sum(axis=1) * top
-        limits = np.full(count, 65535)
-        if signed:
-            limits[-1] = 32767
-        if (positive <= limits).all() and (negative >= -32768).all():
-            return Units(per_unit, weights, places, signed)
-    return None
 
 
 def make_lookup(matrix: Matrix) -> Lookup | WhyNot:
