@@ -23,6 +23,19 @@ AFTER_ALL_ELSE = 2  # SimPy's own priorities are 0 (urgent) and 1 (normal)
 Wait = tuple[int, int, int, int]
 
 
+class _Last:
+    """Stands in for the environment of events that happen in their cycle after everything else does.
+
+    An event schedules itself by `event.env.schedule(event)`, at SimPy's normal priority; here, behind it.
+    """
+
+    def __init__(self, env: simpy.Environment) -> None:
+        self.env = env
+
+    def schedule(self, event: simpy.Event) -> None:
+        self.env.schedule(event, priority=AFTER_ALL_ELSE)
+
+
 class _Image:
     """The waits of one image's tasks."""
 
@@ -120,14 +133,12 @@ class _Chip:
     def serve(self, unit: int) -> Generator[Any, Any, None]:
         """The process of one unit."""
         env, queue, books, template = self.env, self.queues[unit], self.ledger, self.template
+        last = _Last(env)
         while True:
             if not queue:
                 self.wake[unit] = env.event()
                 yield self.wake[unit]
-            settled = env.event()
-            settled._ok, settled._value = True, None
-            env.schedule(settled, priority=AFTER_ALL_ELSE)
-            yield settled
+            yield simpy.Event(last).succeed()
             _, image, task = heappop(queue)
             state, begin = self.live[image], int(env.now)
             if begin > books.free[unit]:
