@@ -118,8 +118,7 @@ def run(
         refuse_output(Path(trace), TraceError, overwrite=overwrite)
     variations = compose(vary, seed, trial)
     plan = None if detail is None else make_plan(network, arch)
-    copies = None if plan is None else {layer.name: layer.replicas for layer in plan.layers}
-    emulator = Emulator(network, arch.macro, path=path, threads=threads, budget_bytes=budget_bytes, copies=copies)
+    emulator = Emulator(network, arch.macro, path=path, threads=threads, budget_bytes=budget_bytes, plan=plan)
     if variations:
         emulator.program(plan or make_plan(network, arch), variations.models, seed, trial)
 

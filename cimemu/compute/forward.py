@@ -49,13 +49,14 @@ class Emulator:
         budget_bytes: int = BUDGET_BYTES,
         adcs: Mapping[str, Adc] | None = None,
         cells: Mapping[str, CellSource] | None = None,
-        copies: Mapping[str, int] | None = None,
+        plan: Plan | None = None,
     ) -> None:
         """Write every macro layer's weights.
 
         `path` "auto" may use an exact integer product where it is proven equal, "serial" never does.
-        `adcs` (default: the network's own) and `cells` give converters and effective cell levels by layer name,
-        `copies` the replicas that share a layer's positions on the chip: what digital cells change by depends on them.
+        `adcs` (default: the network's own) and `cells` give converters and effective cell levels by layer name. `plan`
+        is the network's plan on the chip: its cut of every layer is used again, and the replicas that it gives a layer
+        share its positions, which what digital cells change by depends on (none: every layer is cut here, one replica).
         """
         if not network.is_integer:
             raise WorkloadError(
@@ -65,17 +66,19 @@ class Emulator:
         self.network, self.macro = network, macro
         self.path, self.threads, self.budget_bytes = path, threads, budget_bytes
         chosen = network.converters if adcs is None else adcs
+        planned = {} if plan is None else {layer.name: layer for layer in plan.layers}
         self.matrices = {
             layer.name: LayerMatrix(
                 layer,
                 macro,
                 adc=chosen.get(layer.name),
                 cells=None if cells is None else cells.get(layer.name),
+                cut=planned[layer.name].cut if planned else None,
             )
             for layer in network.layers
             if isinstance(layer, MacroLayer)
         }
-        self.copies = copies or {}
+        self.copies = {name: layer.replicas for name, layer in planned.items()}
         self.last_use = _last_uses(network)
         self.writes: dict[
             tuple[str, int, int, int, int], Pulses

@@ -19,7 +19,7 @@ from cimemu.macro.drive import drive_offset, stored_weights
 from cimemu.macro.sites import Sites
 from cimemu.macro.toggles import Toggles, merged, toggles_of_windows
 from cimemu.macro.vary import Draft, start_draft
-from cimemu.mapping.layout import Unit, make_layout, make_units
+from cimemu.mapping.layout import LayerCut, Unit, cut_layer
 from cimemu.threads import on_threads
 from cimemu.variation.compose import Variations
 from cimemu.windows.kernels import im2col
@@ -31,29 +31,33 @@ CellSource = Sequence[NDArray[np.float64]] | None
 class LayerMatrix:
     """A macro layer with its weights written into cells."""
 
-    def __init__(self, layer: MacroLayer, macro: Macro, *, adc: Adc | None = None, cells: CellSource = None) -> None:
+    def __init__(
+        self,
+        layer: MacroLayer,
+        macro: Macro,
+        *,
+        adc: Adc | None = None,
+        cells: CellSource = None,
+        cut: LayerCut | None = None,
+    ) -> None:
         """Write `layer`'s weights; `adc` replaces the macro's converter, `cells` gives effective levels per unit.
+
+        `cut` is the layer's cut as its plan has it (none: it is cut here).
 
         Raises MappingError or WorkloadError naming the layer where weights or inputs do not fit the macro.
         """
         self.layer, self.macro = layer, macro
         geometry = layer.geometry
-        self.units: tuple[Unit, ...] = make_units(
-            geometry.groups, geometry.rows_per_group, geometry.outputs_per_group, macro
-        )
+        if cut is None:
+            cut = self._cut()
+        self.units = cut.units
         self.drive_offset = drive_offset(layer, macro.input)
         self.stored, shift = stored_weights(layer, macro.weight)
         self.weight_zero = layer.weight_zero_point - shift
         self.programmed: list[Programmed] = []  # ideal cells, by unit
         self.writer = OutputWriter(layer)
-        for number, unit in enumerate(self.units):
+        for number, (unit, layout) in enumerate(zip(cut.units, cut.layouts)):
             try:
-                layout = make_layout(
-                    unit.row_stop - unit.row_start,
-                    unit.out_stop - unit.out_start,
-                    macro,
-                    geometry.kernel_area,
-                )
                 self.programmed.append(
                     program(
                         self._unit_matrix(unit),
@@ -73,6 +77,13 @@ class LayerMatrix:
         if all(p.proven for p in self.programmed) and not bit_serial:
             self.exact = ExactLayer(self.stored - self.weight_zero[:, None], geometry)
         self.replicas: list[list[Programmed]] = [self.programmed]  # output position p runs on replica p mod R
+
+    def _cut(self) -> LayerCut:
+        g = self.layer.geometry
+        try:
+            return cut_layer(g.groups, g.rows_per_group, g.outputs_per_group, self.macro, g.kernel_area)
+        except CimemuError as error:
+            raise MappingError(f"layer {self.layer.name}: {error}") from error
 
     def draft(self, sites: Sequence[Sequence[Sites]], variations: Variations) -> list[list[Draft]]:
         """Cells of every replica and unit at `sites[replica][unit]`, to be written; see `take`."""

@@ -126,6 +126,21 @@ def make_units(groups: int, rows_per_group: int, outputs_per_group: int, macro: 
     return tuple(units)
 
 
+@dataclass(frozen=True, eq=False)
+class LayerCut:
+    """A layer's units, and the layout of each."""
+
+    units: tuple[Unit, ...] = ()
+    layouts: tuple[Layout, ...] = ()
+
+
+def cut_layer(groups: int, rows_per_group: int, outputs_per_group: int, macro: Macro, kernel_area: int = 1) -> LayerCut:
+    """The cut of a convolution (or product: one group, kernel_area 1). Raises MappingError as `make_layout` does."""
+    units = make_units(groups, rows_per_group, outputs_per_group, macro)
+    layouts = [make_layout(u.row_stop - u.row_start, u.out_stop - u.out_start, macro, kernel_area) for u in units]
+    return LayerCut(units, tuple(layouts))
+
+
 def accumulator_width(macro: Macro, layout: Layout, block: int) -> int:
     """Bits of a row block's accumulator: as given, or enough for the largest sum its cells can make."""
     if macro.accumulator_bits is not None:

@@ -13,7 +13,7 @@ from cimemu.errors import MappingError, WorkloadError
 from cimemu.layer.base import TensorType
 from cimemu.layer.macro_layer import Geometry, MacroLayer
 from cimemu.mapping.cycles import op_cycles
-from cimemu.mapping.layout import Layout, make_layout, make_units
+from cimemu.mapping.layout import LayerCut, cut_layer
 from cimemu.mapping.plan import Block, LayerPlan, Placed, Plan
 from cimemu.workload.network import Network
 
@@ -95,20 +95,15 @@ def _layer_plans(network: Network, macro: Macro) -> list[LayerPlan]:
         if isinstance(layer, MacroLayer):
             plans.append(plan_macro_layer(layer.geometry, layer.layout, macro, common))
         else:
-            plans.append(LayerPlan(geometry=None, units=(), layouts=(), blocks=(), layout="", **common))  # type: ignore[arg-type]
+            plans.append(LayerPlan(geometry=None, cut=LayerCut(), blocks=(), layout="", **common))  # type: ignore[arg-type]
     return plans
 
 
 def plan_macro_layer(geometry: Geometry, layout_name: str, macro: Macro, common: dict[str, Any]) -> LayerPlan:
     """A layer on macros cut into blocks; `common` are the fields of its plan that are not about macros."""
-    units = make_units(geometry.groups, geometry.rows_per_group, geometry.outputs_per_group, macro)
-    layouts: list[Layout] = []
+    cut = cut_layer(geometry.groups, geometry.rows_per_group, geometry.outputs_per_group, macro, geometry.kernel_area)
     blocks: list[Block] = []
-    for number, unit in enumerate(units):
-        layout = make_layout(
-            unit.row_stop - unit.row_start, unit.out_stop - unit.out_start, macro, geometry.kernel_area
-        )
-        layouts.append(layout)
+    for number, (unit, layout) in enumerate(zip(cut.units, cut.layouts)):
         for rb, (r0, r1) in enumerate(layout.row_blocks):
             for cb, (c0, c1) in enumerate(layout.col_blocks):
                 rows, outputs = r1 - r0, c1 - c0
@@ -128,8 +123,7 @@ def plan_macro_layer(geometry: Geometry, layout_name: str, macro: Macro, common:
                 )
     return LayerPlan(  # type: ignore[arg-type]
         geometry=geometry,
-        units=units,
-        layouts=tuple(layouts),
+        cut=cut,
         blocks=tuple(blocks),
         layout=layout_name,
         **common,

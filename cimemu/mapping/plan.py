@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cimemu.arch.schema import Arch
 from cimemu.layer.base import TensorType
 from cimemu.layer.macro_layer import Geometry
-from cimemu.mapping.layout import Layout, Unit
+from cimemu.mapping.layout import LayerCut, Layout, Unit
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One layer of the program; `geometry`, units, layouts and blocks are empty off macros.
+    """One layer of the program; `geometry`, the cut and its blocks are empty off macros.
 
     Its output is complete in `phase`; a layer larger than the chip begins in an earlier one, `first_phase`.
     """
@@ -57,8 +57,7 @@ class LayerPlan:
     inputs: tuple[int, ...]  # producing layers, -1 = the network's input
     phase: int
     geometry: Geometry | None
-    units: tuple[Unit, ...]
-    layouts: tuple[Layout, ...]
+    cut: LayerCut
     blocks: tuple[Block, ...]
     replicas: int
     input_types: tuple[TensorType, ...]
@@ -69,6 +68,16 @@ class LayerPlan:
     table_bits: int  # of a constant table read from off-chip memory, an image
     is_output: bool  # whether a network output is among the outputs
     first_phase: int = 0
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """The matrices that the layer is made of."""
+        return self.cut.units
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The layout of every unit."""
+        return self.cut.layouts
 
     @property
     def phases(self) -> range:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.arch.macro import Macro
-from cimemu.mapping.layout import make_layout, make_units
+from cimemu.mapping.layout import cut_layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +42,8 @@ def make_cut(groups: int, rows_per_group: int, outputs_per_group: int, kernel_ar
     array = np.zeros(outputs, dtype=np.int64)
     starts: tuple[int, ...] = (0,)
     arrays = 0
-    for unit in make_units(groups, rows_per_group, outputs_per_group, macro):
-        layout = make_layout(unit.row_stop - unit.row_start, unit.out_stop - unit.out_start, macro, kernel_area)
+    cut = cut_layer(groups, rows_per_group, outputs_per_group, macro, kernel_area)
+    for unit, layout in zip(cut.units, cut.layouts):
         edges = np.array([start for start, _ in layout.row_blocks])
         if len(edges) > len(starts):
             starts = tuple(int(edge) for edge in edges)

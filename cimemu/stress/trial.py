@@ -116,12 +116,13 @@ class StressTask:
         key = (threading.get_ident(), scheme)
         if key not in self._benches:
             network = self.networks[scheme]
-            emulator = Emulator(network, self.arch.macro)
+            plan = make_plan(network, self.arch)
+            emulator = Emulator(network, self.arch.macro, plan=plan)
             tensors = {output for _, output in self._outputs(scheme)}
             tensors |= {name for layer in emulator.macro_layers for name in layer.inputs}
             ideal = emulator.run([self.inputs[: self.error_images]], keep=frozenset(tensors - set(network.inputs)))
             clean = {**ideal.tensors, network.inputs[0]: self.inputs[: self.error_images]}
-            self._benches[key] = _Bench(emulator, make_plan(network, self.arch), clean)
+            self._benches[key] = _Bench(emulator, plan, clean)
         return self._benches[key]
 
     def _outputs(self, scheme: int) -> Sequence[tuple[str, str]]:
