@@ -14,10 +14,13 @@ _PUBLIC = {
     "Arch": "cimemu.arch.schema",
     "ArchError": "cimemu.errors",
     "CimemuError": "cimemu.errors",
+    "Draws": "cimemu.options",
     "Macro": "cimemu.arch.macro",
     "MappingError": "cimemu.errors",
     "PluginError": "cimemu.errors",
     "Network": "cimemu.workload.network",
+    "Options": "cimemu.options",
+    "Output": "cimemu.options",
     "TraceError": "cimemu.errors",
     "WorkloadError": "cimemu.errors",
     "apply_scheme": "cimemu.ptq",
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
     from cimemu.mapping.cycles import op_cycles
     from cimemu.mapping.grouped import grouped_view
     from cimemu.mapping.place import make_plan
+    from cimemu.options import Draws, Options, Output
     from cimemu.plugins import load_plugin
     from cimemu.prices import cost_table
     from cimemu.ptq import apply_scheme, calibrate_converters, read_scheme, scheme_of

@@ -1,24 +1,25 @@
 """`cimemu.run`: one network on one chip - values, then time, then energy, then the trace."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu import bounds
 from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
-from cimemu.compute.forward import BUDGET_BYTES, Emulator
+from cimemu.compute.forward import Emulator
 from cimemu.errors import CimemuError, TraceError, WorkloadError
 from cimemu.events import Counter
+from cimemu.keywords import by_place, filled
 from cimemu.layer.base import Array
 from cimemu.macro.sites import by_placed
 from cimemu.macro.vary import varied_macro
 from cimemu.mapping.place import make_plan
 from cimemu.mapping.plan import Plan
+from cimemu.options import Draws, Options, Output, RunKeywords
 from cimemu.tally import Tally, event_prices, tally_energy
 from cimemu.timing.build import Written
 from cimemu.timing.simulate import Simulation
@@ -28,7 +29,7 @@ from cimemu.variation.parse import spelled
 from cimemu.whole_file import refuse_output
 from cimemu.workload.network import Network
 
-Progress = Callable[[str, int, int], None]  # stage, done, of how many
+PLACES = ("trace", "detail", "seed", "vary")  # of `run`, behind the labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,63 +78,109 @@ def run(
     network: Network,
     inputs: Any,
     labels: Sequence[int] | NDArray[np.integer] | None = None,
-    trace: str | Path | None = None,
-    detail: str | None = "ops",
-    seed: int = 0,
-    vary: Sequence[Any] = (),
-    *,
-    batch: int = 64,
-    trial: int = 0,
-    path: str = "auto",
-    threads: int | None = None,
-    budget_bytes: int = BUDGET_BYTES,
-    overwrite: bool = False,
-    event_images: int | None = None,
-    provenance: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
-    metric: Callable[[Array], float | None] | None = None,
+    *places: Any,
+    options: Options = Options(),
+    draws: Draws = Draws(),
+    output: Output = Output(),
+    **given: Unpack[RunKeywords],
 ) -> RunResult:
     """Emulate `network` (quantised: see `cimemu.quantize`) on `arch`.
 
     `inputs` is an array `[images, *shape]` in the network's own layout and type, a dict of such arrays by input
-    name, or an iterator of batches of either. `labels` are class numbers, one an image. `trace` names an HDF5
-    file to write. `detail` is "ops", "cycles" or None (no timing, no energy). `path` "serial" forbids the exact
-    integer product that otherwise replaces bit-serial work where it is proven equal. `event_images` limits the
-    trace's events to the first images. `vary` are variation models in order: texts as `--vary` takes them, mappings
-    or models of `cimemu.variation`; `seed` and `trial` decide every draw. `metric` makes the accuracy of outputs that
-    are no class scores (see `Workload.score`).
-    Raises WorkloadError, MappingError, ArchError or TraceError.
-    """
-    if detail not in ("ops", "cycles", None):
-        raise CimemuError(f"detail = {detail!r}, must be ops, cycles or None")
-    if detail is None and trace is not None:
-        raise CimemuError(f"trace = {trace} with detail = None: a trace needs timing, choose detail ops or cycles")
-    bounds.whole("seed", seed, 0, bounds.MOST_SEED)
-    bounds.whole("trial", trial, 0, bounds.MOST_TRIAL)
-    if threads is not None:
-        bounds.whole("threads", threads, 1, bounds.MOST_THREADS)
-    if event_images is not None:
-        bounds.whole("event_images", event_images, 0, bounds.MOST_IMAGES)
-    if trace is not None:
-        refuse_output(Path(trace), TraceError, overwrite=overwrite)
-    variations = compose(vary, seed, trial)
-    plan = None if detail is None else make_plan(network, arch)
-    emulator = Emulator(network, arch.macro, path=path, threads=threads, budget_bytes=budget_bytes, plan=plan)
-    if variations:
-        emulator.program(plan or make_plan(network, arch), variations.models, seed, trial)
+    name, or an iterator of batches of either. `labels` are class numbers, one an image.
 
+    What else a run is asked for stands in three records, or in keywords of their fields' names, which replace a field:
+    `options` (detail="ops", batch=64, path="auto", threads, budget_bytes, progress, metric): how it works;
+    `draws` (seed=0, trial=0, vary=()): the chip that is drawn;
+    `output` (trace, overwrite=False, event_images, provenance): the HDF5 file that is written.
+    `trace`, `detail`, `seed` and `vary` may also follow `labels` by their places, in this order.
+
+    Returns a RunResult; with detail=None it has no cycles and no energy. Raises WorkloadError, MappingError, ArchError,
+    TraceError, or CimemuError for a keyword that there is not.
+    """
+    keywords = by_place("run", PLACES, places, given)
+    options, draws, output = filled("run", keywords, options, draws, output)
+    return _run(arch, network, inputs, labels, options, draws, output)
+
+
+def _run(
+    arch: Arch, network: Network, inputs: Any, labels: Any, options: Options, draws: Draws, output: Output
+) -> RunResult:
+    """Values first, then time, energy and trace, where they are wanted."""
+    if options.detail is None and output.trace is not None:
+        raise CimemuError(
+            f"trace = {output.trace} with detail = None: a trace needs timing, choose detail ops or cycles"
+        )
+    if output.trace is not None:
+        refuse_output(Path(output.trace), TraceError, overwrite=output.overwrite)
+    variations = compose(draws.vary, draws.seed, draws.trial)
+    plan = None if options.detail is None else make_plan(network, arch)
+    emulator = Emulator(
+        network,
+        arch.macro,
+        path=options.path,
+        threads=options.threads,
+        budget_bytes=options.budget_bytes,
+        plan=plan,
+    )
+    if variations:
+        emulator.program(plan or make_plan(network, arch), variations.models, draws.seed, draws.trial)
+    values = _values(emulator, inputs, options, keep_driven=plan is not None and arch.macro.timing.skip_zero_slices)
+    done, scores = len(values.activity), values.outputs[network.outputs[0]]
+    accuracy = None if options.metric is None else options.metric(scores)
+    predictions = None
+    if accuracy is None:
+        predictions, accuracy = score(values.outputs, network, labels, done)
+    conversions = int(values.activity[:, :, Counter.CONVERSIONS].sum())
+    base = RunResult(
+        images=done,
+        outputs=scores if len(values.outputs) == 1 else values.outputs,
+        predictions=predictions,
+        accuracy=accuracy,
+        conversions=conversions,
+        adc_conversions=0 if arch.macro.cell.kind == "digital" else conversions,
+        macs=done * sum(layer.geometry.macs for layer in emulator.macro_layers),
+        paths=values.paths,
+        counts=values.activity,
+    )
+    if plan is None:
+        return base
+    provenance = {
+        "seed": draws.seed,
+        "workload": network.name,
+        "detail": options.detail,
+        **(output.provenance or {}),
+        **_varied(variations, arch.macro),
+    }
+    timed = _Timed(base, plan, values, by_placed(plan, emulator.writes), options)
+    return timed.run(None) if output.trace is None else timed.traced(output, provenance, labels)
+
+
+@dataclass(frozen=True, eq=False)
+class _Values:
+    """What the macros and the digital unit gave: outputs by name, event counts, and the steps that were driven."""
+
+    outputs: Mapping[str, Array]
+    activity: NDArray[np.int64]  # [images, layers, len(Counter)]
+    driven: Mapping[int, Sequence[NDArray[np.bool_]]] | None
+    paths: Mapping[str, frozenset[str]]
+
+
+def _values(emulator: Emulator, inputs: Any, options: Options, *, keep_driven: bool) -> _Values:
+    """All images, batch by batch."""
+    network, progress = emulator.network, options.progress
     outputs: dict[str, list[Array]] = {name: [] for name in network.outputs}
     counts: list[NDArray[np.int64]] = []
     driven: list[Mapping[int, Sequence[NDArray[np.bool_]]]] = []
     paths: dict[str, frozenset[str]] = {}
     done = 0
     total = _images_in(inputs)
-    for arrays in _batches(inputs, network, batch):
+    for arrays in _batches(inputs, network, options.batch):
         result = emulator.run(arrays, first_image=done)
         for name, parts in outputs.items():
             parts.append(result.tensors[name])
         counts.append(result.counts)
-        if plan is not None and arch.macro.timing.skip_zero_slices:
+        if keep_driven:
             driven.append(result.nonzero)
         for name, ran in result.paths.items():
             paths[name] = paths.get(name, frozenset()) | ran
@@ -142,86 +189,35 @@ def run(
             progress("images", done, total)
     if done == 0:
         raise WorkloadError("inputs: no image given, give at least one")
-
     joined = {name: np.concatenate(parts) for name, parts in outputs.items()}
-    activity = np.concatenate(counts)
-    accuracy = None if metric is None else metric(joined[network.outputs[0]])
-    predictions = None
-    if accuracy is None:
-        predictions, accuracy = score(joined, network, labels, done)
-    conversions = int(activity[:, :, Counter.CONVERSIONS].sum())
-    base = RunResult(
-        images=done,
-        outputs=joined[network.outputs[0]] if len(joined) == 1 else joined,
-        predictions=predictions,
-        accuracy=accuracy,
-        conversions=conversions,
-        adc_conversions=0 if arch.macro.cell.kind == "digital" else conversions,
-        macs=done * sum(layer.geometry.macs for layer in emulator.macro_layers),
-        paths=paths,
-        counts=activity,
-    )
-    if plan is None:
-        return base
-    return _with_time(
-        base,
-        plan,
-        activity,
-        _joined(driven),
-        written=by_placed(plan, emulator.writes),
-        outputs=joined,
-        trace=None if trace is None else Path(trace),
-        detail=str(detail),
-        labels=labels,
-        provenance={
-            "seed": seed,
-            "workload": network.name,
-            "detail": detail,
-            **(provenance or {}),
-            **_varied(variations, arch.macro),
-        },
-        overwrite=overwrite,
-        event_images=event_images,
-        progress=progress,
-    )
+    return _Values(joined, np.concatenate(counts), _joined(driven), paths)
 
 
-def _with_time(
-    base: RunResult,
-    plan: Plan,
-    activity: NDArray[np.int64],
-    driven: Mapping[int, Sequence[NDArray[np.bool_]]] | None,
-    *,
-    written: Written,
-    outputs: Mapping[str, Array],
-    trace: Path | None,
-    detail: str,
-    labels: Any,
-    provenance: Mapping[str, Any],
-    overwrite: bool,
-    event_images: int | None,
-    progress: Progress | None,
-) -> RunResult:
+class _Timed:
     """Time, energy and the trace of values that are there already."""
-    arch = plan.arch
-    simulation = Simulation(plan, written, base.images)
-    activity = activity + simulation.traffic_counts()[None]
-    programming = simulation.programming_counts()
 
-    def timed(sink: Any) -> RunResult:
-        timeline = simulation.run(
+    def __init__(self, base: RunResult, plan: Plan, values: _Values, written: Written, options: Options) -> None:
+        self.base, self.plan, self.values, self.written, self.options = base, plan, values, written, options
+        self.simulation = Simulation(plan, written, base.images)
+        self.activity = values.activity + self.simulation.traffic_counts()[None]
+        self.programming = self.simulation.programming_counts()
+
+    def run(self, sink: Any, trace: Path | None = None) -> RunResult:
+        """The whole result; every image's events go to `sink`."""
+        plan, base, progress = self.plan, self.base, self.options.progress
+        timeline = self.simulation.run(
             base.images,
-            detail=detail,
-            nonzero=driven,
+            detail=str(self.options.detail),
+            nonzero=self.values.driven,
             sink=sink,
             progress=None if progress is None else lambda done, total: progress("timing", done, total),
         )
-        tally = tally_energy(arch, plan, activity, timeline.cycles, programming)
+        tally = tally_energy(plan.arch, plan, self.activity, timeline.cycles, self.programming)
         return replace(
             base,
-            counts=activity,
+            counts=self.activity,
             cycles=timeline.cycles,
-            latency_us=timeline.cycles * arch.clock_ns / 1000,
+            latency_us=timeline.cycles * plan.arch.clock_ns / 1000,
             energy_uj=tally.total_pj / 1e6,
             tops_per_w=2 * base.macs / tally.total_pj if tally.total_pj > 0 else None,
             macros=plan.macros_used,
@@ -232,25 +228,16 @@ def _with_time(
             tally=tally,
         )
 
-    if trace is None:
-        return timed(None)
-    from cimemu.trace.write import TraceWriter
+    def traced(self, output: Output, provenance: Mapping[str, Any], labels: Any) -> RunResult:
+        """The whole result, which is also written to `output.trace`."""
+        from cimemu.trace.write import TraceContent, TraceWriter
 
-    with TraceWriter(trace, overwrite=overwrite, event_images=event_images) as writer:
-        result = timed(writer.events)
-        assert result.timeline is not None
-        assert result.tally is not None
-        writer.finish(
-            plan=plan,
-            timeline=result.timeline,
-            tally=result.tally,
-            activity=activity,
-            programming=programming,
-            outputs=outputs,
-            paths=base.paths,
-            predictions=base.predictions,
-            labels=None if labels is None else np.asarray(labels)[: base.images],
-            attributes={
+        base, path = self.base, Path(str(output.trace))
+        with TraceWriter(path, overwrite=output.overwrite, event_images=output.event_images) as writer:
+            result = self.run(writer.events, path)
+            assert result.timeline is not None
+            assert result.tally is not None
+            attributes = {
                 "images": base.images,
                 "accuracy": base.accuracy,
                 "latency_us": result.latency_us,
@@ -261,14 +248,27 @@ def _with_time(
                 "workload": str(provenance["workload"]),
                 "seed": int(provenance["seed"]),
                 "trial": provenance.get("trial"),
-                **_first_writing(plan, written),
+                **_first_writing(self.plan, self.written),
                 "vary": "; ".join(provenance["vary"]) if provenance.get("vary") else None,
                 "fraction_bits": provenance.get("fraction_bits"),
-                "detail": detail,
-            },
-            provenance=provenance,
-        )
-    return result
+                "detail": self.options.detail,
+            }
+            writer.finish(
+                TraceContent(
+                    plan=self.plan,
+                    timeline=result.timeline,
+                    tally=result.tally,
+                    activity=self.activity,
+                    programming=self.programming,
+                    outputs=self.values.outputs,
+                    paths=base.paths,
+                    predictions=base.predictions,
+                    labels=None if labels is None else np.asarray(labels)[: base.images],
+                    attributes=attributes,
+                    provenance=provenance,
+                )
+            )
+        return result
 
 
 def _varied(variations: Variations, macro: Macro) -> dict[str, Any]:
@@ -309,8 +309,6 @@ def _images_in(inputs: Any) -> int:
 
 def _batches(inputs: Any, network: Network, batch: int) -> Iterator[list[Array]]:
     """Batches of at most `batch` images, each a list of arrays in the order of the network's inputs."""
-    if batch < 1:
-        raise CimemuError(f"batch = {batch}, must be >= 1")
     if isinstance(inputs, Mapping):
         inputs = {name: np.asarray(values) for name, values in inputs.items()}
     if isinstance(inputs, np.ndarray | Mapping):

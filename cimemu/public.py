@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints
 
 from cimemu.errors import CimemuError
+from cimemu.keywords import unknown
 
 REFUSED = (OSError, UnicodeError, OverflowError, RecursionError)
 _CONTAINERS = (Mapping, Sequence, Iterable)
@@ -17,12 +18,19 @@ def guarded(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """`function` under its public name: arguments are held to their annotations, and errors are CimemuErrors."""
     signature = inspect.signature(function)
     kinds: dict[str, Any] = {}
+    named = {p.name for p in signature.parameters.values() if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    packed = next((p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD), "")
 
     @wraps(function)
     def call(*args: Any, **keys: Any) -> Any:
         if not kinds:
-            kinds.update(_hints(function))
-        for argument, value in signature.bind(*args, **keys).arguments.items():  # a wrong name or number: TypeError
+            hints = _hints(function)
+            kinds.update(hints | _keywords(hints.get(packed)))
+            named.update(_keywords(hints.get(packed)))
+        if wrong := keys.keys() - named:
+            raise unknown(name, min(wrong), named)
+        bound = signature.bind(*args, **keys).arguments  # one missing, or one too many: TypeError
+        for argument, value in {**bound, **bound.pop(packed, {})}.items():
             kind = kinds.get(argument, Any)
             if not fits(value, kind):
                 shown = (
@@ -93,6 +101,11 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return get_type_hints(function)
     except NameError:
         return {"": Any}
+
+
+def _keywords(kind: Any) -> dict[str, Any]:
+    """The keywords that `**given: Unpack[Keywords]` stands for, with their annotations."""
+    return get_type_hints(get_args(kind)[0]) if get_origin(kind) is Unpack else {}
 
 
 __all__ = ["described", "fits", "guarded"]

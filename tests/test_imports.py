@@ -8,9 +8,9 @@ ROOT = Path(__file__).parent.parent / "cimemu"
 ROWS: list[set[str]] = [
     {"errors", "events", "lanes", "shown", "threads"},
     {"draws"},
-    {"bounds", "given_file", "public", "whole_file", "table_file", "manual"},
+    {"bounds", "given_file", "keywords", "whole_file", "table_file", "manual"},
     {"plugins"},
-    {"config_file"},
+    {"config_file", "options", "public"},
     {"record", "open_union"},
     {"adc", "cost", "encoding", "layer", "variation"},
     {"arch", "workload"},

@@ -95,6 +95,7 @@ def calls(tmp_path_factory):
                 "labels": None, "trace": None, "detail": "ops", "seed": 0, "vary": (), "batch": 64, "trial": 0,
                 "path": "auto", "threads": None, "budget_bytes": 1 << 30, "overwrite": False, "event_images": None,
                 "provenance": None, "progress": None, "metric": None,
+                "options": cimemu.Options(), "draws": cimemu.Draws(), "output": cimemu.Output(),
             },
         ),
         "save_onnx": ((source, folder / "s.onnx"), {"overwrite": True}),

@@ -18,12 +18,12 @@ from cimemu.layer.macro_layer import MacroLayer
 from cimemu.macro.sites import planned_sites
 from cimemu.macro.vary import share_arrays
 from cimemu.mapping.plan import Plan
+from cimemu.options import BUDGET_BYTES
 from cimemu.threads import on_threads
 from cimemu.variation.compose import Variations, compose
 from cimemu.workload.network import Network
 
 DIGITAL_BYTES = 96  # that an integer operator works with at once, an element of its largest tensor
-BUDGET_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """Monte Carlo over cells and sweeps over chips: many runs, one resumable file (`cimemu stress`, `cimemu sweep`)."""
 
-from cimemu.stress.monte_carlo import stress
+from cimemu.stress.campaign import Work
+from cimemu.stress.monte_carlo import Population, stress
 from cimemu.stress.sweep import sweep
 
-__all__ = ["stress", "sweep"]
+__all__ = ["Population", "Work", "stress", "sweep"]

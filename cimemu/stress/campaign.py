@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimemu import bounds
 from cimemu.errors import CimemuError, TraceError
+from cimemu.options import Progress
 from cimemu.stress.jobs import Outcome, Task
 from cimemu.trace.schema import SCHEMA_VERSION
 from cimemu.trace.trials import Field, Record, Status, TrialFile, create_trials, resume_trials
@@ -50,19 +51,41 @@ class Done:
         self.file.finish({**known, **attributes}, groups)
 
 
-def run_campaign(
-    campaign: Campaign,
-    *,
-    out: str | Path | None,
-    workers: int,
-    scheduler: str | None,
-    resume: str | Path | None,
-    overwrite: bool,
-    progress: Any,
-) -> Done:
+@dataclass(frozen=True)
+class Work:
+    """Where a campaign's jobs run and where its results go. No field changes a result.
+
+    `out` names the HDF5 file (None: results are only returned), which `overwrite` may replace; while the campaign runs,
+    every finished job is kept in `OUT.partial`, and `resume` names that file to go on. `workers` are processes on this
+    machine; `scheduler` is the address of a Dask scheduler, whose workers take their place. `progress` is called with
+    ("trials", done, of how many). Raises CimemuError where `workers` is out of its range.
+    """
+
+    out: str | Path | None = None
+    workers: int = 1
+    scheduler: str | None = None
+    resume: str | Path | None = None
+    overwrite: bool = False
+    progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        bounds.whole("workers", self.workers, 1, MOST_WORKERS)
+
+
+class WorkKeywords(TypedDict, total=False):
+    """Every field of `Work`, as a keyword of `stress` and `sweep`."""
+
+    out: str | Path | None
+    workers: int
+    scheduler: str | None
+    resume: str | Path | None
+    overwrite: bool
+    progress: Progress | None
+
+
+def run_campaign(campaign: Campaign, work: Work) -> Done:
     """Run every job that is not done yet. The caller finishes the file. Raises CimemuError; what ended is kept."""
-    bounds.whole("workers", workers, 1, MOST_WORKERS)
-    store = _open(campaign, out, resume, overwrite)
+    store = _open(campaign, work)
     shape = (campaign.points, campaign.trials)
     if store is None:
         status = np.zeros(shape, dtype=np.uint8)
@@ -73,7 +96,7 @@ def run_campaign(
         values = store.values()
     try:
         jobs = _missing(campaign, status, values)
-        for outcome in _runner(campaign.task, jobs, workers, scheduler):
+        for outcome in _runner(campaign.task, jobs, work):
             trial, point = divmod(outcome.job, campaign.points)
             _keep(outcome, point, trial, status, values)
             if store is not None:
@@ -81,11 +104,11 @@ def run_campaign(
                     store.fail(point, trial, outcome.error)
                 else:
                     store.commit(point, trial, outcome.record)
-            if progress is not None:
-                progress("trials", int((status != Status.MISSING).sum()), status.size)
+            if work.progress is not None:
+                work.progress("trials", int((status != Status.MISSING).sum()), status.size)
     except BaseException:
         if store is not None:
-            if resume is None and not (store.status != Status.MISSING).any():
+            if work.resume is None and not (store.status != Status.MISSING).any():
                 store.discard()
             else:
                 store.close()
@@ -93,18 +116,19 @@ def run_campaign(
     return Done(campaign.kind, status, values, store)
 
 
-def _open(campaign: Campaign, out: str | Path | None, resume: str | Path | None, overwrite: bool) -> TrialFile | None:
+def _open(campaign: Campaign, work: Work) -> TrialFile | None:
+    resume, out = work.resume, work.out
     if resume is not None:
         if out is not None and Path(resume).with_suffix("") != Path(out):
             raise TraceError(
                 f"--resume {resume} writes {Path(resume).with_suffix('')}, but --out is {out}: leave --out away"
             )
         shape = (campaign.points, campaign.trials)
-        return resume_trials(Path(resume), campaign.identity, campaign.fields, shape, overwrite=overwrite)
+        return resume_trials(Path(resume), campaign.identity, campaign.fields, shape, overwrite=work.overwrite)
     if out is None:
         return None
     return create_trials(
-        Path(out), campaign.identity, campaign.fields, campaign.points, campaign.trials, overwrite=overwrite
+        Path(out), campaign.identity, campaign.fields, campaign.points, campaign.trials, overwrite=work.overwrite
     )
 
 
@@ -119,14 +143,14 @@ def _missing(campaign: Campaign, status: NDArray[np.uint8], values: Mapping[str,
             yield trial * campaign.points + point
 
 
-def _runner(task: Task, jobs: Iterator[int], workers: int, scheduler: str | None) -> Iterator[Outcome]:
-    if scheduler is not None:
+def _runner(task: Task, jobs: Iterator[int], work: Work) -> Iterator[Outcome]:
+    if work.scheduler is not None:
         from cimemu.stress.cluster import run_cluster
 
-        return run_cluster(task, jobs, scheduler)
+        return run_cluster(task, jobs, work.scheduler)
     from cimemu.stress.local import run_local
 
-    return run_local(task, jobs, workers)
+    return run_local(task, jobs, work.workers)
 
 
 def _keep(outcome: Outcome, point: int, trial: int, status: NDArray[np.uint8], values: dict[str, NDArray[Any]]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ from cimemu import bounds
 from cimemu.arch.schema import Arch
 from cimemu.emulate import run
 from cimemu.errors import CimemuError, WorkloadError
-from cimemu.stress.campaign import Campaign, run_campaign
+from cimemu.keywords import filled
+from cimemu.stress.campaign import Campaign, Work, WorkKeywords, run_campaign
 from cimemu.stress.statistics import QUANTILES, bootstrap, interval, trials_needed
 from cimemu.stress.trial import Point, StressTask
 from cimemu.trace.trials import Status
@@ -64,38 +65,67 @@ class StressResult:
         return None if bool(np.isnan(worst).all()) else int(np.nanargmin(worst))
 
 
+@dataclass(frozen=True)
+class Population:
+    """Which chips are drawn, and how many of them.
+
+    `vary`: texts with lists of values (`"lognormal:sigma=0,0.1,0.2"`), mappings or models, applied in order; the points
+    are all combinations. `trials` chips are drawn for every point from `seed`; trial t draws the same cells at every
+    point. `width` stops a point when the 95 % interval of its mean accuracy is no wider than this share of the images,
+    after `least_trials` at least. The layers' errors are measured on the first `error_images` images, 64 at most. Raises
+    CimemuError where a field is out of its range.
+    """
+
+    vary: Sequence[Any] = ()
+    trials: int = 1
+    seed: int = 0
+    width: float | None = None
+    least_trials: int = 5
+    error_images: int = 16
+
+    def __post_init__(self) -> None:
+        bounds.whole("trials", self.trials, 1, bounds.MOST_TRIALS)
+        bounds.whole("seed", self.seed, 0, bounds.MOST_SEED)
+        if self.width is not None and not 0 < self.width < 1:
+            raise CimemuError(f"width = {self.width}, must be between 0 and 1 (a share of images)")
+
+
+class StressKeywords(WorkKeywords, total=False):
+    """Every field of `Population` and `Work`, as a keyword of `stress`."""
+
+    vary: Sequence[Any]
+    trials: int
+    seed: int
+    width: float | None
+    least_trials: int
+    error_images: int
+
+
 def stress(
     arch: Arch,
     network: Network | Mapping[str, Network],
     inputs: Any,
     labels: Any = None,
     *,
-    vary: Sequence[Any],
-    trials: int,
-    seed: int = 0,
-    out: str | Path | None = None,
-    workers: int = 1,
-    scheduler: str | None = None,
-    resume: str | Path | None = None,
-    width: float | None = None,
-    least_trials: int = 5,
-    error_images: int = 16,
-    overwrite: bool = False,
-    progress: Any = None,
+    population: Population | None = None,
+    work: Work = Work(),
+    **given: Unpack[StressKeywords],
 ) -> StressResult:
-    """Draw `trials` chips for every point and run the images on each.
+    """Draw `trials` chips for every point and run the images [images, ...] on each.
 
-    `vary`: texts with lists of values (`"lognormal:sigma=0,0.1,0.2"`), applied in order; the points are all
-    combinations. `network` may map names to networks (schemes with the same layers), which are then compared on the
-    same chips: trial t draws the same cells at every point. `width` stops a point when the 95 % interval of its mean
-    is no wider, after `least_trials` at least. With `out` every trial is kept in `OUT.partial` as it ends; `resume`
-    names that file to go on and gives the same bytes. Raises CimemuError.
+    `population` says which chips (vary, trials, seed, width, least_trials, error_images), `work` where the jobs run and
+    which file keeps them (out, workers, scheduler, resume, overwrite, progress); keywords of their fields' names replace a
+    field. Without a population `vary` and `trials` must be given. `network` may map names to networks (schemes with the
+    same layers), which are then compared on the same chips. A run that is resumed gives the same bytes as one that was
+    not interrupted. Raises CimemuError.
     """
-    bounds.whole("trials", trials, 1, bounds.MOST_TRIALS)
-    bounds.whole("seed", seed, 0, bounds.MOST_SEED)
-    if width is not None and not 0 < width < 1:
-        raise CimemuError(f"width = {width}, must be between 0 and 1 (a share of images)")
-    drawn = settings(arch, vary)
+    missing = [name for name in ("vary", "trials") if population is None and name not in given]
+    if missing:
+        raise CimemuError(f"stress: {missing[0]} is not given, and there is no default")
+    population, work = filled("stress", given, population or Population(), work)
+    assert population is not None
+    seed, trials, width = population.seed, population.trials, population.width
+    drawn = settings(arch, population.vary)
     images = np.asarray(inputs)
     if len(images) == 0:
         raise WorkloadError("inputs: no image given, give at least one")
@@ -103,7 +133,13 @@ def stress(
     points = tuple(Point(scheme, setting) for scheme in range(len(networks)) for setting in drawn)
     truth = None if labels is None else np.asarray(labels)[: len(images)].astype(np.int64)
     task = StressTask(
-        arch, tuple(networks.values()), points, images, truth, seed, error_images=min(error_images, len(images), 64)
+        arch,
+        tuple(networks.values()),
+        points,
+        images,
+        truth,
+        seed,
+        error_images=min(population.error_images, len(images), 64),
     )
     campaign = Campaign(
         kind="stress",
@@ -119,14 +155,12 @@ def stress(
             "trials": trials,
             "seed": seed,
             "width": width,
-            "least_trials": least_trials,
+            "least_trials": population.least_trials,
             "error_images": task.error_images,
         },
-        wanted=None if width is None or truth is None else _Enough(len(images), width, least_trials),
+        wanted=None if width is None or truth is None else _Enough(len(images), width, population.least_trials),
     )
-    done = run_campaign(
-        campaign, out=out, workers=workers, scheduler=scheduler, resume=resume, overwrite=overwrite, progress=progress
-    )
+    done = run_campaign(campaign, work)
     status = done.status.copy()
     if campaign.wanted is not None:  # a trial that a faster worker ran beyond what was enough does not count
         for point in range(len(points)):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,9 @@ from cimemu.arch.load import load_arch
 from cimemu.arch.schema import Arch
 from cimemu.emulate import run
 from cimemu.errors import CimemuError
+from cimemu.keywords import filled
 from cimemu.prepare import Recipe
-from cimemu.stress.campaign import Campaign, run_campaign
+from cimemu.stress.campaign import Campaign, Work, WorkKeywords, run_campaign
 from cimemu.stress.jobs import Record
 from cimemu.stress.statistics import pareto
 from cimemu.trace.trials import Field, Status
@@ -110,22 +111,19 @@ def sweep(
     labels: Any = None,
     *,
     vary: Mapping[str, Sequence[Any]],
-    out: str | Path | None = None,
-    workers: int = 1,
-    scheduler: str | None = None,
-    resume: str | Path | None = None,
     seed: int = 0,
     converters: str | None = None,
-    overwrite: bool = False,
-    progress: Any = None,
+    work: Work = Work(),
+    **given: Unpack[WorkKeywords],
 ) -> SweepResult:
     """Run every combination of `vary` (dotted arch keys to lists of values) and mark the Pareto set.
 
-    Better is: higher accuracy (where there are labels), lower latency, energy and area. With `out` every finished
-    point is kept in `OUT.partial` until the HDF5 file is whole; `resume` names that file to go on. `workers` are
-    local processes, `scheduler` the address of a Dask cluster instead. A point that fails (an arch that is none, a
-    network that does not fit) has a reason instead of figures. Raises CimemuError.
+    Better is: higher accuracy (where there are labels), lower latency, energy and area. `work` says where the points run
+    and which file keeps them (out, workers, scheduler, resume, overwrite, progress); keywords of its fields' names replace
+    a field. A point that fails (an arch that is none, a network that does not fit) has a reason instead of figures.
+    Raises CimemuError.
     """
+    (work,) = filled("sweep", given, work)
     bounds.whole("seed", seed, 0, bounds.MOST_SEED)
     points = sweep_points(arch, vary)
     task = SweepTask(arch, recipe, points, inputs, labels, seed, converters)
@@ -144,9 +142,7 @@ def sweep(
             "converters": converters,
         },
     )
-    done = run_campaign(
-        campaign, out=out, workers=workers, scheduler=scheduler, resume=resume, overwrite=overwrite, progress=progress
-    )
+    done = run_campaign(campaign, work)
     failed = done.status[:, 0] != Status.DONE
     columns: dict[str, NDArray[Any]] = {}
     for field in FIELDS:
@@ -154,7 +150,7 @@ def sweep(
         columns[field.name] = np.where(failed, np.nan, values) if failed.any() else values
     best = pareto([columns[name].astype(np.float64) for name, _ in PARETO], [larger for _, larger in PARETO]) & ~failed
     errors = tuple(str(error) for error in done.values["error"][:, 0])
-    result = SweepResult(points, columns, best, errors, None if out is None else Path(out))
+    result = SweepResult(points, columns, best, errors, None if work.out is None else Path(work.out))
     done.finish(
         {
             "points": {

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,6 +26,23 @@ _DTYPES = {item.path: item.dtype for item in DATASETS}
 _FILTERS = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
 MAX_EVENTS = 20_000_000
 UNFINISHED = "unfinished"  # root attribute of a partial file: what it is
+
+
+@dataclass(frozen=True, eq=False)
+class TraceContent:
+    """All of a trace but its events. Counts are int64: `activity` [images, layers, counters], `programming` without images."""
+
+    plan: Plan
+    timeline: Timeline
+    tally: Tally
+    activity: NDArray[np.int64]
+    programming: NDArray[np.int64]
+    outputs: Mapping[str, NDArray[Any]]  # by name [images, ...]
+    paths: Mapping[str, frozenset[str]]  # by layer
+    predictions: NDArray[np.int64] | None  # [images]
+    labels: NDArray[np.integer] | None  # [images]
+    attributes: Mapping[str, Any]  # of the root
+    provenance: Mapping[str, Any]
 
 
 class TraceWriter:
@@ -101,24 +119,11 @@ class TraceWriter:
         self.pending_rows -= rows
         self.pending = [{name: column[rows:] for name, column in columns.items()}] if self.pending_rows else []
 
-    def finish(
-        self,
-        *,
-        plan: Plan,
-        timeline: Timeline,
-        tally: Tally,
-        activity: NDArray[np.int64],
-        programming: NDArray[np.int64],
-        outputs: Mapping[str, NDArray[Any]],
-        paths: Mapping[str, frozenset[str]],
-        predictions: NDArray[np.int64] | None,
-        labels: NDArray[np.integer] | None,
-        attributes: Mapping[str, Any],
-        provenance: Mapping[str, Any],
-    ) -> None:
+    def finish(self, content: TraceContent) -> None:
         """Everything but the events."""
         from cimemu import __version__
 
+        plan, timeline, tally = content.plan, content.timeline, content.tally
         self._flush(self.pending_rows)
         self.file["events"].attrs["kinds"] = [kind.name.lower() for kind in Kind]
         arch = plan.arch
@@ -135,8 +140,8 @@ class TraceWriter:
             "macros": plan.macros_used,
             "utilization": plan.utilization,
             "writes_per_cell": plan.writes_per_cell,
-            "provenance_json": json.dumps(dict(provenance), sort_keys=True, default=str),
-            **attributes,
+            "provenance_json": json.dumps(dict(content.provenance), sort_keys=True, default=str),
+            **content.attributes,
         }
         if plan.writes_per_cell:
             known["lifetime_runs"] = arch.programming.endurance_writes / plan.writes_per_cell
@@ -144,19 +149,19 @@ class TraceWriter:
             value = known.get(item.path)
             if value is not None:
                 self.file.attrs[item.path] = printable(value) if isinstance(value, str) else value
-        for name, array in zip(_dataset_names(outputs), outputs.values()):
+        for name, array in zip(_dataset_names(content.outputs), content.outputs.values()):
             self._put(f"outputs/{name}", array)
-        if predictions is not None:
-            self._put("outputs/prediction", predictions)
-        if labels is not None:
-            self._put("outputs/label", labels)
-        self._layers(plan, timeline, tally, activity, paths)
+        if content.predictions is not None:
+            self._put("outputs/prediction", content.predictions)
+        if content.labels is not None:
+            self._put("outputs/label", content.labels)
+        self._layers(content)
         self._units(timeline)
-        self._energy(plan, tally, activity, programming)
+        self._energy(plan, tally, content.activity, content.programming)
         self._macros(plan)
         self._put("images/start", timeline.image_start)
         self._put("images/end", timeline.image_end)
-        laws = _laws(plan, timeline, tally, activity.sum(axis=0) + programming)
+        laws = _laws(plan, timeline, tally, content.activity.sum(axis=0) + content.programming)
         self._put("check/name", list(laws))
         self._put("check/holds", np.array(list(laws.values())))
 
@@ -171,14 +176,9 @@ class TraceWriter:
         else:
             self.file.create_dataset(path, data=array)
 
-    def _layers(
-        self,
-        plan: Plan,
-        timeline: Timeline,
-        tally: Tally,
-        activity: NDArray[np.int64],
-        paths: Mapping[str, frozenset[str]],
-    ) -> None:
+    def _layers(self, content: TraceContent) -> None:
+        plan, timeline, tally = content.plan, content.timeline, content.tally
+        activity, paths = content.activity, content.paths
         layers, images = plan.layers, len(activity)
         totals = activity.sum(axis=0)
         macros = [len({(p.phase, p.macro) for p in plan.placed if p.layer == layer.index}) for layer in layers]

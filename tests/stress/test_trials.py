@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cimemu.errors import TraceError
-from cimemu.stress.campaign import Campaign, run_campaign
+from cimemu.stress.campaign import Campaign, Work, run_campaign
 from cimemu.trace.trials import Field, Status, create_trials, resume_trials
 from stress.tasks import Square, Unlucky
 
@@ -21,8 +21,7 @@ def campaign(task, points=3, trials=4, wanted=None, **identity):
 
 
 def go(made, out, **changes):
-    options = {"out": out, "workers": 1, "scheduler": None, "resume": None, "overwrite": False, "progress": None}
-    done = run_campaign(made, **{**options, **changes})
+    done = run_campaign(made, Work(out=out, **changes))
     done.finish({"trials": {"value": done.values["value"], "status": done.status}}, {"seed": 0})
     return done
 
