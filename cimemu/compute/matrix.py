@@ -10,6 +10,8 @@ from cimemu.adc import Adc, IdealAdc, LinearAdc, plain
 from cimemu.arch.macro import Macro
 from cimemu.compute.batch import LayerBatch, MatrixResult
 from cimemu.compute.output import OutputWriter
+from cimemu.engines.choose import engines_of
+from cimemu.engines.exact.engine import EXACT
 from cimemu.engines.exact.layer import ExactLayer
 from cimemu.engines.programmed import Programmed, program
 from cimemu.errors import CimemuError, MappingError
@@ -155,10 +157,8 @@ class LayerMatrix:
         work in progress take at most `budget_bytes`.
         """
         source = self._source(quantized, self._zero_points(len(quantized), zero_points))
-        exact = None
-        if self.exact is not None and self.replicas == [self.programmed] and path != "naive":
-            proven = all(not p.choose(path).engine.serial for p in self.programmed)
-            exact = self.exact if proven else None
+        at_once = EXACT.name in engines_of(path) and self.replicas == [self.programmed]
+        exact = self.exact if at_once else None
         workers = max(1, threads or 1)
         toggles: list[Toggles] = []
         if self.macro.cell.kind == "digital":

@@ -42,6 +42,13 @@ class Choice:
     passed_over: tuple[tuple[str, str], ...]
 
 
+def engines_of(path: str) -> tuple[str, ...]:
+    """Names of the engines that a word allows (none: `naive`). CimemuError for a word that is not one of PATHS."""
+    if path not in PATHS:
+        raise CimemuError(f"path = {path!r}, must be one of {', '.join(PATHS)}")
+    return ASKED.get(path, ())
+
+
 def choose(prepared: Prepared, path: str, *, codes: bool, values: bool, inputs: int) -> Choice:
     """The first engine of the table that serves.
 
@@ -50,9 +57,7 @@ def choose(prepared: Prepared, path: str, *, codes: bool, values: bool, inputs: 
     `inputs` how many inputs the matrix has had, these included. CimemuError where an engine asked for by its name
     does not serve.
     """
-    allowed = ASKED.get(path)
-    if allowed is None:
-        raise CimemuError(f"path = {path!r}, must be one of {', '.join(PATHS)}")
+    allowed = engines_of(path)
     passed: list[tuple[str, str]] = []
     for engine in ENGINES:
         why = None
