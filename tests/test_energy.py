@@ -14,7 +14,7 @@ from cimemu.compute.forward import Emulator
 from cimemu.engines.programmed import program
 from cimemu.events import Counter
 from cimemu.layer.macro_layer import MacroLayer
-from cimemu.macro.naive import mvm_naive
+from cimemu.macro.naive import Given, mvm_naive
 from cimemu.macro.read_noise import Reads
 from cimemu.tally import COMPONENTS
 
@@ -199,10 +199,8 @@ def by_definition(emulator, plan, images):
             for image, mine in enumerate(x.reshape(len(images), -1, x.shape[1])):
                 for r in range(replicas):
                     part = mine[r::replicas]
-                    slow = mvm_naive(
-                        part, m.weights, m.macro, m.layout, row_group=m.row_group, out_group=m.out_group,
-                        reads=Reads(positions=len(part)),
-                    )  # fmt: skip
+                    groups = {"row_group": m.row_group, "out_group": m.out_group}
+                    slow = mvm_naive(part, Given(m.weights, m.macro, m.layout, **groups), Reads(positions=len(part)))
                     digital = m.macro.cell.kind == "digital"
                     counts[image] += (
                         slow.drawn,

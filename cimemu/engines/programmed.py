@@ -19,7 +19,7 @@ from cimemu.macro.combine import column_values, combined, correction
 from cimemu.macro.counts import CellCounts, LineCounts, count_activity, count_cells, count_rows
 from cimemu.macro.encode import checked_inputs
 from cimemu.macro.flipping import unflipped
-from cimemu.macro.naive import mvm_naive
+from cimemu.macro.naive import Given, mvm_naive
 from cimemu.macro.program import Matrix, write_matrix
 from cimemu.macro.read_noise import ReadNoise, Reads
 from cimemu.macro.sites import own_macros
@@ -166,8 +166,7 @@ class Programmed:
     def _naive(self, x: NDArray[Any], reads: Reads, codes: bool) -> tuple[NDArray[Any], NDArray[np.uint16] | None]:
         """(y, codes) by the naive twin."""
         matrix = self.matrix
-        naive = mvm_naive(
-            x,
+        given = Given(
             matrix.weights,
             matrix.macro,
             matrix.layout,
@@ -178,12 +177,12 @@ class Programmed:
             noise=matrix.noise,
             traps=matrix.traps,
             gated=matrix.gated,
-            reads=reads,
             scale=None if matrix.scale is None else matrix.scale.scale,
             moved=matrix.moved_thresholds,
             base=matrix.base,
             bow=matrix.bow,
         )
+        naive = mvm_naive(x, given, reads)
         return naive.y, naive.codes if codes and matrix.references is not None else None
 
     def _in_chunks(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import cimemu
 from cimemu.events import Counter
-from cimemu.macro.naive import mvm_naive
+from cimemu.macro.naive import Given, mvm_naive
 from cimemu.macro.read_noise import Reads
 from cimemu.mapping.layout import make_layout
 
@@ -19,7 +19,7 @@ def test_counts_are_those_of_the_naive_twin(seed, kind):
     macro = macro.model_copy(update={"cell": macro.cell.model_copy(update={"kind": kind})})
     counts = cimemu.mvm(x, w, macro).counts.sum(axis=0)
     layout = make_layout(w.shape[0], w.shape[1], macro)
-    slow = mvm_naive(x, w, macro, layout, reads=Reads(positions=len(x)))
+    slow = mvm_naive(x, Given(w, macro, layout), Reads(positions=len(x)))
     assert counts[Counter.CONVERSIONS] == slow.conversions == counts[Counter.SHIFT_ADDS]
     assert counts[Counter.STEPS] == slow.steps
     assert counts[Counter.SKIPPED_STEPS] == slow.skipped

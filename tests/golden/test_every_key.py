@@ -14,7 +14,7 @@ from cimemu.golden.files import write_vectors
 from cimemu.golden.vectors import layer_vectors
 from cimemu.golden.verify import verify_dump
 from cimemu.macro.encode import input_slice_weights
-from cimemu.macro.naive import mvm_naive
+from cimemu.macro.naive import Given, mvm_naive
 from cimemu.mapping.place import make_plan
 from cimemu.timing.simulate import Simulation
 
@@ -61,7 +61,9 @@ def naive_of(programmed, x):
     """The definition on Python integers."""
     matrix = programmed.matrix
     groups = {"row_group": matrix.row_group, "out_group": matrix.out_group}
-    return mvm_naive(x, matrix.weights, matrix.macro, matrix.layout, adc=matrix.adc, cells=matrix.cells, **groups)
+    return mvm_naive(
+        x, Given(matrix.weights, matrix.macro, matrix.layout, adc=matrix.adc, cells=matrix.cells, **groups)
+    )
 
 
 def compare_macro(v, matrix, x, naive):
