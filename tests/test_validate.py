@@ -1,6 +1,8 @@
 """Published macros: what is held out lies as near as aimed at, and the figures come from events and prices."""
 
+import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +34,20 @@ def test_held_out_figures_are_as_near_as_aimed_at_and_calibrated_ones_nearer(row
             assert row.note, f"a figure without an aim says why: {row}"
         else:
             assert row.within, row
+
+
+def test_the_page_of_published_macros_shows_what_is_emulated(rows):
+    path = Path(__file__).parent.parent / "arch/figures/validation.csv"
+    found = {(row.macro.partition("_")[0], row.quantity, row.condition, row.unit): row for row in rows}
+    with path.open(newline="", encoding="utf-8") as file:
+        shown = list(csv.DictReader(file))
+    assert {line["macro"].lower() for line in shown} == {row.macro.partition("_")[0] for row in rows}
+    for line in shown:
+        row = found[line["macro"].lower(), line["figure"], line["condition"], line["unit"]]
+        assert float(line["published"]) == pytest.approx(row.published, rel=6e-4), line
+        assert float(line["emulated"]) == pytest.approx(row.emulated, rel=6e-4), line
+        assert float(line["error, %"]) == pytest.approx(100 * row.error, abs=0.06), line
+        assert (line["note"] == "calibrated") == (row.use == "calibrated"), line
 
 
 def test_exact_figures_of_isaac_are_exact(rows):
