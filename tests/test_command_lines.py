@@ -42,6 +42,7 @@ RIGHT = {
     "diff": ["{trace}", "{trace}"],
     "validate": ["isaac"],
     "list": [],
+    "docs": [],
 }
 ZERO_IS_RIGHT = {"--seed", "--trial", "--events", "--start", "--rate", "--scale-rate", "--weight-decay", "--image"}
 WRITTEN = {"--out", "--csv", "--plot", "--html", "--resized", "--metrics"}  # the rest of the paths are read
@@ -183,6 +184,7 @@ HAND = [
     ["claims", "nosuch"],
     ["claims", "converter-area", "--set", "macro.rows=0"],
     ["validate", "nosuch"],
+    ["docs", "nosuch"],
     ["cost", "import"],
     ["cost", "nosuch"],
     ["golden", "rram_128"],
