@@ -38,7 +38,17 @@ class Kind:
 
 KINDS: Mapping[str, Kind] = {
     kind.group: kind
-    for kind in (Kind("cimemu.adc", "converter", "cimemu.adc:MODELS", "cimemu.adc.base:ConverterBase", "model"),)
+    for kind in (
+        Kind("cimemu.adc", "converter", "cimemu.adc:MODELS", "cimemu.adc.base:ConverterBase", "model"),
+        Kind(
+            "cimemu.encoding",
+            "encoding",
+            "cimemu.encoding:BUILT_IN",
+            "cimemu.encoding.base:Encoding",
+            "name",
+            ("summary", "values"),
+        ),
+    )
 }
 
 

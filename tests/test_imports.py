@@ -23,7 +23,7 @@ ROWS: list[set[str]] = [
     {"emulate", "explained", "report", "prepare", "golden", "prices"},
     {"views", "fitting", "difference"},
     {"stress", "compare", "validate", "claims", "adapt"},
-    {"terminal"},
+    {"terminal", "testing"},
     {"cli"},
     {"printed"},
 ]

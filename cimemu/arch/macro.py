@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cimemu.adc import Adc, IdealAdc, LinearAdc
 from cimemu.adc.base import MOST_CYCLES
-from cimemu.encoding import Correction, Encoding, EncodingName, find, names
+from cimemu.encoding import Correction, Encoding, EncodingName, find, names, refusal
 from cimemu.errors import ArchError
 from cimemu.record import Record
 
@@ -139,7 +139,7 @@ class Macro(Record):
         weight, cell = self.weight, self.cell
         if self.raised_rows > self.rows:
             raise ValueError(f"active_rows = {self.active_rows}, must be <= rows = {self.rows}")
-        refused = self.encoding.refusal(weight.bits, cell.bits)
+        refused = refusal(self.encoding, weight.bits, cell.bits)
         if refused is not None:
             raise ValueError(refused)
         if weight.subtract == "analog" and self.encoding.sides == 1:

@@ -35,11 +35,17 @@ class Encoding:
     they use operators alone (`+ - * & | ^ >> < >`), which all of these have.
     """
 
+    plugin_group: ClassVar[str] = "cimemu.encoding"
     name: ClassVar[str]
     summary: ClassVar[str]  # one line for lists and tables: what a cell holds
     sides: ClassVar[Literal[1, 2]] = 1
     one_side_at_a_time: ClassVar[bool] = False  # of two sides, one of every weight is 0 (training shares by it)
     may_be_flipped: ClassVar[bool] = False  # a column may be stored inverted (`weight.column_flipping`)
+
+    def __init_subclass__(cls) -> None:
+        """TypeError where an encoding has a name, but does not say what cells hold."""
+        if hasattr(cls, "name") and cls.parts is Encoding.parts and cls.digits is Encoding.digits:
+            raise TypeError(f"encoding {cls.name} lacks parts (or digits), define it: what cells hold")
 
     def refusal(self, weight_bits: int, cell_bits: int) -> str | None:
         """Why weights of `weight_bits` in cells of `cell_bits` cannot be: value, rule and remedy; None where they can."""

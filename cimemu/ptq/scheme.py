@@ -1,15 +1,15 @@
 """A quantisation scheme as a frozen record: what weights, activations and converters become, and how they are fitted."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 from cimemu.adc import IdealAdc
 from cimemu.arch.macro import Macro
-from cimemu.encoding import find, listed, names
+from cimemu.encoding import Encoding, find, known, names
 from cimemu.encoding.binary import Binary
 from cimemu.errors import WorkloadError
 from cimemu.ptq.widths import Widths
@@ -21,18 +21,11 @@ LevelMethod = Literal["linear", "linear_mse", "lloyd_max", "cdf", "kmeans", "kme
 Percentile = Annotated[float, Field(gt=50, le=100, description="for method percentile")]
 
 
-def _digits() -> list[str]:
-    """Encodings that hold every integer of a range, and the arch's own."""
-    return ["arch", *names(lambda encoding: encoding.values(8).step == 1)]
+def _holds_every_integer(encoding: Encoding) -> bool:
+    return encoding.values(8).step == 1
 
 
-def _known_digits(value: Any) -> Any:
-    if value not in _digits():
-        raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": listed(_digits())})
-    return value
-
-
-Digits = Annotated[str, BeforeValidator(_known_digits)]
+Digits = Annotated[str, BeforeValidator(partial(known, also=("arch",), chosen=_holds_every_integer))]
 
 
 class UniformWeights(Record):
@@ -148,7 +141,7 @@ class Scheme(Record):
     )
     digits: Digits = Field(
         "arch",
-        examples=_digits(),
+        examples=["arch", *names(_holds_every_integer)],
         description="how weights lie in cells: as the arch says; offset (two's complement digits of any cell: the top "
         "digit's sign is the offset's correction); differential (a column pair)",
     )
