@@ -22,7 +22,8 @@ BUILT_IN: dict[str, type[Encoding]] = {kind.name: kind for kind in (Offset, Twos
 
 def find(name: str) -> Encoding:
     """The encoding of a name that the architecture's schema has accepted. Raises PluginError, LookupError for no such."""
-    return _made(BUILT_IN[name] if name in BUILT_IN else plugins.find(GROUP, name))
+    kind: Callable[[], Encoding] = BUILT_IN[name] if name in BUILT_IN else plugins.find(GROUP, name)
+    return _made(kind)
 
 
 def names(chosen: Callable[[Encoding], bool] = lambda _: True) -> list[str]:
@@ -34,7 +35,7 @@ def refusal(encoding: Encoding, weight_bits: int, cell_bits: int) -> str | None:
     """Why an architecture cannot have these widths: the encoding's own rule, and of a plug-in the law of encodings."""
     if type(encoding) in BUILT_IN.values():  # the tests hold these to the law
         return encoding.refusal(weight_bits, cell_bits)
-    return _refusal_of_plug_in(type(encoding), weight_bits, cell_bits)
+    return _refusal_of_plug_in(encoding, weight_bits, cell_bits)
 
 
 def known(value: Any, also: tuple[str, ...] = (), chosen: Callable[[Encoding], bool] = lambda _: True) -> str:
@@ -59,13 +60,13 @@ EncodingName = Annotated[str, BeforeValidator(known)]
 
 
 @cache
-def _made(kind: type[Encoding]) -> Encoding:
+def _made(kind: Callable[[], Encoding]) -> Encoding:
     return kind()
 
 
 @cache
-def _refusal_of_plug_in(kind: type[Encoding], weight_bits: int, cell_bits: int) -> str | None:
-    return law_broken(_made(kind), weight_bits, cell_bits)
+def _refusal_of_plug_in(encoding: Encoding, weight_bits: int, cell_bits: int) -> str | None:
+    return law_broken(encoding, weight_bits, cell_bits)
 
 
 def _listed(words: list[str]) -> str:

@@ -131,7 +131,7 @@ def test_an_encoding_that_contradicts_itself_is_refused_by_the_architecture_and_
     try:
         with pytest.raises(cimemu.ArchError, match=rf"^Macro: encoding csd: [^\n]*{said}[^\n]*$"):
             cimemu.Macro.model_validate(TREE)
-        with pytest.raises(AssertionError, match=said if "4" not in said else "encoding csd"):
+        with pytest.raises(AssertionError, match=r"^encoding csd: [^\n]*$"):
             check_encoding("csd")
     finally:
         plugins.forget(path)
