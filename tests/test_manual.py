@@ -6,6 +6,7 @@ begins with a prompt, is compared with its output; `...` stands for lines that d
 
 import doctest
 import re
+from pathlib import Path
 
 import pytest
 from pages import ROOT, blocks, command_lines, name_of
@@ -49,6 +50,32 @@ def run_session(body, names, page):
     assert not said, "".join(said)
 
 
+def first_run(names):
+    assert names["result"].images == 64
+    assert names["qnet"].converters
+
+
+def variation(names):
+    assert names["result"].images == 4
+    assert names["varied"].y.shape == (4, 20)
+    assert names["outputs"]
+
+
+def traces(names):
+    assert Path("page2.html").stat().st_size > 10_000
+    assert Path("waves.vcd").stat().st_size > 100
+    assert names["changes"]
+
+
+def stress(names):
+    assert "found" in names
+    assert Path("s.png").exists()
+    assert Path("sweep.csv").exists()
+
+
+LEFT = {"first-run": first_run, "variation": variation, "traces": traces, "stress": stress}  # what a page leaves behind
+
+
 @pytest.mark.parametrize("page", RUN, ids=name_of)
 def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -62,6 +89,8 @@ def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
             run_python(block.body, names, page)
         elif block.label == "pycon":
             run_session(block.body, names, page)
+    if page.stem in LEFT:
+        LEFT[page.stem](names)
 
 
 @pytest.mark.parametrize("page", [*RUN, *DESIGN], ids=name_of)
