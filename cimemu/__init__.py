@@ -8,7 +8,7 @@ from importlib import import_module
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from cimemu.version import __version__
 
 _PUBLIC = {
     "Arch": "cimemu.arch.schema",

@@ -6,7 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "cimemu"
 
 ROWS: list[set[str]] = [
-    {"errors", "events", "lanes", "shown", "threads"},
+    {"errors", "events", "lanes", "shown", "threads", "version"},
     {"draws"},
     {"bounds", "given_file", "keywords", "whole_file", "table_file", "manual"},
     {"plugins"},
@@ -92,3 +92,58 @@ def test_heavy_libraries_stay_in_their_rooms():
 def test_no_module_is_longer_than_400_lines():
     long = {str(p): n for p in ROOT.rglob("*.py") if (n := len(p.read_text().splitlines())) > 400}
     assert not long
+
+
+def name_of(path: Path) -> str:
+    """A file's name as a module."""
+    name = ".".join(("cimemu", *path.relative_to(ROOT).with_suffix("").parts))
+    return name.removesuffix(".__init__")
+
+
+def graph(files: dict[str, Path]) -> dict[str, set[str]]:
+    """What every module imports of the others: at its head, under TYPE_CHECKING or inside a function."""
+    found = {}
+    for module, path in files.items():
+        named = imported(path)
+        named |= {name.rpartition(".")[0] for name in named if name not in files}  # a name in a module: the module
+        found[module] = named & files.keys() - {module}
+    return found
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules each of which reaches the others, by Tarjan's walk."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    path: list[str] = []
+    found = []
+
+    def walk(module: str) -> None:
+        number[module] = lowest[module] = len(number)
+        path.append(module)
+        for other in sorted(edges[module]):
+            if other not in number:
+                walk(other)
+            if other in path:
+                lowest[module] = min(lowest[module], lowest[other])
+        if lowest[module] == number[module]:
+            place = path.index(module)
+            group = path[place:]
+            del path[place:]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for module in sorted(edges):
+        if module not in number:
+            walk(module)
+    return sorted(found)
+
+
+def test_the_finder_of_circles_sees_them():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a", "e"}, "e": set()}) == [["a", "b", "c"]]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Every import counts: at the head of a module, for the type checker alone, and late inside a function."""
+    files = {name_of(path): path for path in ROOT.rglob("*.py")}
+    assert circles(graph(files)) == []

@@ -65,9 +65,9 @@ def _scorer(model: Any, device: Any, chip: VariedChip | None) -> Callable[[NDArr
     from cimemu.adapt.adapted import AdaptedModule
 
     if isinstance(model, AdaptedModule) and not any(macro.parity for macro in model.macros):
-        from cimemu.adapt.export import integer_network
+        from cimemu.adapt.integers import integer_network
 
-        network = integer_network(model)
+        network = integer_network(model.parts())
         emulator = Emulator(network, model.arch.macro, threads=torch.get_num_threads())
         if chip is not None:
             vary, seed, trial = chip

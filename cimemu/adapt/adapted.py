@@ -10,6 +10,7 @@ from cimemu.adapt.cell_draws import CellDraws
 from cimemu.adapt.chip import Chip
 from cimemu.adapt.codes import codes_of, smooth_codes
 from cimemu.adapt.fake_macro import FakeMacro
+from cimemu.adapt.integers import TrainedParts, integer_network
 from cimemu.adapt.module import TWINS, twin
 from cimemu.adapt.reads import Reads
 from cimemu.adapt.rounding import SMALLEST_SHARE, bounded, limit_gradient, slowed, within
@@ -20,6 +21,7 @@ from cimemu.layer.base import Layer
 from cimemu.layer.execute import run_float
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.ptq.apply import macro_of
+from cimemu.ptq.quantize import Step
 from cimemu.ptq.scheme import Scheme
 from cimemu.ptq.widths import MOVES
 from cimemu.workload.network import Network
@@ -223,10 +225,17 @@ class AdaptedModule(torch.nn.Module):
     def chip(self) -> Chip:
         """The chip of the present weights."""
         if self._chip is None:
-            from cimemu.adapt.export import integer_network
-
-            self._chip = Chip(integer_network(self), self.arch.macro)
+            self._chip = Chip(integer_network(self.parts()), self.arch.macro)
         return self._chip
+
+    def parts(self) -> TrainedParts:
+        """The present weights and steps, and what the module was made of."""
+        steps: dict[str, Step] = {}
+        for name, number in self.tensors.items():
+            activation: Any = self.activations[number]
+            steps[name] = np.float32(activation.step().detach().cpu().numpy()), activation.zero
+        macros: dict[str, Any] = dict(zip(self.macro_names, self.macros))
+        return TrainedParts(self.source, self.arch, self.scheme, self.chosen, macros, steps, self.first_converters)
 
     def vary(self, models: Sequence[str], seed: int) -> None:
         """Varied cells in the training forward, a chip a step, drawn as `stress` draws them. Raises Cimemu's errors."""

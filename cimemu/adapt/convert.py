@@ -109,10 +109,10 @@ def _check_accumulator(fitted: Network, macro: Macro, scheme: Scheme, code_parit
 
 def _refitted(module: AdaptedModule, images: Any) -> dict[str, Adc]:
     """Converters fitted to the partial sums of the module's own integer network, which has none yet."""
-    from cimemu.adapt.export import integer_network
+    from cimemu.adapt.integers import integer_network
 
     module.first_converters = {}
-    network = integer_network(module)
+    network = integer_network(module.parts())
     samples = calibration_samples(network, module.arch, module.scheme, images)
     return dict(with_converters(network, module.arch, module.scheme, *samples, {}).network.converters)
 

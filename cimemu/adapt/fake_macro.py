@@ -13,7 +13,7 @@ from cimemu.adapt.digits import seen_by_converters
 from cimemu.adapt.held import hold, may_overflow
 from cimemu.adapt.products import products
 from cimemu.adapt.psum_conv import Convolution
-from cimemu.adapt.psum_shares import psum_shares
+from cimemu.adapt.psum_shares import PsumUse, psum_shares
 from cimemu.adapt.psums import Converters, Steps, Tables, converted
 from cimemu.adapt.reads import Reads
 from cimemu.adapt.rounding import SMALLEST_SHARE, bounded, limit_gradient, slowed, within
@@ -113,8 +113,20 @@ class FakeMacro(torch.nn.Module):
         self.psum_scale = torch.nn.Parameter(lsb.to(torch.float32))
         self.start_scale("psum_scale", lsb)
         self.psum_zero_step = torch.nn.Parameter(zero.to(torch.float32))
-        shares = psum_shares(self, number, len(lsb), input_step)
-        self.register_buffer("psum_share", shares, persistent=False)
+        with torch.no_grad():
+            factor, correction = self.factors(self.written().scale)
+        use = PsumUse(
+            factor=factor,
+            correction=correction,
+            rule=self.macro.correction,
+            input_places=self.input_places,
+            block_of=self.wiring.block_of,
+            last_columns=self.last_column if self.has_reference else None,
+            of_array=self.of_array,
+            positions=self.geometry.positions,
+            top=top,
+        )
+        self.register_buffer("psum_share", psum_shares(use, number, len(lsb), input_step), persistent=False)
 
     def fix_steps(self, lsb: Any, zero: Any, top: int) -> None:
         """A linear converter that stays: lsb, zero [row blocks, columns]."""

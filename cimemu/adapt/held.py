@@ -8,8 +8,9 @@ import torch
 from cimemu.adapt.rounding import Through
 from cimemu.arch.macro import Macro
 from cimemu.errors import WorkloadError
-from cimemu.macro.accumulator import held, limits
+from cimemu.macro.accumulator import held
 from cimemu.macro.encode import columns_of, input_slice_weights
+from cimemu.macro.matrix import limits
 
 
 def may_overflow(macro: Macro, rows: int, largest: float | None) -> bool:

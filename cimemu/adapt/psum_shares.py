@@ -1,14 +1,30 @@
 """How fast steps of converters are learned: LSQ's share of their gradients, in units of what they stand for."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-if TYPE_CHECKING:
-    from cimemu.adapt.fake_macro import FakeMacro
+from cimemu.encoding.base import Correction
 
 
-def psum_shares(macro: "FakeMacro", number: Any, groups: int, input_step: float) -> Any:
+@dataclass(frozen=True, eq=False)
+class PsumUse:
+    """What a layer's partial sums stand for, in units of its weights' and inputs' integers."""
+
+    factor: Any  # [arrays' rows, outputs * conversions] what a converted column counts
+    correction: Any  # [arrays' rows, outputs] what the encoding's sum of inputs counts
+    rule: Correction
+    input_places: Sequence[float]  # of every input slice
+    block_of: Any  # [arrays' rows] row block
+    last_columns: Any  # [arrays] whose references a reference column has; None: there is no such column
+    of_array: Any  # [arrays, outputs] 1 where the output lies in the array
+    positions: int  # output positions of an image
+    top: int  # largest code
+
+
+def psum_shares(use: PsumUse, number: Any, groups: int, input_step: float) -> Any:
     """Shares [groups] of the gradients of steps in psums; `number` [row blocks, columns] says which column has which.
 
     LSQ's share `1 / sqrt(n top)` (Esser et al., ICLR 2020, section 2.2) is for a step in units of real activations, as
@@ -16,22 +32,17 @@ def psum_shares(macro: "FakeMacro", number: Any, groups: int, input_step: float)
     slice and its input slice: a step of U such units, U^2 their mean square over all that share it, moves by its gradient
     over U^2. (Without the places, 1 against up to 2^14 at 8 bits a slice each, steps jumped beyond every psum at once.)
     """
-    with torch.no_grad():
-        factor, correction = macro.factors(macro.written().scale)
-    inputs = sum(place**2 for place in macro.input_places) * input_step**2
-    correction_rule = macro.macro.correction
-    doubled = float(correction_rule.of_y) ** 2
-    columns = number.to(factor.device)[macro.wiring.block_of]  # [arrays' rows, outputs * conversions]
+    factor, slices = use.factor, float(len(use.input_places))
+    inputs = sum(place**2 for place in use.input_places) * input_step**2
+    doubled = float(use.rule.of_y) ** 2
+    columns = number.to(factor.device)[use.block_of]  # [arrays' rows, outputs * conversions]
     count, square = torch.zeros(groups), torch.zeros(groups)
-    slices = torch.full(columns.shape, float(len(macro.input_places)))
-    count.index_add_(0, columns.flatten(), slices.flatten())
+    count.index_add_(0, columns.flatten(), torch.full(columns.shape, slices).flatten())
     square.index_add_(0, columns.flatten(), doubled * inputs * factor.flatten().square())
-    if macro.has_reference:
-        last = columns[:, macro.last_column]  # [arrays' rows, arrays]
-        sums = torch.einsum("gn,an->ga", correction.square(), macro.of_array) * correction_rule.of_inputs**2
-        count.index_add_(0, last.flatten(), torch.full(last.shape, float(len(macro.input_places))).flatten())
+    if use.last_columns is not None:
+        last = columns[:, use.last_columns]  # [arrays' rows, arrays]
+        sums = torch.einsum("gn,an->ga", use.correction.square(), use.of_array) * use.rule.of_inputs**2
+        count.index_add_(0, last.flatten(), torch.full(last.shape, slices).flatten())
         square.index_add_(0, last.flatten(), inputs * sums.flatten())
     units = square / count.clamp(min=1)
-    return (count * macro.geometry.positions * macro.top).clamp(min=1).rsqrt() / units.clamp(
-        min=torch.finfo(torch.float32).tiny
-    )
+    return (count * use.positions * use.top).clamp(min=1).rsqrt() / units.clamp(min=torch.finfo(torch.float32).tiny)

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.compute.scaled_layer import finished
+from cimemu.compute.written import WrittenLayer
 from cimemu.engines.exact.layer import ExactLayer
 from cimemu.engines.programmed import Programmed
 from cimemu.events import Counter
@@ -16,9 +17,6 @@ from cimemu.macro.encode import input_range
 from cimemu.macro.read_noise import Reads
 from cimemu.macro.toggles import Toggles
 from cimemu.windows.strips import EXACT_BYTES, ROWS_BYTES, Room, Source, Strip, cut_in_strips
-
-if TYPE_CHECKING:
-    from cimemu.compute.matrix import LayerMatrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +33,7 @@ class LayerBatch:
     """A batch of one layer; workers take strips of it and write into one output tensor."""
 
     def __init__(
-        self, matrix: "LayerMatrix", source: Source, exact: ExactLayer | None, path: str, first_image: int
+        self, matrix: WrittenLayer, source: Source, exact: ExactLayer | None, path: str, first_image: int
     ) -> None:
         """`exact` is the layer's exact form where it may take the place of all its macros."""
         self.matrix, self.source, self.exact, self.path, self.first_image = matrix, source, exact, path, first_image

@@ -10,6 +10,7 @@ from cimemu.adc import Adc, IdealAdc, LinearAdc, plain
 from cimemu.arch.macro import Macro
 from cimemu.compute.batch import LayerBatch, MatrixResult
 from cimemu.compute.output import OutputWriter
+from cimemu.compute.written import WrittenLayer
 from cimemu.engines.choose import engines_of
 from cimemu.engines.exact.engine import EXACT
 from cimemu.engines.exact.layer import ExactLayer
@@ -24,13 +25,12 @@ from cimemu.macro.vary import Draft, start_draft
 from cimemu.mapping.layout import LayerCut, Unit, cut_layer
 from cimemu.threads import on_threads
 from cimemu.variation.compose import Variations
-from cimemu.windows.kernels import im2col
 from cimemu.windows.strips import Room, Source, Strip
 
 CellSource = Sequence[NDArray[np.float64]] | None
 
 
-class LayerMatrix:
+class LayerMatrix(WrittenLayer):
     """A macro layer with its weights written into cells."""
 
     def __init__(
@@ -56,7 +56,7 @@ class LayerMatrix:
         self.drive_offset = drive_offset(layer, macro.input)
         self.stored, shift = stored_weights(layer, macro.weight)
         self.weight_zero = layer.weight_zero_point - shift
-        self.programmed: list[Programmed] = []  # ideal cells, by unit
+        self.programmed = []
         self.writer = OutputWriter(layer)
         for number, (unit, layout) in enumerate(zip(cut.units, cut.layouts)):
             try:
@@ -78,7 +78,7 @@ class LayerMatrix:
         bit_serial = macro.timing.skip_zero_slices or layer.column_scale is not None
         if all(p.proven for p in self.programmed) and not bit_serial:
             self.exact = ExactLayer(self.stored - self.weight_zero[:, None], geometry)
-        self.replicas: list[list[Programmed]] = [self.programmed]  # output position p runs on replica p mod R
+        self.replicas = [self.programmed]
 
     def _cut(self) -> LayerCut:
         g = self.layer.geometry
@@ -191,15 +191,6 @@ class LayerMatrix:
         for x, _, _ in self.on_units(np.concatenate(parts), self.programmed):
             yield x
 
-    def windows(self, strip: NDArray[Any], source: Source, cut: Strip, room: Room) -> NDArray[Any]:
-        """Input vectors [images * positions, groups * rows] of a padded strip."""
-        geometry = self.layer.geometry
-        shape = (cut.images * cut.rows * geometry.width_out, geometry.groups * geometry.rows_per_group)
-        rows = room.array("rows", shape, strip.dtype)
-        stride, dilation, kernel = source.window
-        im2col(strip, stride, dilation, kernel, (cut.rows, geometry.width_out), rows)
-        return rows
-
     def _all_windows(self, quantized: NDArray[Any], zero_points: NDArray[Any] | None = None) -> NDArray[Any]:
         """Input vectors of whole images."""
         source = self._source(quantized, self._zero_points(len(quantized), zero_points))
@@ -224,29 +215,3 @@ class LayerMatrix:
         low, high = limits.min + self.drive_offset, limits.max + self.drive_offset
         narrow = not given.signed and given.bits <= 8 and low >= 0 and high <= 255
         return Source(tensor, geometry, self.drive_offset, zeros, narrow)
-
-    def on_units(
-        self, rows: NDArray[Any], written: Sequence[Programmed]
-    ) -> Iterator[tuple[NDArray[Any], Unit, Programmed]]:
-        """The inputs of every unit, with the unit and its cells in `written`."""
-        for unit, programmed in zip(self.units, written):
-            whole = unit.row_start == 0 and unit.row_stop == rows.shape[1]
-            yield (
-                rows if whole else np.ascontiguousarray(rows[:, unit.row_start : unit.row_stop]),
-                unit,
-                programmed,
-            )
-
-    def constants(self, zeros: NDArray[np.int64]) -> NDArray[np.int64]:
-        """[images, channels_out]: what makes `sum u * (w - zw)` the accumulator; `zeros` [images] as the wordlines see them."""
-        sums = self.stored.sum(axis=1) - self.weight_zero * self.layer.geometry.rows_per_group
-        return np.asarray(self.layer.bias - zeros[:, None] * sums)
-
-    def without_weight_zeros(self, y: NDArray[Any], x: NDArray[Any], unit: Unit) -> NDArray[Any]:
-        """`sum u * (w - zw)` from `y = sum u * w` [images * positions, outputs]."""
-        weight_zero = self.weight_zero[unit.out_start : unit.out_stop]
-        if not weight_zero.any():
-            return y
-        geometry = self.layer.geometry
-        sums = x.reshape(x.shape[0], -1, geometry.rows_per_group).sum(axis=2, dtype=np.int64)
-        return y - weight_zero * np.repeat(sums, geometry.outputs_per_group, axis=1)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.encoding import UNCORRECTED
-from cimemu.macro.program import Matrix
+from cimemu.macro.matrix import Matrix
 from cimemu.macro.scaled import added_up, correction_factors, input_sums
 
 

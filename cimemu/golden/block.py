@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from cimemu.encoding import UNCORRECTED
 from cimemu.golden.schedule import Schedule, schedule
 from cimemu.golden.steps import Ints, UnitSteps, looked_up, reference_codes, rows_of, served_groups
-from cimemu.macro.accumulator import held, sum_range
-from cimemu.macro.program import Matrix
+from cimemu.macro.accumulator import held
+from cimemu.macro.matrix import Matrix, sum_range
 from cimemu.mapping.layout import accumulator_width
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from cimemu.engines.programmed import Programmed
 from cimemu.engines.steps.run import seen_psums
 from cimemu.macro.combine import reference_steps
-from cimemu.macro.program import Matrix
+from cimemu.macro.matrix import Matrix
 from cimemu.macro.read_noise import Reads
 from cimemu.macro.sums import masked_inputs
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.macro.convert_kernels import affine_codes, search_codes
-from cimemu.macro.program import Matrix
+from cimemu.macro.matrix import Matrix
 from cimemu.macro.references import References
 
 

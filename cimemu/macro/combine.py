@@ -11,7 +11,7 @@ from cimemu.encoding import UNCORRECTED
 from cimemu.macro.codes import codes_of
 from cimemu.macro.combine_kernels import combine_integer, level_sums
 from cimemu.macro.encode import input_slice
-from cimemu.macro.program import Matrix
+from cimemu.macro.matrix import Matrix
 from cimemu.macro.read_noise import Reads, add_noise
 from cimemu.macro.references import References
 from cimemu.macro.scaled import added_up, correction_factors, input_sums

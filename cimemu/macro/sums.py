@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.macro.encode import input_slice
-from cimemu.macro.program import Matrix
+from cimemu.macro.matrix import Matrix
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.arch.macro import Macro
-from cimemu.macro.program import Matrix, fixed_seen
+from cimemu.macro.matrix import Matrix
+from cimemu.macro.program import fixed_seen
 from cimemu.macro.read_noise import ReadNoise, quantised_sigma
 from cimemu.macro.references import References, column_steps, make_references
 from cimemu.macro.sites import Site, Sites

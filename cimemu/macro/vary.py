@@ -13,7 +13,8 @@ from cimemu.events import Pulses
 from cimemu.macro.accumulator import check_accumulator
 from cimemu.macro.encode import MAX_LEVEL
 from cimemu.macro.gated import gated_reads
-from cimemu.macro.program import Matrix, fixed_seen, psum_range, reference_cells_per_row
+from cimemu.macro.matrix import Matrix, reference_cells_per_row
+from cimemu.macro.program import fixed_seen, psum_range
 from cimemu.macro.scaled import scaled_references
 from cimemu.macro.sites import Sites
 from cimemu.macro.surroundings import Surroundings

@@ -14,6 +14,7 @@ from cimemu.options import Progress
 from cimemu.stress.jobs import Outcome, Task
 from cimemu.trace.schema import SCHEMA_VERSION
 from cimemu.trace.trials import Field, Record, Status, TrialFile, create_trials, resume_trials
+from cimemu.version import __version__
 
 MOST_WORKERS = 1024
 Stop = Callable[[int, NDArray[np.uint8], Mapping[str, NDArray[Any]]], int]  # point, status, values -> trials wanted
@@ -45,8 +46,6 @@ class Done:
         """Write the whole file, where one was asked for."""
         if self.file is None:
             return
-        from cimemu import __version__
-
         known = {"schema_version": SCHEMA_VERSION, "cimemu_version": __version__, "kind": self.kind, "complete": True}
         self.file.finish({**known, **attributes}, groups)
 

@@ -1,57 +1,55 @@
 """A trace's groups as pandas and xarray objects, with the dimensions and units of the schema."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cimemu.errors import TraceError
 from cimemu.trace.schema import DATASETS, Item
+from cimemu.trace.tables import EventNames, Table
 
 if TYPE_CHECKING:
     import pandas
     import xarray
 
-    from cimemu.trace.read import Table, Trace
-
 _ITEMS = {item.path: item for item in DATASETS}
 
 
-def frame(trace: "Trace", group: str) -> "pandas.DataFrame":
-    """`group` as a DataFrame: a row per layer, unit, event, macro or image, a column per dataset.
+def frame(path: Path, group: str, table: Table, names: EventNames | None = None) -> "pandas.DataFrame":
+    """`table` of `group` as a DataFrame: a row per layer, unit, event, macro or image, a column per dataset.
 
-    Events get the names of kinds, units and layers beside their numbers. `energy` is the matrix of pJ, a row per
+    Events get the `names` of kinds, units and layers beside their numbers. `energy` is the matrix of pJ, a row per
     layer and a column per component. TraceError where pandas is missing or the group is no table.
     """
     pandas = _library("pandas")
-    table = trace.table(group)
     if group == "energy":
         return pandas.DataFrame(table["pj"], index=_named(table["row"], "row"), columns=_named(table["component"], ""))
     lengths = {len(values) for values in table.values()}
     if group == "outputs" or len(lengths) != 1 or any(values.ndim != 1 for values in table.values()):
-        raise TraceError(f"{trace.path}: group {group!r} is no table, ask for dataset({group!r}) or table({group!r})")
+        raise TraceError(f"{path}: group {group!r} is no table, ask for dataset({group!r}) or table({group!r})")
     order = [path.split("/")[1] for path in _ITEMS if path.startswith(f"{group}/") and path.split("/")[1] in table]
     made = pandas.DataFrame({name: table[name] for name in order})
-    if group == "events":
-        return named_events(trace, table)
+    if names is not None:
+        return named_events(names, table)
     if "name" in made:
         made = made.set_index("name")
     return made.rename_axis(_ITEMS[f"{group}/{order[0]}"].dims)
 
 
-def named_events(trace: "Trace", events: "Table") -> "pandas.DataFrame":
+def named_events(names: EventNames, events: Table) -> "pandas.DataFrame":
     """Rows of the event table with the names of their kinds, units and layers beside the numbers."""
     pandas = _library("pandas")
     order = [path.split("/")[1] for path in _ITEMS if path.startswith("events/")]
     made = pandas.DataFrame({name: events[name] for name in order})
-    for column, names in (("kind", trace.kinds), ("unit", trace.units["name"]), ("layer", trace.layers["name"])):
-        made[f"{column}_name"] = np.asarray(names, dtype=object)[events[column]]
+    for column, texts in (("kind", names.kinds), ("unit", names.units), ("layer", names.layers)):
+        made[f"{column}_name"] = np.asarray(texts, dtype=object)[events[column]]
     return made
 
 
-def dataset(trace: "Trace", group: str) -> "xarray.Dataset":
-    """`group` as a Dataset: every dataset with its dimensions, unit and meaning; TraceError where xarray is missing."""
+def dataset(group: str, table: Table) -> "xarray.Dataset":
+    """`table` of `group` as a Dataset: every dataset with its dimensions, unit and meaning; TraceError where xarray is missing."""
     xarray = _library("xarray")
-    table = trace.table(group)
     names = {"layer": "layers/name", "unit": "units/name", "row": "energy/row", "component": "energy/component"}
     variables, coordinates = {}, {}
     for name, values in table.items():

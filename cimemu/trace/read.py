@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cimemu.errors import TraceError
 from cimemu.given_file import refuse_input
+from cimemu.trace.tables import EventNames, Table
 from cimemu.trace.validate import check_events, damaged, kinds_of, own_dataset, validated_attributes
 from cimemu.whole_file import NAME_KEPT
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import xarray
 
 EVENT_ROWS = 1 << 20  # rows of one piece of the event table
-Table = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +84,11 @@ class Trace:
             return kinds_of(file, self.path)
 
     @property
+    def event_names(self) -> EventNames:
+        """Names of kinds, units and layers, by the numbers in the event table."""
+        return EventNames(self.kinds, list(self.units["name"]), list(self.layers["name"]))
+
+    @property
     def event_count(self) -> int:
         """Rows of the event table."""
         with self._opened() as file:
@@ -108,13 +113,13 @@ class Trace:
         """A group as a pandas DataFrame, indexed by its first dimension; see `cimemu.trace.frames`."""
         from cimemu.trace.frames import frame
 
-        return frame(self, group)
+        return frame(self.path, group, self.table(group), self.event_names if group == "events" else None)
 
     def dataset(self, group: str) -> "xarray.Dataset":
         """A group as an xarray Dataset with named dimensions and units; see `cimemu.trace.frames`."""
         from cimemu.trace.frames import dataset
 
-        return dataset(self, group)
+        return dataset(group, self.table(group))
 
 
 def open_trace(path: str | Path) -> Trace:

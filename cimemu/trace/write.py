@@ -20,6 +20,7 @@ from cimemu.tally import CHARGED, Tally, count_prices
 from cimemu.timing.timeline import Events, Timeline
 from cimemu.trace.memory import memory_file
 from cimemu.trace.schema import _EVENT, ATTRIBUTES, CHUNK, DATASETS, SCHEMA_VERSION, STALLS
+from cimemu.version import __version__
 from cimemu.whole_file import whole_file
 
 _DTYPES = {item.path: item.dtype for item in DATASETS}
@@ -121,8 +122,6 @@ class TraceWriter:
 
     def finish(self, content: TraceContent) -> None:
         """Everything but the events."""
-        from cimemu import __version__
-
         plan, timeline, tally = content.plan, content.timeline, content.tally
         self._flush(self.pending_rows)
         self.file["events"].attrs["kinds"] = [kind.name.lower() for kind in Kind]

@@ -61,7 +61,7 @@ def export_trace(
 def _event_frame(trace: Trace, chosen: Selection) -> "pandas.DataFrame":
     from cimemu.trace.frames import named_events
 
-    return named_events(trace, chosen.events)
+    return named_events(trace.event_names, chosen.events)
 
 
 def _write_frame(frame: "pandas.DataFrame", path: Path, format: str) -> None:

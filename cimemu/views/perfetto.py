@@ -3,7 +3,8 @@
 import json
 from typing import TextIO
 
-from cimemu.trace.read import Table, Trace
+from cimemu.trace.read import Trace
+from cimemu.trace.tables import Table
 from cimemu.views.window import COLUMNS
 
 BATCH = 20_000

@@ -5,7 +5,8 @@ from typing import Any, TextIO
 import numpy as np
 
 from cimemu.errors import TraceError
-from cimemu.trace.read import Table, Trace
+from cimemu.trace.read import Trace
+from cimemu.trace.tables import Table
 
 SIGNALS = ("busy", "kind", "layer", "op", "image", "count")
 

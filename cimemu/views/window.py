@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.errors import TraceError
-from cimemu.trace.read import Table, Trace
+from cimemu.trace.read import Trace
+from cimemu.trace.tables import Table
 
 COLUMNS = ("unit", "op", "kind", "layer", "image", "start", "end")
 

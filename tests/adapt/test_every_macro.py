@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 
 import cimemu  # noqa: E402
 from cimemu.adapt.convert import convert  # noqa: E402
-from cimemu.adapt.export import integer_network  # noqa: E402
+from cimemu.adapt.integers import integer_network  # noqa: E402
 from cimemu.compute.forward import Emulator  # noqa: E402
 from cimemu.layer.base import TensorType  # noqa: E402
 from cimemu.layer.conv import Conv  # noqa: E402
@@ -55,7 +55,7 @@ def trained(drawn, rng):
     arch = cimemu.load_arch("rram_128", {"chip.tiles": 64}).model_copy(update={"macro": macro})
     changes = {"weights.bits": min(8, macro.weight.bits), "activations.bits": min(8, macro.input.bits)}
     module = convert(network, arch, scheme_of("plain", {**changes, "weights.granularity": "layer"}), calibration=images)
-    (layer,) = (layer for layer in integer_network(module).layers if isinstance(layer, MacroLayer))
+    (layer,) = (layer for layer in integer_network(module.parts()).layers if isinstance(layer, MacroLayer))
     (fake,) = module.macros
     return fake, layer
 

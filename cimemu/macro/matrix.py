@@ -1,0 +1,228 @@
+"""A programmed matrix: its cells, what its conversions see of them, and the range of its sums."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu.adc import Adc, LinearAdc
+from cimemu.arch.macro import Macro
+from cimemu.errors import ArchError
+from cimemu.layer.column_scale import ColumnScale, multiplications
+from cimemu.macro.encode import Columns
+from cimemu.macro.gated import GatedReads
+from cimemu.macro.read_noise import ReadNoise
+from cimemu.macro.references import Affine, References
+from cimemu.macro.toggles import factor_cells, whole_levels
+from cimemu.macro.traps import Traps
+from cimemu.macro.words import pack_cells
+from cimemu.mapping.layout import Layout
+
+LARGEST = 2.0**62  # running sums and what a step adds: their sum stays in int64
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """A programmed matrix. Converted columns run over (output, conversion), physical ones over (output, slice)."""
+
+    macro: Macro
+    adc: Adc
+    layout: Layout
+    weights: NDArray[np.int64]  # [K, N], off-block entries 0
+    row_group: NDArray[np.int64] | None
+    out_group: NDArray[np.int64] | None
+    levels: NDArray[np.uint8]  # [K, physical columns] ideal levels as stored
+    cells: NDArray[np.int64] | None  # [K, physical columns] x 2^fraction_bits, None: ideal
+    seen: NDArray[np.int64]  # [K, converted columns]: what a conversion sees per unit of input, x 2^fraction_bits
+    columns: Columns
+    references: tuple[References, ...] | None  # by row block; None: ideal converter
+    affine: tuple[Affine | None, ...]  # by row block
+    slice_weights: NDArray[np.int64]  # [I]
+    row_levels: NDArray[np.int64]  # [K], x 2^fraction_bits where cells are given
+    psum_range: tuple[int, int]
+    starts: NDArray[np.int64]
+    stops: NDArray[np.int64]
+    block_of: NDArray[np.int64]
+    flipped: NDArray[np.bool_] | None  # [row blocks, columns] stored inverted; None: column flipping is off
+    noise: tuple[ReadNoise, ...]  # sources of read noise; none: reads are exact
+    traps: tuple[Traps, ...] = ()  # sources of trap noise
+    base: NDArray[np.int64] | None = None  # [row blocks, converted columns] that an ideal converter sees besides inputs
+    bow: tuple[NDArray[np.int64], ...] = ()  # [K, converted columns] more than slice value x cell, by slice value
+    gated: GatedReads | None = None  # reads that are solved by themselves, in the place of sums of cells
+    kept_switches: tuple[int, ...] | None = None  # of references before each converter's own errors
+    scale: ColumnScale | None = None  # factors of row blocks and columns, applied behind the converters
+    values: tuple[References, ...] | None = None  # references whose levels, lsb and zero have been multiplied by them
+
+    @property
+    def unit(self) -> int:
+        """What an integer psum of 1 is here: 2^fraction_bits for given cells."""
+        return 1 if self.cells is None else 2**self.macro.cell.fraction_bits
+
+    @cached_property
+    def packed(self) -> NDArray[np.uint64] | None:
+        """Ideal cells as words of 64 rows [groups, planes, words, converted columns]; None where a cell is no number 0 .. 255."""
+        if self.cells is not None or int(self.seen.min()) < 0 or int(self.seen.max()) > 255:
+            return None
+        planes = max(1, int(self.seen.max()).bit_length())
+        words = -(-int((self.stops - self.starts).max()) // 64)
+        return pack_cells(self.seen.astype(np.uint8), self.starts, self.stops, planes, words)
+
+    @cached_property
+    def row_factors(self) -> NDArray[np.int64]:
+        """[factors, K]: digital cells on every row by what their products change by (see `factor_cells`)."""
+        levels = self.levels.astype(np.int64) if self.cells is None else whole_levels(self.macro, self.cells)
+        found = factor_cells(self.macro, levels)
+        if self.has_reference_column:
+            found[0] += reference_cells_per_row(self)
+        return found
+
+    @property
+    def has_reference_column(self) -> bool:
+        """Whether sum_k x comes from converted all-ones columns."""
+        return has_reference_column(self.macro)
+
+    @property
+    def reference_columns(self) -> int:
+        """Reference columns of all column blocks together: one per macro and convolution group in it."""
+        if not self.has_reference_column:
+            return 0
+        if self.out_group is None:
+            return len(self.layout.col_blocks)
+        return sum(len(np.unique(self.out_group[a:b])) for a, b in self.layout.col_blocks)
+
+    @property
+    def integer_result(self) -> bool:
+        """Whether y is int64: all levels are integers, and no column has a scale."""
+        return self.scale is None and self.integer_levels
+
+    @property
+    def integer_levels(self) -> bool:
+        """Whether all levels are integers."""
+        if self.references is None:
+            return self.unit == 1
+        return all(r.integer for r in self.references)
+
+    @cached_property
+    def holding(self) -> bool:
+        """Whether running sums have to be held to the accumulator step by step: they could leave it."""
+        return may_overflow(self)
+
+    @property
+    def multiplications(self) -> int:
+        """Scale multiplications of one output position that the requantisation's own cannot do."""
+        adc, layout = self.adc, self.layout
+        psums = "layer"
+        if isinstance(adc, LinearAdc):  # a table of levels holds its scale already
+            grid = adc.lsb if isinstance(adc.lsb, list) else adc.zero
+            if isinstance(grid, list):
+                psums = "array" if len(grid[0]) == len(layout.col_blocks) else "column"
+        made = multiplications(
+            layout.outputs,
+            len(layout.row_blocks),
+            self.macro.conversions_per_output,
+            weights="layer" if self.scale is None else self.scale.granularity,
+            slices=self.scale is not None and self.scale.slices,
+            psums=psums,
+        )
+        return made if made > layout.outputs else 0
+
+    @property
+    def moved_thresholds(self) -> tuple[NDArray[np.int64], ...] | None:
+        """Thresholds by row block where converters have errors of their own, else None: they follow from `adc`."""
+        if self.kept_switches is None or self.references is None:
+            return None
+        return tuple(r.thresholds for r in self.references)
+
+    @property
+    def switches(self) -> tuple[int, ...]:
+        """Reference switches of one step, all column blocks together, by row block."""
+        if self.kept_switches is not None:
+            return self.kept_switches
+        if self.references is None:
+            return tuple(0 for _ in self.layout.row_blocks)
+        return tuple(
+            r.switches(self.macro.columns_per_adc, self.macro.conversions_per_output, self.layout)
+            for r in self.references
+        )
+
+
+def reference_cells_per_row(matrix: Matrix) -> NDArray[np.int64]:
+    """Reference cells (level 1) on each row, all column blocks together."""
+    if matrix.row_group is None or matrix.out_group is None:
+        return np.full(matrix.layout.rows, len(matrix.layout.col_blocks))
+    served = [np.unique(matrix.out_group[a:b]) for a, b in matrix.layout.col_blocks]
+    return np.sum([np.isin(matrix.row_group, groups) for groups in served], axis=0)
+
+
+def has_reference_column(macro: Macro) -> bool:
+    """Whether sum_k x comes from converted all-ones columns."""
+    return macro.weight.correction == "reference_column" and macro.needs_input_sums
+
+
+def limits(bits: int) -> tuple[int, int]:
+    """Smallest and largest number of a signed accumulator."""
+    return -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+
+
+def check_sums(matrix: Matrix) -> None:
+    """ArchError where sums of integer levels could leave the 64 bits that they are added in."""
+    if matrix.references is None or not matrix.integer_levels:
+        return
+    largest = max(float(np.abs(r.levels).max()) for r in matrix.references)
+    weight = float(np.abs(matrix.columns.weight).sum()) * float(np.abs(matrix.slice_weights).sum())
+    if largest * weight * len(matrix.starts) >= LARGEST:
+        raise ArchError(
+            f"macro.adc: levels up to {largest:.3g} add up to {largest * weight * len(matrix.starts):.3g}, must stay below "
+            "2^62; use a smaller lsb, zero or smaller levels"
+        )
+
+
+def may_overflow(matrix: Matrix) -> bool:
+    """Whether inputs exist, for all that the programmed levels tell, that take a running sum out of the accumulator.
+
+    False costs nothing afterwards: every path runs as with an accumulator that is wide enough.
+    """
+    bits = matrix.macro.accumulator_bits
+    if bits is None:
+        return False
+    low, high = limits(bits)
+    least, most = sum_range(matrix)
+    return bool((most > high).any() or (least < low).any())
+
+
+def sum_range(matrix: Matrix) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Smallest and largest running sum that the programmed levels allow, [row blocks, N]; levels are integers."""
+    per_output = (matrix.layout.outputs, len(matrix.columns.weight))
+    most = np.zeros((len(matrix.layout.row_blocks), matrix.layout.outputs), dtype=np.int64)
+    least = np.zeros_like(most)
+    weights = matrix.columns.weight
+    if matrix.flipped is not None:  # what is stored inverted is taken off
+        inverted = matrix.flipped.reshape(len(most), *per_output)
+    for g, block in enumerate(matrix.block_of):
+        if matrix.flipped is not None:
+            weights = np.where(inverted[block], -matrix.columns.weight, matrix.columns.weight)
+        ends = [v.reshape(per_output) * weights for v in value_range(matrix, g)]
+        below, above = np.minimum(*ends).sum(axis=1), np.maximum(*ends).sum(axis=1)
+        for weight in matrix.slice_weights:
+            one, other = weight * below, weight * above
+            most[block] += np.maximum(np.maximum(one, other), 0)
+            least[block] += np.minimum(np.minimum(one, other), 0)
+    return least, most
+
+
+def value_range(matrix: Matrix, g: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Smallest and largest integer value of every converted column in a step of group g."""
+    rows, largest = matrix.seen[matrix.starts[g] : matrix.stops[g]], 2**matrix.macro.input.dac_bits - 1
+    low = np.minimum(rows, 0).sum(axis=0) * largest
+    high = np.maximum(rows, 0).sum(axis=0) * largest
+    if matrix.references is None:
+        return low, high
+    references = matrix.references[matrix.block_of[g]]
+    levels = np.broadcast_to(references.levels, (len(low), references.levels.shape[1])).astype(np.int64)
+    wandering = matrix.noise or matrix.traps or matrix.bow or matrix.gated is not None
+    if references.lsb is None or wandering:  # any code may be met
+        return levels.min(axis=1), levels.max(axis=1)
+    reached = [(references.thresholds <= psums[:, None]).sum(axis=1) for psums in (low, high)]
+    first, last = (np.take_along_axis(levels, codes[:, None], axis=1)[:, 0] for codes in reached)
+    return first, last
