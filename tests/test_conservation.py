@@ -123,9 +123,10 @@ def test_every_preset_conserves(name, schedule, tmp_path):
     interconnect_conserves(Simulation(plan), plan)
 
 
+@pytest.mark.parametrize("examples", [8, pytest.param(40, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("detail", ["ops", "cycles"])
-def test_random_chips_conserve(detail, tmp_path):
-    @settings(deadline=None, derandomize=True, max_examples=15, suppress_health_check=list(HealthCheck))
+def test_random_chips_conserve(detail, examples, tmp_path):
+    @settings(deadline=None, derandomize=True, max_examples=examples, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def check(data):
         arch = data.draw(chips.chips())

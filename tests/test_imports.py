@@ -1,6 +1,7 @@
 """The house's import rows: a module imports lower rows and its own package only."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent / "cimemu"
@@ -46,6 +47,7 @@ def part_of(path: Path) -> str:
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem
 
 
+@cache
 def imported(path: Path) -> set[str]:
     """Absolute names that a file imports, lazily or not, outside `if TYPE_CHECKING`."""
     names: set[str] = set()

@@ -21,12 +21,19 @@ with event.install_recorder("numba:compile") as compiled:
     exec(sys.argv[1])
 print(json.dumps(sorted({str(e.data["dispatcher"].py_func.__name__) for _, e in compiled.buffer})))
 """
-PRODUCT = """
-import cimemu, numpy as np
-macro = cimemu.Macro.model_validate({"rows": 8, "columns": 8, "weight": {"bits": 2}, "input": {"bits": 2}})
-x, w = np.array([[1, 2, 3]]), np.array([[1], [-2], [1]])
-assert cimemu.mvm(x, w, macro, path="serial").y.tolist() == (x @ w).tolist()
-"""
+SMALL = """
+import numpy as np
+from cimemu.draws.cells import add_by_lanes, scale_by_lanes, stick
+from cimemu.mapping.step_kernels import step_cycles
+cycles, levels = np.zeros(1, np.int64), np.full((1, 2), 4.0)
+step_cycles(np.array([[True, False]]), 2, 3, 1, True, 1, cycles)
+assert cycles.tolist() == [6]
+scale_by_lanes(levels, np.array([[0, 1]]), np.array([0.5, 2.0]))
+add_by_lanes(levels, np.array([[0, 1]]), np.array([[0, 0]]), np.array([1.0, 2.0]), np.array([1 << 24]))
+assert levels.tolist() == [[3.0, 10.0]]
+stick(levels, np.array([[7, 3]], np.uint64), np.uint64(4), np.uint64(5), 0.0, 9.0)
+assert levels.tolist() == [[3.0, 0.0]]
+"""  # kernels that are compiled in a moment
 
 
 def python(*arguments, folder=ROOT, **environment):
@@ -60,11 +67,11 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code):
 
 
 @needs_jit
-@pytest.mark.parametrize("detail", ["ops", "cycles"])
-def test_a_warm_run_compiles_nothing(tmp_path, detail):
+def test_a_warm_run_compiles_nothing(tmp_path):
     def run(name):
-        arguments = ["run", "--images", "2", "--json", "--out", str(tmp_path / name), "--detail", detail]
-        return compiled_by(f"from cimemu.cli import main; assert main({arguments!r}) == 0")[0]
+        arguments = ["run", "--images", "2", "--json", "--out"]
+        lines = [[*arguments, str(tmp_path / f"{detail}{name}"), "--detail", detail] for detail in ("ops", "cycles")]
+        return compiled_by(f"from cimemu.cli import main\nfor line in {lines!r}: assert main(line) == 0")[0]
 
     run("first.h5")  # compiles what nobody has compiled yet
     assert run("second.h5") == []
@@ -83,7 +90,7 @@ def copied(tmp_path):
 def test_a_read_only_install_keeps_its_compiled_kernels_in_the_users_cache(tmp_path):
     folder, cache = copied(tmp_path), tmp_path / "cache"
     for expected in (True, False):
-        names, complaints = compiled_by(PRODUCT, folder=folder, NUMBA_CACHE_DIR=None, XDG_CACHE_HOME=str(cache))
+        names, complaints = compiled_by(SMALL, folder=folder, NUMBA_CACHE_DIR=None, XDG_CACHE_HOME=str(cache))
         assert bool(names) == expected, names
         assert "Warning" not in complaints
     assert list(cache.rglob("*.nbi"))
@@ -95,20 +102,19 @@ def test_an_install_that_can_keep_nothing_works_and_says_so(tmp_path):
     folder, nowhere = copied(tmp_path), tmp_path / "file"
     nowhere.write_text("no folder")
     names, complaints = compiled_by(
-        PRODUCT, folder=folder, NUMBA_CACHE_DIR=None, XDG_CACHE_HOME=str(nowhere), HOME=str(nowhere)
+        SMALL, folder=folder, NUMBA_CACHE_DIR=None, XDG_CACHE_HOME=str(nowhere), HOME=str(nowhere)
     )
     assert names
     assert "set NUMBA_CACHE_DIR" in complaints
 
 
 DRAWN = """
-import cimemu, numpy as np
-macro = cimemu.Macro.model_validate(
-    {"rows": 32, "columns": 32, "weight": {"bits": 4}, "input": {"bits": 2}, "adc": {"model": "ideal"}}
-)
-r = np.random.default_rng(0)
-x, w = r.integers(0, 4, (4, 32)), r.integers(-8, 8, (32, 8))
-print(cimemu.mvm(x, w, macro, vary=["write_verify:sigma=0.3,tolerance=0.2,iterations=3"], path="naive").y.tolist())
+import numpy as np
+from cimemu.draws.cells import write_and_verify
+from cimemu.draws.noise import normal_quantiles
+levels, pulses = np.full((4, 8), 2.0), np.zeros((4, 8), np.int64)
+write_and_verify(levels, np.array([0, 0, 0, 3]), np.uint64(5), 0.3, 0.2, normal_quantiles(), pulses)
+print(levels.tolist(), pulses.tolist())
 """
 
 
@@ -132,9 +138,9 @@ def test_compiled_kernels_are_fresh_where_a_helper_of_another_file_has_changed(t
 @needs_jit
 def test_damaged_compiled_kernels_are_compiled_again(tmp_path):
     cache = str(tmp_path)
-    assert compiled_by(PRODUCT, NUMBA_CACHE_DIR=cache)[0]
+    assert compiled_by(SMALL, NUMBA_CACHE_DIR=cache)[0]
     kept = sorted(tmp_path.rglob("*.nb?"))
     for number, path in enumerate(kept):
         path.write_bytes(path.read_bytes()[: number * 7 % 200])
-    assert compiled_by(PRODUCT, NUMBA_CACHE_DIR=cache)[0]
-    assert compiled_by(PRODUCT, NUMBA_CACHE_DIR=cache)[0] == []
+    assert compiled_by(SMALL, NUMBA_CACHE_DIR=cache)[0]
+    assert compiled_by(SMALL, NUMBA_CACHE_DIR=cache)[0] == []

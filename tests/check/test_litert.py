@@ -48,13 +48,14 @@ def nothing_differs(network, macro, inputs):
     return found
 
 
+@pytest.mark.parametrize("count", [8, pytest.param(64, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", TINY)
-def test_an_mlperf_tiny_network_equals_the_reference_kernels_on_random_inputs(name):
+def test_an_mlperf_tiny_network_equals_the_reference_kernels_on_random_inputs(name, count):
     network = cimemu.load_network(path(name))
-    nothing_differs(network, ARCH.macro, random_inputs(network, 64))
+    nothing_differs(network, ARCH.macro, random_inputs(network, count))
 
 
-@pytest.mark.parametrize("name", CORAL)
+@pytest.mark.parametrize("name", [CORAL[0], *(pytest.param(name, marks=pytest.mark.slow) for name in CORAL[1:])])
 def test_a_coral_network_equals_the_reference_kernels(name):
     network = cimemu.load_network(path(name))
     nothing_differs(network, ARCH.macro, random_inputs(network, 1))
@@ -135,7 +136,9 @@ def test_a_coral_network_equals_the_reference_kernels_on_photographs(name):
         {"macro.timing.skip_zero_slices": True, "macro.mapping.groups": "separate"},
     ],
 )
-@pytest.mark.parametrize("name", ["pretrainedResnet_quant", "mobilenet_v1_0.25_128_quant"])
+@pytest.mark.parametrize(
+    "name", ["pretrainedResnet_quant", pytest.param("mobilenet_v1_0.25_128_quant", marks=pytest.mark.slow)]
+)
 def test_every_encoding_and_slicing_gives_the_same_integers(name, overrides):
     macro = cimemu.load_arch("rram_128", overrides).macro
     network = cimemu.load_network(path(name))

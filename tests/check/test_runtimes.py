@@ -48,13 +48,16 @@ NETWORKS = [
 ]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [*NETWORKS[:2], *(pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS[2:])]
+)
 def test_a_resnet_equals_onnx_runtime_in_every_tensor(name):
     arch = cimemu.load_arch("rram_128")
     network = quantized(name, arch, cifar("data/train/cifar10_train_exact761.h5", 64))
-    nothing_differs(network, arch.macro, cifar("data/dev/cifar10_test_exact_dev.h5", 8), 1_600_000)
+    nothing_differs(network, arch.macro, cifar("data/dev/cifar10_test_exact_dev.h5", 2), 400_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -73,7 +76,9 @@ def test_every_encoding_and_slicing_gives_the_same_integers(overrides):
     nothing_differs(network, arch.macro, cifar("data/dev/cifar10_test_exact_dev.h5", 2), 500_000)
 
 
-@pytest.mark.parametrize(("activations", "weights"), [("percentile", "channel"), ("mse", "layer")])
+@pytest.mark.parametrize(
+    ("activations", "weights"), [("percentile", "channel"), pytest.param("mse", "layer", marks=pytest.mark.slow)]
+)
 def test_every_calibration_gives_a_network_that_equals_onnx_runtime(activations, weights):
     arch = cimemu.load_arch("rram_128")
     network = cimemu.quantize(
@@ -86,6 +91,7 @@ def test_every_calibration_gives_a_network_that_equals_onnx_runtime(activations,
     nothing_differs(network, arch.macro, cifar("data/dev/cifar10_test_exact_dev.h5", 2), 500_000)
 
 
+@pytest.mark.slow
 def test_fewer_bits_are_exact_too():
     arch = cimemu.load_arch("rram_128", {"macro.weight.bits": 4, "macro.input.bits": 5})
     network = quantized("resnet20_cifar10", arch, cifar("data/train/cifar10_train_exact761.h5", 32))

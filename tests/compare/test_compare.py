@@ -154,8 +154,8 @@ def test_layer_errors_are_beside_the_table(tmp_path):
 
 
 LEVELS = ["--scheme", "bs_kmq", "--vary", "converter.method=linear,bs_kmq_pin", "--vary", "converter.bits=2", "-n", "2"]
-LEVELS += ["--vary", "converter.granularity=layer,array,column", "--set", "macro.weight.bits=4"]
-LEVELS += ["--vary", "weights.bits=4", "--calibration", "8"]
+LEVELS += ["--vary", "converter.granularity=layer,column", "--set", "macro.weight.bits=4"]
+LEVELS += ["--vary", "weights.bits=4", "--calibration", "4"]
 
 
 def test_levels_and_their_psums_are_beside_the_table_and_plotted(tmp_path, capsys):
@@ -171,14 +171,14 @@ def test_levels_and_their_psums_are_beside_the_table_and_plotted(tmp_path, capsy
         assert main([*arguments, "--plot-layer", "conv2"]) == 0
     axes = ["converter.method", "converter.bits", "converter.granularity", "weights.bits"]
     found = read_levels(out, axes)
-    assert len(found) == 6
+    assert len(found) == 4
     top, bottom = dict(drawn)["levels"]
     assert [line.get_xdata().tolist() for line in bottom.lines] == [f["conv2"].levels.tolist() for f in found.values()]
-    assert len(top.lines) == 3  # both methods see the same psums, a layer, an array and a column other ones
+    assert len(top.lines) == 2  # both methods see the same psums, a layer and a column other ones
     # the file says what the scheme gives
     chip, work = cimemu.load_arch("rram_128"), cimemu.load_workload("digits")
-    network, images = cimemu.load_network(work.network), work.calibration()[:8]
-    for granularity in ("layer", "array", "column"):
+    network, images = cimemu.load_network(work.network), work.calibration()[:4]
+    for granularity in ("layer", "column"):
         changes = {"converter.method": "bs_kmq_pin", "converter.bits": 2, "converter.granularity": granularity}
         scheme = scheme_of("bs_kmq", {**changes, "weights.bits": 4})
         fitted = cimemu.apply_scheme(network, chip, images, scheme)

@@ -3,7 +3,7 @@
 import macros
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from amounts import drawn
 from hypothesis import strategies as st
 
 import cimemu
@@ -13,7 +13,6 @@ from cimemu.layer.column_scale import ColumnScale, multiplications
 from cimemu.mapping.layout import make_layout
 
 SEEDS = st.integers(0, 2**32 - 1)
-common = settings(deadline=None, derandomize=True, max_examples=80, suppress_health_check=list(HealthCheck))
 
 
 def draw_scale(rng, layout, macro):
@@ -25,8 +24,7 @@ def draw_scale(rng, layout, macro):
     )
 
 
-@common
-@given(SEEDS)
+@drawn(SEEDS, few=30, many=160)
 def test_all_paths_give_the_bytes_of_the_naive_twin(seed):
     x, w, macro = macros.draw(seed)
     layout = make_layout(*w.shape, macro)
@@ -38,8 +36,7 @@ def test_all_paths_give_the_bytes_of_the_naive_twin(seed):
             assert programmed.run(x, path=path, threads=threads).y.tobytes() == slow.y.tobytes(), path
 
 
-@common
-@given(SEEDS)
+@drawn(SEEDS, few=30, many=160)
 def test_a_lossless_converter_gives_the_sum_of_scaled_products(seed):
     """y = sum over row blocks of the real weights of that block, whatever encoding, slices and converter."""
     x, w, macro = macros.draw(seed, converter=False)

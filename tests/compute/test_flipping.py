@@ -3,7 +3,8 @@
 import macros
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from amounts import drawn
+from hypothesis import assume
 from hypothesis import strategies as st
 
 import cimemu
@@ -31,8 +32,7 @@ def test_a_column_of_large_levels_is_stored_inverted_by_hand():
         assert r.codes.tolist() == [[[[0, 0]]]]
 
 
-@settings(deadline=None, derandomize=True, max_examples=120, suppress_health_check=list(HealthCheck))
-@given(st.integers(0, 2**32 - 1))
+@drawn(st.integers(0, 2**32 - 1), few=40, many=200)
 def test_all_paths_agree_and_an_ideal_converter_is_exact(seed):
     x, w, macro = macros.draw(seed)
     plain = (macro.weight.encoding, macro.weight.combine, macro.weight.correction) == ("offset", "digital", "digital")

@@ -152,14 +152,14 @@ def same_on_all_paths(x, w, macro):
     assert exact.conversions == slow[2]
 
 
-@settings(common, max_examples=200)
+@settings(common, max_examples=100)
 @given(problems())
 def test_all_paths_give_the_bytes_and_the_codes_of_the_naive_twin(problem):
     same_on_all_paths(*problem)
 
 
 @pytest.mark.slow
-@settings(common, max_examples=2500)
+@settings(common, max_examples=900)
 @given(problems())
 def test_all_paths_give_the_bytes_and_the_codes_of_the_naive_twin_on_many_macros(problem):
     same_on_all_paths(*problem)

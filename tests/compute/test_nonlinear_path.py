@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from amounts import drawn
 from hypothesis import strategies as st
 
 import cimemu
@@ -14,7 +14,6 @@ from cimemu.engines.planes import clipped
 from cimemu.engines.programmed import Programmed, program
 from cimemu.macro.read_noise import ReadNoise, quantised_sigma
 
-common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 looked_up = pytest.mark.skipif(not lookup.AVAILABLE, reason="the processor has no AVX2")
 DRAWS = {
     "integers": lambda rng, n: rng.integers(-9, 120, n).astype(float),
@@ -52,8 +51,7 @@ def same_bytes(x, make):
 
 
 @looked_up
-@settings(common, max_examples=60)
-@given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(DRAWS)), st.integers(1, 8), st.booleans())
+@drawn(st.integers(0, 2**32 - 1), st.sampled_from(sorted(DRAWS)), st.integers(1, 8), st.booleans(), few=25, many=150)
 def test_any_table_gives_the_bytes_of_the_other_path(seed, levels, bits, own):
     rng = np.random.default_rng(seed)
     rows, outputs = int(rng.integers(1, 300)), int(rng.integers(1, 6))
@@ -109,8 +107,7 @@ def test_schemes_of_nonlinear_levels_run_in_registers(scheme, tmp_path, monkeypa
 
 
 @looked_up
-@settings(common, max_examples=60)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.booleans())
+@drawn(st.integers(0, 2**32 - 1), st.integers(1, 8), st.booleans(), few=25, many=150)
 def test_real_levels_of_one_bit_cells_run_as_planes_with_the_same_bytes(seed, bits, own):
     rng = np.random.default_rng(seed)
     rows, outputs, signed = int(rng.integers(1, 300)), int(rng.integers(1, 6)), bool(rng.integers(0, 2))

@@ -34,7 +34,7 @@ def compare_all_paths(seed):
                 assert np.array_equal(fast.codes, slow.codes)
 
 
-@settings(common, max_examples=150)
+@settings(common, max_examples=80)
 @given(SEEDS)
 def test_all_paths_equal_the_naive_twin_and_the_reference(seed):
     compare_all_paths(seed)
@@ -70,8 +70,8 @@ def test_one_conversion_a_row_block_needs_no_counts_by_code(seed):
 
 
 @pytest.mark.slow
-def test_all_paths_equal_the_naive_twin_and_the_reference_on_two_thousand_macros():
-    for seed in range(10**6, 10**6 + 2100):
+def test_all_paths_equal_the_naive_twin_and_the_reference_on_hundreds_of_macros():
+    for seed in range(10**6, 10**6 + 600):
         compare_all_paths(seed)
 
 

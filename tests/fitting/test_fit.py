@@ -67,7 +67,7 @@ def test_an_option_a_shortcut_cannot_lose_channels():
         resized(network, channels, widths)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.data())
 def test_the_search_maps_widths_as_the_mapper_maps_the_resized_network(data):
     network = data.draw(st.sampled_from([fitting_nets.residual, fitting_nets.branches]))()
@@ -110,7 +110,7 @@ def test_loading_is_what_a_run_in_phases_charges():
 
 
 def test_a_proposal_is_checked_by_the_mapper_and_repeats(monkeypatch):
-    monkeypatch.setattr("cimemu.fitting.search.STEPS", 500)
+    monkeypatch.setattr("cimemu.fitting.search.STEPS", 200)
     chip = arch(**{"chip.tiles": 4, "macro.rows": 64, "macro.active_rows": 64, "macro.columns": 64})
     found = cimemu.fit(chip, fitting_nets.residual(), macros=20, goal=0.5)
     proposal = found.proposal
@@ -123,6 +123,7 @@ def test_a_proposal_is_checked_by_the_mapper_and_repeats(monkeypatch):
 
 
 @needs_data
+@pytest.mark.slow
 def test_resnet20_widths_fill_nine_tenths_of_256_row_macros(tmp_path, capsys):
     file = Path(DATA) / "networks" / "resnet20_cifar10.onnx"
     out, onnx = tmp_path / "fit.csv", tmp_path / "wide.onnx"

@@ -271,8 +271,8 @@ def fuzz(vectors, tmp_path, seeds):
 
 
 def test_mutated_vectors_are_verified_or_refused_in_one_line(vectors, tmp_path):
-    verified, refused = fuzz(vectors, tmp_path, range(80))
-    assert min(verified, refused) >= 40
+    verified, refused = fuzz(vectors, tmp_path, range(40))
+    assert min(verified, refused) >= 20
 
 
 @pytest.mark.slow

@@ -34,6 +34,7 @@ def test_float_retrieval_is_the_published_figure():
 
 
 @needs_data
+@pytest.mark.slow
 def test_products_with_weights_are_on_macros_and_the_rest_in_float():
     work, chip = cimemu.load_workload("minilm_retrieval"), cimemu.load_arch("rram_128", {"chip.tiles": 648})
     network = quantized_network(work, chip)

@@ -84,11 +84,11 @@ def nothing_wrong(kind, seed, step, stop, least):
 
 
 def test_a_changed_parameter_is_obeyed_or_refused():
-    nothing_wrong("parameters", 3, 97, 1 << 20, 100)
+    nothing_wrong("parameters", 3, 194, 1 << 20, 50)
 
 
 def test_a_damaged_file_is_read_as_the_runtime_reads_it_or_refused():
-    nothing_wrong("fuzz", 0, 1, 150, 150)
+    nothing_wrong("fuzz", 0, 1, 80, 80)
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(DATA is None, reason="CIMEMU_DATA does not name 
 NETWORKS = ("resnet20_cifar10", "resnet32_cifar10", "crosssim_resnet14_cifar10", "efficientnet_lite0_imagenet")
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [NETWORKS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS[1:])])
 @pytest.mark.parametrize("granularity", ["layer", "channel"])
 def test_exact_two_levels_are_never_worse_on_trained_weights(name, granularity):
     macro = cimemu.load_arch("rram_128", {"macro.weight": {"bits": 1, "encoding": "binary"}}).macro
@@ -41,6 +41,7 @@ def test_exact_two_levels_are_never_worse_on_trained_weights(name, granularity):
     assert (errors["closed_form"] <= 1).all()
 
 
+@pytest.mark.slow
 def test_the_mean_of_a_layer_fits_its_weights_better_and_its_outputs_worse():
     """Inputs behind ReLU are positive: one offset for all channels is a common error of them all, times the inputs' sum."""
     network = cimemu.load_network(Path(DATA, "networks", "resnet20_cifar10_bn.onnx"))
@@ -87,7 +88,7 @@ def test_finer_converters_fit_resnet20_no_worse(resnet20):
     scheme = scheme_of("column", {"weights.bits": 4})
     made, _ = quantized_weights(network, arch, work.calibration()[:4], scheme)
     for samples in psum_samples(made, macro_of(arch, scheme), work.calibration()[:2], vectors=48):
-        for bits in (8, 7, 6, 5, 4, 3):
+        for bits in (7, 5, 3):
             errors = []
             for granularity in ("layer", "array", "column"):
                 spec = LinearConverter(bits=bits, granularity=granularity)
@@ -95,8 +96,10 @@ def test_finer_converters_fit_resnet20_no_worse(resnet20):
             assert errors[0] >= errors[1] * (1 - 1e-9) >= errors[2] * (1 - 1e-9) ** 2
 
 
-@pytest.mark.parametrize("bits", [4, 8])
-@pytest.mark.parametrize("rows", [128, 256])
+@pytest.mark.parametrize(
+    ("bits", "rows"),
+    [(4, 128), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((8, 128), (4, 256), (8, 256)))],
+)
 def test_finer_weight_scales_fit_resnet20_no_worse(resnet20, bits, rows):
     macro = cimemu.load_arch("rram_128", {"macro.rows": rows, "macro.weight.bits": bits}).macro
     errors = {}

@@ -36,7 +36,10 @@ def macs(network):
     )
 
 
-@pytest.mark.parametrize("name", SHAPES)
+NAMES = [pytest.param(n, marks=pytest.mark.slow) if n in ("vgg16", "inception_v3") else n for n in SHAPES]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_parameters_and_products_are_the_published_ones(name):
     network = make_shape(name, fold=False)
     assert network.types["x"].shape == (3, SHAPES[name].side, SHAPES[name].side)
@@ -47,7 +50,7 @@ def test_parameters_and_products_are_the_published_ones(name):
     assert macs(folded) == macs(network)
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_written_file_gives_onnxruntimes_values(name, tmp_path):
     side = SMALL[name]
     path, x = tmp_path / "net.onnx", image(side)

@@ -56,18 +56,29 @@ def cluster(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_a_cluster_in_this_process_gives_the_same_bytes_and_the_reasons_of_failures(tmp_path):
+    from distributed import LocalCluster
+
+    go(campaign(Square()), tmp_path / "local.h5")
+    near = LocalCluster(n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None)
+    with near as cluster:
+        go(campaign(Square()), tmp_path / "cluster.h5", scheduler=cluster.scheduler_address)
+        task = Unlucky(str(tmp_path), wrong=(1,), odd=(2,))
+        wrong = {o.job: o for o in run_cluster(task, iter(range(4)), cluster.scheduler_address)}
+    assert (tmp_path / "local.h5").read_bytes() == (tmp_path / "cluster.h5").read_bytes()
+    assert wrong[1].error == "WorkloadError: job 1 cannot be"
+    assert "ZeroDivisionError: odd" in wrong[2].error
+    assert wrong[3].record["value"] == 9
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 def test_a_cluster_gives_the_same_bytes_as_one_process_also_when_workers_die(cluster, tmp_path):
     go(campaign(Square()), tmp_path / "local.h5")
     go(campaign(Square()), tmp_path / "cluster.h5", scheduler=cluster.address)
     go(campaign(Unlucky(str(tmp_path), once=(1, 6))), tmp_path / "deaths.h5", scheduler=cluster.address)
     assert (tmp_path / "local.h5").read_bytes() == (tmp_path / "cluster.h5").read_bytes()
     assert (tmp_path / "local.h5").read_bytes() == (tmp_path / "deaths.h5").read_bytes()
-    wrong = {
-        o.job: o for o in run_cluster(Unlucky(str(tmp_path), wrong=(1,), odd=(2,)), iter(range(4)), cluster.address)
-    }
-    assert wrong[1].error == "WorkloadError: job 1 cannot be"
-    assert "ZeroDivisionError: odd" in wrong[2].error
-    assert wrong[3].record["value"] == 9
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ def files(tmp_path_factory):
 
 
 def stress(*words: str) -> int:
-    return main(["stress", "rram_128", "digits", "--trials", "2", "--images", "20", *words])
+    return main(["stress", "rram_128", "digits", "--trials", "2", "--images", "8", *words])
 
 
 def test_networks_are_compared_on_the_same_chips(files, tmp_path, monkeypatch, capsys):
@@ -37,7 +37,7 @@ def test_networks_are_compared_on_the_same_chips(files, tmp_path, monkeypatch, c
         "rram_128",
         "digits",
         "--images",
-        "20",
+        "8",
         "--no-trace",
         "--json",
         "--network",

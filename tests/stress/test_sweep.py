@@ -25,13 +25,13 @@ def test_lists_of_values_are_yaml_split_at_commas_outside_brackets():
 
 def test_a_sweep_has_the_figures_of_single_runs_and_its_pareto_set(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    arguments = ["sweep", "rram_128", "digits", "--images", "40", "--vary", "macro.adc.bits=4,5,16"]
+    arguments = ["sweep", "rram_128", "digits", "--images", "8", "--vary", "macro.adc.bits=4,5,16"]
     arguments += ["--vary", "macro.rows=64,128", "--out", "s.h5", "--csv", "s.csv", "--plot", "s.png", "--json"]
     assert main([*arguments, "--workers", "2"]) == 0
     found = json.loads(capsys.readouterr().out)["points"]
     assert len(found) == 6
     work = cimemu.load_workload("digits")
-    images, labels = work.inputs(40)
+    images, labels = work.inputs(8)
     for row in found:
         if row["macro.adc.bits"] == 16:
             assert "macro.adc.linear.bits = 16" in row["error"] or "bits = 16" in row["error"]
