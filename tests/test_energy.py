@@ -328,17 +328,17 @@ def test_counts_of_whole_networks_are_those_of_the_definition():
 
 
 def test_energy_does_not_depend_on_how_the_work_is_cut():
-    sweep(8, cut_in_every_way)
+    sweep(5, cut_in_every_way)
 
 
 @pytest.mark.slow
 def test_counts_of_many_networks_are_those_of_the_definition():
-    sweep(150, count_and_compare)
+    sweep(80, count_and_compare)
 
 
 @pytest.mark.slow
 def test_energy_of_many_chips_does_not_depend_on_how_the_work_is_cut():
-    sweep(120, cut_in_every_way)
+    sweep(50, cut_in_every_way)
 
 
 def test_placement_does_not_change_what_digital_cells_draw():

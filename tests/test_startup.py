@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cimemu.lanes.jit import JIT_DISABLED
+from cimemu.lanes.jit import JIT_DISABLED, PACKAGE
 
-ROOT = Path(__file__).parent.parent
+ROOT = PACKAGE.parent  # of the package that is tested: this checkout's or the installed one
 HEAVY = ("numpy", "numba", "h5py", "onnx", "scipy", "simpy", "pandas", "matplotlib", "torch")
 needs_jit = pytest.mark.skipif(JIT_DISABLED, reason="NUMBA_DISABLE_JIT is set: nothing is compiled at all")
 COMPILED = """

@@ -51,6 +51,7 @@ def test_from_scratch_writes_network_and_metrics(folder, capsys):
     assert [row["images"] for row in rows] == ["96", "96"]
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_resumed_to_the_byte(folder):
     whole, killed = folder / "whole", folder / "killed"
     assert main(scratch(folder, "-o", str(folder / "a.onnx"), "--checkpoints", str(whole))) == 0
@@ -147,7 +148,7 @@ def emulated(folder: Path, file: Path, capsys, *more: str) -> float:
 def test_trained_file_gives_the_emulator_what_training_measured(folder, float_file, capsys):
     out = folder / "adapted.onnx"
     words = macro_aware(
-        folder, float_file, "-o", str(out), "--json", "--rate", "0.02", "--images", "192", "--batch", "16"
+        folder, float_file, "-o", str(out), "--json", "--rate", "0.02", "--images", "96", "--batch", "16"
     )
     assert main(words) == 0
     told = json.loads(capsys.readouterr().out)
@@ -253,13 +254,18 @@ def test_quantised_networks_are_refused(folder, float_file, capsys):
 @pytest.mark.slow
 @pytest.mark.skipif("CIMEMU_DATA" not in os.environ, reason="CIMEMU_DATA is not set")
 def test_resnet20_on_real_images_trains_and_is_the_emulators(tmp_path, capsys):
-    """A few steps at 4 bits from the supplied weights: the loss falls, and `cimemu run` gives the accuracy."""
+    """Two steps at 4 bits from the supplied weights, and `cimemu run` gives the accuracy on 96 test images."""
     keys = ("cell.bits=2", "weight.encoding=differential", "weight.subtract=analog", "input.dac_bits=4")
     arch = [word for key in keys for word in ("--set", f"macro.{key}")]
-    out = tmp_path / "net.onnx"
-    words = ["adapt", "rram_128", "cifar10_resnet20", *arch, *SCHEME, "-o", str(out), "--json", "--threads", "2"]
+    out, work = tmp_path / "net.onnx", tmp_path / "fewer"
+    work.mkdir()
+    text = (Path(__file__).parents[2] / "workloads/cifar10_resnet20/workload.yaml").read_text()
+    whole = "images: images, labels: labels}"
+    assert text.count(whole) == 1
+    (work / "workload.yaml").write_text(text.replace(whole, whole.replace("}", ", limit: 96}")))
+    words = ["adapt", "rram_128", str(work), *arch, *SCHEME, "-o", str(out), "--json", "--threads", "2"]
     data = Path(os.environ["CIMEMU_DATA"]) / "data/train/cifar10_train_exact761.h5"
-    words += ["--data", str(data), "--epochs", "2", "--images", "320", "--batch", "32", "--rate", "0.001"]
+    words += ["--data", str(data), "--epochs", "1", "--images", "64", "--batch", "32", "--rate", "0.001"]
     assert (
         main(
             [
@@ -275,9 +281,9 @@ def test_resnet20_on_real_images_trains_and_is_the_emulators(tmp_path, capsys):
         == 0
     )
     told = json.loads(capsys.readouterr().out)
-    rows, kept = told["epochs"], told["kept"]
-    assert rows[-1]["loss"] < rows[0]["loss"]
+    kept = told["kept"]
+    assert 0 < told["epochs"][-1]["loss"] < 2  # ten classes by chance: 2.3
     assert kept["accuracy_test"] > 0.5
-    run = ["run", "rram_128", "cifar10_resnet20", *arch, "--network", str(out), "--no-trace", "--json"]
+    run = ["run", "rram_128", str(work), *arch, "--network", str(out), "--no-trace", "--json"]
     assert main([*run, "--threads", "2"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == pytest.approx(kept["accuracy_test"])

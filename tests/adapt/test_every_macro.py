@@ -22,7 +22,7 @@ from cimemu.layer.requantize import Accumulator  # noqa: E402
 from cimemu.ptq.scheme import scheme_of  # noqa: E402
 from cimemu.workload.network import Network  # noqa: E402
 
-FEW, MANY = 16, 440  # architectures by default, and in the slow test
+FEW, MANY = 12, 220  # architectures by default, and in the slow test
 IMAGES = 3  # the first of them all zero
 KEYS = ("macro.", "adc.")  # what every refusal names one of
 
@@ -170,11 +170,11 @@ def test_training_is_the_emulator_on_hundreds_of_macros():
     print(f"{accepted} of {MANY} macros are trained on, {skipping} of them skip with converters that are not ideal")
     for text, number in refusals.most_common():
         print(f"refused, {number}: {text}")
-    assert accepted >= 300
-    assert skipping >= 50
+    assert accepted >= 150
+    assert skipping >= 20
     for key, values in architectures.VALUES.items():
         for value in values:
-            assert counts[key, str(value)] >= 5, (key, value)
+            assert counts[key, str(value)] >= 2, (key, value)
 
 
 def test_fixed_converters_of_wide_steps_meet_their_thresholds():

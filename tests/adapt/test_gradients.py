@@ -1,5 +1,7 @@
 """Gradients of every learned parameter: those of finite differences, and no others for cells that hardly vary."""
 
+import copy
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -46,9 +48,23 @@ def made(network, images, case):
     return module
 
 
-def thinned(pairs, few):
-    """All pairs; those that are not among the few are slow."""
+def thinned(cases, others, few, every=1):
+    """Pairs of the two: the few, and as slow tests one of `every` others with each case, in turn."""
+    pairs = [(c, o) for i, c in enumerate(cases) for j, o in enumerate(others) if (c, o) in few or (i + j) % every == 0]
     return [pytest.param(*pair, marks=() if pair in few else pytest.mark.slow) for pair in pairs]
+
+
+@pytest.fixture(scope="module")
+def converted(network, tiny_train):
+    """The module of a case, made once; each test has a copy."""
+    kept = {}
+
+    def of(case, make):
+        if (case, make) not in kept:
+            kept[case, make] = make(network, tiny_train.inputs(slice(0, 16)), case)
+        return copy.deepcopy(kept[case, make])
+
+    return of
 
 
 class Surrogate:
@@ -157,9 +173,9 @@ FINITE = (
 )
 
 
-@pytest.mark.parametrize(("case", "vary"), thinned(((c, v) for c in FINITE for v in VARIED), THIN))
-def test_gradients_are_those_of_finite_differences(case, vary, network, tiny_train):
-    module = made(network, tiny_train.inputs(slice(0, 16)), case)
+@pytest.mark.parametrize(("case", "vary"), thinned(FINITE, VARIED, THIN))
+def test_gradients_are_those_of_finite_differences(case, vary, converted):
+    module = converted(case, made)
     if vary is not None:
         module.vary((vary,), seed=1)
         module.begin_step(0, 0.0)
@@ -215,16 +231,15 @@ def size_of(name, module):
 SMALL = {("plain8", "lognormal"), ("plain8_layer", "normal"), ("column", "normal"), ("nonlinear", "normal")}
 
 
-@pytest.mark.parametrize(("case", "model"), thinned(((c, m) for c in (*WIDE, *CASES) for m in HARDLY), SMALL))
-def test_cells_that_hardly_vary_have_the_gradients_of_ideal_ones(case, model, network, tiny_train):
+@pytest.mark.parametrize(("case", "model"), thinned((*WIDE, *CASES), HARDLY, SMALL, every=3))
+def test_cells_that_hardly_vary_have_the_gradients_of_ideal_ones(case, model, converted):
     """Also where psums lie on outer levels, as integers do, and any noise moves half of them beyond.
 
     Psums that lie on a threshold fall to either side of it with any noise, and the steps' own errors with them.
     """
     CASES.update(WIDE)
     grid = case in WIDE  # steps of 1 at 0: all psums on levels, none on a threshold
-    images = tiny_train.inputs(slice(0, 16))
-    module = adapted(network, images, case).train() if grid else made(network, images, case)
+    module = converted(case, adapted if grid else made).train()
     vary = HARDLY[model]
     if model == "level_spread":
         vary = {"model": model, "sigma": (0.0001,) * 2**module.chosen.cell.bits}
@@ -239,14 +254,16 @@ def test_cells_that_hardly_vary_have_the_gradients_of_ideal_ones(case, model, ne
 @pytest.mark.parametrize(
     ("case", "vary"),
     thinned(
-        ((c, v) for c in (*WIDE, *CASES) for v in VARIED),
+        (*WIDE, *CASES),
+        VARIED,
         {("plain8", VARIED[1]), ("plain8_layer", VARIED[2]), ("binary_reference_column", VARIED[2])},
+        every=2,
     ),
 )
-def test_gradients_of_steps_are_of_the_size_of_the_steps(case, vary, network, tiny_train):
+def test_gradients_of_steps_are_of_the_size_of_the_steps(case, vary, converted):
     """LSQ's shares make them so: where a share forgets what a psum stands for, a step jumps beyond all psums at once."""
     CASES.update(WIDE)
-    module = adapted(network, tiny_train.inputs(slice(0, 16)), case).train()
+    module = converted(case, adapted).train()
     gradients, parameters = layer_gradients(module, vary), dict(module.named_parameters())
     for name, found in gradients.items():
         if name.endswith(STEPS):

@@ -103,9 +103,13 @@ def test_linear_levels_need_more_bits_for_the_error_of_nonlinear_ones_on_real_ps
     assert error["linear", whole] <= error["bs_kmq_drop", 3] < error["linear", whole - 1]
 
 
-def test_the_nonlinear_chip_and_the_sar_chips_differ_in_their_converters_only():
+@pytest.fixture(scope="module")
+def chosen():
     thresholds, levels = [-162.0, -91.0, -42.0, -6.5, 26.0, 67.5, 131.5], [-205.0, -119, -63, -21, 8, 44, 91, 172]
-    chosen = choices(thresholds, levels, 4)
+    return choices(thresholds, levels, 4)
+
+
+def test_the_nonlinear_chip_and_the_sar_chips_differ_in_their_converters_only(chosen):
     ours, same, _, serial, _ = (cimemu.load_arch("cityu_imadc_2026", choice.overrides).macro for choice in chosen)
     assert ours.rows == same.rows == serial.rows == 256
     assert (ours.weight, ours.cell, ours.input) == (same.weight, same.cell, same.input)
@@ -114,7 +118,11 @@ def test_the_nonlinear_chip_and_the_sar_chips_differ_in_their_converters_only():
     assert cimemu.op_cycles(ours, 256, 128) == 7 + 7
     assert cimemu.op_cycles(same, 256, 128) == 7 + 32
     assert cimemu.op_cycles(serial, 256, 128) == 6 * (2 + 32)
-    rows = system_rows([chosen[0], chosen[3]], side=16)
+
+
+@pytest.mark.slow
+def test_one_nonlinear_conversion_is_faster_and_cheaper_than_six_of_a_sar_on_resnet18(chosen):
+    rows = system_rows([chosen[0], chosen[3]], side=32)
     assert rows[1].latency_us > 4 * rows[0].latency_us
     # Six conversions of four comparisons (and capacitors) in the place of one of seven.
     assert rows[1].adc_uj / rows[0].adc_uj == pytest.approx(6 * 4 / 7, rel=0.1)

@@ -276,7 +276,7 @@ def test_mutated_vectors_are_verified_or_refused_in_one_line(vectors, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_thousand_mutated_vectors_are_verified_or_refused_in_one_line(vectors, tmp_path):
-    verified, refused = fuzz(vectors, tmp_path, range(1000, 2000))
-    print(f"1000 mutants, 3 comparisons each: {verified} verified, {refused} refused")
-    assert min(verified, refused) >= 500
+def test_hundreds_of_mutated_vectors_are_verified_or_refused_in_one_line(vectors, tmp_path):
+    verified, refused = fuzz(vectors, tmp_path, range(1000, 1500))
+    print(f"500 mutants, 3 comparisons each: {verified} verified, {refused} refused")
+    assert min(verified, refused) >= 250

@@ -19,6 +19,7 @@ from cimemu.errors import WorkloadError  # noqa: E402
 from cimemu.importer import load_network  # noqa: E402
 from cimemu.layer.execute import run_float  # noqa: E402
 
+pytestmark = pytest.mark.torch
 DATA = os.environ.get("CIMEMU_DATA", "")
 NETS = Path(torch_nets.__file__)
 

@@ -78,10 +78,10 @@ def test_killed_at_any_moment_a_run_leaves_no_broken_trace(tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_a_hundred_times(tmp_path):
-    whole, unfinished = kill_at_random(tmp_path, 100, seed=2)
-    assert whole > 20
-    assert unfinished > 50
+def test_killed_forty_times(tmp_path):
+    whole, unfinished = kill_at_random(tmp_path, 40, seed=2)
+    assert whole > 5
+    assert unfinished > 15
 
 
 def test_a_partial_file_says_in_itself_that_it_is_unfinished(tmp_path):
