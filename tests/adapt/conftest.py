@@ -40,6 +40,18 @@ def saved_sets(tmp_path, tiny_train, tiny_test) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def float_file(tmp_path_factory, tiny_train) -> Path:
+    """A small float network that was trained a little."""
+    from cimemu.adapt.scratch import train_from_scratch
+    from cimemu.adapt.settings import Rates, TrainSettings
+
+    out = tmp_path_factory.mktemp("float") / "net.onnx"
+    settings = TrainSettings(epochs=6, images_per_epoch=192, batch=16, rates=Rates(weights=0.05), threads=1)
+    train_from_scratch("resnet8", tiny_train, settings, out, width=4)
+    return out
+
+
 def pytest_collection_modifyitems(items):
     """Every test of this folder is marked torch; without the extra it is skipped and says why."""
     here = [item for item in items if Path(__file__).parent in item.path.parents]

@@ -111,18 +111,6 @@ def test_without_a_network_or_images(capsys, tmp_path):
     assert "has no key `train`" in capsys.readouterr().err
 
 
-@pytest.fixture(scope="module")
-def float_file(tmp_path_factory, tiny_train) -> Path:
-    """A small float network that was trained a little."""
-    from cimemu.adapt.scratch import train_from_scratch
-    from cimemu.adapt.settings import Rates, TrainSettings
-
-    out = tmp_path_factory.mktemp("float") / "net.onnx"
-    settings = TrainSettings(epochs=6, images_per_epoch=192, batch=16, rates=Rates(weights=0.05), threads=1)
-    train_from_scratch("resnet8", tiny_train, settings, out, width=4)
-    return out
-
-
 KEYS = ("cell.bits=2", "weight.encoding=differential", "weight.subtract=analog", "input.dac_bits=4", "rows=36")
 ARCH = tuple(word for key in KEYS for word in ("--set", f"macro.{key}"))
 SCHEME = ("--scheme", "column", "--scheme-set", "weights.bits=4", "--scheme-set", "activations.bits=4")

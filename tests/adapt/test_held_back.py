@@ -175,17 +175,6 @@ MACRO = ("cell.bits=2", "weight.encoding=differential", "weight.subtract=analog"
 SCHEME = ("weights.bits=4", "activations.bits=4", "converter.bits=4")
 
 
-@pytest.fixture(scope="module")
-def float_file(tmp_path_factory, tiny_train):
-    from cimemu.adapt.scratch import train_from_scratch
-    from cimemu.adapt.settings import Rates, TrainSettings
-
-    out = tmp_path_factory.mktemp("float") / "net.onnx"
-    settings = TrainSettings(epochs=6, images_per_epoch=192, batch=16, rates=Rates(weights=0.05), threads=1)
-    train_from_scratch("resnet8", tiny_train, settings, out, width=4)
-    return out
-
-
 def adapt(folder, file, *more):
     (folder / "config.yaml").write_text(CONFIG)
     words = ["adapt", "rram_128", str(file), "--config", str(folder / "config.yaml"), "--json"]
@@ -206,7 +195,12 @@ def test_a_run_below_its_start_has_a_status_of_its_own_and_writes_the_start(save
     assert out.is_file()
 
 
-@pytest.mark.parametrize("vary", ["lognormal:sigma=0.0001", "stuck_at:sa0=0.02,sa1=0.02", "thermal:amplifier=0.5"])
+VARIED = ("stuck_at:sa0=0.02,sa1=0.02", "thermal:amplifier=0.5")
+
+
+@pytest.mark.parametrize(
+    "vary", ["lognormal:sigma=0.0001", *(pytest.param(vary, marks=pytest.mark.slow) for vary in VARIED)]
+)
 def test_varied_cells_choose_the_epoch_on_chips_of_their_own(vary, saved_sets, float_file, capsys):
     status = adapt(saved_sets, float_file, "--vary", vary, "--rate", "0.005", "--epochs", "1")
     told = json.loads(capsys.readouterr().out)

@@ -29,7 +29,7 @@ def macro_layers(network):
 
 
 @pytest.mark.skipif(not DATA, reason="CIMEMU_DATA (trained networks) is not set")
-@pytest.mark.parametrize("name", ["resnet20_cifar10", "resnet32_cifar10"])
+@pytest.mark.parametrize("name", ["resnet20_cifar10", pytest.param("resnet32_cifar10", marks=pytest.mark.slow)])
 def test_weights_and_module_give_the_integers_of_the_onnx_twin(name):
     folder = Path(DATA) / "networks"
     blocks = 3 if name.startswith("resnet20") else 5
@@ -78,7 +78,10 @@ def tiny(tmp_path_factory):
     return folder, module.eval()
 
 
-@pytest.mark.parametrize("file", ["a.pt", "b.pth", "c.safetensors"])
+# The other two forms are read by the commands below, too.
+@pytest.mark.parametrize(
+    "file", ["b.pth", *(pytest.param(n, marks=pytest.mark.slow) for n in ("a.pt", "c.safetensors"))]
+)
 def test_every_form_of_file_gives_the_modules_outputs(tiny, file):
     folder, module = tiny
     images = np.random.default_rng(1).standard_normal((3, 3, 16, 16)).astype(np.float32)
