@@ -242,7 +242,7 @@ def test_quantised_networks_are_refused(folder, float_file, capsys):
 @pytest.mark.slow
 @pytest.mark.skipif("CIMEMU_DATA" not in os.environ, reason="CIMEMU_DATA is not set")
 def test_resnet20_on_real_images_trains_and_is_the_emulators(tmp_path, capsys):
-    """Two steps at 4 bits from the supplied weights, and `cimemu run` gives the accuracy on 96 test images."""
+    """A few steps at 4 bits from the supplied weights: the loss falls, and `cimemu run` gives the accuracy."""
     keys = ("cell.bits=2", "weight.encoding=differential", "weight.subtract=analog", "input.dac_bits=4")
     arch = [word for key in keys for word in ("--set", f"macro.{key}")]
     out, work = tmp_path / "net.onnx", tmp_path / "fewer"
@@ -253,7 +253,7 @@ def test_resnet20_on_real_images_trains_and_is_the_emulators(tmp_path, capsys):
     (work / "workload.yaml").write_text(text.replace(whole, whole.replace("}", ", limit: 96}")))
     words = ["adapt", "rram_128", str(work), *arch, *SCHEME, "-o", str(out), "--json", "--threads", "2"]
     data = Path(os.environ["CIMEMU_DATA"]) / "data/train/cifar10_train_exact761.h5"
-    words += ["--data", str(data), "--epochs", "1", "--images", "64", "--batch", "32", "--rate", "0.001"]
+    words += ["--data", str(data), "--epochs", "2", "--images", "96", "--batch", "32", "--rate", "0.001"]
     assert (
         main(
             [
@@ -269,8 +269,8 @@ def test_resnet20_on_real_images_trains_and_is_the_emulators(tmp_path, capsys):
         == 0
     )
     told = json.loads(capsys.readouterr().out)
-    kept = told["kept"]
-    assert 0 < told["epochs"][-1]["loss"] < 2  # ten classes by chance: 2.3
+    rows, kept = told["epochs"], told["kept"]
+    assert rows[-1]["loss"] < rows[0]["loss"]
     assert kept["accuracy_test"] > 0.5
     run = ["run", "rram_128", str(work), *arch, "--network", str(out), "--no-trace", "--json"]
     assert main([*run, "--threads", "2"]) == 0

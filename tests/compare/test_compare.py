@@ -178,19 +178,18 @@ def test_levels_and_their_psums_are_beside_the_table_and_plotted(tmp_path, capsy
     # the file says what the scheme gives
     chip, work = cimemu.load_arch("rram_128"), cimemu.load_workload("digits")
     network, images = cimemu.load_network(work.network), work.calibration()[:4]
-    for granularity in ("layer", "column"):
-        changes = {"converter.method": "bs_kmq_pin", "converter.bits": 2, "converter.granularity": granularity}
-        scheme = scheme_of("bs_kmq", {**changes, "weights.bits": 4})
-        fitted = cimemu.apply_scheme(network, chip, images, scheme)
-        row = found["bs_kmq", "bs_kmq_pin", "2", granularity, "4"]["conv2"]
-        levels = fitted.network.converters["conv2"].levels
-        first = levels[0][0]
-        np.testing.assert_allclose(row.levels, np.unique(first), rtol=1e-5)
-        assert row.shares.sum() == pytest.approx(1, abs=1e-4)
-        # pinned to the edges of what was seen, within a bin
-        width = np.diff(row.values).max()
-        assert abs(row.levels[0] - row.values[0]) <= width
-        assert abs(row.levels[-1] - row.values[-1]) <= width
+    changes = {"converter.method": "bs_kmq_pin", "converter.bits": 2, "converter.granularity": "column"}
+    scheme = scheme_of("bs_kmq", {**changes, "weights.bits": 4})
+    fitted = cimemu.apply_scheme(network, chip, images, scheme)
+    row = found["bs_kmq", "bs_kmq_pin", "2", "column", "4"]["conv2"]
+    levels = fitted.network.converters["conv2"].levels
+    first = levels[0][0]
+    np.testing.assert_allclose(row.levels, np.unique(first), rtol=1e-5)
+    assert row.shares.sum() == pytest.approx(1, abs=1e-4)
+    # pinned to the edges of what was seen, within a bin
+    width = np.diff(row.values).max()
+    assert abs(row.levels[0] - row.values[0]) <= width
+    assert abs(row.levels[-1] - row.values[-1]) <= width
     capsys.readouterr()
     assert main([*arguments, "--plot-layer", "conv9"]) == 2
     error = capsys.readouterr().err

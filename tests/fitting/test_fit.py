@@ -110,7 +110,7 @@ def test_loading_is_what_a_run_in_phases_charges():
 
 
 def test_a_proposal_is_checked_by_the_mapper_and_repeats(monkeypatch):
-    monkeypatch.setattr("cimemu.fitting.search.STEPS", 200)
+    monkeypatch.setattr("cimemu.fitting.search.STEPS", 100)
     chip = arch(**{"chip.tiles": 4, "macro.rows": 64, "macro.active_rows": 64, "macro.columns": 64})
     found = cimemu.fit(chip, fitting_nets.residual(), macros=20, goal=0.5)
     proposal = found.proposal
