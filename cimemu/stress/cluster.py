@@ -13,6 +13,7 @@ from cimemu.stress.jobs import TRIES, Jobs, Outcome, Task, attempt
 
 AHEAD = 2  # jobs handed out for each thread, so that no worker waits for the client
 POLL_S = 0.5
+CONNECT_S = 10  # a scheduler answers within, or is not there
 LOST_S = 15.0  # without its scheduler for so long, the client gives up
 
 
@@ -30,7 +31,7 @@ def run_cluster(task: Task, jobs: Jobs, address: str) -> Iterator[Outcome]:
     for name in [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # a lost scheduler is one line, ours; each has its own level
     try:
-        client = Client(address, timeout=10)
+        client = Client(address, timeout=CONNECT_S)
     except (OSError, ValueError, TimeoutError) as error:
         reason = str(error).split("\n")[0]
         raise CimemuError(f"scheduler {address}: not reached ({reason}); start it, or use --workers") from None

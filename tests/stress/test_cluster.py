@@ -101,6 +101,7 @@ def test_a_killed_scheduler_is_one_line_and_resume_gives_the_same_bytes(cluster,
     assert (tmp_path / "cut.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 
-def test_a_scheduler_that_is_not_there_is_one_line():
+def test_a_scheduler_that_is_not_there_is_one_line(monkeypatch):
+    monkeypatch.setattr("cimemu.stress.cluster.CONNECT_S", 1)
     with pytest.raises(CimemuError, match=r"scheduler tcp://127.0.0.1:9: not reached"):
         list(run_cluster(Square(), iter([1]), "tcp://127.0.0.1:9"))

@@ -25,11 +25,11 @@ def test_lists_of_values_are_yaml_split_at_commas_outside_brackets():
 
 def test_a_sweep_has_the_figures_of_single_runs_and_its_pareto_set(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    arguments = ["sweep", "rram_128", "digits", "--images", "8", "--vary", "macro.adc.bits=4,5,16"]
+    arguments = ["sweep", "rram_128", "digits", "--images", "8", "--vary", "macro.adc.bits=5,16"]
     arguments += ["--vary", "macro.rows=64,128", "--out", "s.h5", "--csv", "s.csv", "--plot", "s.png", "--json"]
     assert main([*arguments, "--workers", "2"]) == 0
     found = json.loads(capsys.readouterr().out)["points"]
-    assert len(found) == 6
+    assert len(found) == 4
     work = cimemu.load_workload("digits")
     images, labels = work.inputs(8)
     for row in found:
@@ -45,7 +45,7 @@ def test_a_sweep_has_the_figures_of_single_runs_and_its_pareto_set(tmp_path, cap
         assert row["energy_uj"] == result.energy_uj
     assert any(row["pareto"] for row in found)
     with open("s.csv") as file:
-        assert len(list(csv.DictReader(file))) == 6
+        assert len(list(csv.DictReader(file))) == 4
     with open("s.png", "rb") as picture:
         assert picture.read(4) == b"\x89PNG"
     with h5py.File("s.h5") as file:
