@@ -40,7 +40,7 @@ _PUBLIC = {
     "load_workload": "cimemu.workload.manifest",
     "make_plan": "cimemu.mapping.place",
     "make_shape": "cimemu.shapes",
-    "mvm": "cimemu.engines.programmed",
+    "mvm": "cimemu.engines.mvm",
     "op_cycles": "cimemu.mapping.cycles",
     "open_trace": "cimemu.trace.read",
     "quantize": "cimemu.ptq",
@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from cimemu.cost.external import import_costs
     from cimemu.difference import diff_traces
     from cimemu.emulate import run
-    from cimemu.engines.programmed import mvm
+    from cimemu.engines.mvm import mvm
     from cimemu.errors import ArchError, CimemuError, MappingError, PluginError, TraceError, WorkloadError
     from cimemu.explained import explain
     from cimemu.exporter import save_onnx

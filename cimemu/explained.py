@@ -1,13 +1,16 @@
 """Which engine computes each layer, and why each faster one does not (`cimemu.explain`, `cimemu run --explain`)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cimemu import bounds
 from cimemu.arch.schema import Arch
 from cimemu.compute.forward import Emulator
 from cimemu.compute.matrix import LayerMatrix
+from cimemu.engines.choose import engines_of
 from cimemu.mapping.place import make_plan
+from cimemu.options import Draws
 from cimemu.workload.network import Network
 
 
@@ -36,7 +39,7 @@ def explain(
     *,
     images: int = 64,
     path: str = "auto",
-    vary: Iterable[Any] = (),
+    vary: Sequence[Any] = (),
     seed: int = 0,
     trial: int = 0,
 ) -> tuple[LayerEngine, ...]:
@@ -46,10 +49,12 @@ def explain(
     `trial` are those of `cimemu.run`. Nothing is run, but cells are drawn and tables are made. Raises MappingError,
     WorkloadError or ArchError as `cimemu.run` would.
     """
+    draws = Draws(seed=seed, trial=trial, vary=vary)
+    bounds.whole("images", images, 1, bounds.MOST_IMAGES)
+    engines_of(path)
     emulator = Emulator(network, arch.macro, path=path)
-    variations = list(vary)
-    if variations:
-        emulator.program(make_plan(network, arch), variations, seed, trial)
+    if len(draws.vary):
+        emulator.program(make_plan(network, arch), draws.vary, draws.seed, draws.trial)
     return tuple(found for matrix in emulator.matrices.values() for found in _of_layer(matrix, path, images))
 
 

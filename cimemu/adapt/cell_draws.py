@@ -9,7 +9,7 @@ from cimemu.adc import IdealAdc
 from cimemu.arch.macro import Macro
 from cimemu.draws.read_noise import SIGMA_BITS
 from cimemu.errors import ArchError
-from cimemu.macro.program import fixed_seen, write_matrix
+from cimemu.macro.program import Writing, fixed_seen, write_matrix
 from cimemu.macro.sites import Site, own_macros
 from cimemu.macro.surroundings import Surroundings
 from cimemu.macro.vary import start_draft
@@ -52,7 +52,7 @@ class CellDraws:
             place: Site(self.first_macro + site.macro, site.first_column, site.write)
             for place, site in own_macros(layout).items()
         }
-        ideal = write_matrix(weights, self.macro, layout=layout)
+        ideal = write_matrix(weights, self.macro, Writing(layout=layout))
         variations = compose(self.vary, self.seed, step)
         draft = start_draft(ideal, sites, variations)
         for task in draft.tasks():

@@ -44,7 +44,7 @@ class Choice:
 
 def engines_of(path: str) -> tuple[str, ...]:
     """Names of the engines that a word allows (none: `naive`). CimemuError for a word that is not one of PATHS."""
-    if path not in PATHS:
+    if not isinstance(path, str) or path not in PATHS:
         raise CimemuError(f"path = {path!r}, must be one of {', '.join(PATHS)}")
     return ASKED.get(path, ())
 

@@ -1,8 +1,7 @@
-"""The macro's values: `mvm`, and matrices programmed once and run on many inputs (spec section 1)."""
+"""A matrix that is written once and run on many inputs, by the engine that serves (contract, section 1)."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +11,6 @@ from cimemu.arch.macro import Macro
 from cimemu.engines.choose import PAYS_FROM, Choice, choose
 from cimemu.engines.engine import Chunk, Engine, Outcome, WhyNot
 from cimemu.engines.exact.engine import EXACT
-from cimemu.errors import ArchError
 from cimemu.events import Counter
 from cimemu.layer.column_scale import ColumnScale
 from cimemu.macro.combine import column_values, combined, correction
@@ -20,15 +18,12 @@ from cimemu.macro.counts import CellCounts, LineCounts, count_activity, count_ce
 from cimemu.macro.encode import checked_inputs
 from cimemu.macro.flipping import unflipped
 from cimemu.macro.naive import Given, mvm_naive
-from cimemu.macro.program import Matrix, write_matrix
+from cimemu.macro.program import Matrix, Writing, write_matrix
 from cimemu.macro.read_noise import ReadNoise, Reads
-from cimemu.macro.sites import own_macros
 from cimemu.macro.sums import driven_steps, masked_inputs
 from cimemu.macro.toggles import Toggles, toggles_of_rows
-from cimemu.macro.vary import vary_matrix
 from cimemu.mapping.layout import Layout
 from cimemu.threads import on_threads
-from cimemu.variation.compose import compose
 
 _UNCOUNTED = np.zeros((0, len(Counter)), dtype=np.int64)
 
@@ -243,63 +238,18 @@ def finish(chunk: Chunk, matrix: Matrix, outcome: Outcome) -> None:
     chunk.y[...] = correction(total, chunk.x, chunk.masked, matrix, chunk.reads)
 
 
-def program(
-    w: NDArray[Any],
-    macro: Macro,
-    *,
-    layout: Layout | None = None,
-    row_group: NDArray[np.int64] | None = None,
-    out_group: NDArray[np.int64] | None = None,
-    adc: Adc | None = None,
-    cells: NDArray[np.floating] | None = None,
-    noise: tuple[ReadNoise, ...] = (),
-    scale: ColumnScale | None = None,
-) -> Programmed:
-    """Write integer weights `w` [K, N] into cells; see `cimemu.macro.program.write_matrix` for the options."""
-    return Programmed(
-        write_matrix(
-            w,
-            macro,
-            layout=layout,
-            row_group=row_group,
-            out_group=out_group,
-            adc=adc,
-            cells=cells,
-            noise=noise,
-            scale=scale,
-        )
-    )
+class WritingKeywords(TypedDict, total=False):
+    """The fields of `cimemu.macro.program.Writing`, as keywords."""
+
+    layout: Layout | None
+    row_group: NDArray[np.int64] | None
+    out_group: NDArray[np.int64] | None
+    adc: Adc | None
+    cells: NDArray[np.floating] | None
+    noise: tuple[ReadNoise, ...]
+    scale: ColumnScale | None
 
 
-def mvm(
-    x: NDArray[Any],
-    w: NDArray[Any],
-    macro: Macro,
-    codes: bool = False,
-    *,
-    path: str = "auto",
-    cells: NDArray[np.floating] | None = None,
-    noise: tuple[ReadNoise, ...] = (),
-    reads: Reads | None = None,
-    vary: Iterable[Any] = (),
-    seed: int = 0,
-    trial: int = 0,
-    threads: int | None = None,
-) -> MvmResult:
-    """`x` int [P, K] times `w` int [K, N] as `macro` computes it, bit for bit (spec section 1).
-
-    `codes=True` also returns every converter's code. `cells` [K, N * columns_per_output] are effective cell levels
-    (real numbers, rounded once to multiples of 2^-fraction_bits) in the place of the ideal ones; `noise` is added to
-    every partial sum, keyed by the place of its row in `reads`. `path` is auto (the fastest engine that serves), serial (the
-    fastest that makes every conversion), the name of an engine, or naive; all give the same bytes. `vary` are variation
-    models (`["lognormal:sigma=0.1"]`, mappings or `cimemu.variation` models)
-    that draw cells by `seed` and `trial`; block j of the matrix, row blocks outer, is macro j. Raises WorkloadError or
-    ArchError.
-    """
-    programmed = program(w, macro, cells=cells, noise=noise)
-    variations = compose(vary, seed, trial)
-    if variations and (cells is not None or noise):
-        raise ArchError("vary with cells or noise given: levels are either drawn or given, leave one of them out")
-    if variations:
-        programmed = Programmed(vary_matrix(programmed.matrix, own_macros(programmed.matrix.layout), variations))
-    return programmed.run(x, codes=codes, path=path, threads=threads, reads=reads)
+def program(w: NDArray[Any], macro: Macro, **how: Unpack[WritingKeywords]) -> Programmed:
+    """Write integer weights `w` [K, N] into cells; the keywords are the fields of `cimemu.macro.program.Writing`."""
+    return Programmed(write_matrix(w, macro, Writing(**how)))

@@ -1,5 +1,6 @@
 """Weights written into cells: everything about a matrix that does not depend on the inputs."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,26 +28,31 @@ from cimemu.macro.scaled import check_scale, scaled_references
 from cimemu.mapping.layout import Layout, make_layout
 
 
-def write_matrix(
-    w: NDArray[Any],
-    macro: Macro,
-    *,
-    layout: Layout | None = None,
-    row_group: NDArray[np.int64] | None = None,
-    out_group: NDArray[np.int64] | None = None,
-    adc: Adc | None = None,
-    cells: NDArray[np.floating] | None = None,
-    noise: tuple[ReadNoise, ...] = (),
-    scale: ColumnScale | None = None,
-) -> Matrix:
-    """Write integer weights `w` [K, N] into cells of `macro`.
+@dataclass(frozen=True, eq=False)
+class Writing:
+    """How a matrix is written, beside its weights and macro.
 
     `row_group`, `out_group` give the convolution group of every row and output (off-block cells hold level 0),
     `adc` replaces the macro's converter, `cells` [K, N * columns_per_output] are effective levels that replace the
     ideal ones, `noise` is added to every partial sum and needs `cells` (their fixed point is the noise's too), `scale`
     multiplies what row blocks and columns give.
+    """
+
+    layout: Layout | None = None
+    row_group: NDArray[np.int64] | None = None
+    out_group: NDArray[np.int64] | None = None
+    adc: Adc | None = None
+    cells: NDArray[np.floating] | None = None
+    noise: tuple[ReadNoise, ...] = ()
+    scale: ColumnScale | None = None
+
+
+def write_matrix(w: NDArray[Any], macro: Macro, how: Writing = Writing()) -> Matrix:
+    """Write integer weights `w` [K, N] into cells of `macro`.
+
     Raises WorkloadError for a weight out of range, ArchError for references or noise of another shape.
     """
+    layout, row_group, out_group, noise, scale = how.layout, how.row_group, how.out_group, how.noise, how.scale
     inside = None
     if row_group is not None and out_group is not None:
         inside = row_group[:, None] == out_group[None, :]
@@ -54,9 +60,9 @@ def write_matrix(
     if inside is not None:
         weights = weights * inside
     layout = make_layout(weights.shape[0], weights.shape[1], macro) if layout is None else layout
-    adc = macro.adc if adc is None else adc
+    adc = macro.adc if how.adc is None else how.adc
     levels = cell_levels(weights, macro, inside)
-    fixed = None if cells is None else fixed_point_levels(cells, macro, levels.shape)
+    fixed = None if how.cells is None else fixed_point_levels(how.cells, macro, levels.shape)
     columns = columns_of(macro)
     flipped = None
     if macro.weight.column_flipping:
