@@ -11,7 +11,7 @@ from cimemu.arch.macro import Macro
 from cimemu.encoding import Encoding, find, known
 from cimemu.encoding.law import law_broken
 from cimemu.engines.choose import PATHS
-from cimemu.engines.programmed import mvm
+from cimemu.engines.mvm import mvm
 from cimemu.errors import CimemuError
 
 MANY = 640  # inputs after which every engine has paid for its preparation
