@@ -1,4 +1,4 @@
-"""The tables of the READMEs and of the manual, printed from the code that they describe (`python -m cimemu.printed FILES`)."""
+"""The tables of pages, printed from code and figures: `python -m cimemu.printed FILES-OR-FOLDERS`."""
 
 import csv
 import re
@@ -283,6 +283,6 @@ def _default(field: Any) -> str:
 if __name__ == "__main__":
     import sys
 
-    for name in sys.argv[1:]:
-        page = Path(name)
-        page.write_text(refreshed(page.read_text(encoding="utf-8"), page.parent), encoding="utf-8")
+    for name in map(Path, sys.argv[1:]):
+        for page in sorted(name.rglob("*.md")) if name.is_dir() else [name]:
+            page.write_text(refreshed(page.read_text(encoding="utf-8"), page.parent), encoding="utf-8")

@@ -10,16 +10,18 @@ import typer
 from cimemu.cli import commands
 
 ROOT = Path(__file__).parent.parent
-FENCE = re.compile(r"(?:<!-- not run: (?P<reason>[^\n]*?) -->\n)?^```(?P<label>\w*)\n(?P<body>.*?)^```$", re.S | re.M)
-PLACEHOLDER = re.compile(r"\.\.\.|\[")  # in a usage line, not in a command
+FENCE = re.compile(
+    r"(?:<!-- (?P<kind>not run|slow): (?P<reason>[^\n]*?) -->\n)?^```(?P<label>\w*)\n(?P<body>.*?)^```$", re.S | re.M
+)
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block of a page; `reason` says why it cannot run in a test."""
+    """One fenced block of a page; `kind`: None, "not run" or "slow", and why in `reason`."""
 
     label: str
     body: str
+    kind: str | None
     reason: str | None
 
 
@@ -36,7 +38,7 @@ def name_of(page):
 def blocks(page):
     """The fenced blocks of a page, in order."""
     text = page.read_text(encoding="utf-8")
-    return [Block(found["label"], found["body"], found["reason"]) for found in FENCE.finditer(text)]
+    return [Block(found["label"], found["body"], found["kind"], found["reason"]) for found in FENCE.finditer(text)]
 
 
 def command_lines(text):

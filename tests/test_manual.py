@@ -1,10 +1,12 @@
 """Every fenced block of the README and the manual runs, in the order of its page and in one folder.
 
-A block with `<!-- not run: reason -->` in front of it is parsed only (test_docs_fresh.py parses all commands). A session, which
-begins with a prompt, is compared with its output; `...` stands for lines that depend on the machine.
+A block with `<!-- not run: reason -->` in front of it is parsed only (test_docs_fresh.py parses all commands). One with
+`<!-- slow: reason -->` runs with `pytest -m slow`, where the files that it needs are there. A session, which begins with a
+prompt, is compared with its output; `...` stands for lines that depend on the machine.
 """
 
 import doctest
+import os
 import re
 from pathlib import Path
 
@@ -81,7 +83,7 @@ def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page"}
     for block in blocks(page):
-        if block.reason is not None:
+        if block.kind is not None:
             continue
         if block.label in ("", "sh"):
             run_commands(block.body, lambda: capsys.readouterr().out, page)
@@ -91,6 +93,18 @@ def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
             run_session(block.body, names, page)
     if page.stem in LEFT:
         LEFT[page.stem](names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "block"),
+    [pytest.param(page, block, id=name_of(page)) for page in RUN for block in blocks(page) if block.kind == "slow"],
+)
+def test_a_slow_block_runs(page, block, tmp_path, monkeypatch, capsys):
+    if "files" in block.reason and not os.environ.get("CIMEMU_DATA"):
+        pytest.skip("CIMEMU_DATA is not set")
+    monkeypatch.chdir(tmp_path)
+    run_commands(block.body, lambda: capsys.readouterr().out, page)
 
 
 @pytest.mark.parametrize("page", [*RUN, *DESIGN], ids=name_of)
@@ -104,7 +118,7 @@ def test_blocks_that_do_not_run_say_why_and_their_python_compiles(page):
 
 def test_few_blocks_do_not_run():
     found = [block for page in RUN for block in blocks(page) if block.label in ("", "sh", "python", "pycon")]
-    assert sum(block.reason is not None for block in found) <= 0.25 * len(found)
+    assert sum(block.kind is not None for block in found) <= 0.25 * len(found)
 
 
 def test_the_readme_is_short_and_keeps_its_two_commands():
