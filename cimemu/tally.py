@@ -191,7 +191,7 @@ def _converter(arch: Arch, what: str) -> float:
         adc, IdealAdc
     ):  # an adder tree's columns are read, not converted; an analog ideal converter has no price
         return 0.0
-    price = conversion_pj if what == "energy" else converter_um2
+    price = {"energy": conversion_pj, "area": converter_um2}[what]
     return price(arch.costs.adc, adc.circuit, adc.bits)
 
 
@@ -220,7 +220,7 @@ def _instances(arch: Arch) -> dict[str, int]:
         "output_register": 2 * outputs * width * macros,
         "tile_buffer": round((arch.tile.input_buffer.size_kib + arch.tile.output_buffer.size_kib) * arch.chip.tiles),
         "global_buffer": round(arch.chip.global_buffer.size_kib),
-        "interconnect": arch.chip.tiles if arch.chip.interconnect.kind == "mesh" else 1,
+        "interconnect": {"mesh": arch.chip.tiles, "bus": 1}[arch.chip.interconnect.kind],
         "digital": arch.chip.digital.lanes,
         "scale_multiplier": 0,
         "offchip": 1,

@@ -4,7 +4,7 @@ The arrays' filters lie side by side in one grouped convolution, and its outputs
 get: no loop over arrays or slices. Inference does not run here: `cimemu.adapt.chip` computes the chip's integers.
 """
 
-from typing import Any
+from typing import Any, Literal, assert_never
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from cimemu.adapt.weights import Groups, Written, binary, uniform
 from cimemu.adapt.wiring import ParityWiring, Wiring
 from cimemu.arch.macro import Macro
 from cimemu.encoding import UNCORRECTED
+from cimemu.errors import WorkloadError
 from cimemu.layer.macro_layer import Geometry
 from cimemu.macro.encode import columns_of, input_slice_weights
 from cimemu.macro.program import has_reference_column
@@ -64,7 +65,7 @@ class FakeMacro(torch.nn.Module):
             if rule.slice_scales:
                 self.slice_scale = torch.nn.Parameter(torch.ones(self.groups.count, self.conversions))
                 self.start_scale("slice_scale", self.slice_scale.data)
-        self.converter = "none"
+        self.converter: Literal["none", "learned", "fixed", "table"] = "none"
         self.top = 0
         self.drive_offset = 0  # what is added to codes on their way to the wordlines
         self.deviation: Any = None  # [N, conversions, K] that varied cells add
@@ -271,12 +272,16 @@ class FakeMacro(torch.nn.Module):
         if self.macro.accumulator_bits is None:
             return False
         largest = None
-        if self.converter == "table":
-            largest = float(self.levels.abs().max())
-        elif self.converter == "fixed":
-            largest = float(
-                torch.maximum(self.fixed_zero.abs(), (self.fixed_zero + self.top * self.fixed_lsb).abs()).max()
-            )
+        match self.converter:
+            case "table":
+                largest = float(self.levels.abs().max())
+            case "fixed":
+                ends = torch.maximum(self.fixed_zero.abs(), (self.fixed_zero + self.top * self.fixed_lsb).abs())
+                largest = float(ends.max())
+            case "none" | "learned":
+                pass
+            case other:
+                assert_never(other)
         rows = int(np.bincount(self.wiring.cut.block[0]).max())
         return may_overflow(self.macro, rows, largest)
 
@@ -319,8 +324,7 @@ class FakeMacro(torch.nn.Module):
             values = (flat * places).unflatten(2, (-1, self.outputs)).sum(dim=2)
         else:
             a, b = (v[block][self.by_slice] for v in steps)
-            rule, given = (Tables(), (a.T, b.T)) if self.converter == "table" else (Steps(self.top), (a, b))
-            values = converted(flat.contiguous(), Converters(rule, (*given, places)), self.outputs)
+            values = converted(flat.contiguous(), self._rule(a, b, places), self.outputs)
         return values.unflatten(1, columns.shape[1:3])
 
     def factors(self, scale: Any) -> tuple[Any, Any]:
@@ -369,15 +373,31 @@ class FakeMacro(torch.nn.Module):
 
     def _steps(self) -> tuple[Any, Any]:
         """(lsb, zero) or (thresholds, levels) of the converters, [row blocks, columns, ...]."""
-        if self.converter == "table":
-            return self.thresholds, self.levels
-        if self.converter == "fixed":
-            return self.fixed_lsb, self.fixed_zero
-        return self.learned_steps()
+        match self.converter:
+            case "table":
+                return self.thresholds, self.levels
+            case "fixed":
+                return self.fixed_lsb, self.fixed_zero
+            case "learned":
+                return self.learned_steps()
+            case "none":
+                raise WorkloadError("a converter that is ideal has no steps")
+            case other:
+                assert_never(other)
 
     def _converters(self, steps: tuple[Any, Any], factor: Any, chosen: Any) -> Converters:
         """Converters of the `chosen` columns of every group."""
         a, b = (v[:, chosen][self.wiring.block_of].flatten(0, 1) for v in steps)
-        if self.converter == "table":
-            return Converters(Tables(), (a.T, b.T, factor))
-        return Converters(Steps(self.top), (a, b, factor))
+        return self._rule(a, b, factor)
+
+    def _rule(self, a: Any, b: Any, factor: Any) -> Converters:
+        """Converters of `_steps` [columns, ...], whose values are multiplied by `factor`."""
+        match self.converter:
+            case "table":
+                return Converters(Tables(), (a.T, b.T, factor))
+            case "fixed" | "learned":
+                return Converters(Steps(self.top), (a, b, factor))
+            case "none":
+                raise WorkloadError("a converter that is ideal has no steps")
+            case other:
+                assert_never(other)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import cos, isfinite, pi
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from cimemu.adapt.checkpoint import generator_states, load_checkpoint, restore_generators, save_checkpoint
 from cimemu.adapt.held_back import Held, Judge, Score, Trained
@@ -73,9 +73,13 @@ def rate_factor(step: int, steps: int, settings: TrainSettings, steps_per_epoch:
     warm = settings.warmup_epochs * steps_per_epoch
     if step < warm:
         return (step + 1) / warm if warm > 1 else 1.0
-    if settings.schedule == "constant":
-        return 1.0
-    return 0.5 * (1 + cos(pi * (step - warm) / max(1.0, steps - warm)))
+    match settings.schedule:
+        case "constant":
+            return 1.0
+        case "cosine":
+            return 0.5 * (1 + cos(pi * (step - warm) / max(1.0, steps - warm)))
+        case other:
+            assert_never(other)
 
 
 def is_scale(name: str) -> bool:

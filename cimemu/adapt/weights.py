@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from cimemu.adapt.rounding import bounded, rounded, signs, slowed
+from cimemu.errors import WorkloadError
 from cimemu.ptq.cut import Cut
 from cimemu.ptq.scheme import BinaryWeights, UniformWeights
 from cimemu.ptq.weight_scales import largest_code
@@ -64,6 +65,8 @@ def binary(w: Any, groups: Groups, rule: BinaryWeights) -> Written:
     blocks = groups.by_block.to(w.device)
     if rule.method == "xnor":
         return Written(signs(w), groups.mean(w.abs()).clamp(min=TINY)[blocks], None)
+    if rule.method != "closed_form":
+        raise WorkloadError(f"weights.method = {rule.method} has no gradient: train closed_form or xnor")
     mu = groups.mean(w.detach())
     centred = w - mu[where]
     b = signs(centred)

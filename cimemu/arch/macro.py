@@ -11,6 +11,8 @@ from cimemu.encoding import Correction, Encoding, EncodingName, find, names, ref
 from cimemu.errors import ArchError
 from cimemu.record import Record
 
+Overflow = Literal["error", "saturate", "wrap"]
+
 
 class Cell(Record):
     """One memory cell of the array."""
@@ -115,7 +117,7 @@ class Macro(Record):
         le=63,
         description="width of the signed running sum of each row block and output (levels are integers); none: wide enough",
     )
-    accumulator_overflow: Literal["error", "saturate", "wrap"] = Field(
+    accumulator_overflow: Overflow = Field(
         "error", description="what happens where a running sum leaves the accumulator after a (group, input slice)"
     )
     timing: Timing = Field(default_factory=Timing, description="cycles of the steps")
@@ -179,12 +181,12 @@ class Macro(Record):
     @property
     def line_unit(self) -> int:
         """Counts of one wordline at the full voltage: a voltage DAC's are squares of slice values, others are pulses."""
-        return 1 if self.input.dac == "pulse" else (2**self.input.dac_bits - 1) ** 2
+        return {"pulse": 1, "voltage": (2**self.input.dac_bits - 1) ** 2}[self.input.dac]
 
     @property
     def cell_unit(self) -> int:
         """Counts of one cell at the full voltage; a digital cell's are bits that change."""
-        return 1 if self.cell.kind == "digital" else self.line_unit
+        return {"digital": 1, "current": self.line_unit, "charge": self.line_unit}[self.cell.kind]
 
     @property
     def input_slices(self) -> int:
@@ -225,8 +227,8 @@ class Macro(Record):
     @property
     def conversions_per_output(self) -> int:
         """Conversions of one output in one (group, slice): its columns, less what is combined before the ADC."""
-        slices = 1 if self.weight.combine == "analog" else self.weight_slices
-        return slices * (self.encoding.sides if self.weight.subtract == "digital" else 1)
+        slices = {"analog": 1, "digital": self.weight_slices}[self.weight.combine]
+        return slices * {"analog": 1, "digital": self.encoding.sides}[self.weight.subtract]
 
     @property
     def outputs(self) -> int:
@@ -234,4 +236,4 @@ class Macro(Record):
         return self.columns // self.columns_per_output
 
 
-__all__ = ["Cell", "Input", "Macro", "MacroMapping", "Timing", "Weight"]
+__all__ = ["Cell", "Input", "Macro", "MacroMapping", "Overflow", "Timing", "Weight"]

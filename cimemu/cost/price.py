@@ -13,7 +13,8 @@ def conversion_pj(cost: AdcCost, circuit: str, bits: int) -> float:
     if circuit == "sar":
         return cost.energy_scale * _from_table(cost, bits, "energy_pj")
     # Flash: every comparator decides once. Ramp: one comparator a column looks at every step of the ramp.
-    return cost.energy_scale * (2**bits - 1) * cost.comparator.energy_pj * cost.comparator.energy_scale
+    decisions = {"flash": 2**bits - 1, "ramp": 2**bits - 1}[circuit]
+    return cost.energy_scale * decisions * cost.comparator.energy_pj * cost.comparator.energy_scale
 
 
 def converter_um2(cost: AdcCost, circuit: str, bits: int) -> float:
@@ -22,7 +23,7 @@ def converter_um2(cost: AdcCost, circuit: str, bits: int) -> float:
         return cost.area_scale * cost.area_um2
     if circuit == "sar":
         return cost.area_scale * _from_table(cost, bits, "area_um2")
-    comparators = 2**bits - 1 if circuit == "flash" else 1
+    comparators = {"flash": 2**bits - 1, "ramp": 1}[circuit]
     return cost.area_scale * comparators * cost.comparator.area_um2 * cost.comparator.area_scale
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.arch.macro import Overflow
 from cimemu.encoding import UNCORRECTED
 from cimemu.golden.schedule import Schedule, schedule
 from cimemu.golden.steps import Ints, UnitSteps, looked_up, reference_codes, rows_of, served_groups
@@ -167,7 +168,7 @@ def _sums(steps: UnitSteps, rb: int, here: NDArray[np.int64], outputs: slice, sp
     return _Sums(None, added, None, signed_bits(-bound, bound, int(added.min()), int(added.max())))
 
 
-def _running(steps: Ints, bits: int | None, overflow: str) -> Ints:
+def _running(steps: Ints, bits: int | None, overflow: Overflow) -> Ints:
     """Running sums [ops, steps, outputs] after every step, as an accumulator of `bits` holds them."""
     if bits is None:
         return np.cumsum(steps, axis=1)

@@ -152,7 +152,7 @@ def _pool(graph: FloatGraph, op: TflOperator) -> None:
     name = graph.file.tensors[op.outputs[0]].name
     kernel = (op.options.FilterHeight(), op.options.FilterWidth())
     _, before, after = window(op, graph.file.tensors[op.inputs[0]].shape[1:3], kernel)
-    kind: type[WindowPool] = AveragePool if op.op == "AVERAGE_POOL_2D" else MaxPool
+    kind: type[WindowPool] = {"AVERAGE_POOL_2D": AveragePool, "MAX_POOL_2D": MaxPool}[op.op]
     layer = kind(
         name=name,
         inputs=(graph.image(op.inputs[0]),),

@@ -246,7 +246,7 @@ def _pool(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
         name=target.name,
         inputs=(x.name,),
         outputs=(target.name,),
-        kind="average" if op.op == "AVERAGE_POOL_2D" else "max",
+        kind={"AVERAGE_POOL_2D": "average", "MAX_POOL_2D": "max"}[op.op],
         kernel=kernel,
         stride=(op.options.StrideH(), op.options.StrideW()),
         pad=(before[0], before[1]),

@@ -184,10 +184,13 @@ class Gelu(Activation):
     def apply(self, x: Array) -> Array:
         """Computed in float64, rounded once."""
         wide = x.astype(np.float64)
-        if self.approximate == "tanh":
-            inner = np.tanh(math.sqrt(2 / math.pi) * (wide + 0.044715 * wide**3))
-        else:
-            inner = erf(wide * math.sqrt(0.5))
+        match self.approximate:
+            case "tanh":
+                inner = np.tanh(math.sqrt(2 / math.pi) * (wide + 0.044715 * wide**3))
+            case "none":
+                inner = erf(wide * math.sqrt(0.5))
+            case other:
+                raise self.error(f"approximate = {other}, must be none or tanh")
         return (0.5 * wide * (1 + inner)).astype(x.dtype)
 
 

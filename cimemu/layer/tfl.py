@@ -83,6 +83,8 @@ class TflPool(Layer):
                 if self.kind == "max":
                     y[:, r, c] = window.max(axis=(1, 2))
                     continue
+                if self.kind != "average":
+                    raise self.error(f"kind = {self.kind}, must be average or max")
                 count = window.shape[1] * window.shape[2]
                 total = window.sum(axis=(1, 2))
                 half = np.where(total >= 0, count // 2, -(count // 2))

@@ -4,11 +4,13 @@ A step is one (group, input slice), groups outer, slices ascending; the encoding
 of row blocks meet in the digital unit, which is wide enough.
 """
 
+from typing import assert_never
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.adc import Adc, IdealAdc
-from cimemu.arch.macro import Macro
+from cimemu.arch.macro import Macro, Overflow
 from cimemu.errors import ArchError, WorkloadError
 from cimemu.macro.matrix import Matrix, limits
 from cimemu.macro.read_noise import Reads
@@ -30,14 +32,18 @@ def check_accumulator(macro: Macro, references: tuple[References, ...] | None, i
         )
 
 
-def held(running: NDArray[np.int64], bits: int, overflow: str) -> NDArray[np.int64]:
+def held(running: NDArray[np.int64], bits: int, overflow: Overflow) -> NDArray[np.int64]:
     """Running sums after a step as the accumulator holds them; with `error` as they are."""
-    if overflow == "saturate":
-        return np.clip(running, *limits(bits))
-    if overflow == "wrap":
-        unused = np.int64(64 - bits)
-        return (running << unused) >> unused
-    return running
+    match overflow:
+        case "saturate":
+            return np.clip(running, *limits(bits))
+        case "wrap":
+            unused = np.int64(64 - bits)
+            return (running << unused) >> unused
+        case "error":
+            return running
+        case other:
+            assert_never(other)
 
 
 def overflow_error(macro: Macro, value: int, place: tuple[int, int, int], step: tuple[int, int, int]) -> WorkloadError:

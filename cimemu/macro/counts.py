@@ -27,7 +27,7 @@ def line_tables(macro: Macro) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     code = np.arange(low, high + 1) & (2**macro.input.bits - 1)
     dac = macro.input.dac_bits
     slices = np.stack([(code >> (i * dac)) & (2**dac - 1) for i in range(macro.input_slices)])
-    drawn = slices if macro.input.dac == "pulse" else slices**2
+    drawn = {"pulse": slices, "voltage": slices**2}[macro.input.dac]
     return drawn.sum(axis=0), (slices != 0).sum(axis=0)
 
 

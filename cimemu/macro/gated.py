@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,14 +47,18 @@ class GatedReads:
         rows = slice(first, first + len(value))
         drive, array = np.zeros(len(block.levels)), block.gated
         drive[rows] = np.where(value > 0, value + block.bow[value], 0.0) * block.amplitude[rows]
-        if self.macro.input.dac == "voltage":
-            return raised_currents(array.levels, drive, array.wires)[array.columns]
-        total = np.zeros(block.levels.shape[1])
-        drive[rows] /= np.maximum(value, 1)
-        for pulse in range(int(value.max(initial=0))):
-            drive[rows] *= value > pulse
-            total += raised_currents(array.levels, drive, array.wires)[array.columns]
-        return total
+        match self.macro.input.dac:
+            case "voltage":
+                return raised_currents(array.levels, drive, array.wires)[array.columns]
+            case "pulse":
+                total = np.zeros(block.levels.shape[1])
+                drive[rows] /= np.maximum(value, 1)
+                for pulse in range(int(value.max(initial=0))):
+                    drive[rows] *= value > pulse
+                    total += raised_currents(array.levels, drive, array.wires)[array.columns]
+                return total
+            case other:
+                assert_never(other)
 
 
 def gated_reads(macro: Macro, layout: Layout, blocks: Mapping[Place, Block]) -> GatedReads | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -227,15 +227,23 @@ class _Definition:
         if self.pair:
             half = len(by_column) // 2
             halves = [by_column[:half], by_column[half:]]
-            if self.macro.weight.subtract == "analog":
-                halves = [[plus - minus for plus, minus in zip(*halves)]]
+            match self.macro.weight.subtract:
+                case "analog":
+                    halves = [[plus - minus for plus, minus in zip(*halves)]]
+                case "digital":
+                    pass
+                case unknown:
+                    assert_never(unknown)
         made = []
         for number, columns in enumerate(halves):
             sign = -1 if number == 1 else 1
-            if self.macro.weight.combine == "analog":
-                made.append((sum(v * p for v, p in zip(self.place_value, columns)), sign))
-            else:
-                made += [(p, sign * v) for v, p in zip(self.place_value, columns)]
+            match self.macro.weight.combine:
+                case "analog":
+                    made.append((sum(v * p for v, p in zip(self.place_value, columns)), sign))
+                case "digital":
+                    made += [(p, sign * v) for v, p in zip(self.place_value, columns)]
+                case other:
+                    assert_never(other)
         return made
 
     def _convert_output(self, step: Step, n: int, seen: list[tuple[int, int]], tallies: Tallies) -> int:
@@ -355,4 +363,4 @@ def _accumulate(running: int, macro: Macro, place: tuple[int, int, int], step: S
 
 def _drawn(value: int, macro: Macro) -> int:
     """What a slice of this value draws: its value in pulses, its square as a voltage."""
-    return value if macro.input.dac == "pulse" else value * value
+    return {"pulse": value, "voltage": value * value}[macro.input.dac]

@@ -1,7 +1,7 @@
 """Digital cells step by step, from the definition: what stands on every cell, and which bits change."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,10 +58,13 @@ class DigitalState:
 
     def _drive(self, cell: Any, value: int, level: int) -> None:
         """`value` pulses, each up and down, or `value` in bits that stand until the next slice."""
-        if self.macro.input.dac == "pulse":
-            self.inputs += 2 * value
-            self.products += 2 * value * bin(level).count("1")
-            return
-        self.inputs += bin(self.given.get(cell, 0) ^ value).count("1")
-        self.products += bin(self.product.get(cell, 0) ^ value * level).count("1")
-        self.given[cell], self.product[cell] = value, value * level
+        match self.macro.input.dac:
+            case "pulse":
+                self.inputs += 2 * value
+                self.products += 2 * value * bin(level).count("1")
+            case "voltage":
+                self.inputs += bin(self.given.get(cell, 0) ^ value).count("1")
+                self.products += bin(self.product.get(cell, 0) ^ value * level).count("1")
+                self.given[cell], self.product[cell] = value, value * level
+            case other:
+                assert_never(other)

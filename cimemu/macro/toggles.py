@@ -14,6 +14,7 @@ A pulse DAC's line is 0 between pulses: every pulse changes a bit twice.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,9 +65,18 @@ def change_tables(macro: Macro) -> list[ChangeTables]:
     """The tables of every factor."""
     code, dac = np.arange(2**macro.input.bits), macro.input.dac_bits
     slices = np.stack([(code >> (i * dac)) & (2**dac - 1) for i in range(macro.input_slices)])
-    if macro.input.dac == "pulse":
-        nothing = np.zeros(len(code), dtype=np.int64)
-        return [ChangeTables(1, 2 * slices.sum(axis=0), nothing, nothing)]
+    match macro.input.dac:
+        case "pulse":
+            nothing = np.zeros(len(code), dtype=np.int64)
+            return [ChangeTables(1, 2 * slices.sum(axis=0), nothing, nothing)]
+        case "voltage":
+            return _tables_of_levels(macro, slices)
+        case other:
+            assert_never(other)
+
+
+def _tables_of_levels(macro: Macro, slices: NDArray[np.int64]) -> list[ChangeTables]:
+    """The tables of a voltage DAC, whose value stands until the next slice [slices, codes]."""
     made = []
     for factor in factors_of(macro):
         products = np.pad(slices * factor, ((1, 1), (0, 0)))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,16 @@ from cimemu.draws.noise import philox_naive
 from cimemu.macro.encode import Columns
 from cimemu.macro.read_noise import Reads
 from cimemu.macro.trap_kernels import OCTET, take_losses
+
+
+class HeldFor(NamedTuple):
+    """What a trap's state is drawn anew for, beside every image."""
+
+    position: bool
+    step: bool
+
+
+HELD_FOR = {"read": HeldFor(True, True), "input": HeldFor(True, False), "image": HeldFor(False, False)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +87,8 @@ def trap_losses(
             source.chance,
             in_block,
             np.array([reads.first_row, reads.positions, reads.replicas, reads.replica], dtype=np.int64),
-            step if source.hold == "read" else 0,
-            source.hold == "image",
+            step if HELD_FOR[source.hold].step else 0,
+            not HELD_FOR[source.hold].position,
             lost,
         )
     return lost.reshape(len(piece), -1)[:, traps[0].places]
@@ -95,8 +105,8 @@ def lost_naive(
 ) -> int:
     """What one cell's trap takes off its level at one read, by the definition: all of its swing, or nothing."""
     octet, lane = divmod(int(source.columns[column]), 8)
-    step = step if source.hold == "read" else 0
-    position = 0 if source.hold == "image" else position
+    step = step if HELD_FOR[source.hold].step else 0
+    position = position if HELD_FOR[source.hold].position else 0
     key = int(source.keys[block, column])
     words = philox_naive(image % 2**32, position, (row - first_row) * 2**16 + octet, step, key)
     filled = words[lane // 2] // 2 ** (16 * (lane % 2)) % 2**16 < source.chance

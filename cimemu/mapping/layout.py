@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,17 +50,20 @@ def make_layout(rows: int, outputs: int, macro: Macro, kernel_area: int = 1) -> 
     """
     cut = macro.mapping.rows
     channels = macro.rows // kernel_area
-    if cut == "dense":
-        row_blocks = _spans(rows, macro.rows)
-    elif channels < 1:
+    if cut != "dense" and channels < 1:
         raise MappingError(
             f"mapping.rows = {cut} with a kernel of {kernel_area} rows, must be <= macro.rows = {macro.rows}; "
             "use mapping.rows = dense"
         )
-    elif cut == "whole_kernels":
-        row_blocks = _spans(rows, channels * kernel_area)
-    else:
-        row_blocks = _even_spans(rows // kernel_area, channels, kernel_area)
+    match cut:
+        case "dense":
+            row_blocks = _spans(rows, macro.rows)
+        case "whole_kernels":
+            row_blocks = _spans(rows, channels * kernel_area)
+        case "grouped":
+            row_blocks = _even_spans(rows // kernel_area, channels, kernel_area)
+        case other:
+            assert_never(other)
     return Layout(
         rows=rows,
         outputs=outputs,
@@ -106,9 +110,13 @@ def make_units(groups: int, rows_per_group: int, outputs_per_group: int, macro: 
     `block_diagonal` packs `min(rows // rows_per_group, outputs per macro // outputs_per_group)` groups (at least
     one) in a macro and a raise; `separate` makes one unit per group.
     """
-    together = 1
-    if groups > 1 and macro.mapping.groups == "block_diagonal":
-        together = max(1, min(macro.rows // rows_per_group, macro.outputs // outputs_per_group))
+    match macro.mapping.groups:
+        case "block_diagonal":
+            together = max(1, min(macro.rows // rows_per_group, macro.outputs // outputs_per_group))
+        case "separate":
+            together = 1
+        case other:
+            assert_never(other)
     units = []
     for first in range(0, groups, together):
         count = min(together, groups - first)

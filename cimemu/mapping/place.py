@@ -199,7 +199,7 @@ def place_phase(layers: Sequence[LayerPlan], arch: Arch, phase: int) -> list[Pla
     """
     tries: tuple[bool, ...] = (False,)
     if arch.mapping.share_macros:
-        tries = (True,) if arch.mapping.packing == "tight" else (False, True)
+        tries = {"tight": (True,), "spread": (False, True)}[arch.mapping.packing]
     for own_too in tries:
         placed = _first_fit(layers, arch, phase, own_too)
         if placed is not None:

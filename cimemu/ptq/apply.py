@@ -177,7 +177,8 @@ def _ramped(
     assert ramp is not None
     low, high = span_of(samples)
     delta = ramp.cell_psum or max(1e-9, (high - low) / 1023)
-    columns = list(range(samples.columns)) if granularity == "column" else [first for first, _ in samples.arrays]
+    by_array = [first for first, _ in samples.arrays]  # one ramp serves a layer's arrays one by one
+    columns = {"column": list(range(samples.columns)), "array": by_array, "layer": by_array}[granularity]
     wanted = thresholds[:, columns].reshape(-1, thresholds.shape[2])
     # a ramp starts on the grid of its bias cells, at or below the lowest level
     start = np.floor(np.minimum(lowest[:, columns].reshape(-1), wanted[:, 0]) / delta) * delta

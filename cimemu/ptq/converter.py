@@ -78,6 +78,8 @@ def fit_linear(
         return float(lsbs[best]), float(zeros[best])
     if granularity == "array":
         weighed = np.stack([weighed[:, first:last].sum(axis=1) for first, last in arrays], axis=1)
+    elif granularity != "column":
+        raise WorkloadError(f"granularity = {granularity!r}, must be layer, array or column")
     chosen = np.einsum("cv,rkv->rkc", squared, weighed, optimize=True).argmin(axis=2)
     return lsbs[chosen].tolist(), zeros[chosen].tolist()
 

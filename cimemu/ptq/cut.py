@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.arch.macro import Macro
+from cimemu.errors import WorkloadError
 from cimemu.mapping.layout import cut_layer
 
 
@@ -32,6 +33,8 @@ class Cut:
             return np.zeros((outputs, self.blocks), dtype=np.int64)
         if granularity == "channel":
             return np.broadcast_to(n, (outputs, self.blocks)).copy()
+        if granularity not in ("array", "column"):
+            raise WorkloadError(f"granularity = {granularity!r}, must be layer, channel, array or column")
         return np.asarray((self.array[:, None] if granularity == "array" else n) * self.blocks + b)
 
 

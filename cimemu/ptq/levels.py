@@ -11,6 +11,8 @@ reconstructed from its abstract).
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.errors import WorkloadError
+
 Floats = NDArray[np.float64]
 ITERATIONS = 100
 EDGE = 1e-3  # of the range: what counts as its edge
@@ -35,6 +37,8 @@ def fit_levels(values: Floats, weights: Floats, count: int, method: str, *, seed
         return lloyd(values, weights, _plus_plus(values, weights, count, seed))
     if method == "kmeans_exact":
         return np.stack([_optimal(values, w, count) for w in weights])
+    if method not in ("bs_kmq_pin", "bs_kmq_drop"):
+        raise WorkloadError(f"method = {method!r}, must be one of {', '.join(METHODS)}")
     inside = interior(values, weights)
     pinned = method == "bs_kmq_pin" and count > 2
     inner = _no_empty_group(inside, weights)

@@ -1,7 +1,7 @@
 """Converters fitted to samples of partial sums: a step (or a table of levels) per layer, array or column."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from cimemu.adc import Adc, LinearAdc, NonlinearAdc, plain
 from cimemu.adc.base import LIMIT
 from cimemu.compute.psum_samples import PsumSamples
+from cimemu.errors import WorkloadError
 from cimemu.ptq.levels import clipping_ranges, edges, fit_levels
 from cimemu.ptq.output_fit import least_output
 from cimemu.ptq.scheme import LinearConverter, NonlinearConverter
@@ -33,6 +34,8 @@ def groups_of(samples: PsumSamples, granularity: str) -> NDArray[np.int64]:
         return np.zeros(shape, dtype=np.int64)
     if granularity == "column":
         return np.arange(shape[0] * shape[1]).reshape(shape)
+    if granularity != "array":
+        raise WorkloadError(f"granularity = {granularity!r}, must be layer, array or column")
     array = np.zeros(samples.columns, dtype=np.int64)
     for number, (first, last) in enumerate(samples.arrays):
         array[first:last] = number
@@ -67,16 +70,19 @@ def fit_linear(samples: PsumSamples, spec: LinearConverter) -> tuple[Floats, Flo
     found = histograms(samples, spec.granularity)
     groups = groups_of(samples, spec.granularity)
     count = spec.levels
-    if spec.method in ("minmax", "percentile"):
-        bottoms, tops = _range(found, spec)
-        lsb, zero = (tops - bottoms) / (count - 1), bottoms
-    else:
-        lsb, zero = _least_squares(found, count)
+    match spec.method:
+        case "minmax" | "percentile":
+            bottoms, tops = _range(found, spec)
+            lsb, zero = (tops - bottoms) / (count - 1), bottoms
+        case "mse" | "output":
+            lsb, zero = _least_squares(found, count)
+        case other:
+            assert_never(other)
     lsb = np.maximum(np.where(lsb > 0, lsb, 1.0), 2.0**-20)
     if spec.method != "output":
         return lsb[groups], zero[groups]
     starts = [(lsb[groups], zero[groups])]
-    coarser = {"column": "array", "array": "layer"}.get(spec.granularity)
+    coarser = {"column": "array", "array": "layer", "layer": None}[spec.granularity]
     if coarser is not None:
         starts.append(fit_linear(samples, spec.model_copy(update={"granularity": coarser})))
     return least_output(samples, starts, groups, count)
@@ -138,7 +144,9 @@ def grid(values: Floats, samples: PsumSamples, granularity: str) -> Any:
         return values[0, 0].tolist()
     if granularity == "array":
         return values[:, [first for first, _ in samples.arrays]].tolist()
-    return values.tolist()
+    if granularity == "column":
+        return values.tolist()
+    raise WorkloadError(f"granularity = {granularity!r}, must be layer, array or column")
 
 
 def fit_table(samples: PsumSamples, spec: NonlinearConverter) -> Floats:

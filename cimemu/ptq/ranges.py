@@ -74,6 +74,8 @@ class Observer:
             low, high = max(low, min(first, 0.0)), min(high, max(last, 0.0))
         elif method == "mse":
             low, high = self._least_error(low, high, levels, symmetric)
+        elif method != "minmax":
+            raise WorkloadError(f"method = {method!r}, must be minmax, percentile or mse")
         if symmetric:
             high = max(-low, high)
             low = -high

@@ -6,6 +6,7 @@ The candidates of a finer granularity hold what a coarser one chose, so its fitt
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.errors import WorkloadError
 from cimemu.ptq.cut import Cut
 
 TRIED = np.geomspace(1.0, 0.25, 40)  # clipping points tried, as shares of the largest weight
@@ -43,7 +44,8 @@ def fit_scales(
         candidates.append(_by_group(w, cut, groups, lambda values: np.abs(values).mean()))
     if method == "mse":
         return _least(candidates, lambda scales: _group_errors(squared(w, scales, cut, bits), groups, cut), groups)
-    assert moments is not None
+    if method != "output" or moments is None:
+        raise WorkloadError(f"method = {method!r}, must be minmax, percentile, mse, or output with moments")
     return _least_output(w, candidates, cut, bits, groups, moments, split=granularity in ("array", "column"))
 
 

@@ -17,7 +17,7 @@ class Routes:
         """The interconnect of `arch`."""
         self.net, self.tile = arch.chip.interconnect, arch.tile
         self.side = ceil(sqrt(arch.chip.tiles))
-        self.cause = Cause.BUS if self.net.kind == "bus" else Cause.NOC
+        self.cause = {"bus": Cause.BUS, "mesh": Cause.NOC}[self.net.kind]
 
     def path(self, tile: int, inward: bool) -> list[str]:
         """Unit names from the hub to `tile` (`inward` False) or from `tile` to the hub (True)."""

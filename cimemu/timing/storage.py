@@ -16,7 +16,7 @@ def tensor_rows(kind: TensorType, layout: str = "nchw") -> int:
     if layout == "rows":
         return int(kind.elements // kind.shape[-1]) if kind.shape else 1
     if len(kind.shape) == 3:
-        return kind.shape[0] if layout == "nhwc" else kind.shape[1]
+        return {"nhwc": kind.shape[0], "nchw": kind.shape[1]}[layout]
     return 1
 
 
@@ -77,9 +77,8 @@ def place_tensors(plan: Plan, phase: int, images: int = 1) -> Storage:
                 peak = max(peak, total)
                 break
             offchip.add(max(live, key=lambda p: (bits[p], p)))
-    together = 1
-    if plan.arch.schedule == "pipelined":
-        together = max(1, min(MAX_IN_FLIGHT, capacity // max(1, peak)))
+    in_flight = max(1, min(MAX_IN_FLIGHT, capacity // max(1, peak)))
+    together = {"layer_by_layer": 1, "pipelined": in_flight}[plan.arch.schedule]
     return Storage(frozenset(offchip), together, frozenset(sums_offchip))
 
 

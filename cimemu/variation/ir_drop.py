@@ -1,6 +1,6 @@
 """IR drop: the resistance of wordline and bitline segments."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,8 +78,16 @@ class IrDrop(VariationBase):
 
     def effective(self, levels: Floats, wires: Wires, rows: int, active_rows: int) -> Floats:
         """Effective levels [rows, C] of the first rows of cells `levels` [R, C]."""
-        if self.rows == "grounded":
-            return (exact_shares(levels, wires) if self.solver == "exact" else fast_shares(levels, wires))[:rows]
+        match self.rows:
+            case "grounded":
+                return {"exact": exact_shares, "fast": fast_shares}[self.solver](levels, wires)[:rows]
+            case "gated":
+                return self._gated(levels, wires, rows, active_rows)
+            case other:
+                assert_never(other)
+
+    def _gated(self, levels: Floats, wires: Wires, rows: int, active_rows: int) -> Floats:
+        """Those of rows that are raised with their own group alone."""
         made = np.empty((rows, levels.shape[1]))
         for first in range(0, rows, active_rows):  # rows of other groups are disconnected while one is raised
             group = slice(first, min(first + active_rows, rows))

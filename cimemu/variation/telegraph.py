@@ -1,7 +1,7 @@
 """Random telegraph noise: traps beside cells that are filled or empty at a read."""
 
 from math import sqrt
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, assert_never
 
 import numpy as np
 from pydantic import Field
@@ -58,11 +58,14 @@ class Telegraph(VariationBase):
         """Find the cells with traps; a normal draw's mean loss goes into the cells, the rest is drawn at every read."""
         words = stream.words(block, self.per) & np.uint64(WORD - 1)
         trapped = words < np.uint64(round(self.share * WORD))
-        if self.draw == "traps":
-            chance = round(self.occupancy * CHANCES)
-            block.traps.append(TrapCells(stream, np.where(trapped, self.amplitude, 0.0), chance, self.hold))
-            return
-        swing = block.levels * trapped * self.amplitude
-        factor = self.occupancy * (1 - self.occupancy) * self.activity * block.largest_input**2
-        block.levels -= self.occupancy * swing
-        block.reads.append((stream, factor * column_sums(swing * swing)))
+        match self.draw:
+            case "traps":
+                chance = round(self.occupancy * CHANCES)
+                block.traps.append(TrapCells(stream, np.where(trapped, self.amplitude, 0.0), chance, self.hold))
+            case "normal":
+                swing = block.levels * trapped * self.amplitude
+                factor = self.occupancy * (1 - self.occupancy) * self.activity * block.largest_input**2
+                block.levels -= self.occupancy * swing
+                block.reads.append((stream, factor * column_sums(swing * swing)))
+            case other:
+                assert_never(other)

@@ -4,7 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,10 +140,19 @@ class Workload:
         reconstruction: `mean_squared_error`, `auc`; detection: `false_positives`, `false_negatives` (None without labels).
         """
         metric = self.manifest.metric
-        if metric.kind == "detection":
-            return detection_errors(outputs, labels, metric.positive)
-        if metric.kind in ("accuracy", "retrieval"):
-            return {}
+        match metric.kind:
+            case "detection":
+                return detection_errors(outputs, labels, metric.positive)
+            case "accuracy" | "retrieval":
+                return {}
+            case "reconstruction":
+                return self._reconstruction(outputs, labels)
+            case other:
+                assert_never(other)
+
+    def _reconstruction(self, outputs: NDArray[Any], labels: NDArray[np.int64] | None) -> dict[str, float | int | None]:
+        """Mean squared error of what the network makes of its own inputs, and how well it tells the clips apart."""
+        metric = self.manifest.metric
         source = self.manifest.inputs
         real = self._read(source, len(outputs), self.manifest.preprocess.model_copy(update={"dtype": "float32"}))[0]
         made = (outputs.astype(np.float64) - metric.output_zero_point) * metric.output_scale
@@ -210,7 +219,7 @@ def prepared(images: NDArray[Any], rule: Preprocess, where: str) -> NDArray[Any]
     if rule.crop is not None:
         images = _centre(images, rule.crop, rule.stored, where)
     if images.ndim == 4 and rule.stored != rule.network:
-        images = images.transpose(0, 3, 1, 2) if rule.stored == "nhwc" else images.transpose(0, 2, 3, 1)
+        images = images.transpose({"nhwc": (0, 3, 1, 2), "nchw": (0, 2, 3, 1)}[rule.stored])
     if rule.dtype != "float32" and rule.scale is None:
         limits = np.iinfo(rule.dtype)
         if images.dtype.kind not in "iu" or int(images.min()) < limits.min or int(images.max()) > limits.max:
@@ -221,7 +230,7 @@ def prepared(images: NDArray[Any], rule: Preprocess, where: str) -> NDArray[Any]
     values = images.astype(np.float32)
     if rule.divide != 1:
         values = values / np.float32(rule.divide)
-    axis = 1 if rule.network == "nchw" else values.ndim - 1
+    axis = {"nchw": 1, "nhwc": values.ndim - 1}[rule.network]
     for name, numbers, sign in (("mean", rule.mean, -1), ("std", rule.std, 1)):
         if not numbers:
             continue
@@ -246,14 +255,14 @@ def _centre(images: NDArray[Any], side: int, axes: str, where: str) -> NDArray[A
         raise WorkloadError(
             f"{where}: preprocess.crop = {side}, stored images have {images.ndim - 1} axes, must have 3; leave it out"
         )
-    rows, columns = images.shape[1:3] if axes == "nhwc" else images.shape[2:4]
+    rows, columns = {"nhwc": images.shape[1:3], "nchw": images.shape[2:4]}[axes]
     if side > min(rows, columns):
         raise WorkloadError(
             f"{where}: preprocess.crop = {side}, stored images are {rows} x {columns}, must be at most {min(rows, columns)}"
         )
     top, left = (rows - side) // 2, (columns - side) // 2
     middle = (slice(top, top + side), slice(left, left + side))
-    return images[:, *middle] if axes == "nhwc" else images[:, :, *middle]
+    return images[{"nhwc": (slice(None), *middle), "nchw": (slice(None), slice(None), *middle)}[axes]]
 
 
 def preset_folder() -> Path:

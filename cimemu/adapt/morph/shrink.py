@@ -101,7 +101,7 @@ class Shrink:
         spared = left(high)
         for width in self.widths:
             before = flat[width.root]
-            fall = high * prices[width.root] if self.goal.penalty == "log" else 0.0
+            fall = {"log": high * prices[width.root], "count": 0.0}[self.goal.penalty]
             after = np.maximum(before - fall, 0)
             after = np.where(spared[width.root] & (after == 0), before, after)  # the last channel of a width stays
             factor = np.sqrt(after / np.maximum(before, 1e-300)) * spared[width.root]
