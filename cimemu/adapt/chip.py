@@ -60,7 +60,7 @@ class ChipLayer:
         """A batch of the layer's input tensor."""
         g, layer, matrix = self.layer.geometry, self.layer, self.matrix
         images = len(quantized)
-        if layer.layout == "nchw":
+        if not layer.channels_last:
             tensor = quantized.reshape(images, g.channels_in, g.height_in, g.width_in)
         else:
             tensor = quantized.reshape(images, g.height_in, g.width_in, g.channels_in).transpose(0, 3, 1, 2)

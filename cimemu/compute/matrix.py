@@ -206,7 +206,7 @@ class LayerMatrix(WrittenLayer):
         """The batch as [images, channels, height, width], and what the wordlines are given: `u = q + offset`."""
         geometry, layer = self.layer.geometry, self.layer
         images = len(quantized)
-        if layer.layout == "nchw":
+        if not layer.channels_last:
             tensor = quantized.reshape(images, geometry.channels_in, geometry.height_in, geometry.width_in)
         else:
             tensor = quantized.reshape(images, geometry.height_in, geometry.width_in, geometry.channels_in)

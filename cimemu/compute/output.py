@@ -57,7 +57,7 @@ class OutputWriter:
         """Finish acc [images, groups, >= outputs per group, places] into `tensor`; `line` places make an output row."""
         layer, geometry = self.layer, self.layer.geometry
         shape = (geometry.channels_out, geometry.height_out, geometry.width_out)
-        if layer.layout == "nchw":
+        if not layer.channels_last:
             target = tensor[cut.first : cut.last].reshape(cut.images, *shape)
             self._apply(acc, line, (cut.row_start, cut.rows), target)
             return

@@ -93,6 +93,11 @@ class MacroLayer(Layer):
     op: ClassVar[str] = "macro"
     on_macros: ClassVar[bool] = True
 
+    @property
+    def channels_last(self) -> bool:
+        """Whether channels are the last axis of the input and output tensors."""
+        return {"nchw": False, "nhwc": True, "rows": True}[self.layout]
+
     def infer(self, types: Sequence[TensorType | Array]) -> tuple[TensorType, ...]:
         """The output type fixed when the layer was made."""
         return (self.output_type,)
