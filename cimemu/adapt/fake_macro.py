@@ -380,10 +380,8 @@ class FakeMacro(torch.nn.Module):
                 return self.fixed_lsb, self.fixed_zero
             case "learned":
                 return self.learned_steps()
-            case "none":
-                raise WorkloadError("a converter that is ideal has no steps")
             case other:
-                assert_never(other)
+                raise WorkloadError(f"converter {other} has no steps")
 
     def _converters(self, steps: tuple[Any, Any], factor: Any, chosen: Any) -> Converters:
         """Converters of the `chosen` columns of every group."""
@@ -397,7 +395,5 @@ class FakeMacro(torch.nn.Module):
                 return Converters(Tables(), (a.T, b.T, factor))
             case "fixed" | "learned":
                 return Converters(Steps(self.top), (a, b, factor))
-            case "none":
-                raise WorkloadError("a converter that is ideal has no steps")
             case other:
-                assert_never(other)
+                raise WorkloadError(f"converter {other} has no steps")
