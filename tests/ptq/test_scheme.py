@@ -307,7 +307,11 @@ def test_results_depend_on_nothing_but_images_and_network(seed, number):
 
 
 @pytest.mark.parametrize(
-    "converter", [{"kind": "linear", "bits": 8}, {"kind": "nonlinear", "method": "kmeans", "bits": 8}]
+    "converter",
+    [
+        {"kind": "linear", "bits": 8},
+        pytest.param({"kind": "nonlinear", "method": "kmeans", "bits": 8}, marks=pytest.mark.slow),
+    ],
 )
 def test_converters_alone_are_fitted_to_a_quantised_network(converter):
     """`weights.kind` given: the integers stay, the fitted converters come near what a lossless one gives."""
