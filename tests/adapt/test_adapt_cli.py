@@ -136,7 +136,7 @@ def emulated(folder: Path, file: Path, capsys, *more: str) -> float:
 def test_trained_file_gives_the_emulator_what_training_measured(folder, float_file, capsys):
     out = folder / "adapted.onnx"
     words = macro_aware(
-        folder, float_file, "-o", str(out), "--json", "--rate", "0.02", "--images", "96", "--batch", "16"
+        folder, float_file, "-o", str(out), "--json", "--rate", "0.02", "--images", "192", "--batch", "16"
     )
     assert main(words) == 0
     told = json.loads(capsys.readouterr().out)
