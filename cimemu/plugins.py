@@ -34,12 +34,20 @@ class Kind:
     base: str  # "module:Class" that classes of this kind derive from; it has `plugin_group`
     tag: str  # the attribute, or the pydantic field's default, that names a class
     needs: tuple[str, ...] = ()  # what a class must define; the base's own definition does not count
+    needs_of: str = ""  # "module:function" that says what a class must define besides, by the class
 
 
 KINDS: Mapping[str, Kind] = {
     kind.group: kind
     for kind in (
-        Kind("cimemu.adc", "converter", "cimemu.adc:MODELS", "cimemu.adc.base:ConverterBase", "model"),
+        Kind(
+            "cimemu.adc",
+            "converter",
+            "cimemu.adc:MODELS",
+            "cimemu.adc.base:ConverterBase",
+            "model",
+            ("thresholds", "levels"),
+        ),
         Kind(
             "cimemu.encoding",
             "encoding",
@@ -47,6 +55,14 @@ KINDS: Mapping[str, Kind] = {
             "cimemu.encoding.base:Encoding",
             "name",
             ("summary", "values"),
+        ),
+        Kind(
+            "cimemu.variation",
+            "variation",
+            "cimemu.variation:MODELS",
+            "cimemu.variation.base:VariationBase",
+            "model",
+            needs_of="cimemu.variation.base:verbs",
         ),
     )
 }
@@ -210,6 +226,14 @@ def used(objects: Iterable[Any]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def spelling(kind: type, name: str) -> str:
+    """How a command line of another process names a class: `FILE.py:Class` where a file defines it, else `name`."""
+    for file in _files.values():
+        if file.module.__name__ == kind.__module__:
+            return f"{file.path}:{kind.__name__}"
+    return name
+
+
 def name_of(kind: Any, of: Kind) -> str:
     """The name that a class has in its group."""
     field = getattr(kind, "model_fields", {}).get(of.tag)
@@ -314,11 +338,14 @@ def problem_of(found: Any, of: Kind) -> str | None:
     if not (isinstance(found, type) and issubclass(found, base)):
         shown = getattr(found, "__name__", repr(found)[:40])
         return f"{shown} is no {of.what}, derive it from cimemu.extend.{of.what.capitalize()}"
-    lacking = [need for need in of.needs if not _defines(found, need, base)]
+    needs = (*of.needs, *(_attribute(of.needs_of)(found) if of.needs_of else ()))
+    lacking = [need for need in needs if not _defines(found, need, base)]
     if lacking:
         return f"{of.what} {found.__name__} lacks {', '.join(lacking)}; define it (see cimemu.extend)"
     if not name_of(found, of):
         return f"{of.what} {found.__name__} has no name, give it {of.tag}"
+    if name_of(found, of) in built_in(of.group) and found is not built_in(of.group)[name_of(found, of)]:
+        return f"its {of.what} {name_of(found, of)!r} has the name of one of cimemu itself; rename it"
     return None
 
 
@@ -334,8 +361,6 @@ def _check_free(plugin: Plugin, beside: Iterable[Plugin]) -> None:
     """PluginError where the name of a file's plug-in is taken: by cimemu, a package, another file or class."""
     others = [other for other in outside(plugin.group) if other.file != plugin.file]
     taken = next((o.origin for o in [*others, *beside] if (o.group, o.name) == (plugin.group, plugin.name)), None)
-    if plugin.name in built_in(plugin.group):
-        taken = "cimemu itself"
     if taken is not None:
         raise PluginError(
             f"plug-in {plugin.origin}: its {KINDS[plugin.group].what} {plugin.name!r} has the name of one of {taken}; rename it"

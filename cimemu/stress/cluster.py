@@ -2,14 +2,13 @@
 
 import itertools
 import logging
-import pickle
 import time
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from cimemu.errors import CimemuError
-from cimemu.stress.jobs import TRIES, Jobs, Outcome, Task, attempt
+from cimemu.stress.jobs import TRIES, Jobs, Outcome, Task, attempt, packed, unpacked
 
 AHEAD = 2  # jobs handed out for each thread, so that no worker waits for the client
 POLL_S = 0.5
@@ -36,13 +35,14 @@ def run_cluster(task: Task, jobs: Jobs, address: str) -> Iterator[Outcome]:
         reason = str(error).split("\n")[0]
         raise CimemuError(f"scheduler {address}: not reached ({reason}); start it, or use --workers") from None
     coming = iter(jobs)
+    payload = packed(task)
     again: list[int] = []
     failures: Counter[int] = Counter()
     running: dict[Any, int] = {}
     heard = time.monotonic()
     try:
         # A task that made it can make it again, scattered data is gone with the workers that held it.
-        shared = client.submit(pickle.loads, pickle.dumps(task), pure=False)
+        shared = client.submit(unpacked, payload, pure=False)
         width = max(1, sum(client.nthreads().values())) * AHEAD
         while True:
             for job in [*again, *itertools.islice(coming, max(0, width - len(running)))]:

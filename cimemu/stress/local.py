@@ -2,15 +2,17 @@
 
 import itertools
 import multiprocessing
-import pickle
 import signal
+import sys
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
+from types import ModuleType
 from typing import Any
 
 from cimemu.errors import CimemuError
-from cimemu.stress.jobs import TRIES, Jobs, Outcome, Task, attempt
+from cimemu.stress.jobs import TRIES, Jobs, Outcome, Task, attempt, packed, unpacked
 
 
 class _Worker:
@@ -20,7 +22,8 @@ class _Worker:
         context = multiprocessing.get_context("spawn")  # forked threads of compiled code would hang
         self.pipe, far = context.Pipe()
         self.process = context.Process(target=_serve, args=(far, payload), daemon=True)
-        self.process.start()
+        with _script_hidden():
+            self.process.start()
         far.close()
         self.job: int | None = None
 
@@ -46,7 +49,13 @@ def run_local(task: Task, jobs: Jobs, workers: int = 1) -> Iterator[Outcome]:
         raise CimemuError(f"workers = {workers}, must be >= 1")
     coming, again = iter(jobs), deque[int]()
     tries: dict[int, int] = {}
-    payload = pickle.dumps(task)
+    try:
+        payload = packed(task)
+    except CimemuError:
+        if workers > 1:
+            raise
+        yield from (_here(task, job) for job in coming)  # nobody else has its classes
+        return
     crew: list[_Worker] = []
     try:
         for job in itertools.islice(coming, workers):
@@ -82,14 +91,34 @@ def run_local(task: Task, jobs: Jobs, workers: int = 1) -> Iterator[Outcome]:
             worker.stop()
 
 
+@contextmanager
+def _script_hidden() -> Iterator[None]:
+    """A process that starts meanwhile does not run the user's script again, which may have no `if __name__` guard."""
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
+def _here(task: Task, job: int) -> Outcome:
+    """The outcome of a job in this process."""
+    try:
+        return attempt(task, job)
+    except Exception as error:  # as of a worker, which reports it
+        return Outcome(job, None, f"{type(error).__name__}: {error}")
+
+
 def _serve(pipe: Connection, payload: bytes) -> None:
     """The process: jobs in, (outcome, "") or (None, error) out, until the other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the client's
-    task: Any = pickle.loads(payload)
+    task: Any = None
     try:
         while True:
             job = pipe.recv()
             try:
+                task = task or unpacked(payload)
                 reply: tuple[Outcome | None, str] = (attempt(task, job), "")
             except Exception as error:  # reported to the client, which tries again or gives up
                 reply = (None, f"{type(error).__name__}: {error}")

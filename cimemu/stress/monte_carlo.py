@@ -20,8 +20,9 @@ from cimemu.stress.campaign import Campaign, Work, WorkKeywords, run_campaign
 from cimemu.stress.statistics import QUANTILES, bootstrap, interval, trials_needed
 from cimemu.stress.trial import Point, StressTask
 from cimemu.trace.trials import Status
+from cimemu.variation.base import VariationBase
 from cimemu.variation.compose import compose
-from cimemu.variation.parse import spelled, variations_at
+from cimemu.variation.parse import choices, spelled
 from cimemu.workload.network import Network
 
 TIMED_IMAGES = 8
@@ -130,7 +131,9 @@ def stress(
     if len(images) == 0:
         raise WorkloadError("inputs: no image given, give at least one")
     networks = dict(network) if isinstance(network, Mapping) else {"": network}
-    points = tuple(Point(scheme, setting) for scheme in range(len(networks)) for setting in drawn)
+    points = tuple(
+        Point(scheme, tuple(map(spelled, setting)), setting) for scheme in range(len(networks)) for setting in drawn
+    )
     truth = None if labels is None else np.asarray(labels)[: len(images)].astype(np.int64)
     task = StressTask(
         arch,
@@ -170,14 +173,14 @@ def stress(
     return result
 
 
-def settings(arch: Arch, vary: Sequence[Any]) -> list[tuple[str, ...]]:
-    """Every combination of the models' values, spelled out. CimemuError where one is none for the arch's cells."""
+def settings(arch: Arch, vary: Sequence[Any]) -> list[tuple[VariationBase, ...]]:
+    """Every combination of the models' values. CimemuError where one is none for the arch's cells."""
     if not vary:
         raise CimemuError("stress: nothing to vary, give at least one model, for example lognormal:sigma=0,0.1")
-    at = [variations_at(text) for text in vary]
+    at = [choices(given) for given in ([vary] if isinstance(vary, str | Mapping | VariationBase) else vary)]
     if prod(map(len, at)) > MOST_POINTS:
         raise CimemuError(f"stress: {prod(map(len, at))} points, must be <= {MOST_POINTS}; give fewer values")
-    found = [tuple(spelled(model) for model in models) for models in itertools.product(*at)]
+    found = list(itertools.product(*at))
     for setting in found:
         compose(setting).check(2**arch.macro.cell.bits - 1)
     return found

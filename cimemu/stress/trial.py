@@ -16,6 +16,7 @@ from cimemu.mapping.place import make_plan
 from cimemu.mapping.plan import Plan
 from cimemu.stress.jobs import Record
 from cimemu.trace.trials import Field
+from cimemu.variation.base import VariationBase
 from cimemu.workload.network import Network
 
 BATCH = 64
@@ -23,10 +24,11 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Point:
-    """What one point draws: a scheme's number, and variation models spelled out as `--vary` takes them."""
+    """What one point draws: a scheme's number, and variation models, also spelled out as `--vary` takes them."""
 
     scheme: int
     vary: tuple[str, ...]
+    models: tuple[VariationBase, ...]
 
 
 @dataclass(eq=False)
@@ -82,7 +84,7 @@ class StressTask:
         point = self.points[number]
         bench = self._bench(point.scheme)
         emulator = bench.emulator
-        emulator.program(bench.plan, point.vary, self.seed, trial)
+        emulator.program(bench.plan, point.models, self.seed, trial)
         own = [
             _relative(emulator.run_layer(name, self._clean_inputs(bench, name)), bench.clean[output])
             for name, output in self._outputs(point.scheme)

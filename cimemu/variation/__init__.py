@@ -1,4 +1,4 @@
-"""Variation models; the union below is the registry: a new model is one file and one entry here."""
+"""Variation models: a new one is a file and an entry here, or a plug-in of the group `cimemu.variation`."""
 
 from typing import Annotated, Any, get_args
 

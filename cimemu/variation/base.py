@@ -148,12 +148,18 @@ class VariationBase(Record):
     """A model is data with one verb: cell models `write` a block; others describe converters, reads or drivers.
 
     `draws_of` says what the draws of a write belong to: the device (they stay at each rewrite) or the writing (drawn
-    anew); None where the parameter `per` says it. Draws of single reads are keyed by the read besides.
+    anew), or nothing (there are none); None where the parameter `per` says it. Draws of single reads are keyed by the
+    read besides.
+
+    A model of one's own derives from this class, has a field `model` with its name, and defines `write(block, stream)`;
+    one of the stage "converter" defines `distorted` and has a field or property `noise` (rms of a conversion in LSB).
     """
+
+    plugin_group: ClassVar[str] = "cimemu.variation"
 
     stage: ClassVar[Stage] = "cells"
     source: ClassVar[str] = ""
-    draws_of: ClassVar[Owner | None]  # every model says it
+    draws_of: ClassVar[Owner | None] = "nothing"
     behind_wires: ClassVar[bool] = False  # changes currents of cells or rows after the wires were solved
 
     @property
@@ -185,6 +191,11 @@ class VariationBase(Record):
 
     def write(self, block: Block, stream: Stream) -> None:
         """Change the block's levels."""
+
+
+def verbs(kind: type[VariationBase]) -> tuple[str, ...]:
+    """What a model of the stage of `kind` must define."""
+    return ("distorted", "noise") if kind.stage == "converter" else ("write",)
 
 
 FACTOR_BITS = 30

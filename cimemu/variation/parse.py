@@ -1,15 +1,18 @@
 """`MODEL:PARAM=VALUE,...` into variation models; a mistake is one line that names the choices."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from itertools import product
 from typing import Any
 
+from cimemu import plugins
 from cimemu.config_file import validated
-from cimemu.errors import ArchError
-from cimemu.variation import MODELS
+from cimemu.errors import ArchError, PluginError
 from cimemu.variation.base import VariationBase
+
+GROUP = "cimemu.variation"
 
 
 def parse_points(text: str) -> tuple[str, dict[str, list[Any]]]:
@@ -18,8 +21,7 @@ def parse_points(text: str) -> tuple[str, dict[str, list[Any]]]:
     A piece without `=` is one more value of the parameter before it; lists stand in brackets. ArchError where the
     model or a parameter is unknown.
     """
-    name, _, rest = text.partition(":")
-    name = name.strip()
+    name, rest = parts(text)
     kind = _model(name, text)
     points: dict[str, list[Any]] = {}
     last = None
@@ -38,6 +40,20 @@ def parse_points(text: str) -> tuple[str, dict[str, list[Any]]]:
     return name, points
 
 
+def parts(text: str) -> tuple[str, str]:
+    """The model's name in a text and what stands behind its colon; a name may be `FILE.py:Class`."""
+    named = re.match(r"\s*(.*?\.py:[^:]*)(?::|$)(.*)", text, re.S)
+    if named:
+        return named[1].strip(), named[2]
+    name, _, rest = text.partition(":")
+    return name.strip(), rest
+
+
+def choices(given: Any) -> list[VariationBase]:
+    """All models that one entry of `vary` stands for: a text may give several values, a mapping or a model is one."""
+    return variations_at(given) if isinstance(given, str) else [make_variation(given)]
+
+
 def variations_at(text: str) -> list[VariationBase]:
     """All models that a text with several values a parameter spells out: the last parameter runs fastest."""
     name, points = parse_points(text)
@@ -47,6 +63,9 @@ def variations_at(text: str) -> list[VariationBase]:
 def make_variation(given: Any) -> VariationBase:
     """A model from a text with one value a parameter, a mapping with `model`, or a model as it is."""
     if isinstance(given, VariationBase):
+        problem = plugins.problem_of(type(given), plugins.KINDS[GROUP])
+        if problem:
+            raise PluginError(f"vary: {problem}")
         return given
     if isinstance(given, str):
         name, points = parse_points(given)
@@ -63,7 +82,8 @@ def make_variation(given: Any) -> VariationBase:
     for key in given:
         if key != "model":
             _check_parameter(name, kind, str(key), name)
-    made: VariationBase = validated(kind, dict(given), f"--vary {name}", ArchError)
+    parameters = {key: value for key, value in given.items() if key != "model"}
+    made: VariationBase = validated(kind, parameters, f"--vary {name}", ArchError)
     return made
 
 
@@ -77,7 +97,8 @@ def make_variations(given: Iterable[Any]) -> tuple[VariationBase, ...]:
 def spelled(model: VariationBase) -> str:
     """A model as `--vary` takes it, every parameter in full."""
     fields = [(k, v) for k, v in model.model_dump(mode="python").items() if k != "model" and v is not None]
-    return ":".join([name_of(model), ",".join(f"{k}={_spell(v)}" for k, v in fields)])
+    name = plugins.spelling(type(model), name_of(model))
+    return ":".join([name, ",".join(f"{k}={_spell(v)}" for k, v in fields)])
 
 
 def name_of(model: VariationBase) -> str:
@@ -99,11 +120,17 @@ def _spell(value: Any) -> str:
 
 
 def _model(name: str, text: str) -> type[VariationBase]:
-    if name not in MODELS:
-        near = get_close_matches(name, MODELS, n=1)
+    try:
+        kind: type[VariationBase] = plugins.find(GROUP, name)
+    except PluginError as error:
+        raise PluginError(f"--vary {text}: {error}") from None
+    except LookupError:
+        known = plugins.names(GROUP)
+        near = get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        raise ArchError(f"--vary {text}: no model {name!r}; {hint}choose from {', '.join(MODELS)}")
-    kind: type[VariationBase] = MODELS[name]
+        raise ArchError(
+            f"--vary {text}: no model {name!r}; {hint}choose from {', '.join(known)}, or name a file's: FILE.py:Class"
+        ) from None
     return kind
 
 
