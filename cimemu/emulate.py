@@ -8,9 +8,11 @@ from typing import Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu import plugins
 from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.compute.forward import Emulator
+from cimemu.encoding import find as find_encoding
 from cimemu.errors import CimemuError, TraceError, WorkloadError
 from cimemu.events import Counter
 from cimemu.keywords import by_place, filled
@@ -151,6 +153,7 @@ def _run(
         "detail": options.detail,
         **(output.provenance or {}),
         **_varied(variations, arch.macro),
+        **_from_outside(arch, network, variations),
     }
     timed = _Timed(base, plan, values, by_placed(plan, emulator.writes), options)
     return timed.run(None) if output.trace is None else timed.traced(output, provenance, labels)
@@ -250,6 +253,7 @@ class _Timed:
                 "trial": provenance.get("trial"),
                 **_first_writing(self.plan, self.written),
                 "vary": "; ".join(provenance["vary"]) if provenance.get("vary") else None,
+                "plugins": "; ".join(provenance["plugins"]) if provenance.get("plugins") else None,
                 "fraction_bits": provenance.get("fraction_bits"),
                 "detail": self.options.detail,
             }
@@ -269,6 +273,19 @@ class _Timed:
                 )
             )
         return result
+
+
+def _from_outside(arch: Arch, network: Network, variations: Variations) -> dict[str, Any]:
+    """What the trace says of plug-ins: those that had a part in the run, with package and version, or file."""
+    found = plugins.used([*parts_of(arch), *network.converters.values(), *variations.models, *network.layers])
+    return {"plugins": found} if found else {}
+
+
+def parts_of(arch: Arch) -> list[Any]:
+    """The models of an architecture that may be of plug-ins: converter, encoding, estimators."""
+    costs = [arch.costs.adc.comparator, *(getattr(arch.costs, name) for name in type(arch.costs).model_fields)]
+    estimators = [cost.estimator for cost in costs if getattr(cost, "estimator", None) is not None]
+    return [arch.macro.adc, find_encoding(arch.macro.weight.encoding), *estimators]
 
 
 def _varied(variations: Variations, macro: Macro) -> dict[str, Any]:

@@ -48,6 +48,24 @@ KINDS: Mapping[str, Kind] = {
             "model",
             ("thresholds", "levels"),
         ),
+        Kind("cimemu.command", "subcommand", "cimemu.cli:commands", "cimemu.bases:Command", "name", ("run",)),
+        Kind(
+            "cimemu.cost",
+            "estimator",
+            "cimemu.cost.schema:MODELS",
+            "cimemu.cost.site:Estimator",
+            "model",
+            ("estimate",),
+        ),
+        Kind("cimemu.export", "exporter", "cimemu.views.export:SUFFIXES", "cimemu.bases:Exporter", "name", ("write",)),
+        Kind(
+            "cimemu.operator",
+            "operator",
+            "cimemu.importer.from_onnx:OPERATORS",
+            "cimemu.layer.operator:Operator",
+            "operator",
+            ("infer", "forward"),
+        ),
         Kind(
             "cimemu.encoding",
             "encoding",
@@ -136,8 +154,9 @@ def outside(group: str) -> tuple[Plugin, ...]:
 
 def built_in(group: str) -> Mapping[str, Any]:
     """What cimemu itself has in `group`, by name."""
-    found: Mapping[str, Any] = _attribute(KINDS[group].built_in)
-    return found
+    found = _attribute(KINDS[group].built_in)
+    ours: Mapping[str, Any] = found() if callable(found) else found
+    return ours
 
 
 def is_reference(name: str) -> bool:
@@ -337,7 +356,7 @@ def problem_of(found: Any, of: Kind) -> str | None:
     base: type = _attribute(of.base)
     if not (isinstance(found, type) and issubclass(found, base)):
         shown = getattr(found, "__name__", repr(found)[:40])
-        return f"{shown} is no {of.what}, derive it from cimemu.extend.{of.what.capitalize()}"
+        return f"{shown} is no {of.what}, derive it from cimemu.extend.{_attribute(of.base).__name__}"
     needs = (*of.needs, *(_attribute(of.needs_of)(found) if of.needs_of else ()))
     lacking = [need for need in needs if not _defines(found, need, base)]
     if lacking:

@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "cimemu"
 
 ROWS: list[set[str]] = [
-    {"errors", "events", "lanes", "shown", "threads", "version"},
+    {"bases", "errors", "events", "lanes", "shown", "threads", "version"},
     {"draws"},
     {"bounds", "given_file", "keywords", "whole_file", "table_file", "manual"},
     {"plugins"},
@@ -24,7 +24,7 @@ ROWS: list[set[str]] = [
     {"emulate", "explained", "report", "prepare", "golden", "prices"},
     {"views", "fitting", "difference"},
     {"stress", "compare", "validate", "claims", "adapt"},
-    {"terminal", "testing"},
+    {"terminal", "testing", "extend"},
     {"cli"},
     {"printed"},
 ]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cimemu import plugins
 from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.config_file import parse_value, read_mapping, validated
@@ -35,7 +36,7 @@ def load_arch(source: str | Path | Arch, overrides: Mapping[str, Any] | None = N
     else:
         path = _find(source)
         where, tree = _shown(path), _read(path)
-        _beside(tree.get("costs"), path.parent)
+        _beside(tree, path.parent)
     for key, value in (overrides or {}).items():
         _override(tree, key, value, where)
     return validated(Arch, tree, where, ArchError)
@@ -85,8 +86,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _beside(node: Any, folder: Path) -> None:
-    """Imported tables are named relative to the architecture file."""
-    for value in node.values() if isinstance(node, dict) else ():
+    """Imported tables and plug-in files (`model: FILE.py:Class`) are named relative to the architecture file."""
+    for key, value in node.items() if isinstance(node, dict) else ():
+        if key in ("model", "adc", "encoding") and isinstance(value, str) and plugins.is_reference(value):
+            node[key] = str(folder / value)
         if isinstance(value, dict) and value.get("model") == "imported" and isinstance(value.get("file"), str):
             value["file"] = str(folder / value["file"])
         _beside(value, folder)

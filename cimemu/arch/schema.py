@@ -142,7 +142,8 @@ class Arch(Record):
 
     @model_validator(mode="after")
     def _ask_estimators(self) -> "Arch":
-        costs = resolved(self.costs, make_site(self.macro, self.clock_ns, self.costs.technology))
+        own = self.macro.adc if hasattr(self.macro.adc, "estimate") else None
+        costs = resolved(self.costs, make_site(self.macro, self.clock_ns, self.costs.technology), own)
         object.__setattr__(self, "costs", costs)  # filled in once, here; what was given stays marked as given
         return self
 

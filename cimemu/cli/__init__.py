@@ -19,6 +19,7 @@ from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
     export,
     fit,
     golden,
+    outside,
     presets,
     quantize,
     report,
@@ -74,7 +75,9 @@ def commands() -> dict[str, Any]:
 def _answer(arguments: list[str]) -> int:
     """The exit status of a command line; raises whatever went wrong."""
     try:
-        status = app(args=arguments or ["--help"], standalone_mode=False)
+        arguments = outside.without_plugins(arguments)
+        with outside.outside_commands(arguments):
+            status = app(args=arguments or ["--help"], standalone_mode=False)
     except typer.Exit as error:
         return int(error.exit_code)
     except SystemExit as error:  # Click's answer to a closed pipe

@@ -13,7 +13,15 @@ from cimemu.terminal import make_console
 @app.command()
 def export(
     trace: Annotated[Path, typer.Argument(metavar="TRACE", help="a trace that `cimemu run` wrote")],
-    format: Annotated[str, typer.Option("--format", "-f", metavar="perfetto|vcd|csv|parquet", help="what to write")],
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="perfetto|vcd|csv|parquet",
+            help="what to write; a plug-in's format, too (cimemu list)",
+        ),
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="file to write; default: TRACE with its suffix")
     ] = None,
@@ -50,10 +58,10 @@ def export(
 ) -> None:
     """Write a trace's events for Perfetto (ui.perfetto.dev), GTKWave or Surfer, pandas or a spreadsheet."""
     from cimemu.views import Window, export_trace
-    from cimemu.views.export import SUFFIXES
+    from cimemu.views.export import suffix_of
 
     window = Window(start, end, _tuple(image), _tuple(layer), _tuple(unit), limit)
-    target = out or trace.with_suffix(SUFFIXES.get(format, ".out"))
+    target = out or trace.with_suffix(suffix_of(format))
     refuse_outputs(target, force=force)
     chosen = export_trace(trace, target, format, window=window, group=group, overwrite=force)
     if chosen is None:

@@ -3,12 +3,13 @@
 from typing import Any
 
 from cimemu.cli.app import DEFAULT_ARCH, DEFAULT_WORKLOAD, JsonOption, app
+from cimemu.cli.outside import listed
 from cimemu.terminal import make_console, print_json
 
 
 @app.command(name="list")
 def list_all(as_json: JsonOption = False) -> None:
-    """Presets, workloads and network shapes, and the converter models, layers and formats that are there."""
+    """Presets, workloads, network shapes, variation models, formats, and plug-ins with where they are from."""
     from cimemu.arch.load import list_archs
     from cimemu.importer import FORMATS
     from cimemu.shapes import SHAPES
@@ -22,6 +23,7 @@ def list_all(as_json: JsonOption = False) -> None:
         "shapes": {name: shape.title for name, shape in SHAPES.items()},
         "variations": {name: described(kind) for name, kind in MODELS.items()},
         "network formats": dict.fromkeys(FORMATS, ""),
+        **listed(),
     }
     if as_json:
         print_json(groups)

@@ -36,7 +36,12 @@ def sweep(
     arch: ArchName,
     workload: WorkloadName,
     vary: Annotated[
-        list[str], typer.Option("--vary", metavar="KEY=V1,V2", help="arch key and its values; again for more keys")
+        list[str],
+        typer.Option(
+            "--vary",
+            metavar="KEY=V1,V2",
+            help="arch key and its values, or a variation model as for cimemu stress (MODEL:PARAM=V1,V2); again for more",
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="HDF5 file; default: WORKLOAD_ARCH_sweep.h5")
@@ -59,15 +64,24 @@ def sweep(
     """Run a workload on every combination of arch values: accuracy, latency, energy, area, and the Pareto set."""
     from cimemu.prepare import free_name, load_recipe
     from cimemu.stress.grid import key_values
+    from cimemu.stress.monte_carlo import settings
     from cimemu.stress.sweep import sweep as sweep_over
     from cimemu.stress.sweep import sweep_points
     from cimemu.stress.tables import sweep_rows, write_csv
 
-    chip, work, keys = arch_of(arch, overrides), workload_of(workload), dict(key_values(vary))
+    chip, work, keys = (
+        arch_of(arch, overrides),
+        workload_of(workload),
+        dict(key_values([text for text in vary if not _is_model(text)])),
+    )
+    models = [text for text in vary if _is_model(text)]
     if out is None and resume is None:
         out = free_name(Path.cwd(), f"{work.name}_{chip.name}_sweep", ".h5")
     refuse_campaign(out, resume, csv, plot, force=force)
-    sweep_points(chip, keys)  # before the network is read
+    if keys or not models:
+        sweep_points(chip, keys)  # before the network is read
+    if models:
+        settings(chip, models)
     inputs, labels = work.inputs(images)
     with ProgressBars(not as_json) as progress:
         result = sweep_over(
@@ -76,6 +90,7 @@ def sweep(
             inputs,
             labels,
             vary=keys,
+            models=models,
             out=out,
             workers=workers,
             scheduler=scheduler,
@@ -104,6 +119,11 @@ def sweep(
         if name is not None:
             console.print(f"wrote {name}")
     _refuse_none(result)
+
+
+def _is_model(text: str) -> bool:
+    """Whether a `--vary` is a variation model, which has a colon before its first value; keys of the arch have none."""
+    return ":" in text.partition("=")[0]
 
 
 def _refuse_none(result: "SweepResult") -> None:

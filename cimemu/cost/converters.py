@@ -7,6 +7,7 @@ from pydantic import Field
 from cimemu.cost.parts import ImportedPart, LibraryPart, Measured
 from cimemu.cost.site import Estimate, Estimator, Site
 from cimemu.cost.survey import BITS, MAX_RATE_HZ, NODES_NM, survey_area_um2, survey_energy_pj
+from cimemu.open_union import Open
 from cimemu.record import Record
 
 FEMTO_TO_PICO = 1e-3
@@ -162,5 +163,5 @@ class InMemoryRamp(Record, Estimator):
 CIRCUITS = {"sar": "sar", "flash": "flash", "ramp": "ramp", "in_memory_ramp": "ramp"}  # estimator -> circuit it is of
 ConverterEstimator = Annotated[
     Survey | SarConverter | FlashConverter | RampConverter | InMemoryRamp | LibraryPart | Measured | ImportedPart,
-    Field(discriminator="model"),
+    Open("cimemu.cost"),
 ]

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from cimemu.cost.parts import ImportedPart, LibraryPart, Measured, SramBuffer
 from cimemu.cost.site import Estimate, Estimator, Site
+from cimemu.open_union import Open
 from cimemu.record import Record
 
 FEMTO_TO_PICO = 1e-3
@@ -90,5 +91,5 @@ class Resistive(Record, Estimator):
 
 ComponentEstimator = Annotated[
     LibraryPart | SramBuffer | Measured | ImportedPart | Wire | Conductance | Capacitance | Resistive,
-    Field(discriminator="model"),
+    Open("cimemu.cost"),
 ]

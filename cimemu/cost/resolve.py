@@ -1,29 +1,36 @@
 """Estimators asked once: a cost table whose missing numbers are filled in, with their sources."""
 
 from dataclasses import replace
+from math import inf
 from typing import Any, TypeVar
 
 from cimemu.cost.converters import CIRCUITS
-from cimemu.cost.schema import AdcCost, Component, Costs
-from cimemu.cost.site import Site
+from cimemu.cost.schema import MODELS, AdcCost, Component, Costs
+from cimemu.cost.site import Estimate, Site
 
 NUMBERS = ("energy_pj", "area_um2", "leakage_uw")
 Priced = TypeVar("Priced", Component, AdcCost)
 
 
-def resolved(costs: Costs, site: Site) -> Costs:
-    """`costs` with every number that an estimator owes. ValueError names the component and the rule."""
+def resolved(costs: Costs, site: Site, own: Any = None) -> Costs:
+    """`costs` with every number that an estimator owes. ValueError names the component and the rule.
+
+    `own` is a converter of a plug-in that estimates itself: asked where no estimator of converters is named.
+    """
     asked = [name for name in Costs.model_fields if isinstance(getattr(costs, name), Component)]
     changed: dict[str, Any] = {}
     for name in asked:
         part: Component = getattr(costs, name)
         if part.estimator is not None:
-            changed[name] = _filled(part, replace(site, component=name), name)
+            changed[name] = _filled(part, part.estimator, replace(site, component=name), name)
     adc = costs.adc
     if adc.comparator.estimator is not None:
-        comparator = _filled(adc.comparator, replace(site, component="adc.comparator"), "adc.comparator")
+        comparator = _filled(
+            adc.comparator, adc.comparator.estimator, replace(site, component="adc.comparator"), "adc.comparator"
+        )
         adc = _with(adc, {"comparator": comparator})
-    if adc.estimator is not None and site.adc_bits:
+    asked_of = own if adc.estimator is None else adc.estimator
+    if asked_of is not None and site.adc_bits:
         _check_circuit(adc, site)
         compare = adc.comparator
         here = replace(
@@ -32,23 +39,35 @@ def resolved(costs: Costs, site: Site) -> Costs:
             comparator_pj=compare.energy_pj * compare.energy_scale,
             comparator_um2=compare.area_um2 * compare.area_scale,
         )
-        adc = _filled(adc, here, "adc")
+        adc = _filled(adc, asked_of, here, "adc")
     if adc is not costs.adc:
         changed["adc"] = adc
     return _with(costs, changed) if changed else costs
 
 
-def _filled(part: Priced, site: Site, name: str) -> Priced:
+def _filled(part: Priced, estimator: Any, site: Site, name: str) -> Priced:
     """Numbers that are not given, from the estimator, and what it says of them."""
-    assert part.estimator is not None
+    where = f"costs.{name}.estimator" if estimator is part.estimator else "macro.adc.estimate"
     try:
-        found = part.estimator.estimate(site)
+        found = estimator.estimate(site)
     except ValueError as error:
-        raise ValueError(f"costs.{name}.estimator: {error}") from None
+        raise ValueError(f"{where}: {error}") from None
+    if type(estimator) not in MODELS.values():
+        check_estimate(found, where)
     given = part.model_fields_set
     changes: dict[str, Any] = {field: getattr(found, field) for field in NUMBERS if field not in given}
     changes["estimate"] = found.source
     return _with(part, changes)
+
+
+def check_estimate(found: Any, where: str) -> None:
+    """ValueError where a plug-in's answer is no Estimate of numbers that a component can have."""
+    if not isinstance(found, Estimate):
+        raise ValueError(f"{where} gives a {type(found).__name__}, must be a cimemu.extend.Estimate")
+    for name in NUMBERS:
+        value = getattr(found, name)
+        if not isinstance(value, int | float) or not 0 <= value < inf:
+            raise ValueError(f"{where} gives {name} = {value!r:.40}, must be a number >= 0")
 
 
 def _with(model: Any, changes: dict[str, Any]) -> Any:

@@ -1,10 +1,18 @@
 """The cost table of an architecture file: energy per event, area and leakage per component instance."""
 
+from typing import Any, get_args
+
 from pydantic import Field
 
 from cimemu.cost.converters import ConverterEstimator
 from cimemu.cost.physics import ComponentEstimator
 from cimemu.record import Record
+
+MODELS: dict[str, Any] = {  # estimators of either kind by name; others come from plug-ins of the group `cimemu.cost`
+    kind.model_fields["model"].default: kind
+    for union in (ComponentEstimator, ConverterEstimator)
+    for kind in get_args(get_args(union)[0])
+}
 
 
 class Technology(Record):

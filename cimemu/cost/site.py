@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Estimate:
 
 class Estimator:
     """One question: what does this component cost where it stands?"""
+
+    plugin_group: ClassVar[str] = "cimemu.cost"
 
     @abstractmethod
     def estimate(self, site: Site) -> Estimate:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from cimemu import plugins
 from cimemu.errors import WorkloadError
 from cimemu.importer.fold import drop_identities, fold_batch_norm
 from cimemu.importer.onnx_constants import Constants, foldable
@@ -123,11 +124,10 @@ class _Import:
             self._fold(node, proto)
 
     def _add_layer(self, node: Node, fixed: bool) -> None:
-        if node.key not in OPERATORS:
-            raise unsupported(node, OPERATORS)
+        builder = _builder(node)
         if node.key in ELEMENTWISE:
             self._align_scalars(node)
-        layer = OPERATORS[node.key](node)
+        layer = builder(node)
         node.check_all_read()
         self._check_finite(layer)
         if not fixed:
@@ -227,6 +227,16 @@ class _Import:
         kept: dict[str, Array] = {key: array for key, array in constants.items() if key in read}
         types = {key: value for key, value in self.types.items() if key in read}
         return Network(name, tuple(layers), kept, inputs, outputs, types)
+
+
+def _builder(node: Node) -> Builder:
+    """What makes a layer of a node: our table's entry, or a plug-in's operator. WorkloadError, PluginError for none."""
+    try:
+        found = plugins.find("cimemu.operator", node.key)
+    except LookupError:
+        raise unsupported(node, dict.fromkeys(plugins.names("cimemu.operator"))) from None
+    builder: Builder = found.from_node if isinstance(found, type) else found
+    return builder
 
 
 def _needed(layers: Iterable[Layer], outputs: Iterable[str]) -> list[Layer]:

@@ -10,6 +10,7 @@ from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from cimemu import bounds
 from cimemu.arch.load import load_arch
@@ -20,8 +21,11 @@ from cimemu.keywords import filled
 from cimemu.prepare import Recipe
 from cimemu.stress.campaign import Campaign, Work, WorkKeywords, run_campaign
 from cimemu.stress.jobs import Record
+from cimemu.stress.monte_carlo import settings
 from cimemu.stress.statistics import pareto
 from cimemu.trace.trials import Field, Status
+from cimemu.variation.base import VariationBase
+from cimemu.variation.parse import name_of, spelled
 
 FIELDS = (
     Field("accuracy", "float64"),
@@ -62,12 +66,14 @@ class SweepTask:
     labels: Any
     seed: int
     converters: str | None
+    models: tuple[tuple[VariationBase, ...], ...] = ((),)  # of variation: every chip is drawn with each setting
 
     def run(self, job: int) -> Record:
         """The figures of point `job`. CimemuError where the chip is none, or the network does not fit it."""
-        chip = load_arch(self.arch, self.points[job])
+        number, setting = divmod(job, len(self.models))
+        chip = load_arch(self.arch, self.points[number])
         network = self.recipe.for_arch(chip, converters=self.converters)
-        result = run(chip, network, self.inputs, self.labels, detail="ops", seed=self.seed)
+        result = run(chip, network, self.inputs, self.labels, detail="ops", seed=self.seed, vary=self.models[setting])
         assert result.tally is not None
         return {
             "accuracy": np.nan if result.accuracy is None else result.accuracy,
@@ -82,6 +88,20 @@ class SweepTask:
             "macros": result.macros,
             "utilization": result.utilization,
         }
+
+
+def _named(setting: tuple[VariationBase, ...]) -> dict[str, str]:
+    """A point's models of variation by name, spelled out; one given twice gets a number."""
+    found: dict[str, str] = {}
+    for model in setting:
+        name = name_of(model)
+        found[f"{name} {len(found) + 1}" if name in found else name] = spelled(model)
+    return found
+
+
+def _written(value: Any) -> Any:
+    """A value of a point as JSON has it: models of any kind as their fields."""
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
 def sweep_points(arch: Arch, vary: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
@@ -111,6 +131,7 @@ def sweep(
     labels: Any = None,
     *,
     vary: Mapping[str, Sequence[Any]],
+    models: Sequence[Any] = (),
     seed: int = 0,
     converters: str | None = None,
     work: Work = Work(),
@@ -118,6 +139,8 @@ def sweep(
 ) -> SweepResult:
     """Run every combination of `vary` (dotted arch keys to lists of values) and mark the Pareto set.
 
+    `models` are models of variation in order, as `cimemu.stress.stress` takes them: texts (with several values, which are
+    points too), mappings or objects; every chip is drawn with them, trial 0 of `seed`. With `models`, `vary` may be empty.
     Better is: higher accuracy (where there are labels), lower latency, energy and area. `work` says where the points run
     and which file keeps them (out, workers, scheduler, resume, overwrite, progress); keywords of its fields' names replace
     a field. A point that fails (an arch that is none, a network that does not fit) has a reason instead of figures.
@@ -125,8 +148,10 @@ def sweep(
     """
     (work,) = filled("sweep", given, work)
     bounds.whole("seed", seed, 0, bounds.MOST_SEED)
-    points = sweep_points(arch, vary)
-    task = SweepTask(arch, recipe, points, inputs, labels, seed, converters)
+    chips = sweep_points(arch, vary) if vary or not models else ({},)
+    drawn = tuple(settings(arch, models)) if models else ((),)
+    points = tuple({**chip, **_named(setting)} for chip in chips for setting in drawn)
+    task = SweepTask(arch, recipe, chips, inputs, labels, seed, converters, drawn)
     campaign = Campaign(
         kind="sweep",
         task=task,
@@ -136,7 +161,7 @@ def sweep(
         identity={
             "arch": arch.model_dump(mode="json"),
             "network": recipe.network.name,
-            "points": list(points),
+            "points": [{key: _written(value) for key, value in point.items()} for point in points],
             "images": len(inputs),
             "seed": seed,
             "converters": converters,
@@ -154,7 +179,7 @@ def sweep(
     done.finish(
         {
             "points": {
-                "parameters_json": [json.dumps(point, sort_keys=True, default=str) for point in points],
+                "parameters_json": [json.dumps(point, sort_keys=True, default=_written) for point in points],
                 "status": done.status[:, 0],
                 "error": list(errors),
                 **columns,

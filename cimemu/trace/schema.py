@@ -39,6 +39,14 @@ ATTRIBUTES = (
     Item("workload", "str", "", "", "name of the workload or network"),
     Item("seed", "int", "", "", "seed of the run"),
     Item("vary", "str", "", "", "variation models in order, every parameter; absent without any", optional=True),
+    Item(
+        "plugins",
+        "str",
+        "",
+        "",
+        "plug-ins that had a part, with package and version, or file and SHA-256; absent without any",
+        optional=True,
+    ),
     Item("trial", "int", "", "", "trial of the variation; with seed, the root of every draw", optional=True),
     Item(
         "fraction_bits",

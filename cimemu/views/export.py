@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cimemu.errors import TraceError
+from cimemu import plugins
+from cimemu.bases import Exporter
+from cimemu.errors import CimemuError, PluginError, TraceError
 from cimemu.shown import csv_cell
 from cimemu.trace.read import Trace, open_trace
 from cimemu.views.perfetto import write_perfetto
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 FORMATS = ("perfetto", "vcd", "csv", "parquet")
 SUFFIXES = {"perfetto": ".json", "vcd": ".vcd", "csv": ".csv", "parquet": ".parquet"}
 DRAWN_EVENTS = 1_000_000  # what trace viewers open comfortably
+GROUP = "cimemu.export"
 GROUPS = ("events", "layers", "units", "macros", "images", "energy")
 
 
@@ -29,16 +32,15 @@ def export_trace(
     group: str = "events",
     overwrite: bool = False,
 ) -> Selection | None:
-    """Write `trace` to `out` as perfetto, vcd, csv or parquet; csv and parquet take any group.
+    """Write `trace` to `out` as perfetto, vcd, csv, parquet or a plug-in's format; csv and parquet take any group.
 
     `window` chooses events (default: all; the first million for perfetto and vcd, unless its `limit` says
     otherwise). Returns what was chosen of the events, None for another group. Raises TraceError.
     """
-    if format not in FORMATS:
-        raise TraceError(f"format = {format!r}, must be one of {', '.join(FORMATS)}")
+    exporter = exporter_of(format)
     if group not in GROUPS:
         raise TraceError(f"group = {group!r}, must be one of {', '.join(GROUPS)}")
-    if group != "events" and format in ("perfetto", "vcd"):
+    if group != "events" and (format in ("perfetto", "vcd") or exporter is not None):
         raise TraceError(f"format {format} shows events only, export group {group!r} as csv or parquet")
     refuse_output(Path(out), TraceError, overwrite=overwrite)
     source = trace if isinstance(trace, Trace) else open_trace(trace)
@@ -50,12 +52,43 @@ def export_trace(
             _write_frame(source.frame(group), partial, format)
             return None
         chosen = select_events(source, window)
-        if format in ("perfetto", "vcd"):
+        if exporter is not None:
+            _write_outside(exporter, source, chosen, partial)
+        elif format in ("perfetto", "vcd"):
             with open(partial, "w", encoding="utf-8") as file:
                 (write_perfetto if format == "perfetto" else write_vcd)(source, chosen.events, file)
         else:
             _write_frame(_event_frame(source, chosen), partial, format)
     return chosen
+
+
+def exporter_of(format: str) -> Exporter | None:
+    """The plug-in that writes a format, None for one of cimemu's own. Raises TraceError, PluginError for none at all."""
+    try:
+        kind = plugins.find(GROUP, format)
+    except LookupError:
+        raise TraceError(f"format = {format!r}, must be one of {', '.join(plugins.names(GROUP))}") from None
+    if format in FORMATS:
+        return None
+    made: Exporter = kind()
+    return made
+
+
+def suffix_of(format: str) -> str:
+    """The suffix of files of a format. Raises TraceError."""
+    exporter = exporter_of(format)
+    return SUFFIXES[format] if exporter is None else exporter.suffix
+
+
+def _write_outside(exporter: Exporter, trace: Trace, chosen: Selection, path: Path) -> None:
+    """A plug-in writes the events; what it raises is one line."""
+    try:
+        exporter.write(trace, chosen.events, path)
+    except (CimemuError, OSError):
+        raise
+    except Exception as error:  # of a class that is not ours
+        where = plugins.origin_of(type(exporter))
+        raise PluginError(f"plug-in {where}: exporter {exporter.name}: {type(error).__name__}: {error}") from error
 
 
 def _event_frame(trace: Trace, chosen: Selection) -> "pandas.DataFrame":
