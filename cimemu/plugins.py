@@ -356,7 +356,7 @@ def problem_of(found: Any, of: Kind) -> str | None:
     base: type = _attribute(of.base)
     if not (isinstance(found, type) and issubclass(found, base)):
         shown = getattr(found, "__name__", repr(found)[:40])
-        return f"{shown} is no {of.what}, derive it from cimemu.extend.{_attribute(of.base).__name__}"
+        return f"{shown} is no {of.what}, derive it from cimemu.extend.{base.__name__.removesuffix('Base')}"
     needs = (*of.needs, *(_attribute(of.needs_of)(found) if of.needs_of else ()))
     lacking = [need for need in needs if not _defines(found, need, base)]
     if lacking:

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from cimemu.cli import commands
+from cimemu.cli.outside import OPTION
 
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(
@@ -75,7 +76,12 @@ def complaint(words):
 def _cimemu_complaint(arguments):
     if not arguments or arguments == ["--help"]:
         return None
+    while OPTION in arguments:  # stands anywhere
+        place = arguments.index(OPTION)
+        arguments = arguments[:place] + arguments[place + 2 :]
     name, *rest = arguments
+    if f'name = "{name}"' in (ROOT / "cimemu/docs/extend/command.md").read_text(encoding="utf-8"):
+        return None  # the subcommand of a plug-in that the page makes
     if name not in commands():
         return f"there is no cimemu {name}"
     try:

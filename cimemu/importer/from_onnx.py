@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -232,10 +233,10 @@ class _Import:
 def _builder(node: Node) -> Builder:
     """What makes a layer of a node: our table's entry, or a plug-in's operator. WorkloadError, PluginError for none."""
     try:
-        found = plugins.find("cimemu.operator", node.key)
+        found: Any = plugins.find("cimemu.operator", node.key)
     except LookupError:
         raise unsupported(node, dict.fromkeys(plugins.names("cimemu.operator"))) from None
-    builder: Builder = found.from_node if isinstance(found, type) else found
+    builder: Builder = getattr(found, "from_node", found)
     return builder
 
 

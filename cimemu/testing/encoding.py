@@ -42,11 +42,11 @@ def check_encoding(name: str, *, macros: int = 24, seed: int = 0) -> list[str]:
     encoding = find(_name_of(name))
     widths = _check_law(encoding)
     drawn = [draw(encoding, widths, random.Random(f"{seed} {number}")) for number in range(macros)]
-    exact = [Drawn(_with(d.macro, {"adc": {"model": "ideal"}}), d.w, d.x) for d in drawn]
+    exact = [Drawn(macro_with(d.macro, {"adc": {"model": "ideal"}}), d.w, d.x) for d in drawn]
     for d in exact:
         _check_product(d)
     for d in drawn:
-        _check_twins(d)
+        check_twins(d)
     for d in [*exact[: macros // 3], *drawn[: macros // 3]]:
         _check_golden(d, encoding)
     return [
@@ -121,17 +121,18 @@ def _check_law(encoding: Encoding) -> list[tuple[int, int]]:
     return widths
 
 
-def _with(macro: Macro, changes: dict[str, Any]) -> Macro:
+def macro_with(macro: Macro, changes: dict[str, Any]) -> Macro:
+    """`macro` with other keys, checked anew."""
     return Macro.model_validate({**macro.model_dump(exclude_unset=True), **changes})
 
 
 def _check_product(d: Drawn) -> None:
     for path in PATHS:
-        found = _on(path, d, d.x)
+        found = run_on(path, d, d.x)
         assert found is None or np.array_equal(found.y, d.x @ d.w), f"path {path} is not x @ w: {_shown(d)}"
 
 
-def _check_twins(d: Drawn) -> None:
+def check_twins(d: Drawn) -> None:
     """Every path beside the definition, few and many inputs, ideal and non-ideal cells."""
     rng = np.random.default_rng(0)
     levels = rng.integers(0, 2**d.macro.cell.bits, (d.w.shape[0], d.w.shape[1] * d.macro.columns_per_output))
@@ -141,7 +142,7 @@ def _check_twins(d: Drawn) -> None:
             for times in (1, -(-MANY // len(d.x))):
                 given = np.tile(d.x, (times, 1))
                 for codes in (False, True):
-                    found = _on(path, d, given, codes=codes and times == 1, cells=cells) if path != "naive" else None
+                    found = run_on(path, d, given, codes=codes and times == 1, cells=cells) if path != "naive" else None
                     if found is None:
                         continue
                     expected = np.tile(twin.y, (times, 1))
@@ -151,7 +152,7 @@ def _check_twins(d: Drawn) -> None:
                         assert np.array_equal(found.codes, twin.codes), f"path {path}, codes: {_shown(d)}"
 
 
-def _on(path: str, d: Drawn, x: NDArray[np.int64], **options: Any) -> Any:
+def run_on(path: str, d: Drawn, x: NDArray[np.int64], **options: Any) -> Any:
     """`mvm` on one path; None where it does not serve this macro."""
     try:
         return mvm(x, d.w, d.macro, path=path, **options)
@@ -207,7 +208,7 @@ def _check_training(drawn: list[Drawn]) -> str:
         if bits > 8 or not set(w.ravel().tolist()) <= set(d.macro.encoding.values(bits)):
             continue
         d = Drawn(d.macro, w, d.x)
-        coarse = _with(d.macro, {"adc": {"model": "linear", "bits": 5, "lsb": 2, "zero": 0}})
+        coarse = macro_with(d.macro, {"adc": {"model": "linear", "bits": 5, "lsb": 2, "zero": 0}})
         for macro in (d.macro, coarse):
             made, ran = trained_product(d.x, d.w, macro), mvm(d.x, d.w, macro).y
             assert np.array_equal(made.astype(np.float64), ran), f"training forward is not the emulator: {_shown(d)}"
