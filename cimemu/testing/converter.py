@@ -8,7 +8,7 @@ import numpy as np
 from cimemu.adc import Adc, IdealAdc
 from cimemu.arch.macro import Macro
 from cimemu.encoding import find
-from cimemu.engines.programmed import mvm
+from cimemu.engines.mvm import mvm
 from cimemu.macro.references import make_references
 from cimemu.mapping.layout import make_layout
 from cimemu.testing.encoding import check_twins, draw, macro_with

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from cimemu.encoding import find
 from cimemu.engines.choose import PATHS
-from cimemu.engines.programmed import mvm
+from cimemu.engines.mvm import mvm
 from cimemu.errors import CimemuError
 from cimemu.testing.encoding import Drawn, draw, run_on
 from cimemu.variation.base import BLOCK_STAGES, Block, VariationBase
