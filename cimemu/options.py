@@ -88,15 +88,20 @@ class Output:
             bounds.whole("event_images", self.event_images, 0, bounds.MOST_IMAGES)
 
 
-class RunKeywords(TypedDict, total=False):
+class DrawsKeywords(TypedDict, total=False):
+    """Every field of `Draws`, as a keyword."""
+
+    seed: int
+    trial: int
+    vary: Sequence[Any]
+
+
+class RunKeywords(DrawsKeywords, total=False):
     """Every field of the three records, as a keyword of `cimemu.run`."""
 
     trace: str | Path | None
     detail: str | None
-    seed: int
-    vary: Sequence[Any]
     batch: int
-    trial: int
     path: str
     threads: int | None
     budget_bytes: int

@@ -9,7 +9,8 @@ import pytest
 
 import cimemu
 from cimemu.keywords import filled
-from cimemu.options import RunKeywords
+from cimemu.options import DrawsKeywords, RunKeywords
+from cimemu.ptq.quantize import Ranges, RangesKeywords
 from cimemu.stress import Population, Work, stress
 from cimemu.stress.campaign import WorkKeywords
 from cimemu.stress.monte_carlo import StressKeywords
@@ -26,6 +27,8 @@ def chip():
 @pytest.mark.parametrize(
     ("keywords", "records"),
     [
+        (DrawsKeywords, (cimemu.Draws,)),
+        (RangesKeywords, (Ranges,)),
         (RunKeywords, (cimemu.Options, cimemu.Draws, cimemu.Output)),
         (WorkKeywords, (Work,)),
         (StressKeywords, (Population, Work)),

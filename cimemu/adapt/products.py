@@ -5,7 +5,7 @@ more where that is cheap. Backward, the digits of a weight share its gradient: o
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,27 +27,25 @@ def products(
     `filters` [columns, ...] are digits, columns in the order of `how`; `integers` [groups * outputs, ...] are the weights
     that they are of: these get the gradient, by `how.slopes`, or else filters do.
     """
-    return Products.apply(u, filters, integers, *converters.given, how, converters.rule, outputs, noise)
+    return Products.apply(u, filters, integers, *converters.given, Rest(how, converters.rule, outputs, noise))
+
+
+class Rest(NamedTuple):
+    """What `Products` takes besides tensors."""
+
+    how: Convolution
+    rule: Any  # of the converters
+    outputs: int
+    noise: Any
 
 
 class Products(torch.autograd.Function):
     """`products`, forward and backward."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        u: Any,
-        filters: Any,
-        integers: Any,
-        a: Any,
-        b: Any,
-        factor: Any,
-        how: Any,
-        rule: Any,
-        outputs: int,
-        noise: Any,
-    ) -> Any:
+    def forward(ctx: Any, u: Any, filters: Any, integers: Any, a: Any, b: Any, factor: Any, rest: Rest) -> Any:
         """Values of outputs, channels last."""
+        how, rule, outputs, noise = rest
         u, filters = u.contiguous(memory_format=LAST), filters.contiguous(memory_format=LAST)
         made, cheap = psums_of(filters, how)
         kept, parts, given = [], [], prepared((a, b, factor))
@@ -89,7 +87,7 @@ class Products(torch.autograd.Function):
             torch.cat(codes) if codes else None,
             *((weights, None) if how.slopes is None else (None, weights)),
             *(None if v is None else v.to(torch.float32) for v in learned),
-            *(None, None, None, None),
+            None,
         )
 
 

@@ -5,17 +5,18 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from cimemu.adapt.config import Method
 from cimemu.adapt.held_back import Held, Judge, Trained, hold_back
 from cimemu.adapt.images import ImageSet
 from cimemu.adapt.library import repeatable
 from cimemu.adapt.settings import TrainSettings
-from cimemu.adapt.train import Hooks, Keep, MetricsRow, Progress, train_and_keep
+from cimemu.adapt.train import Course, CourseKeywords, File, FileKeywords, Hooks, Keep, MetricsRow, train_and_keep
 from cimemu.arch.load import load_arch
 from cimemu.arch.schema import Arch
 from cimemu.errors import WorkloadError
+from cimemu.keywords import filled
 from cimemu.workload.network import Network
 
 
@@ -31,6 +32,21 @@ class Adapted:
     below_start: str | None  # how the run ended below its start, in one line
 
 
+@dataclass(frozen=True)
+class Result(File):
+    """The file of the adapted network, where a scheme's file is looked for, and who is told of every epoch's row."""
+
+    scheme_folder: Path | None = None
+    report: Callable[[MetricsRow], None] | None = None
+
+
+class AdaptKeywords(CourseKeywords, FileKeywords, total=False):
+    """Every field of `Course` and `Result`, as a keyword of `adapt_network`."""
+
+    scheme_folder: Path | None
+    report: Callable[[MetricsRow], None] | None
+
+
 def adapt_network(
     arch: Arch | str | Path,
     network: Network,
@@ -38,21 +54,20 @@ def adapt_network(
     data: ImageSet,
     settings: TrainSettings,
     *,
-    tests: dict[str, ImageSet] | None = None,
-    out: Path | None = None,
-    keep: Keep | None = None,
-    overwrite: bool = False,
-    scheme_folder: Path | None = None,
-    report: Callable[[MetricsRow], None] | None = None,
-    progress: Progress | None = None,
+    course: Course = Course(),
+    result: Result = Result(),
+    **given: Unpack[AdaptKeywords],
 ) -> Adapted:
     """Train the float `network` with `arch`'s macro and the method's scheme in its forward pass, and export it.
 
     A part of the images is held back (`settings.hold_back`): the module and the file hold the epoch that does best on it,
     the start included, on varied chips where the method trains on such. First step sizes are found on the first
-    `method.calibration` of the others. `out` is a file that run, check and stress take. Raises WorkloadError or ArchError
-    in one line.
+    `method.calibration` of the others. Keywords are fields of `course` (tests, keep, hooks, progress) and of `result` (out,
+    overwrite, scheme_folder, report). `out` is a file that run, check and stress take. Raises WorkloadError or ArchError in
+    one line.
     """
+    course, result = filled("adapt_network", given, course, result)
+    out, report = result.out, result.report
     from cimemu.adapt.convert import convert
     from cimemu.adapt.export import export
     from cimemu.adapt.psum_conv import has_bfloat16
@@ -61,10 +76,9 @@ def adapt_network(
         raise WorkloadError(
             f"{out}: code_parity cannot be written, no chip holds it; leave --out out to compare accuracies"
         )
-    if out is not None and out.exists() and not overwrite:
-        raise WorkloadError(f"{out}: exists already, name another file or add --force")
+    result.refuse_taken()
     chip = load_arch(arch, method.set)
-    scheme = method.scheme_record(scheme_folder)
+    scheme = method.scheme_record(result.scheme_folder)
     if method.vary and method.code_parity:
         raise WorkloadError("vary with code_parity: no chip holds its cells, train with one of them")
     if settings.gradient_type == "bfloat16" and settings.device == "cpu" and not has_bfloat16():
@@ -90,7 +104,7 @@ def adapt_network(
             macro.gradient_type = settings.gradient_type
         if method.vary:
             module.vary(method.vary, settings.seed)
-        before = judge.row(module, tests or {}, "cpu") if settings.evaluate_first else {}
+        before = judge.row(module, course.tests or {}, "cpu") if settings.evaluate_first else {}
     if report is not None and before:
         report({"epoch": 0, **before})
     identity = {
@@ -99,7 +113,8 @@ def adapt_network(
         "method": method.model_dump(mode="json", include=set(Method.model_fields))
         | {"scheme": scheme.model_dump(mode="json")},
     }
-    keep = replace(keep or Keep(), identity=identity)
+    keep = replace(course.keep or Keep(), identity=identity)
+    hooks = replace(course.hooks or Hooks(), before_step=_begin_step, limit=_limit)
     trained: Trained = train_and_keep(
         module,
         data,
@@ -107,13 +122,10 @@ def adapt_network(
         held=None if held is None else Held(held, judge),
         before={"epoch": 0, **before},
         judge=judge,
-        tests=tests,
-        keep=keep,
-        hooks=Hooks(before_step=_begin_step, limit=_limit, after_epoch=report),
-        progress=progress,
+        course=replace(course, keep=keep, hooks=hooks if report is None else replace(hooks, after_epoch=report)),
     )
     if out is not None:
-        export(module, out, overwrite=overwrite)
+        export(module, out, overwrite=result.overwrite)
     return Adapted(module, out, tuple(trained.rows), trained.start, trained.kept, trained.below_start)
 
 

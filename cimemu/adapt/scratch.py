@@ -1,19 +1,19 @@
 """A float ResNet trained from its first weights, as an ONNX file."""
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from cimemu.adapt.held_back import Held, Judge, Trained, hold_back
 from cimemu.adapt.images import ImageSet
 from cimemu.adapt.library import torch_of
 from cimemu.adapt.resnet import make_resnet
 from cimemu.adapt.settings import TrainSettings
-from cimemu.adapt.train import Hooks, Keep, Progress, train_and_keep
+from cimemu.adapt.train import Course, CourseKeywords, File, train_and_keep
 from cimemu.errors import WorkloadError
 from cimemu.exporter import save_onnx
 from cimemu.importer.from_torch import load_torch
+from cimemu.keywords import filled
 from cimemu.workload.network import Network
 
 
@@ -34,18 +34,17 @@ def train_from_scratch(
     out: Path,
     *,
     width: int = 16,
-    tests: Mapping[str, ImageSet] | None = None,
-    keep: Keep | None = None,
     overwrite: bool = False,
-    hooks: Hooks | None = None,
-    progress: Progress | None = None,
+    course: Course = Course(),
+    **given: Unpack[CourseKeywords],
 ) -> Trained:
     """Train "resnet20" (or 8, 14, 32 ...) on `data` and write it to `out` as ONNX: the epoch that does best on held-back images.
 
-    Weights are drawn from the settings' seed. Raises WorkloadError in one line.
+    Weights are drawn from the settings' seed. Keywords (tests, keep, hooks, progress) are fields of `course`. Raises
+    WorkloadError in one line.
     """
-    if out.exists() and not overwrite:
-        raise WorkloadError(f"{out}: exists already, name another file or add --force")
+    (course,) = filled("train_from_scratch", given, course)
+    File(out, overwrite).refuse_taken()
     if len(data) == 0 or data.images.ndim != 4:
         raise WorkloadError(f"images of shape {list(data.images.shape)}, a resnet needs [images, rows, columns, 3]")
     shape = data.inputs(slice(0, 1)).shape[1:]
@@ -58,16 +57,8 @@ def train_from_scratch(
     torch_of().manual_seed(settings.seed)
     model = make_resnet(parse_shape(name), classes=int(data.labels.max()) + 1, width=width)
     data, held = hold_back(data, settings.hold_back)
-    trained = train_and_keep(
-        model,
-        data,
-        settings,
-        held=None if held is None else Held(held, Judge()),
-        tests=tests,
-        keep=keep,
-        hooks=hooks,
-        progress=progress,
-    )
+    judged = None if held is None else Held(held, Judge())
+    trained = train_and_keep(model, data, settings, held=judged, course=course)
     save_onnx(float_network(model, shape), out, overwrite=overwrite)
     return trained
 

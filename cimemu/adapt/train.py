@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from math import cos, isfinite, pi
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any, TypedDict, Unpack, assert_never
 
 from cimemu.adapt.checkpoint import generator_states, load_checkpoint, restore_generators, save_checkpoint
 from cimemu.adapt.held_back import Held, Judge, Score, Trained
@@ -14,6 +14,7 @@ from cimemu.adapt.library import device_of, repeatable, torch_of
 from cimemu.adapt.metrics_log import Board, write_rows
 from cimemu.adapt.settings import TrainSettings
 from cimemu.errors import WorkloadError
+from cimemu.keywords import filled
 
 CHECKPOINT = "checkpoint.pt"
 METRICS = "metrics.csv"
@@ -108,18 +109,54 @@ def parameter_groups(model: Any, settings: TrainSettings) -> list[dict[str, Any]
     ]
 
 
+@dataclass(frozen=True)
+class Course:
+    """What accompanies a training run and changes none of its steps, but for the hooks of its method.
+
+    `tests` are images that accuracy is measured on, by name; `keep` says what is kept on disk; `hooks` are called by the
+    loop; `progress` is called with (stage, done, of how many).
+    """
+
+    tests: Mapping[str, ImageSet] | None = None
+    keep: Keep | None = None
+    hooks: Hooks | None = None
+    progress: Progress | None = None
+
+
+class CourseKeywords(TypedDict, total=False):
+    """Every field of `Course`, as a keyword."""
+
+    tests: Mapping[str, ImageSet] | None
+    keep: Keep | None
+    hooks: Hooks | None
+    progress: Progress | None
+
+
+@dataclass(frozen=True)
+class File:
+    """The file that a training run writes (none: no file), and whether it may replace one that is there."""
+
+    out: Path | None = None
+    overwrite: bool = False
+
+    def refuse_taken(self) -> None:
+        """WorkloadError where the file is there already and must not be replaced."""
+        if self.out is not None and self.out.exists() and not self.overwrite:
+            raise WorkloadError(f"{self.out}: exists already, name another file or add --force")
+
+
+class FileKeywords(TypedDict, total=False):
+    """Every field of `File`, as a keyword."""
+
+    out: Path | None
+    overwrite: bool
+
+
 def train(
-    model: Any,
-    data: ImageSet,
-    settings: TrainSettings,
-    *,
-    tests: Mapping[str, ImageSet] | None = None,
-    keep: Keep | None = None,
-    hooks: Hooks | None = None,
-    progress: Progress | None = None,
+    model: Any, data: ImageSet, settings: TrainSettings, course: Course = Course(), **given: Unpack[CourseKeywords]
 ) -> list[MetricsRow]:
     """`train_and_keep` without held-back images: the model ends as the last epoch left it; a row for every epoch."""
-    return train_and_keep(model, data, settings, tests=tests, keep=keep, hooks=hooks, progress=progress).rows
+    return train_and_keep(model, data, settings, course=course, **given).rows
 
 
 def train_and_keep(
@@ -130,24 +167,24 @@ def train_and_keep(
     held: Held | None = None,
     before: MetricsRow | None = None,
     judge: Judge | None = None,
-    tests: Mapping[str, ImageSet] | None = None,
-    keep: Keep | None = None,
-    hooks: Hooks | None = None,
-    progress: Progress | None = None,
+    course: Course = Course(),
+    **given: Unpack[CourseKeywords],
 ) -> Trained:
     """Train `model` in place; it ends as the epoch left it that did best on `held`, perhaps the start (None: as the last).
 
-    `before` is what is known of the start, `judge` measures accuracy on `tests`.
+    `before` is what is known of the start, `judge` measures accuracy on the course's tests. Keywords (tests, keep, hooks,
+    progress) are fields of `course`.
 
     Below `keep.folder` lie checkpoint.pt (model, optimizer, random generators, place in the epoch) and metrics.csv. With
     `keep.resume` a run goes on from its checkpoint and ends with the very bytes that it would have had undisturbed (same
     device kind and number of threads: sums in another order differ in the last bit). Raises WorkloadError for a
     checkpoint of other settings, and for a loss that is no number.
     """
+    (course,) = filled("train", given, course)
     device = device_of(settings.device)
     with repeatable(settings.threads):
-        keep = keep or Keep()
-        run = _Run(model, data, settings, tests or {}, keep, device, hooks or Hooks(), progress)
+        keep = course.keep or Keep()
+        run = _Run(model, data, settings, course.tests or {}, keep, device, course.hooks or Hooks(), course.progress)
         run.held, run.judge = held, judge or Judge()
         if keep.resume:
             run.load()

@@ -12,7 +12,7 @@ from cimemu.errors import CimemuError, MappingError, WorkloadError
 from cimemu.fitting.channels import trace_channels
 from cimemu.fitting.mapped import NetworkOnChip, map_network
 from cimemu.fitting.resize import resized
-from cimemu.fitting.search import allocate
+from cimemu.fitting.search import Walks, allocate
 from cimemu.layer.base import Array
 from cimemu.mapping.layout import make_layout
 from cimemu.ptq import quantize
@@ -127,7 +127,7 @@ def fit(
     budget = macros or (mapped.plan.macros_used if mapped.plan.phases == 1 else arch.macros)
     channels = trace_channels(network)
     packed = arch.model_copy(update={"mapping": arch.mapping.model_copy(update={"packing": "tight"})})
-    widths, _ = allocate(lowered, channels, packed, budget, goal, seed)
+    widths, _ = allocate(lowered, channels, packed, budget, goal, Walks(seed))
     changed = resized(network, channels, widths, seed)
     again = map_network(quantize(changed, packed, calibration=_random_images(changed, seed)), packed)
     groups = tuple(Group(tuple(channels.makers(root)), channels.sizes[root], width) for root, width in widths.items())

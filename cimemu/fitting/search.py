@@ -89,28 +89,36 @@ class Mapper:
         return self.known[key]
 
 
+@dataclass(frozen=True)
+class Walks:
+    """The walks of a search: at most `tries` of `steps` candidates each. The same seed gives the same widths.
+
+    With `start` (widths that fit) they begin there and stay near it, and no width falls below `floor`.
+    """
+
+    seed: int = 0
+    start: Widths | None = None
+    floor: Widths | None = None
+    tries: int = TRIES
+    steps: int = STEPS
+
+
 def allocate(
     lowered: Network,
     channels: Channels,
     arch: Arch,
     macros: int,
     goal: float,
-    seed: int = 0,
-    *,
-    start: Widths | None = None,
-    floor: Widths | None = None,
-    tries: int = TRIES,
-    steps: int = STEPS,
+    walks: Walks = Walks(),
 ) -> tuple[Widths, Mapped]:
     """(widths by root, their mapping) that fill at most `macros` macros.
 
     From the largest uniform multiple of the present widths that fits, simulated annealing over single groups of
     tied channels, over all groups of one kind, and over two in opposite directions: towards a share `goal` of cells
     that hold weights, and widths near the uniform multiple. Reconstructed after the morphing of CIM-aware adaption
-    (arXiv 2510.14379), without its importance of channels. The same seed gives the same widths. With `start` (widths
-    that fit) the walks begin there and stay near it, and no width falls below `floor`; `tries` walks of `steps`
-    candidates at most. Raises MappingError where not even one channel everywhere fits.
+    (arXiv 2510.14379), without its importance of channels. Raises MappingError where not even one channel everywhere fits.
     """
+    start, floor = walks.start, walks.floor
     mapper = Mapper(lowered, channels, arch, macros)
     roots = channels.free()
     if not roots:
@@ -133,8 +141,9 @@ def allocate(
     kinds = _kinds(channels, roots)
     best, top, mapped = uniform, worth(uniform), mapper(uniform)
     assert mapped is not None  # that is how the multiple was chosen
-    for attempt in range(tries):
-        found, value = _anneal(uniform, worth, roots, kinds, np.random.default_rng((seed, attempt)), steps)
+    for attempt in range(walks.tries):
+        draw = np.random.default_rng((walks.seed, attempt))
+        found, value = _anneal(uniform, worth, roots, kinds, draw, walks.steps)
         fits = mapper(found)
         if value > top and fits is not None:
             best, top, mapped = found, value, fits

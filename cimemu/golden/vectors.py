@@ -1,8 +1,8 @@
 """The vectors of one layer's macros: cells, wordlines, codes, running sums, outputs, and the cycles they belong to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,12 @@ from cimemu.compute.matrix import LayerMatrix
 from cimemu.errors import WorkloadError
 from cimemu.golden.block import MacroVectors, Replica, block_vectors
 from cimemu.golden.steps import unit_steps
+from cimemu.keywords import filled
 from cimemu.layer.base import Array
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.macro.read_noise import Reads
 from cimemu.mapping.plan import Plan
+from cimemu.options import Draws, DrawsKeywords
 from cimemu.workload.network import Network
 
 MOST_CODES = 1 << 26
@@ -50,20 +52,20 @@ def layer_vectors(
     ops: int,
     *,
     plan: Plan | None = None,
-    vary: Iterable[Any] = (),
-    seed: int = 0,
-    trial: int = 0,
+    draws: Draws = Draws(),
+    **given: Unpack[DrawsKeywords],
 ) -> LayerVectors:
     """Vectors of the first `ops` output positions of `inputs` [images, ...] on every macro of one layer.
 
-    `layer` is its name or number among the layers on macros (None: the first). `vary` draws the chip's cells as
-    `cimemu.run` does, by `seed` and `trial`, at the places of `plan`. Raises WorkloadError where there is no such layer
-    or position, and what running the network raises.
+    `layer` is its name or number among the layers on macros (None: the first). `draws`, or `seed`, `trial` and `vary` by
+    themselves, draw the chip's cells as `cimemu.run` does, at the places of `plan`. Raises WorkloadError where there is no
+    such layer or position, and what running the network raises.
     """
+    (draws,) = filled("layer_vectors", given, draws)
     emulator = Emulator(network, macro, path="serial")
     chosen = _layer(emulator, layer)
     if plan is not None:
-        emulator.program(plan, vary, seed, trial)
+        emulator.program(plan, draws.vary, draws.seed, draws.trial)
     given = inputs if isinstance(inputs, Mapping) else {network.inputs[0]: inputs}
     arrays = [np.asarray(given[name]) for name in network.inputs]
     per_image, count = chosen.geometry.positions, len(arrays[0])

@@ -1,7 +1,7 @@
 """Integer TensorFlow Lite operators as layers, with the multipliers and ranges that the runtime prepares."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +121,14 @@ def _reach(
     return np.asarray(np.abs(centred).sum(axis=1) * float(farthest) + (0.0 if bias is None else np.abs(bias)))
 
 
+class _Form(NamedTuple):
+    """What a product is beside its numbers."""
+
+    geometry: Geometry
+    stage: OutputStage
+    layout: str
+
+
 def _macro_layer(
     op: TflOperator,
     target: TflTensor,
@@ -128,11 +136,9 @@ def _macro_layer(
     w: TflTensor,
     weight: NDArray[np.int16],
     bias: NDArray[np.int64] | None,
-    geometry: Geometry,
-    stage: OutputStage,
-    layout: str,
+    form: _Form,
 ) -> MacroLayer:
-    outputs = geometry.channels_out
+    geometry, outputs = form.geometry, form.geometry.channels_out
     if bias is not None and bias.shape != (outputs,):
         raise op.error(f"bias of shape {list(bias.shape)}, must be [{outputs}]")
     if int(np.prod(target.shape, dtype=np.int64)) != geometry.positions * outputs:
@@ -147,9 +153,9 @@ def _macro_layer(
         input_zero_point=int(x.zero_point[0]),
         input_dtype=x.dtype,
         bias=np.zeros(outputs, np.int64) if bias is None else bias,
-        stage=stage,
+        stage=form.stage,
         output_type=TensorType(target.shape[1:], target.dtype),
-        layout=layout,
+        layout=form.layout,
     )
 
 
@@ -183,7 +189,7 @@ def _conv(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
     )
     stage = _fixed_point(op, x, w, target)
     check_reach(op, _reach(x, w, weight, bias), np.exp2(stage.shift, dtype=np.float64))
-    return _macro_layer(op, target, x, w, weight, bias, geometry, stage, "nhwc")
+    return _macro_layer(op, target, x, w, weight, bias, _Form(geometry, stage, "nhwc"))
 
 
 def _fully_connected(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
@@ -199,7 +205,7 @@ def _fully_connected(op: TflOperator, inputs: Tensors, target: TflTensor) -> Lay
     low, high = limits(op, target)
     stage = Fp64HalfAway(multiplier, int(target.zero_point[0]), low, high, target.dtype)
     check_reach(op, _reach(x, w, value, bias), multiplier)
-    return _macro_layer(op, target, x, w, value[:, :, None, None], bias, geometry, stage, "rows")
+    return _macro_layer(op, target, x, w, value[:, :, None, None], bias, _Form(geometry, stage, "rows"))
 
 
 def _add(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:

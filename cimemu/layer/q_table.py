@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,6 +11,16 @@ from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.float32 import quantized
 from cimemu.layer.q_arith import Scale
 from cimemu.layer.shapes import Operand, runtime
+
+
+@dataclass(frozen=True)
+class Codes:
+    """How real values are codes: their scale and zero point, the smallest and the largest one, and what holds them."""
+
+    scale: Scale
+    low: int
+    high: int
+    dtype: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,28 +37,22 @@ class QTable(Layer):
     def of(
         cls,
         layer: Activation,
+        x: Codes,
+        y: Codes,
         *,
         inputs: tuple[str, ...],
         outputs: tuple[str, ...],
-        name: str,
-        x: Scale,
-        y: Scale,
-        source_dtype: str,
-        low: int,
-        high: int,
-        dtype: str,
-        **_: Any,
     ) -> "QTable":
-        """The table of float `layer` from quantised `x` to quantised `y`: every input value is tried once."""
-        limits = np.iinfo(source_dtype)
+        """The table of float `layer` from codes `x` to codes `y`: every input value is tried once."""
+        limits = np.iinfo(x.dtype)
         every = np.arange(limits.min, limits.max + 1, dtype=np.int32)
-        real = ((every - x.zero_point).astype(np.float32) * x.scale)[None]
+        real = ((every - x.scale.zero_point).astype(np.float32) * x.scale.scale)[None]
         value = np.asarray(layer.tabulated(real), dtype=np.float32)[0]
         return cls(
-            name=name,
+            name=layer.name,
             inputs=inputs,
             outputs=outputs,
-            table=quantized(value, y.scale, y.zero_point, low, high).astype(dtype),
+            table=quantized(value, y.scale.scale, y.scale.zero_point, y.low, y.high).astype(y.dtype),
             lowest=int(limits.min),
             function=layer.op,
         )

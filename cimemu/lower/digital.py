@@ -12,10 +12,10 @@ from cimemu.layer.pool import AveragePool, GlobalAveragePool, MaxPool
 from cimemu.layer.q_arith import QAdd, QMul, Scale
 from cimemu.layer.q_pool import QAveragePool, QGlobalAveragePool
 from cimemu.layer.q_softmax import QSoftmax
-from cimemu.layer.q_table import QTable
+from cimemu.layer.q_table import Codes, QTable
 from cimemu.layer.quant import QuantizeLinear
 from cimemu.layer.shape import Pad, Reshape, Slice, Transpose
-from cimemu.lower.graph import Graph
+from cimemu.lower.graph import Graph, Quantized
 
 MOVES = (Reshape, Transpose, Slice, MaxPool)
 
@@ -42,22 +42,10 @@ def lower_digital(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> Layer
         "dtype": quantize.storage,
     }
     if isinstance(layer, Add | Mul) and len(sources) == 2 and one_type:
-        second = sources[1]
-        if second is None or not second.per_tensor or second.dtype != first.dtype:
-            return None
-        if first.value is not None and second.value is not None:
-            return None
+        made = _of_two(QAdd if isinstance(layer, Add) else QMul, first, sources[1], {"y": target, **common})
         # With a scale or zero point of shape [1] ONNX Runtime computes these two in float.
-        if not all(graph.scalars(border) for border in (*(graph.maker[name] for name in layer.inputs), quantize)):
-            return None
-        kind = QAdd if isinstance(layer, Add) else QMul
-        return kind(
-            inputs=(first.name, second.name),
-            a=Scale(np.float32(first.scale[0]), int(first.zero_point[0])),
-            b=Scale(np.float32(second.scale[0]), int(second.zero_point[0])),
-            y=target,
-            **common,
-        )
+        borders = [*(graph.maker.get(name) for name in layer.inputs), quantize]
+        return made if all(border is not None and graph.scalars(border) for border in borders) else None
     if first.value is not None:
         return None
     source = Scale(np.float32(first.scale[0]), int(first.zero_point[0]))
@@ -73,10 +61,29 @@ def lower_digital(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> Layer
             return None
         return QSoftmax(inputs=(first.name,), x=source, y=target, axis=layer.axis, flatten=layer.flatten, **common)
     if isinstance(layer, Activation) and graph.network.types[layer.inputs[0]].shape:
-        return QTable.of(layer, inputs=(first.name,), x=source, y=target, source_dtype=first.dtype, **common)
+        own = np.iinfo(first.dtype)
+        x = Codes(source, int(own.min), int(own.max), first.dtype)
+        y = Codes(target, low, high, quantize.storage)
+        return QTable.of(layer, x, y, inputs=(first.name,), outputs=(quantize.outputs[0],))
     same = source == target and one_type
     if same and isinstance(layer, MOVES):
         return replace(layer, inputs=(first.name,), outputs=(quantize.outputs[0],))
     if same and isinstance(layer, Pad) and layer.mode == "constant" and layer.value == 0.0:
         return replace(layer, inputs=(first.name,), outputs=(quantize.outputs[0],), value=float(source.zero_point))
     return None
+
+
+def _of_two(
+    kind: type[QAdd | QMul], first: Quantized, second: Quantized | None, common: dict[str, Any]
+) -> Layer | None:
+    """The sum or product of two tensors, one of which may be a constant; None where they are of two forms."""
+    if second is None or not second.per_tensor or second.dtype != first.dtype:
+        return None
+    if first.value is not None and second.value is not None:
+        return None
+    return kind(
+        inputs=(first.name, second.name),
+        a=Scale(np.float32(first.scale[0]), int(first.zero_point[0])),
+        b=Scale(np.float32(second.scale[0]), int(second.zero_point[0])),
+        **common,
+    )

@@ -1,8 +1,8 @@
 """`quantize`: a float network becomes the QDQ graph that any ONNX runtime executes, then integer layers."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.errors import WorkloadError
+from cimemu.keywords import filled
 from cimemu.layer.activation import Clip, Relu
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.conv import Conv
@@ -29,45 +30,69 @@ Step = tuple[np.float32, int]  # (scale, zero point) of a tensor
 WeightRule = Callable[[Layer, NDArray[np.float32], int, NDArray[np.float64] | None], tuple[Array, NDArray[np.float32]]]
 
 
+@dataclass(frozen=True)
+class Ranges:
+    """How the scales of a quantised network are found.
+
+    Weights have a scale for each output channel or one for the layer (`weight_granularity`). Activations' ranges are found
+    by `method`: "minmax", "percentile" (of which `percentile` is kept) or "mse". Raises WorkloadError for another.
+    """
+
+    weight_granularity: str = "channel"
+    method: str = "minmax"
+    percentile: float = 99.99
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise WorkloadError(f"method = {self.method!r}, must be one of {', '.join(METHODS)}")
+        if self.weight_granularity not in ("channel", "layer"):
+            raise WorkloadError(f"weight_granularity = {self.weight_granularity!r}, must be channel or layer")
+        if not 50.0 < self.percentile <= 100.0:
+            raise WorkloadError(f"percentile = {self.percentile}, must be above 50 and at most 100")
+
+
+class RangesKeywords(TypedDict, total=False):
+    """Every field of `Ranges`, as a keyword of `quantize`."""
+
+    weight_granularity: str
+    method: str
+    percentile: float
+
+
 def quantize(
     network: Network,
     arch: Arch | Macro,
     calibration: Any = None,
     *,
-    weight_granularity: str = "channel",
-    method: str = "minmax",
-    percentile: float = 99.99,
+    ranges: Ranges = Ranges(),
     weights: WeightRule | None = None,
     steps: Mapping[str, Step] | None = None,
     widths: Widths | None = None,
+    **given: Unpack[RangesKeywords],
 ) -> Network:
     """Quantise a float network to the widths of `arch` and lower it to integer layers.
 
     Weights: symmetric int8 of `min(weight.bits, 8)` bits per output channel or per layer. Activations: asymmetric
     uint8 of `min(input.bits, 8)` bits (symmetric int8 for signed inputs), ranges from `calibration` (an array, a
     dict of arrays by input name, or an iterable of batches of either, as the float network takes them) by
-    "minmax", "percentile" or "mse". `weights` replaces the rule for weights: (layer, weight, output axis, smallest
+    "minmax", "percentile" or "mse". `ranges`, or the keywords `weight_granularity`, `method` and `percentile`, say how
+    scales are found. `weights` replaces the rule for weights: (layer, weight, output axis, smallest
     scales) -> (int8 values, scales [outputs] or [1]), `steps` the calibration: (scale, zero point) of every tensor that
     is quantised, by name. `widths` gives tensors bits by who reads them (none: those of `arch` everywhere). Of a
     transformer (attention or layer normalisation) only the operands of products with weights are quantised: softmax,
     normalisation, GELU and attention stay in float on the digital unit. A network that is quantised already passes
     through; `.qdq` of the result is the QDQ graph. Raises WorkloadError.
     """
+    (ranges,) = filled("quantize", given, ranges)
     if network.is_quantized:
         return lower(network)
     macro = arch.macro if isinstance(arch, Arch) else arch
-    if method not in METHODS:
-        raise WorkloadError(f"method = {method!r}, must be one of {', '.join(METHODS)}")
-    if weight_granularity not in ("channel", "layer"):
-        raise WorkloadError(f"weight_granularity = {weight_granularity!r}, must be channel or layer")
-    if not 50.0 < percentile <= 100.0:
-        raise WorkloadError(f"percentile = {percentile}, must be above 50 and at most 100")
     if calibration is None and steps is None:
         raise WorkloadError(f"network {network.name}: is float, give calibration images to quantise it")
     names = [name for name, t in network.types.items() if t.dtype == "float32"]
-    observers = observe(_run_calibration(network, calibration, names), method) if steps is None else {}
-    rule = _plain_rule(macro, weight_granularity) if weights is None else weights
-    return lower(_QdqBuilder(network, macro, observers, rule, method, percentile, steps, widths).build())
+    observers = observe(_run_calibration(network, calibration, names), ranges.method) if steps is None else {}
+    rule = _plain_rule(macro, ranges.weight_granularity) if weights is None else weights
+    return lower(_QdqBuilder(network, macro, observers, rule, ranges.method, ranges.percentile, steps, widths).build())
 
 
 def _plain_rule(macro: Macro, granularity: str) -> WeightRule:

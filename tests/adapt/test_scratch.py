@@ -50,3 +50,13 @@ def test_names_and_images_that_do_not_fit(tiny_train, tmp_path):
     with pytest.raises(WorkloadError, match="images of 1 channels"):
         train_from_scratch("resnet8", grey, SETTINGS, tmp_path / "x.onnx")
     assert np.ndim(grey.images) == 4
+
+
+def test_the_keywords_of_training_are_the_fields_of_its_records():
+    from typing import get_type_hints
+
+    from cimemu.adapt.run import AdaptKeywords, Result
+    from cimemu.adapt.train import Course, CourseKeywords
+
+    assert get_type_hints(CourseKeywords) == get_type_hints(Course)
+    assert get_type_hints(AdaptKeywords) == get_type_hints(Course) | get_type_hints(Result)

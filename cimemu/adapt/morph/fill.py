@@ -9,7 +9,7 @@ from cimemu.adapt.morph.channels import Width, widths_of, without_branches
 from cimemu.adapt.morph.norms import without_norms
 from cimemu.arch.schema import Arch
 from cimemu.fitting.channels import Channels, trace_channels
-from cimemu.fitting.search import Mapped, Mapper, allocate, largest_scale
+from cimemu.fitting.search import Mapped, Mapper, Walks, allocate, largest_scale
 from cimemu.layer.norm import BatchNormalization
 from cimemu.ptq.quantize import quantize
 from cimemu.workload.network import Network
@@ -95,9 +95,8 @@ def _searched(found: Filled, arch: Arch, macros: int, goal: float, seed: int) ->
     floor = {
         root: min(found.widths[root], max(1, width // 2)) for root, width in _uniform(mapper, found.channels).items()
     }
-    widths, mapped = allocate(
-        lowered, found.channels, arch, macros, goal, seed, start=found.widths, floor=floor, tries=1, steps=SEARCH_STEPS
-    )
+    walks = Walks(seed, start=found.widths, floor=floor, tries=1, steps=SEARCH_STEPS)
+    widths, mapped = allocate(lowered, found.channels, arch, macros, goal, walks)
     cells = macros * arch.macro.rows * arch.macro.columns
     if mapped.cells <= found.mapped.cells:
         return found

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from cimemu.adapt.config import AdaptConfig
 from cimemu.adapt.images import ImageSet
@@ -11,12 +11,13 @@ from cimemu.adapt.metrics_log import write_rows
 from cimemu.adapt.morph.curve import chip_figures
 from cimemu.adapt.morph.network import Morphed, Watch, morph
 from cimemu.adapt.morph.settings import MorphSettings
-from cimemu.adapt.run import Adapted, adapt_network
-from cimemu.adapt.train import CHECKPOINT, Keep
+from cimemu.adapt.run import Adapted, Result, adapt_network
+from cimemu.adapt.train import CHECKPOINT, Course, FileKeywords, Keep
 from cimemu.arch.load import load_arch
 from cimemu.arch.schema import Arch
 from cimemu.errors import WorkloadError
 from cimemu.exporter import save_onnx
+from cimemu.keywords import filled
 from cimemu.workload.network import Network
 
 FLOAT = "float.onnx"
@@ -51,19 +52,19 @@ def two_stage(
     data: ImageSet,
     *,
     tests: Mapping[str, ImageSet] | None = None,
-    out: Path | None = None,
     keep: Keep | None = None,
-    overwrite: bool = False,
-    scheme_folder: Path | None = None,
     watch: Watch | None = None,
+    scheme_folder: Path | None = None,
+    **given: Unpack[FileKeywords],
 ) -> TwoStage:
     """Stage 1 (`morph`) and stage 2 (`adapt_network`) of the config on a float `network`, written to `out`.
 
     Below `keep.folder`: a folder for either stage, the float network between them (float.onnx) and stages.csv. Raises
     WorkloadError or ArchError in one line.
     """
-    if out is not None and out.exists() and not overwrite:
-        raise WorkloadError(f"{out}: exists already, name another file or add --force")
+    (result,) = filled("two_stage", given, Result(scheme_folder=scheme_folder))
+    out = result.out
+    result.refuse_taken()
     keep, watch = keep or Keep(), watch or Watch()
     settings = morph_settings(config)
     chip = load_arch(arch, config.set)
@@ -72,9 +73,11 @@ def two_stage(
         save_onnx(morphed.network, keep.folder / FLOAT, overwrite=True)
     adapted = None
     if settings.stage2:
-        adapted = _second(arch, morphed.network, config, data, tests or {}, out, keep, overwrite, scheme_folder, watch)
+        adapted = _second(
+            arch, morphed.network, config, data, Course(tests, keep, progress=watch.progress), result, watch
+        )
     elif out is not None:
-        save_onnx(morphed.network, out, overwrite=overwrite)
+        save_onnx(morphed.network, out, overwrite=result.overwrite)
     rows = _rows(network, chip, morphed, adapted, data)
     if keep.folder is not None:
         write_rows(keep.folder / STAGES, rows)
@@ -86,15 +89,12 @@ def _second(
     network: Network,
     config: AdaptConfig,
     data: ImageSet,
-    tests: Mapping[str, ImageSet],
-    out: Path | None,
-    keep: Keep,
-    overwrite: bool,
-    scheme_folder: Path | None,
+    course: Course,
+    result: Result,
     watch: Watch,
 ) -> Adapted:
-    below = keep.below("stage2")
-    resume = keep.resume and below.folder is not None and (below.folder / CHECKPOINT).is_file()
+    below = (course.keep or Keep()).below("stage2")
+    resume = below.resume and below.folder is not None and (below.folder / CHECKPOINT).is_file()
     report = watch.report
     return adapt_network(
         arch,
@@ -102,13 +102,8 @@ def _second(
         config.model_copy(update={"set": {**config.set, **PACKING}}),
         data,
         config.train,
-        tests=dict(tests),
-        out=out,
-        keep=replace(below, resume=resume),
-        overwrite=overwrite,
-        scheme_folder=scheme_folder,
-        report=None if report is None else lambda row: report("stage 2", row),
-        progress=watch.progress,
+        course=replace(course, keep=replace(below, resume=resume)),
+        result=replace(result, report=None if report is None else lambda row: report("stage 2", row)),
     )
 
 
