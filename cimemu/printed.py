@@ -108,12 +108,13 @@ def variation_markdown() -> str:
 def command_line_markdown() -> str:
     """Every subcommand: what it does, its arguments and options with defaults."""
     from cimemu.cli import commands
+    from cimemu.cli.training import parameters_of
 
     lines: list[str] = []
     for name, command in sorted(commands().items()):
         lines += [f"## cimemu {name}", "", " ".join((command.help or "").split()), ""]
         lines += ["| argument or option | default | what |", "|---|---|---|"]
-        lines += [_parameter_row(parameter) for parameter in command.params if parameter.name != "help"]
+        lines += [_parameter_row(parameter) for parameter in parameters_of(command) if parameter.name != "help"]
         lines.append("")
     return "\n".join(lines).rstrip()
 

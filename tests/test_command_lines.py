@@ -20,6 +20,7 @@ import typer
 
 import cimemu
 from cimemu.cli import app, main
+from cimemu.cli.training import settings_function
 
 LIMIT_S = 20
 NUMBERS = ("0", "-1", "nan", "inf", "1e99", str(2**70), "text", "1.5")
@@ -62,7 +63,10 @@ def name_of(record):
 def options(*kinds):
     """(subcommand, option, its record) of every option whose values are of one of these types."""
     for name, function in sorted(commands().items()):
-        for hint in typing.get_type_hints(function, include_extras=True).values():
+        hints = list(typing.get_type_hints(function, include_extras=True).values())
+        if name == "adapt":  # most of its options are made from the fields of its settings
+            hints += typing.get_type_hints(settings_function(), include_extras=True).values()
+        for hint in hints:
             kind, *records = typing.get_args(hint) if typing.get_origin(hint) is typing.Annotated else (hint,)
             parts = {kind, *typing.get_args(kind)}
             parts |= {inner for part in parts for inner in typing.get_args(part)}

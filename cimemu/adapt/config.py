@@ -20,19 +20,37 @@ WHAT = "a file for cimemu adapt (scheme, train, data ...)"
 class Method(Record):
     """What is trained into the network, and how gradients pass the macro."""
 
-    scheme: str | dict[str, Any] = Field("column", description="a scheme's name or YAML file, or its keys")
-    scheme_set: dict[str, Any] = Field(default_factory=dict, description="dotted keys of the scheme that differ")
-    set: dict[str, Any] = Field(default_factory=dict, description="dotted keys of the arch that differ")
+    scheme: str | dict[str, Any] = Field(
+        "column",
+        description="a scheme's name or YAML file, or its keys",
+        json_schema_extra={"option": "--scheme", "metavar": "NAME|FILE"},
+    )
+    scheme_set: dict[str, Any] = Field(
+        default_factory=dict,
+        description="dotted keys of the scheme that differ",
+        json_schema_extra={"option": "--scheme-set"},
+    )
+    set: dict[str, Any] = Field(
+        default_factory=dict, description="dotted keys of the arch that differ", json_schema_extra={"option": "--set"}
+    )
     gradient: Literal["proper", "public"] = Field(
-        "proper", description="of weight slices: each its share, or the lowest alone as ColumnQuant's public code"
+        "proper",
+        description="of weight slices: each its share, or the lowest alone as ColumnQuant's public code",
+        json_schema_extra={"option": "--gradient"},
     )
     smooth: bool = Field(
         False, description="activations pass gradients by BWMA's annealed smooth steps (reconstructed)"
     )
     code_parity: bool = Field(
-        False, description="every array sees all channels, as ColumnQuant's public code: for comparison, never exported"
+        False,
+        description="every array sees all channels, as ColumnQuant's public code: for comparison, never exported",
+        json_schema_extra={"option": "--code-parity"},
     )
-    vary: tuple[str, ...] = Field((), description="cells while training, as stress draws them: MODEL:PARAM=VALUE")
+    vary: tuple[str, ...] = Field(
+        (),
+        description="cells while training, as stress draws them: MODEL:PARAM=VALUE",
+        json_schema_extra={"option": "--vary", "metavar": "MODEL:PARAM=VALUE"},
+    )
     calibration: int = Field(256, ge=1, description="training images that first step sizes are found on")
 
     @field_validator("vary")

@@ -1,9 +1,14 @@
-"""What a training run is, as frozen records: rates, augmentation, budget, and where images come from."""
+"""What a training run is, as frozen records: rates, augmentation, budget, and where images come from.
+
+A field that names an `option` is one of `cimemu adapt`, which takes its bounds and its help from here (see
+`cimemu.cli.training`).
+"""
 
 from typing import Literal
 
 from pydantic import Field
 
+from cimemu.bounds import MOST_IMAGES, MOST_SEED, MOST_THREADS
 from cimemu.record import Record
 from cimemu.workload.manifest import DataSource, Preprocess
 
@@ -11,8 +16,16 @@ from cimemu.workload.manifest import DataSource, Preprocess
 class Rates(Record):
     """Learning rates of the parameter groups at their highest."""
 
-    weights: float = Field(0.01, gt=0, description="weights, biases and normalisation")
-    scales: float = Field(0.001, ge=0, description="learned step sizes")
+    weights: float = Field(
+        0.01,
+        gt=0,
+        le=1e6,
+        description="learning rate of weights, biases and normalisation",
+        json_schema_extra={"option": "--rate"},
+    )
+    scales: float = Field(
+        0.001, ge=0, le=1e6, description="learning rate of step sizes", json_schema_extra={"option": "--scale-rate"}
+    )
 
 
 class Augment(Record):
@@ -42,17 +55,27 @@ class HoldBack(Record):
 class TrainSettings(Record):
     """Stochastic gradient descent with momentum, and its budget."""
 
-    epochs: int = Field(8, ge=1, description="epochs")
+    epochs: int = Field(8, ge=1, le=10**6, description="epochs", json_schema_extra={"option": "--epochs"})
     images_per_epoch: int | None = Field(
-        None, ge=1, description="images an epoch; the next ones of a shuffled order; null: all"
+        None,
+        ge=1,
+        le=MOST_IMAGES,
+        description="images an epoch; the next ones of a shuffled order; null: all",
+        json_schema_extra={"option": "--images", "short": "-n"},
     )
-    batch: int = Field(128, ge=1, description="images a step")
+    batch: int = Field(128, ge=1, le=10**6, description="images a step", json_schema_extra={"option": "--batch"})
     rates: Rates = Field(default_factory=Rates, description="learning rates")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="cosine falls to 0 with the last step")
     warmup_epochs: float = Field(0.0, ge=0, description="epochs in which rates rise from 0")
     momentum: float = Field(0.9, ge=0, lt=1, description="of the gradient")
     nesterov: bool = Field(False, description="Nesterov's form of momentum")
-    weight_decay: float = Field(1e-4, ge=0, description="of weights; scales, biases and normalisation have none")
+    weight_decay: float = Field(
+        1e-4,
+        ge=0,
+        le=1e6,
+        description="decay of weights; scales, biases and normalisation have none",
+        json_schema_extra={"option": "--weight-decay"},
+    )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the label spread over all classes")
     gradient_clip: float | None = Field(None, gt=0, description="largest norm of all gradients together; null: any")
     gradient_type: Literal["float32", "bfloat16"] = Field(
@@ -65,9 +88,26 @@ class TrainSettings(Record):
     )
     hold_back: HoldBack = Field(default_factory=HoldBack, description="images that choose the epoch that is kept")
     augment: Augment = Field(default_factory=Augment, description="what is done to training images")
-    seed: int = Field(0, ge=0, description="root of order, augmentation, first weights and noise")
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="cpu, cuda or cuda:N")
-    threads: int | None = Field(None, ge=1, description="threads of the CPU; null: PyTorch's choice")
+    seed: int = Field(
+        0,
+        ge=0,
+        le=MOST_SEED,
+        description="root of order, augmentation, first weights and noise",
+        json_schema_extra={"option": "--seed"},
+    )
+    device: str = Field(
+        "cpu",
+        pattern=r"^(cpu|cuda(:\d+)?)$",
+        description="cpu, cuda or cuda:N",
+        json_schema_extra={"option": "--device", "metavar": "cpu|cuda"},
+    )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=MOST_THREADS,
+        description="threads of the CPU; null: PyTorch's choice",
+        json_schema_extra={"option": "--threads"},
+    )
     evaluate_every: int = Field(
         1, ge=0, description="epochs between measurements of accuracy; 0: after the last one only"
     )

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cimemu.adapt.exact import Compared
     from cimemu.adapt.sources import Images
     from cimemu.adapt.train import Keep, MetricsRow
+    from cimemu.arch.schema import Arch
+    from cimemu.workload.network import Network
 
 BELOW_START = 3  # exit status of a run that ended below its start
 
@@ -88,115 +90,110 @@ class ImagesNamed:
         return find_images(settings.data, work, data=self.data, folder=self.folder, cache=self.cache)
 
 
-def from_scratch_run(
-    name: str, settings: "AdaptConfig", images: ImagesNamed, out: Path, keep: "Keep", force: bool, lines: EpochLines
-) -> tuple[list[dict[str, Any]], Ended]:
-    """A float network from its first weights: rows, one an epoch, and how it ended."""
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a run made: rows, one an epoch or stage, a module for macros where there is one, and how the run ended."""
+
+    rows: "list[dict[str, Any]]"
+    ended: Ended
+    module: TrainedModule | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What is trained: settings, images, and where it goes; for macros also the chip and the float network, by name."""
+
+    settings: "AdaptConfig"
+    images: ImagesNamed
+    out: Path | None
+    keep: "Keep"
+    force: bool
+    lines: EpochLines
+    arch: str = ""
+    network: str = ""
+    module: str | None = None
+
+    def found(self) -> "tuple[Arch, Images, Network]":
+        """(chip, images, float network); mistakes in the chip and the scheme are told before images are read."""
+        from cimemu.adapt.sources import is_file, load_float
+        from cimemu.arch.load import load_arch
+
+        chip = load_arch(self.arch, self.settings.set)
+        self.settings.scheme_record(self.images.folder)
+        images = self.images.find(self.settings, None if is_file(self.network) else self.network)
+        shape = images.train.inputs(slice(0, 1)).shape[1:]
+        return chip, images, load_float(self.network, module=self.module, shape=shape)
+
+
+def from_scratch_run(name: str, job: Job, out: Path) -> Trained:
+    """A float network from its first weights."""
     from cimemu.adapt.scratch import parse_shape, train_from_scratch
-    from cimemu.adapt.train import Hooks
+    from cimemu.adapt.train import Course, Hooks
 
     parse_shape(name)
-    found = images.find(settings)
-    with ProgressBars(lines.shown) as bars:
-        done = train_from_scratch(
-            name,
-            found.train,
-            settings.train,
-            out,
-            tests=found.tests,
-            keep=keep,
-            overwrite=force,
-            hooks=Hooks(after_epoch=lines.print),
-            progress=bars.update,
-        )
-    return [dict(row) for row in done.rows], Ended(done.start, done.kept, done.below_start)
+    images = job.images.find(job.settings)
+    with ProgressBars(job.lines.shown) as bars:
+        course = Course(images.tests, job.keep, Hooks(after_epoch=job.lines.print), bars.update)
+        done = train_from_scratch(name, images.train, job.settings.train, out, overwrite=job.force, course=course)
+    return Trained([dict(row) for row in done.rows], Ended(done.start, done.kept, done.below_start))
 
 
-def macro_aware_run(
-    arch: str,
-    network: str,
-    settings: "AdaptConfig",
-    images: ImagesNamed,
-    out: Path | None,
-    keep: "Keep",
-    force: bool,
-    lines: EpochLines,
-    module: str | None,
-) -> tuple[list[dict[str, Any]], TrainedModule, Ended]:
-    """A float network for the macro: rows, the module, and how it ended."""
-    from cimemu.adapt.run import adapt_network
-    from cimemu.adapt.sources import is_file, load_float
-    from cimemu.arch.load import load_arch
+def macro_aware_run(job: Job) -> Trained:
+    """A float network for the macro."""
+    from cimemu.adapt.run import Result, adapt_network
+    from cimemu.adapt.train import Course
 
-    load_arch(arch, settings.set)
-    settings.scheme_record(images.folder)  # mistakes are told before images are read
-    found = images.find(settings, None if is_file(network) else network)
-    with ProgressBars(lines.shown) as bars:
+    _, images, network = job.found()
+    with ProgressBars(job.lines.shown) as bars:
         done = adapt_network(
-            arch,
-            load_float(network, module=module, shape=found.train.inputs(slice(0, 1)).shape[1:]),
-            settings,
-            found.train,
-            settings.train,
-            tests=found.tests,
-            out=out,
-            keep=keep,
-            overwrite=force,
-            scheme_folder=images.folder,
-            report=lines.print,
-            progress=bars.update,
+            job.arch,
+            network,
+            job.settings,
+            images.train,
+            job.settings.train,
+            course=Course(images.tests, job.keep, progress=bars.update),
+            result=Result(job.out, job.force, job.images.folder, job.lines.print),
         )
-    return list(done.rows), TrainedModule(done.module, found), Ended(done.before, done.kept, done.below_start)
+    ended = Ended(done.before, done.kept, done.below_start)
+    return Trained([dict(row) for row in done.rows], ended, TrainedModule(done.module, images))
 
 
-def two_stage_run(
-    arch: str,
-    network: str,
-    settings: "AdaptConfig",
-    images: ImagesNamed,
-    out: Path | None,
-    keep: "Keep",
-    force: bool,
-    lines: EpochLines,
-    module: str | None,
-) -> tuple[list[dict[str, Any]], TrainedModule | None, Ended]:
-    """Both stages, or the curve of the first: rows, the module of the second, and how it ended."""
+def two_stage_run(job: Job) -> Trained:
+    """Both stages, or the curve of the first."""
     from cimemu.adapt.morph.curve import budget, curve
     from cimemu.adapt.morph.network import Watch
     from cimemu.adapt.morph.run import morph_settings, two_stage
-    from cimemu.adapt.sources import is_file, load_float
-    from cimemu.arch.load import load_arch
 
-    chip, own = load_arch(arch, settings.set), morph_settings(settings)
+    own = morph_settings(job.settings)
     many = isinstance(own.macros, tuple)
-    if many and out is not None:
-        raise WorkloadError(f"--out {out}: several --macros make a curve of float networks, below --checkpoints DIR")
-    settings.scheme_record(images.folder)  # mistakes are told before images are read
-    found = images.find(settings, None if is_file(network) else network)
-    source = load_float(network, module=module, shape=found.train.inputs(slice(0, 1)).shape[1:])
-    with ProgressBars(lines.shown) as bars:
-        epochs = {"shrink": own.shrink.epochs, "retrain": own.retrain.epochs, "seed": budget(own).epochs}
-        lines = EpochLines(lines.epochs, lines.shown, epochs)
-        watch = Watch(lines.of_run, bars.update)
-        if many:
-            return curve(chip, source, own, found.train, tests=found.tests, keep=keep, watch=watch), None, Ended()
-        done = two_stage(
-            arch,
-            source,
-            settings,
-            found.train,
-            tests=found.tests,
-            out=out,
-            keep=keep,
-            overwrite=force,
-            scheme_folder=images.folder,
-            watch=watch,
+    if many and job.out is not None:
+        raise WorkloadError(
+            f"--out {job.out}: several --macros make a curve of float networks, below --checkpoints DIR"
         )
-    trained = None if done.adapted is None else TrainedModule(done.adapted.module, found)
+    chip, images, source = job.found()
+    with ProgressBars(job.lines.shown) as bars:
+        epochs = {"shrink": own.shrink.epochs, "retrain": own.retrain.epochs, "seed": budget(own).epochs}
+        watch = Watch(EpochLines(job.lines.epochs, job.lines.shown, epochs).of_run, bars.update)
+        if many:
+            rows = curve(chip, source, own, images.train, tests=images.tests, keep=job.keep, watch=watch)
+            return Trained(rows, Ended())
+        done = two_stage(
+            job.arch,
+            source,
+            job.settings,
+            images.train,
+            tests=images.tests,
+            keep=job.keep,
+            watch=watch,
+            scheme_folder=job.images.folder,
+            out=job.out,
+            overwrite=job.force,
+        )
     rows, second, first = [dict(row) for row in done.rows], done.adapted, done.morphed.below_start
     if second is None:
-        return rows, trained, Ended(below=first)
-    return rows, trained, Ended(second.before, second.kept, second.below_start or first)
+        return Trained(rows, Ended(below=first))
+    ended = Ended(second.before, second.kept, second.below_start or first)
+    return Trained(rows, ended, TrainedModule(second.module, images))
 
 
 def study_run(

@@ -275,3 +275,49 @@ def test_resnet20_on_real_images_trains_and_is_the_emulators(tmp_path, capsys):
     run = ["run", "rram_128", str(work), *arch, "--network", str(out), "--no-trace", "--json"]
     assert main([*run, "--threads", "2"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] == pytest.approx(kept["accuracy_test"])
+
+
+def test_options_are_the_fields_that_name_one():
+    from cimemu.cli.training import setting_options
+
+    found = {option.names[0]: option for option in setting_options()}
+    assert found["--images"].key == "train.images_per_epoch"
+    assert found["--epochs"].key == "train.epochs", "of the outer training, not of a stage's"
+    assert (found["--threads"].least, found["--threads"].most) == (1, 1024)
+    assert found["--gradient"].metavar == "proper|public"
+    assert found["--macros"].several
+    assert not found["--scheme"].several
+    assert sorted(found) == sorted(
+        [
+            "--batch",
+            "--code-parity",
+            "--device",
+            "--epochs",
+            "--gradient",
+            "--images",
+            "--macros",
+            "--rate",
+            "--scale-rate",
+            "--scheme",
+            "--scheme-set",
+            "--seed",
+            "--set",
+            "--threads",
+            "--vary",
+            "--weight-decay",
+        ]
+    )
+
+
+def test_a_command_line_changes_the_keys_of_the_config():
+    from cimemu.cli.training import changes
+
+    given = {
+        "set": ["macro.rows=36"],
+        "morph.macros": [4],
+        "vary": ["lognormal:sigma=0.1"],
+        "train.seed": 3,
+        "scheme": "layer",
+    }
+    assert changes(given) == {**given, "set": {"macro.rows": 36}, "morph.macros": 4}
+    assert changes({"morph.macros": [4, 8]}) == {"morph.macros": [4, 8]}

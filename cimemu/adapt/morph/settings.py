@@ -12,7 +12,8 @@ class MorphSettings(Record):
     """Stage 1 of macro-aware adaptation: shrink, prune, expand, retrain."""
 
     macros: int | tuple[int, ...] = Field(
-        description="macros to fill; a list: stage 1 alone for each, as a curve beside the network trained as long"
+        description="macros to fill; a list: stage 1 alone for each, as a curve beside the network trained as long",
+        json_schema_extra={"option": "--macros", "least": 1},
     )
     goal: float = Field(0.9, gt=0, le=1, description="share of their cells that should hold weights")
     columns_left: float = Field(
