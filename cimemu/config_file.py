@@ -19,7 +19,7 @@ class _SafeLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
+            event = self.peek_event()  # type: ignore[no-untyped-call]
             raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", event.start_mark)
         return super().compose_node(parent, index)
 
@@ -52,7 +52,8 @@ def read_mapping(path: Path, shown: str, what: str, error_type: type[CimemuError
 def validated(model: type[Model], tree: Any, where: str, error_type: type[CimemuError]) -> Model:
     """`tree` as a `model`; an error names `where`, the key, the value and the rule."""
     try:
-        return model.__pydantic_validator__.validate_python(tree)
+        made: Model = model.__pydantic_validator__.validate_python(tree)
+        return made
     except ValidationError as error:
         raise error_type(f"{where}: {one_line(error, model)}") from None
 

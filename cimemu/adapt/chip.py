@@ -105,7 +105,8 @@ class ChipLayer:
             made = self.wiring.psums(part, self.filters)
             made = made.unflatten(1, (self.wiring.groups, -1)).permute(0, 3, 4, 1, 2).flatten(0, 2)
             slices.append(made)
-        return torch.stack(slices, dim=2).round().to(torch.int64).numpy()
+        found: NDArray[np.int64] = torch.stack(slices, dim=2).round().to(torch.int64).numpy()
+        return found
 
     def _converted(self, psums: NDArray[np.int64], masked: Array) -> tuple[NDArray[np.int64], Sums]:
         """Codes, and their sums weighed by input slices."""

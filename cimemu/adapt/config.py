@@ -80,9 +80,10 @@ class AdaptConfig(Method):
 
 def read_config(path: Path | None, changes: Mapping[str, Any] | None = None) -> AdaptConfig:
     """The config in a YAML file (None: the defaults) with dotted `changes`. WorkloadError naming key, value and rule."""
-    return changed(
+    made: AdaptConfig = changed(
         AdaptConfig, {} if path is None else read_mapping(path, str(path), WHAT, WorkloadError), changes, path
     )
+    return made
 
 
 def changed(kind: type[Any], tree: Mapping[str, Any], changes: Mapping[str, Any] | None, path: Path | None) -> Any:

@@ -25,7 +25,7 @@ from cimemu.encoding import UNCORRECTED
 from cimemu.errors import WorkloadError
 from cimemu.layer.macro_layer import Geometry
 from cimemu.macro.encode import columns_of, input_slice_weights
-from cimemu.macro.program import has_reference_column
+from cimemu.macro.matrix import has_reference_column
 from cimemu.ptq.scheme import BinaryWeights, Scheme
 
 POSITIVE = ("weight_scale", "slice_scale", "psum_scale")  # parameters that are steps: they stay above 0

@@ -183,4 +183,5 @@ def changed(
     row = shifts[:, :1] + np.arange(rows)
     column = shifts[:, 1:] + np.where(mirrored[:, None], np.arange(columns)[::-1], np.arange(columns))
     made = padded[np.arange(count)[:, None, None], row[:, :, None], column[:, None, :]]
-    return made.transpose(0, 3, 1, 2) if chw else made
+    found: NDArray[Any] = made.transpose(0, 3, 1, 2) if chw else made
+    return found

@@ -57,7 +57,8 @@ class ConverterBase(Record):
         """Cycles of one conversion (contract section 3)."""
         if self.cycles is not None:
             return self.cycles
-        return {"sar": self.bits, "flash": 1, "ramp": 2**self.bits - 1}[self.circuit]
+        made: int = {"sar": self.bits, "flash": 1, "ramp": 2**self.bits - 1}[self.circuit]
+        return made
 
     def tables(self) -> tuple[list[Any], list[Any]]:
         """Thresholds (2^bits - 1 of a vector) and levels (2^bits), nested lists as in the fields of a nonlinear converter.

@@ -217,7 +217,8 @@ class Macro(Record):
     def largest_side(self) -> int:
         """The most that the levels of one weight, of one side, add up to by their places."""
         places = self.encoding.places(self.weight.bits, self.cell.bits)
-        return (2**self.cell.bits - 1) * sum(abs(place) for place in places)
+        made: int = (2**self.cell.bits - 1) * sum(abs(place) for place in places)
+        return made
 
     @property
     def columns_per_output(self) -> int:

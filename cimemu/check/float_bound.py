@@ -197,7 +197,8 @@ def _dynamic(x: Array, distance: NDArray[np.float64], results: Sequence[Array]) 
     def steps(value: Floats, own: Floats, s: Floats, s_apart: Floats) -> Floats:
         ratio = value / s
         reach = np.where(s_apart > 0, (own + np.abs(ratio) * s_apart) / s + 4 * U * np.abs(ratio), 0.0)
-        return np.maximum(np.rint(ratio + reach) - np.rint(ratio), np.rint(ratio) - np.rint(ratio - reach))
+        made: Floats = np.maximum(np.rint(ratio + reach) - np.rint(ratio), np.rint(ratio) - np.rint(ratio - reach))
+        return made
 
     zero_apart = steps(-low, low_apart, scale, scale_apart)
     codes_apart = steps(wide, distance, scale.reshape(shape), scale_apart.reshape(shape)) + zero_apart.reshape(shape)

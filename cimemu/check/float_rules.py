@@ -153,7 +153,8 @@ def averaged(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats
     if layer.op == "ReduceL2":
         terms = x[0].size / y.size
         moved_by = np.sqrt(np.square(apart[0]).sum(axis=layer.axes, keepdims=layer.keepdims))
-        return moved_by + (gamma(terms / 2 + 3)) * np.abs(y) + TINY
+        made: Floats = moved_by + (gamma(terms / 2 + 3)) * np.abs(y) + TINY
+        return made
     terms = float(np.prod(layer.kernel_shape)) if layer.op == "AveragePool" else x[0].size / y.size
     with np.errstate(invalid="ignore"):
         return _mean(layer, apart[0]) + gamma(terms + 2) * _mean(layer, np.abs(x[0])) + TINY
@@ -176,7 +177,8 @@ def softmax(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats)
     exponential = (
         4 * apart[0].max(axis=axes, keepdims=True) + 4 * U * (below + below.max(axis=axes, keepdims=True)) + 16 * U
     )
-    return y * (np.expm1(exponential) + gamma(terms + 2)) + TINY
+    made: Floats = y * (np.expm1(exponential) + gamma(terms + 2)) + TINY
+    return made
 
 
 def normalised(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> Floats:

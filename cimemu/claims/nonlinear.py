@@ -115,7 +115,8 @@ def full_scale_pulses(bits: int) -> float:
     """
     top = 2**bits - 1
     mean_square = (2 * top + 1) / (6 * top)  # of 0 .. top, over top^2
-    return bits / 2 / mean_square
+    made: float = bits / 2 / mean_square
+    return made
 
 
 def choices(thresholds: list[float], levels: list[float], linear_bits: int) -> list[Choice]:

@@ -31,7 +31,8 @@ class _Maker:
 
     @property
     def top(self) -> int:
-        return 2**self.input_bits - 1
+        made: int = 2**self.input_bits - 1
+        return made
 
     def weights(self, shape: tuple[int, ...]) -> np.ndarray:
         if self.weight_limit == 0:

@@ -1,7 +1,7 @@
 """`cimemu export`: a trace's events for Perfetto, a waveform viewer, a spreadsheet."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -72,5 +72,5 @@ def export(
     make_console().print(f"{target}: {written:,} events{more if chosen.cut else ''}", soft_wrap=True)
 
 
-def _tuple(values: list | None) -> tuple | None:
+def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:
     return tuple(values) if values else None

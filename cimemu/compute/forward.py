@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from cimemu.adc import Adc
 from cimemu.arch.load import macro_for
 from cimemu.arch.macro import Macro
-from cimemu.compute.matrix import CellSource, LayerMatrix, MatrixResult
+from cimemu.compute.batch import MatrixResult
+from cimemu.compute.matrix import CellSource, LayerMatrix
 from cimemu.errors import WorkloadError
 from cimemu.events import Counter, Pulses
 from cimemu.layer.base import Array, Layer

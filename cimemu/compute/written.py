@@ -60,4 +60,5 @@ class WrittenLayer:
             return y
         geometry = self.layer.geometry
         sums = x.reshape(x.shape[0], -1, geometry.rows_per_group).sum(axis=2, dtype=np.int64)
-        return y - weight_zero * np.repeat(sums, geometry.outputs_per_group, axis=1)
+        made: NDArray[Any] = y - weight_zero * np.repeat(sums, geometry.outputs_per_group, axis=1)
+        return made

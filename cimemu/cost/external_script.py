@@ -9,6 +9,7 @@ import importlib
 import importlib.metadata
 import json
 import sys
+from typing import Any
 
 
 def as_number(value: object) -> float:
@@ -20,7 +21,7 @@ def as_number(value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
-def answer(request: dict) -> dict:
+def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Energy in pJ by action, area in um2, leakage in uW of one request."""
     module_name, _, class_name = request["class"].partition(":")
     model = getattr(importlib.import_module(module_name), class_name)(**request.get("parameters", {}))
@@ -36,7 +37,7 @@ def answer(request: dict) -> dict:
     }
 
 
-def versions(requests: list) -> dict:
+def versions(requests: list[Any]) -> dict[str, Any]:
     """Versions of the installed packages that the requested modules belong to, and of hwcomponents itself."""
     owners = importlib.metadata.packages_distributions()
     found = {}

@@ -14,7 +14,8 @@ def conversion_pj(cost: AdcCost, circuit: str, bits: int) -> float:
         return cost.energy_scale * _from_table(cost, bits, "energy_pj")
     # Flash: every comparator decides once. Ramp: one comparator a column looks at every step of the ramp.
     decisions = {"flash": 2**bits - 1, "ramp": 2**bits - 1}[circuit]
-    return cost.energy_scale * decisions * cost.comparator.energy_pj * cost.comparator.energy_scale
+    made: float = cost.energy_scale * decisions * cost.comparator.energy_pj * cost.comparator.energy_scale
+    return made
 
 
 def converter_um2(cost: AdcCost, circuit: str, bits: int) -> float:

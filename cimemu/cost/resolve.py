@@ -57,7 +57,8 @@ def _filled(part: Priced, estimator: Any, site: Site, name: str) -> Priced:
     given = part.model_fields_set
     changes: dict[str, Any] = {field: getattr(found, field) for field in NUMBERS if field not in given}
     changes["estimate"] = found.source
-    return _with(part, changes)
+    made: Priced = _with(part, changes)
+    return made
 
 
 def check_estimate(found: Any, where: str) -> None:

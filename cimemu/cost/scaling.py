@@ -6,6 +6,7 @@ in the MIT-licensed hwcomponents). Between two nodes the factors are linear in t
 """
 
 from bisect import bisect_left
+from collections.abc import Callable
 
 NODES_NM = (7.0, 10.0, 14.0, 16.0, 20.0, 32.0, 45.0, 65.0, 90.0, 130.0)
 # Energy of a node at supply V is a V^2 + b V + c, in the unit that all nodes share.
@@ -54,7 +55,7 @@ def _energy(node_nm: float, voltage_v: float) -> float:
     return _between(node_nm, at)
 
 
-def _between(node_nm: float, at) -> float:  # type: ignore[no-untyped-def]
+def _between(node_nm: float, at: Callable[[float], float]) -> float:
     """`at(node)` of the node, linear between two listed ones."""
     if not NODES_NM[0] <= node_nm <= NODES_NM[-1]:
         raise ValueError(
@@ -78,4 +79,5 @@ def delay_factor(from_v: float, to_v: float, *, threshold_v: float = 0.3, alpha:
     """
     if min(from_v, to_v) <= threshold_v:
         raise ValueError(f"supply {min(from_v, to_v):g} V, must be above the threshold of {threshold_v:g} V")
-    return (to_v / (to_v - threshold_v) ** alpha) / (from_v / (from_v - threshold_v) ** alpha)
+    made: float = (to_v / (to_v - threshold_v) ** alpha) / (from_v / (from_v - threshold_v) ** alpha)
+    return made

@@ -67,7 +67,8 @@ def cached_points(matrix: Matrix, inputs: int, threads: int) -> int:
     if floats and not converts_once(matrix):
         assert matrix.references is not None
         per_point *= 2 ** matrix.references[0].bits
-    return max(1, min(4096, CHUNK_BYTES // per_point))
+    made: int = max(1, min(4096, CHUNK_BYTES // per_point))
+    return made
 
 
 def first_reason(*cases: tuple[bool, str]) -> WhyNot | None:

@@ -91,7 +91,8 @@ class Resize:
     def per_channel(self, layer: Layer, place: int, value: Array, axis: int, lane: Lane) -> Array:
         """A constant (input number `place` of `layer`) with a value a channel along `axis`, at its new width."""
         order = np.arange(self.channels.width(lane, self.widths)) % value.shape[axis]
-        return np.take(value, order, axis=axis)
+        made: Array = np.take(value, order, axis=axis)
+        return made
 
     def _pad(self, layer: Pad, lane: Lane) -> Layer:
         source, number = self.channels.padded[layer.name]

@@ -66,8 +66,8 @@ def layer_vectors(
     chosen = _layer(emulator, layer)
     if plan is not None:
         emulator.program(plan, draws.vary, draws.seed, draws.trial)
-    given = inputs if isinstance(inputs, Mapping) else {network.inputs[0]: inputs}
-    arrays = [np.asarray(given[name]) for name in network.inputs]
+    named = inputs if isinstance(inputs, Mapping) else {network.inputs[0]: inputs}
+    arrays = [np.asarray(named[name]) for name in network.inputs]
     per_image, count = chosen.geometry.positions, len(arrays[0])
     if not 1 <= ops <= per_image * count:
         raise WorkloadError(f"ops = {ops}, layer {chosen.name} has 1 .. {per_image * count} on {count} images")

@@ -19,7 +19,8 @@ def _zero_point(node: Node, position: int) -> NDArray[np.int64] | str:
     if not node.has(position):
         return np.zeros(1, np.int64)
     if not node.is_constant(position):
-        return node.inputs[position]
+        made: NDArray[np.int64] | str = node.inputs[position]
+        return made
     return np.asarray(node.constant(position, "the zero point")).astype(np.int64).reshape(-1)
 
 

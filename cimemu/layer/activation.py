@@ -53,7 +53,8 @@ class Relu(Activation):
 
     def apply(self, x: Array) -> Array:
         """Exact."""
-        return np.maximum(x, x.dtype.type(0))
+        made: Array = np.maximum(x, x.dtype.type(0))
+        return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +192,8 @@ class Gelu(Activation):
                 inner = erf(wide * math.sqrt(0.5))
             case other:
                 raise self.error(f"approximate = {other}, must be none or tanh")
-        return (0.5 * wide * (1 + inner)).astype(x.dtype)
+        made: Array = (0.5 * wide * (1 + inner)).astype(x.dtype)
+        return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +241,8 @@ class HardSigmoid(Activation):
     def apply(self, x: Array) -> Array:
         """float32."""
         line = np.float32(self.alpha) * x + np.float32(self.beta)
-        return np.minimum(np.maximum(line, np.float32(0)), np.float32(1))
+        made: Array = np.minimum(np.maximum(line, np.float32(0)), np.float32(1))
+        return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,7 +255,8 @@ class HardSwish(Activation):
     def apply(self, x: Array) -> Array:
         """float32."""
         line = np.float32(1 / 6) * x + np.float32(0.5)
-        return x * np.minimum(np.maximum(line, np.float32(0)), np.float32(1))
+        made: Array = x * np.minimum(np.maximum(line, np.float32(0)), np.float32(1))
+        return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,7 +283,8 @@ class Softmax(Activation):
         axis = self.axis % x.ndim
         axes = tuple(range(axis, x.ndim)) if self.flatten else (axis,)
         powers = np.exp(x - x.max(axis=axes, keepdims=True))
-        return powers / powers.sum(axis=axes, keepdims=True)
+        made: Array = powers / powers.sum(axis=axes, keepdims=True)
+        return made
 
 
 def erf(x: Array) -> Array:
@@ -293,4 +298,5 @@ def erf(x: Array) -> Array:
     fifth = (square * (16 * square - 48) + 12) / 120
     fourth = c * (12 - 8 * square) / 24
     series = h * (1 + h * (-c + h * ((4 * square - 2) / 6 + h * (fourth + h * fifth))))
-    return np.copysign(_ERF_VALUES[nearest] + _ERF_SLOPES[nearest] * series, wide)
+    made: Array = np.copysign(_ERF_VALUES[nearest] + _ERF_SLOPES[nearest] * series, wide)
+    return made

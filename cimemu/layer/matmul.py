@@ -100,4 +100,5 @@ def _stack(operand: Operand) -> Operand:
 
 def _rows(a: Array, b: Array) -> Array:
     """`a @ b` one row at a time: BLAS picks its sum order by the number of rows, an image's bits must not."""
-    return np.matmul(a[:, None, :], b)[:, 0, :]
+    made: Array = np.matmul(a[:, None, :], b)[:, 0, :]
+    return made

@@ -116,7 +116,8 @@ class AveragePool(WindowPool):
             start = np.arange(positions) * self.strides[axis] - self.pads[axis]
             seen = start[:, None] + np.arange(self.kernel_shape[axis]) * self.dilations[axis]
             per_axis.append(((seen >= first) & (seen < last)).sum(axis=1))
-        return np.multiply.outer(*per_axis).astype(np.float32)
+        made: Array = np.multiply.outer(*per_axis).astype(np.float32)
+        return made
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """An addition per window element and a multiplication per output."""

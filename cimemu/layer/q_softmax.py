@@ -60,7 +60,8 @@ class QSoftmax(Layer):
         with np.errstate(all="ignore"):
             steps = np.float64(np.floor(np.float32(1) / self.y.scale))
             quotient = np.rint(terms * steps / total.astype(np.float64))
-        return np.clip(quotient + self.y.zero_point, self.low, self.high).astype(self.dtype)
+        made: Array = np.clip(quotient + self.y.zero_point, self.low, self.high).astype(self.dtype)
+        return made
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """Compare, subtract, look up, add, divide, round and clamp an element."""

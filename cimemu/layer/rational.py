@@ -32,7 +32,8 @@ TANH_LIMIT = 9.0
 
 def logistic(x: Floats) -> Floats:
     """1 / (1 + exp(-x)) of float32 values."""
-    return np.maximum(_quotient(x, LOGISTIC, LOGISTIC_LIMIT) + np.float32(0.5), np.float32(0))
+    made: Floats = np.maximum(_quotient(x, LOGISTIC, LOGISTIC_LIMIT) + np.float32(0.5), np.float32(0))
+    return made
 
 
 def tanh(x: Floats) -> Floats:

@@ -50,7 +50,8 @@ class Fp32HalfEven(OutputStage):
             scaled = np.rint(in_32_bits(accumulators).astype(np.float32) * self.multiplier)
         if not np.isfinite(self.multiplier).all():  # a sum of 0 times infinity: ONNX Runtime limits it to the low end
             scaled[np.isnan(scaled)] = -np.inf
-        return np.clip(scaled + np.float32(self.zero_point), self.low, self.high).astype(self.dtype)
+        made: NDArray[Any] = np.clip(scaled + np.float32(self.zero_point), self.low, self.high).astype(self.dtype)
+        return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,8 @@ class RealBias(OutputStage):
         if self.output_scale is None:
             return real
         rounded = np.rint(real / self.output_scale)
-        return np.clip(rounded + np.float32(self.zero_point), self.low, self.high).astype(self.dtype)
+        made: NDArray[Any] = np.clip(rounded + np.float32(self.zero_point), self.low, self.high).astype(self.dtype)
+        return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +122,8 @@ class FixedPoint(OutputStage):
             scaled = np.rint(accumulators * np.ldexp(self.q31.astype(np.float64), self.shift - 31))
         else:
             scaled = gemmlowp_double(in_32_bits(accumulators), self.q31, self.shift)
-        return np.clip(scaled + self.zero_point, self.low, self.high).astype(self.dtype)
+        made: NDArray[Any] = np.clip(scaled + self.zero_point, self.low, self.high).astype(self.dtype)
+        return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,4 +142,5 @@ class Fp64HalfAway(OutputStage):
             scaled = np.rint(accumulators * self.multiplier)
         else:
             scaled = float64_half_away(in_32_bits(accumulators), self.multiplier)
-        return np.clip(scaled + self.zero_point, self.low, self.high).astype(self.dtype)
+        made: NDArray[Any] = np.clip(scaled + self.zero_point, self.low, self.high).astype(self.dtype)
+        return made

@@ -82,4 +82,5 @@ def _one_over_one_plus(a: Raw) -> Raw:
 
 def _left(x: Raw, bits: int) -> Raw:
     """A saturating shift to the left."""
-    return np.clip(x << bits, MIN32, MAX32)
+    made: Raw = np.clip(x << bits, MIN32, MAX32)
+    return made

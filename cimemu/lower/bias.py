@@ -64,4 +64,5 @@ def _rounded(layer: Layer, value: Array, product_scale: NDArray[np.float32]) -> 
             f"bias[{where}] = {value.reshape(-1)[where]:.6g} is {steps[where]:.4g} steps of input scale x weight scale, "
             "must be within 32 bits: give it a scale of its own"
         )
-    return steps.astype(np.int64)
+    made: NDArray[np.int64] = steps.astype(np.int64)
+    return made

@@ -82,7 +82,8 @@ class RunningSums:
             for p in np.flatnonzero(outside.any(axis=1)).tolist():
                 n = int(np.argmax(outside[p]))
                 self.left.setdefault(p, (n, int(running[p, n]), g, i))
-        return self.values[block]
+        made: NDArray[np.int64] = self.values[block]
+        return made
 
     def total(self, reads: Reads) -> NDArray[np.int64]:
         """Row blocks added up [points, outputs]. WorkloadError for the first input that left the accumulator."""

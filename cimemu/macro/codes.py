@@ -44,5 +44,6 @@ def integer_values(
     """Integer levels of codes."""
     table = references.levels.astype(np.int64)
     if references.uniform:
-        return table[0][codes]
+        made: NDArray[np.int64] = table[0][codes]
+        return made
     return np.take_along_axis(table[columns], codes.T.astype(np.int64), axis=1).T

@@ -135,7 +135,8 @@ def correction(y: NDArray[Any], x: NDArray[Any], masked: NDArray[Any], matrix: M
 def _exact_sums(x: NDArray[Any], matrix: Matrix) -> NDArray[np.int64]:
     """sum_k x over the rows of each output's group: [P, 1], or [P, N] for packed grouped convolutions."""
     if matrix.row_group is None or matrix.out_group is None:
-        return x.sum(axis=1, dtype=np.int64)[:, None]
+        made: NDArray[np.int64] = x.sum(axis=1, dtype=np.int64)[:, None]
+        return made
     groups = int(matrix.out_group.max()) + 1
     sums = np.stack([x[:, matrix.row_group == group].sum(axis=1, dtype=np.int64) for group in range(groups)], axis=1)
     return sums[:, matrix.out_group]
@@ -229,7 +230,8 @@ def _reference_block(
         lsb, zero = references.lsb[index], references.zero[index]
         if matrix.integer_levels:
             return int(lsb) * total + int(zero) * weights
-        return lsb * total + zero * weights
+        made: NDArray[Any] = lsb * total + zero * weights
+        return made
     assert by_code is not None
     if matrix.integer_levels:
         return np.asarray(by_code[:, 0] @ references.levels[0 if references.uniform else int(last[0])].astype(np.int64))

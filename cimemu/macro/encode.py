@@ -124,13 +124,15 @@ def fixed_point_levels(cells: NDArray[np.floating], macro: Macro, shape: tuple[i
     if cells.size and float(np.abs(cells).max()) > MAX_LEVEL:
         r, c = (int(i) for i in np.argwhere(np.abs(cells) > MAX_LEVEL)[0])
         raise ArchError(f"cells[{r}, {c}] = {cells[r, c]}, an effective level must be within +-{MAX_LEVEL}")
-    return np.rint(cells * 2.0**macro.cell.fraction_bits).astype(np.int64)
+    made: NDArray[np.int64] = np.rint(cells * 2.0**macro.cell.fraction_bits).astype(np.int64)
+    return made
 
 
 def input_slice(x: NDArray[Any], index: int, dac_bits: int) -> NDArray[Any]:
     """Slice `index` of inputs as bit patterns; a slice may be wider than the input's own type."""
     mask = min(2**dac_bits - 1, int(np.iinfo(x.dtype).max))
-    return (x >> min(index * dac_bits, 8 * x.dtype.itemsize - 1)) & mask if index else x & mask
+    made: NDArray[Any] = (x >> min(index * dac_bits, 8 * x.dtype.itemsize - 1)) & mask if index else x & mask
+    return made
 
 
 def input_slice_weights(macro: Macro) -> NDArray[np.int64]:

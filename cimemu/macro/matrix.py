@@ -152,7 +152,8 @@ def reference_cells_per_row(matrix: Matrix) -> NDArray[np.int64]:
     if matrix.row_group is None or matrix.out_group is None:
         return np.full(matrix.layout.rows, len(matrix.layout.col_blocks))
     served = [np.unique(matrix.out_group[a:b]) for a, b in matrix.layout.col_blocks]
-    return np.sum([np.isin(matrix.row_group, groups) for groups in served], axis=0)
+    made: NDArray[np.int64] = np.sum([np.isin(matrix.row_group, groups) for groups in served], axis=0)
+    return made
 
 
 def has_reference_column(macro: Macro) -> bool:

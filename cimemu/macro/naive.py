@@ -355,9 +355,11 @@ def _accumulate(running: int, macro: Macro, place: tuple[int, int, int], step: S
     if low <= running <= high:
         return running
     if macro.accumulator_overflow == "saturate":
-        return min(max(running, low), high)
+        made: int = min(max(running, low), high)
+        return made
     if macro.accumulator_overflow == "wrap":
-        return (running - low) % 2**macro.accumulator_bits + low
+        value: int = (running - low) % 2**macro.accumulator_bits + low
+        return value
     raise overflow_error(macro, running, place, (step.block, step.group, step.i))
 
 

@@ -66,7 +66,8 @@ class NaiveConverter:
         if isinstance(self.adc, LinearAdc):
             lsb, zero = self._grid(place)
             a, z = sum(code * count for code, count in tally.items()), sum(tally.values())
-            return (lsb * scale) * a + (zero * scale) * z
+            made: float | int = (lsb * scale) * a + (zero * scale) * z
+            return made
         levels = self._levels(place)
         by_level: dict[float, int] = {}
         for code, count in tally.items():

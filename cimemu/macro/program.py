@@ -122,7 +122,8 @@ def fixed_seen(stored: NDArray[np.int64], columns: Columns, layout: Layout) -> N
     if np.array_equal(columns.mix, np.eye(len(columns.weight), dtype=np.int64)):
         return stored
     split = stored.reshape(layout.rows, layout.outputs, -1)
-    return np.einsum("kns,vs->knv", split, columns.mix).reshape(layout.rows, -1)
+    made: NDArray[np.int64] = np.einsum("kns,vs->knv", split, columns.mix).reshape(layout.rows, -1)
+    return made
 
 
 def psum_range(seen: NDArray[np.int64], layout: Layout, macro: Macro, unit: int) -> tuple[int, int]:

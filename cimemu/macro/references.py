@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,7 +136,7 @@ def _grid(
     return _spread(np.array(value[block], dtype=np.float64)[:, None], layout, conversions)[:, 0]
 
 
-def _vectors(name: str, value: list, block: int, layout: Layout, conversions: int) -> NDArray[np.float64]:
+def _vectors(name: str, value: list[Any], block: int, layout: Layout, conversions: int) -> NDArray[np.float64]:
     """[1, T] for one vector, else [converted columns, T] of this row block."""
     if not isinstance(value[0], list):
         return np.array([value], dtype=np.float64)
@@ -143,7 +144,7 @@ def _vectors(name: str, value: list, block: int, layout: Layout, conversions: in
     return _spread(np.array(value[block], dtype=np.float64), layout, conversions)
 
 
-def _check_rows(name: str, value: list, layout: Layout, conversions: int) -> None:
+def _check_rows(name: str, value: list[Any], layout: Layout, conversions: int) -> None:
     arrays, columns = len(layout.col_blocks), layout.outputs * conversions
     widths = {len(row) for row in value}
     if len(value) != len(layout.row_blocks) or widths - {arrays, columns} or len(widths) != 1:

@@ -31,7 +31,8 @@ def masked_inputs(x: NDArray[Any], matrix: Matrix) -> NDArray[Any]:
     if not matrix.macro.input.signed:
         return x
     masked = x.astype(np.int16) & (2**matrix.macro.input.bits - 1)
-    return masked.astype(np.uint8 if matrix.macro.input.bits <= 8 else np.int16)
+    made: NDArray[Any] = masked.astype(np.uint8 if matrix.macro.input.bits <= 8 else np.int16)
+    return made
 
 
 def driven_steps(x: NDArray[Any], matrix: Matrix) -> NDArray[np.bool_]:

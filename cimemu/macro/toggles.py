@@ -40,7 +40,8 @@ def factor_cells(macro: Macro, levels: NDArray[np.int64]) -> NDArray[np.int64]:
     factors = factors_of(macro)
     value = np.arange(2**macro.cell.bits)
     if len(factors) == 1:  # one bit times a level is the level's bits
-        return _ones(value)[levels].sum(axis=1)[None]
+        made: NDArray[np.int64] = _ones(value)[levels].sum(axis=1)[None]
+        return made
     odd = value // np.maximum(1, value & -value)
     return np.stack([(odd == factor)[levels].sum(axis=1) for factor in factors])
 

@@ -92,7 +92,8 @@ def _improve(
     rest = parts.sum(axis=0) - sum(now)
 
     def summed(made: list[Floats]) -> Floats:
-        return np.bincount(numbers, weights=((rest + sum(made)) ** 2).sum(axis=0))[numbers]
+        found: Floats = np.bincount(numbers, weights=((rest + sum(made)) ** 2).sum(axis=0))[numbers]
+        return found
 
     least = summed(now)
     best = [(lsb[block, columns].copy(), zero[block, columns].copy(), made) for block, made in zip(blocks, now)]

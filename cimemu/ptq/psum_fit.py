@@ -215,9 +215,11 @@ def _converted(adc: Adc, samples: PsumSamples, block: int, columns: slice, psums
             return np.broadcast_to(array, (width, *array.shape))
         row = array[block]
         if len(row) == samples.columns:
-            return row[columns]
+            made: Floats = row[columns]
+            return made
         where = groups_of(samples, "array")[0, columns]
-        return row[where]
+        spread: Floats = row[where]
+        return spread
 
     adc = plain(adc)
     if isinstance(adc, LinearAdc):

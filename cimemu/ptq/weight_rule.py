@@ -94,7 +94,8 @@ class SchemeWeights:
         largest = np.maximum(scales.max(axis=1), floor)
         if self.rule.granularity == "layer":
             largest = np.full(len(largest), largest.max())
-        return largest.astype(np.float32)
+        made: NDArray[np.float32] = largest.astype(np.float32)
+        return made
 
     def _keep(
         self,

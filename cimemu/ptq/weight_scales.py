@@ -3,6 +3,9 @@
 The candidates of a finer granularity hold what a coarser one chose, so its fitted error is never larger.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,7 +54,8 @@ def fit_scales(
 
 def largest_code(bits: int) -> int:
     """The largest integer of a width: the most negative code is left out; one bit is {-1, +1}."""
-    return max(1, 2 ** (bits - 1) - 1)
+    made: int = max(1, 2 ** (bits - 1) - 1)
+    return made
 
 
 def codes(w: Floats, scales: Floats, cut: Cut, bits: int) -> NDArray[np.int64]:
@@ -77,10 +81,11 @@ def output_error(delta: Floats, moments: Floats) -> Floats:
     """Mean squared error of every output [N] that weight errors `delta` [N, K] make on inputs of these moments."""
     if len(moments) == 1:
         return np.asarray(((delta @ moments[0]) * delta).sum(axis=1))
-    return np.einsum("nk,nkl,nl->n", delta, moments, delta)
+    made: Floats = np.einsum("nk,nkl,nl->n", delta, moments, delta)
+    return made
 
 
-def _by_group(w: Floats, cut: Cut, groups: NDArray[np.int64], reduce) -> Floats:  # type: ignore[no-untyped-def]
+def _by_group(w: Floats, cut: Cut, groups: NDArray[np.int64], reduce: Callable[[Floats], Any]) -> Floats:
     """`reduce` of the weights of every group, spread over [N, row blocks]; never 0."""
     of_weight = np.take_along_axis(groups, cut.block, axis=1).ravel()
     order = np.argsort(of_weight, kind="stable")
@@ -88,7 +93,8 @@ def _by_group(w: Floats, cut: Cut, groups: NDArray[np.int64], reduce) -> Floats:
     edges = np.flatnonzero(np.diff(numbers)) + 1
     found = {int(n[0]): float(reduce(v)) for v, n in zip(np.split(values, edges), np.split(numbers, edges))}
     spread = np.array([found.get(int(g), 0.0) for g in groups.ravel()]).reshape(groups.shape)
-    return np.maximum(spread, 1e-12)
+    made: Floats = np.maximum(spread, 1e-12)
+    return made
 
 
 def _group_errors(errors: Floats, groups: NDArray[np.int64], cut: Cut) -> Floats:
@@ -98,7 +104,7 @@ def _group_errors(errors: Floats, groups: NDArray[np.int64], cut: Cut) -> Floats
     return np.asarray(total[groups])
 
 
-def _least(candidates: list[Floats], error, groups: NDArray[np.int64]) -> Floats:  # type: ignore[no-untyped-def]
+def _least(candidates: list[Floats], error: Callable[[Floats], Floats], groups: NDArray[np.int64]) -> Floats:
     """Of every group the candidate of the least error; the first of equals."""
     best = candidates[0].copy()
     least = error(best)

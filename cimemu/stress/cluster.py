@@ -83,7 +83,8 @@ def _attempt(task: Task, job: int) -> Outcome:
 
 def _outcome(future: Any, job: int) -> Outcome:
     if future.status == "finished":
-        return future.result()
+        made: Outcome = future.result()
+        return made
     error = future.exception()
     if type(error).__name__ == "KilledWorker":
         return Outcome(job, None, "the worker process died every time")

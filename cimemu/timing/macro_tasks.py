@@ -1,10 +1,11 @@
 """Tasks of a layer on macros: windows into tiles, operations, partial sums out, the digital unit's finish."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from cimemu.arch.macro import Macro
 from cimemu.events import Cause, Counter, Kind
 from cimemu.layer.macro_layer import Geometry
 from cimemu.mapping.layout import accumulator_width
@@ -12,7 +13,7 @@ from cimemu.mapping.parts import Part
 from cimemu.mapping.plan import Block, LayerPlan, Placed
 from cimemu.timing.digital_tasks import digital_row_cycles
 from cimemu.timing.feeds import Feeds, fetch_cause
-from cimemu.timing.graph import Ids
+from cimemu.timing.graph import GraphBuilder, Ids
 from cimemu.timing.routes import Routes
 from cimemu.timing.storage import buffer_rows
 
@@ -118,7 +119,9 @@ def _ranges(spans: Ids) -> tuple[Ids, Ids]:
     return which, np.arange(len(which)) - before[which] + spans[which, 0]
 
 
-def _bring_rows(feeds, routes, layer, tile, spans, fetched, sharers):  # type: ignore[no-untyped-def]
+def _bring_rows(
+    feeds: Feeds, routes: Routes, layer: LayerPlan, tile: _Tile, spans: Ids, fetched: Ids, sharers: int
+) -> tuple[Ids, Callable[[list[tuple[Ids, Ids]]], None]]:
     """Move input rows into the tile's buffer: (windows [output row] -> meeting point, release).
 
     `release` is told (output rows, load tasks) of every replica; a row of the buffer is filled again when they are done.
@@ -156,7 +159,16 @@ def _bring_rows(feeds, routes, layer, tile, spans, fetched, sharers):  # type: i
     return windows, release
 
 
-def _operate(feeds, routes, layer, tile, replica, windows, arrivals, sharers):  # type: ignore[no-untyped-def]
+def _operate(
+    feeds: Feeds,
+    routes: Routes,
+    layer: LayerPlan,
+    tile: _Tile,
+    replica: int,
+    windows: Ids,
+    arrivals: list[tuple[Ids, Ids]],
+    sharers: int,
+) -> tuple[Ids, Ids]:
     """Load, operate and add up every position of one replica on one tile; (output rows, load tasks).
 
     Packets of sums, with the output rows that they belong to, are added to `arrivals`.
@@ -214,7 +226,7 @@ def _operate(feeds, routes, layer, tile, replica, windows, arrivals, sharers):  
     return rows, loads
 
 
-def _output_bits(layer: LayerPlan, blocks, macro) -> int:  # type: ignore[no-untyped-def]
+def _output_bits(layer: LayerPlan, blocks: Sequence[Block], macro: Macro) -> int:
     """Bits of one position's sums that leave the tile."""
     return sum(
         b.outputs
@@ -223,7 +235,7 @@ def _output_bits(layer: LayerPlan, blocks, macro) -> int:  # type: ignore[no-unt
     )
 
 
-def _two_deep(graph, tasks: Ids, on: Ids, cause: Cause) -> None:  # type: ignore[no-untyped-def]
+def _two_deep(graph: GraphBuilder, tasks: Ids, on: Ids, cause: Cause) -> None:
     """tasks[k] waits on on[k - 2]; the first two on the last two of the image before."""
     count = len(tasks)
     graph.wait(tasks[2:], on[:-2], cause)

@@ -48,7 +48,8 @@ class Simulation:
 
     def traffic_counts(self) -> NDArray[np.int64]:
         """Counts of one image [layers, len(Counter)]: bits moved, stored, and digital operations."""
-        return np.sum([template.counts for template in self.phases], axis=0)
+        made: NDArray[np.int64] = np.sum([template.counts for template in self.phases], axis=0)
+        return made
 
     def programming_counts(self) -> NDArray[np.int64]:
         """Counts of the run's reprogramming [layers, len(Counter)]; all 0 where everything fits at once."""

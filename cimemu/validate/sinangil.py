@@ -24,7 +24,8 @@ def _mixed(mean: float, shape: tuple[int, int], seed: int) -> NDArray[np.int64]:
     """Integers 0 .. 15 of that mean: its neighbours, mixed."""
     low = int(mean)
     drawn = np.random.default_rng(seed).random(shape) < mean - low
-    return np.minimum(15, low + drawn).astype(np.int64)
+    made: NDArray[np.int64] = np.minimum(15, low + drawn).astype(np.int64)
+    return made
 
 
 def _measured(code: int, voltage_v: float) -> Measured:

@@ -17,7 +17,7 @@ from cimemu.arch.schema import Arch
 from cimemu.emulate import run
 from cimemu.errors import WorkloadError
 from cimemu.exporter import save_onnx
-from cimemu.fitting.report import map_network
+from cimemu.fitting.mapped import map_network
 from cimemu.ptq.quantize import quantize
 from cimemu.whole_file import whole_file
 from cimemu.workload.network import Network
