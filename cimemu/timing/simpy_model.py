@@ -5,6 +5,7 @@ happens in the same cycle has happened.
 """
 
 from collections.abc import Generator, Iterator
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
@@ -30,10 +31,7 @@ class _Last:
     """
 
     def __init__(self, env: simpy.Environment) -> None:
-        self.env = env
-
-    def schedule(self, event: simpy.Event) -> None:
-        self.env.schedule(event, priority=AFTER_ALL_ELSE)
+        self.schedule = partial(env.schedule, priority=AFTER_ALL_ELSE)
 
 
 class _Image:
