@@ -10,7 +10,7 @@ import pytest
 import cimemu
 from cimemu.keywords import filled
 from cimemu.options import DrawsKeywords, RunKeywords
-from cimemu.ptq.quantize import Ranges, RangesKeywords
+from cimemu.ptq.ranges import Ranges, RangesKeywords
 from cimemu.stress import Population, Work, stress
 from cimemu.stress.campaign import WorkKeywords
 from cimemu.stress.monte_carlo import StressKeywords

@@ -12,7 +12,8 @@ from cimemu.adapt.held_back import Held, Judge, Trained, hold_back
 from cimemu.adapt.images import ImageSet
 from cimemu.adapt.library import repeatable
 from cimemu.adapt.settings import TrainSettings
-from cimemu.adapt.train import Course, CourseKeywords, File, FileKeywords, Hooks, Keep, MetricsRow, train_and_keep
+from cimemu.adapt.train import Course, CourseKeywords, Hooks, Keep, MetricsRow, train_and_keep
+from cimemu.adapt.written_file import File, FileKeywords
 from cimemu.arch.load import load_arch
 from cimemu.arch.schema import Arch
 from cimemu.errors import WorkloadError

@@ -9,7 +9,8 @@ from cimemu.adapt.images import ImageSet
 from cimemu.adapt.library import torch_of
 from cimemu.adapt.resnet import make_resnet
 from cimemu.adapt.settings import TrainSettings
-from cimemu.adapt.train import Course, CourseKeywords, File, train_and_keep
+from cimemu.adapt.train import Course, CourseKeywords, train_and_keep
+from cimemu.adapt.written_file import File
 from cimemu.errors import WorkloadError
 from cimemu.exporter import save_onnx
 from cimemu.importer.from_torch import load_torch

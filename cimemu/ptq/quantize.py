@@ -1,8 +1,8 @@
 """`quantize`: a float network becomes the QDQ graph that any ONNX runtime executes, then integer layers."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypedDict, Unpack
+from dataclasses import replace
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from cimemu.layer.matmul import Gemm, MatMul
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.layer.shape import Gather
 from cimemu.lower import lower
-from cimemu.ptq.ranges import METHODS, Observer, observe
+from cimemu.ptq.ranges import Observer, Ranges, RangesKeywords, observe
 from cimemu.ptq.weights import quantized_weight
 from cimemu.ptq.widths import MOVES, Widths, tensor_bits
 from cimemu.workload.network import Network
@@ -28,35 +28,6 @@ PRODUCTS = (Conv, Gemm, MatMul)
 BIAS_LIMIT = 2.0**30
 Step = tuple[np.float32, int]  # (scale, zero point) of a tensor
 WeightRule = Callable[[Layer, NDArray[np.float32], int, NDArray[np.float64] | None], tuple[Array, NDArray[np.float32]]]
-
-
-@dataclass(frozen=True)
-class Ranges:
-    """How the scales of a quantised network are found.
-
-    Weights have a scale for each output channel or one for the layer (`weight_granularity`). Activations' ranges are found
-    by `method`: "minmax", "percentile" (of which `percentile` is kept) or "mse". Raises WorkloadError for another.
-    """
-
-    weight_granularity: str = "channel"
-    method: str = "minmax"
-    percentile: float = 99.99
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise WorkloadError(f"method = {self.method!r}, must be one of {', '.join(METHODS)}")
-        if self.weight_granularity not in ("channel", "layer"):
-            raise WorkloadError(f"weight_granularity = {self.weight_granularity!r}, must be channel or layer")
-        if not 50.0 < self.percentile <= 100.0:
-            raise WorkloadError(f"percentile = {self.percentile}, must be above 50 and at most 100")
-
-
-class RangesKeywords(TypedDict, total=False):
-    """Every field of `Ranges`, as a keyword of `quantize`."""
-
-    weight_granularity: str
-    method: str
-    percentile: float
 
 
 def quantize(

@@ -1,6 +1,8 @@
 """Ranges of activations from calibration images: min-max, percentile, or least squared error."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,35 @@ from cimemu.layer.base import Array
 BINS = 2048
 CHUNK = 1 << 14  # values counted at once stay in the first-level caches
 METHODS = ("minmax", "percentile", "mse")
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """How the scales of a quantised network are found.
+
+    Weights have a scale for each output channel or one for the layer (`weight_granularity`). Activations' ranges are found
+    by `method`: "minmax", "percentile" (of which `percentile` is kept) or "mse". Raises WorkloadError for another.
+    """
+
+    weight_granularity: str = "channel"
+    method: str = "minmax"
+    percentile: float = 99.99
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise WorkloadError(f"method = {self.method!r}, must be one of {', '.join(METHODS)}")
+        if self.weight_granularity not in ("channel", "layer"):
+            raise WorkloadError(f"weight_granularity = {self.weight_granularity!r}, must be channel or layer")
+        if not 50.0 < self.percentile <= 100.0:
+            raise WorkloadError(f"percentile = {self.percentile}, must be above 50 and at most 100")
+
+
+class RangesKeywords(TypedDict, total=False):
+    """Every field of `Ranges`, as a keyword of `quantize`."""
+
+    weight_granularity: str
+    method: str
+    percentile: float
 
 
 class Observer:

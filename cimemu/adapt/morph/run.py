@@ -12,7 +12,8 @@ from cimemu.adapt.morph.curve import chip_figures
 from cimemu.adapt.morph.network import Morphed, Watch, morph
 from cimemu.adapt.morph.settings import MorphSettings
 from cimemu.adapt.run import Adapted, Result, adapt_network
-from cimemu.adapt.train import CHECKPOINT, Course, FileKeywords, Keep
+from cimemu.adapt.train import CHECKPOINT, Course, Keep
+from cimemu.adapt.written_file import FileKeywords
 from cimemu.arch.load import load_arch
 from cimemu.arch.schema import Arch
 from cimemu.errors import WorkloadError
