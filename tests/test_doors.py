@@ -11,9 +11,10 @@ import cimemu
 from cimemu.keywords import filled
 from cimemu.options import DrawsKeywords, RunKeywords
 from cimemu.ptq.ranges import Ranges, RangesKeywords
-from cimemu.stress import Population, Work, stress
+from cimemu.stress import Grid, Population, Work, stress
 from cimemu.stress.campaign import WorkKeywords
 from cimemu.stress.monte_carlo import StressKeywords
+from cimemu.stress.sweep import SweepKeywords
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 3, 5, 4), np.uint8)
 VARY = ["lognormal:sigma=0.3"]
@@ -32,6 +33,7 @@ def chip():
         (RunKeywords, (cimemu.Options, cimemu.Draws, cimemu.Output)),
         (WorkKeywords, (Work,)),
         (StressKeywords, (Population, Work)),
+        (SweepKeywords, (Grid, Work)),
     ],
 )
 def test_the_keywords_are_the_fields_with_their_kinds(keywords, records):

@@ -181,7 +181,8 @@ class Macro(Record):
     @property
     def line_unit(self) -> int:
         """Counts of one wordline at the full voltage: a voltage DAC's are squares of slice values, others are pulses."""
-        return {"pulse": 1, "voltage": (2**self.input.dac_bits - 1) ** 2}[self.input.dac]
+        unit: int = {"pulse": 1, "voltage": (2**self.input.dac_bits - 1) ** 2}[self.input.dac]
+        return unit
 
     @property
     def cell_unit(self) -> int:

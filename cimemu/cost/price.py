@@ -24,7 +24,7 @@ def converter_um2(cost: AdcCost, circuit: str, bits: int) -> float:
         return cost.area_scale * cost.area_um2
     if circuit == "sar":
         return cost.area_scale * _from_table(cost, bits, "area_um2")
-    comparators = {"flash": 2**bits - 1, "ramp": 1}[circuit]
+    comparators: int = {"flash": 2**bits - 1, "ramp": 1}[circuit]
     return cost.area_scale * comparators * cost.comparator.area_um2 * cost.comparator.area_scale
 
 

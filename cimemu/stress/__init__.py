@@ -2,6 +2,6 @@
 
 from cimemu.stress.campaign import Work
 from cimemu.stress.monte_carlo import Population, stress
-from cimemu.stress.sweep import sweep
+from cimemu.stress.sweep import Grid, sweep
 
-__all__ = ["Population", "Work", "stress", "sweep"]
+__all__ = ["Grid", "Population", "Work", "stress", "sweep"]

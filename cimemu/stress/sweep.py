@@ -3,7 +3,7 @@
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any, Unpack
@@ -124,30 +124,53 @@ def sweep_points(arch: Arch, vary: Mapping[str, Sequence[Any]]) -> tuple[dict[st
     raise CimemuError(f"sweep: no point is a chip, the first one: {first}")
 
 
+@dataclass(frozen=True)
+class Grid:
+    """The chips of a sweep: all combinations of `vary`, which maps dotted arch keys to lists of values.
+
+    `models` are models of variation in order, as `cimemu.stress.stress` takes them: texts (with several values, which are
+    points too), mappings or objects; every chip is drawn with them, trial 0 of `seed`. With `models`, `vary` may be empty.
+    `converters` is the granularity at which linear converters are fitted to calibration images (None: as the arch says).
+    Raises CimemuError where the seed is out of its range.
+    """
+
+    vary: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    models: Sequence[Any] = ()
+    seed: int = 0
+    converters: str | None = None
+
+    def __post_init__(self) -> None:
+        bounds.whole("seed", self.seed, 0, bounds.MOST_SEED)
+
+
+class SweepKeywords(WorkKeywords, total=False):
+    """Every field of `Grid` and `Work`, as a keyword of `sweep`."""
+
+    vary: Mapping[str, Sequence[Any]]
+    models: Sequence[Any]
+    seed: int
+    converters: str | None
+
+
 def sweep(
     arch: Arch,
     recipe: Recipe,
     inputs: Any,
     labels: Any = None,
     *,
-    vary: Mapping[str, Sequence[Any]],
-    models: Sequence[Any] = (),
-    seed: int = 0,
-    converters: str | None = None,
+    grid: Grid = Grid(),
     work: Work = Work(),
-    **given: Unpack[WorkKeywords],
+    **given: Unpack[SweepKeywords],
 ) -> SweepResult:
-    """Run every combination of `vary` (dotted arch keys to lists of values) and mark the Pareto set.
+    """Run every combination of the grid's values and mark the Pareto set.
 
-    `models` are models of variation in order, as `cimemu.stress.stress` takes them: texts (with several values, which are
-    points too), mappings or objects; every chip is drawn with them, trial 0 of `seed`. With `models`, `vary` may be empty.
-    Better is: higher accuracy (where there are labels), lower latency, energy and area. `work` says where the points run
-    and which file keeps them (out, workers, scheduler, resume, overwrite, progress); keywords of its fields' names replace
-    a field. A point that fails (an arch that is none, a network that does not fit) has a reason instead of figures.
-    Raises CimemuError.
+    `grid` says which chips (vary, models, seed, converters), `work` where the points run and which file keeps them (out,
+    workers, scheduler, resume, overwrite, progress); keywords of the fields' names replace a field. Better is: higher
+    accuracy (where there are labels), lower latency, energy and area. A point that fails (an arch that is none, a network
+    that does not fit) has a reason instead of figures. Raises CimemuError.
     """
-    (work,) = filled("sweep", given, work)
-    bounds.whole("seed", seed, 0, bounds.MOST_SEED)
+    grid, work = filled("sweep", given, grid, work)
+    vary, models, seed, converters = grid.vary, grid.models, grid.seed, grid.converters
     chips = sweep_points(arch, vary) if vary or not models else ({},)
     drawn = tuple(settings(arch, models)) if models else ((),)
     points = tuple({**chip, **_named(setting)} for chip in chips for setting in drawn)
@@ -170,9 +193,9 @@ def sweep(
     done = run_campaign(campaign, work)
     failed = done.status[:, 0] != Status.DONE
     columns: dict[str, NDArray[Any]] = {}
-    for field in FIELDS:
-        values = done.values[field.name][:, 0]
-        columns[field.name] = np.where(failed, np.nan, values) if failed.any() else values
+    for one in FIELDS:
+        values = done.values[one.name][:, 0]
+        columns[one.name] = np.where(failed, np.nan, values) if failed.any() else values
     best = pareto([columns[name].astype(np.float64) for name, _ in PARETO], [larger for _, larger in PARETO]) & ~failed
     errors = tuple(str(error) for error in done.values["error"][:, 0])
     result = SweepResult(points, columns, best, errors, None if work.out is None else Path(work.out))
