@@ -39,6 +39,18 @@ def diff_traces(before: str | Path, after: str | Path) -> dict[str, Any]:
     (one row each, `before`, `after` and `change` = after / before - 1, None where before is 0 or no number), `outputs`.
 
     Raises TraceError where a file is no whole trace.
+
+    >>> import cimemu
+    >>> workload, arch = cimemu.load_workload("digits"), cimemu.load_arch("rram_128")
+    >>> network = cimemu.load_network(workload.network)
+    >>> quantized = cimemu.quantize(network, arch, workload.calibration())
+    >>> image = workload.inputs(1)[0]
+    >>> for bits in (7, 5):
+    ...     chip = cimemu.load_arch("rram_128", {"macro.adc.bits": bits})
+    ...     _ = cimemu.run(chip, quantized, image, trace=f"{bits}.h5")
+    >>> changes = cimemu.diff_traces("7.h5", "5.h5")
+    >>> changes["arch"]
+    [{'key': 'macro.adc.bits', 'before': 7, 'after': 5}]
     """
     old, new = open_trace(before), open_trace(after)
     summaries = report_data(old)["summary"], report_data(new)["summary"]

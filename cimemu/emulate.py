@@ -99,6 +99,15 @@ def run(
 
     Returns a RunResult; with detail=None it has no cycles and no energy. Raises WorkloadError, MappingError, ArchError,
     TraceError, or CimemuError for a keyword that there is not.
+
+    >>> import cimemu
+    >>> workload, arch = cimemu.load_workload("digits"), cimemu.load_arch("rram_128")
+    >>> network = cimemu.load_network(workload.network)
+    >>> quantized = cimemu.quantize(network, arch, workload.calibration())
+    >>> images, labels = workload.inputs(2)
+    >>> result = cimemu.run(arch, quantized, images, labels, trace="digits.h5")
+    >>> result.outputs.shape, result.cycles, result.conversions
+    ((2, 10), 210566, 853248)
     """
     keywords = by_place("run", PLACES, places, given)
     options, draws, output = filled("run", keywords, options, draws, output)

@@ -2,7 +2,15 @@
 
 
 class CimemuError(Exception):
-    """Base of all cimemu errors; the command line prints it in one line and ends with status 2."""
+    """Base of all cimemu errors; the command line prints it in one line and ends with status 2.
+
+    >>> import cimemu
+    >>> try:
+    ...     cimemu.load_arch("rram_128", {"macro.adc.bits": 99})
+    ... except cimemu.CimemuError as error:
+    ...     print(error)
+    arch/rram_128.yaml: macro.adc.bits = 99, must be <= 14
+    """
 
 
 class ArchError(CimemuError):

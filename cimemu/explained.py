@@ -48,6 +48,16 @@ def explain(
     `images` is how many images run: what takes time to prepare pays from some inputs on. `path`, `vary`, `seed` and
     `trial` are those of `cimemu.run`. Nothing is run, but cells are drawn and tables are made. Raises MappingError,
     WorkloadError or ArchError as `cimemu.run` would.
+
+    >>> import cimemu
+    >>> workload, arch = cimemu.load_workload("digits"), cimemu.load_arch("rram_128")
+    >>> network = cimemu.load_network(workload.network)
+    >>> quantized = cimemu.quantize(network, arch, workload.calibration())
+    >>> print(cimemu.explain(arch, quantized, images=1, path="serial")[-1])
+    scores: packed
+      not exact: path = serial is asked for
+      not planes: its preparation pays from 320 inputs on, the matrix has had 1
+      not lookup: its preparation pays from 512 inputs on, the matrix has had 1
     """
     draws = Draws(seed=seed, trial=trial, vary=vary)
     bounds.whole("images", images, 1, bounds.MOST_IMAGES)

@@ -30,6 +30,10 @@ class Options:
     threads (None: one), `budget_bytes` the memory that a layer's work may take. `progress` is called with
     (stage, done, of how many). `metric` makes the accuracy of outputs that are no class scores (see `Workload.score`).
     Raises CimemuError where a field is out of its range.
+
+    >>> import cimemu
+    >>> cimemu.Options(path="serial", threads=2).detail
+    'ops'
     """
 
     detail: str | None = "ops"
@@ -54,6 +58,10 @@ class Draws:
 
     `vary` holds texts as `--vary` takes them, mappings, or models of `cimemu.variation`. `seed` is 0 .. 2^63 - 1; `trial`
     counts chips drawn with one seed. Raises CimemuError where a field is out of its range.
+
+    >>> import cimemu
+    >>> cimemu.Draws(seed=7, vary=["lognormal:sigma=0.1"]).trial
+    0
     """
 
     seed: int = 0
@@ -74,6 +82,10 @@ class Output:
     `trace` names the HDF5 file (None: none is written), which `overwrite` may replace. Its events are those of the first
     `event_images` images (None: as many as 20 million events hold); `provenance` is kept in it as JSON. Raises
     CimemuError where a field is out of its range.
+
+    >>> import cimemu
+    >>> cimemu.Output("digits.h5", overwrite=True).event_images is None
+    True
     """
 
     trace: str | Path | None = None

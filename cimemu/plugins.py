@@ -101,6 +101,20 @@ def load_plugin(path: str | Path) -> tuple[Plugin, ...]:
 
     A file that was loaded already is run again only if its text has changed. Raises PluginError in one line where
     there is no such file, it fails, it offers nothing, or a name in it is taken.
+
+    >>> import cimemu
+    >>> with open("mine.py", "w") as file:
+    ...     _ = file.write(
+    ...         "from cimemu.extend import Encoding\\n"
+    ...         "class Plain(Encoding):\\n"
+    ...         "    name, summary = 'plain', 'weights without a sign'\\n"
+    ...         "    def values(self, weight_bits): return range(2**weight_bits)\\n"
+    ...         "    def parts(self, w, weight_bits): return [w]\\n"
+    ...     )
+    >>> [(plugin.group, plugin.name) for plugin in cimemu.load_plugin("mine.py")]
+    [('cimemu.encoding', 'plain')]
+    >>> cimemu.load_arch("rram_128", {"macro.weight.encoding": "plain"}).macro.columns_per_output
+    8
     """
     shown = Path(path)
     try:

@@ -148,7 +148,15 @@ def engines_markdown() -> str:
     return "\n".join(lines)
 
 
+def api_markdown() -> str:
+    """Every public name: its signature, its text, and the example in it."""
+    from cimemu.printed_api import entries
+
+    return "\n\n".join(entries())
+
+
 PRINTERS = {
+    "api": api_markdown,
     "command_line": command_line_markdown,
     "engines": engines_markdown,
     "variation": variation_markdown,

@@ -25,7 +25,7 @@ ROWS: list[set[str]] = [
     {"views", "fitting", "difference"},
     {"stress", "compare", "validate", "claims", "adapt"},
     {"terminal", "testing", "extend"},
-    {"cli"},
+    {"cli", "printed_api"},
     {"printed"},
 ]
 ONLY_IN = {

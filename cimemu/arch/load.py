@@ -20,7 +20,12 @@ def preset_folder() -> Path:
 
 
 def list_archs() -> list[tuple[str, str]]:
-    """(name, title) of every preset."""
+    """(name, title) of every preset, by name.
+
+    >>> import cimemu
+    >>> dict(cimemu.list_archs())["sram_128"]
+    "analog SRAM in the place of rram_128's cells, all else equal"
+    """
     return [(path.stem, str(_read(path).get("title", ""))) for path in sorted(preset_folder().glob("*.yaml"))]
 
 
@@ -30,6 +35,14 @@ def load_arch(source: str | Path | Arch, overrides: Mapping[str, Any] | None = N
     `overrides` maps dotted keys to values (`{"macro.adc.bits": 6}`); a mapping replaces the whole sub-tree, and
     so does a new `model` of the converter, whose other fields then start from their defaults.
     Raises ArchError naming the file, the key, the value and the rule.
+
+    >>> import cimemu
+    >>> arch = cimemu.load_arch("rram_128", {"macro.adc.bits": 6, "schedule": "pipelined"})
+    >>> arch.macro.rows, arch.macro.adc.bits, arch.schedule
+    (128, 6, 'pipelined')
+    >>> cimemu.load_arch("rram_128", {"macro.rows": 0})
+    Traceback (most recent call last):
+    cimemu.errors.ArchError: arch/rram_128.yaml: macro.rows = 0, must be >= 1
     """
     if isinstance(source, Arch):
         where, tree = source.name, source.model_dump(mode="python", exclude_unset=True)

@@ -99,7 +99,16 @@ class MacroMapping(Record):
 
 
 class Macro(Record):
-    """One compute-in-memory macro. `Macro.model_validate({...})` takes the mapping of the YAML."""
+    """One compute-in-memory macro. `Macro.model_validate({...})` takes the mapping of the YAML.
+
+    Raises ArchError where a field is out of its range, or fields do not fit together.
+
+    >>> import cimemu
+    >>> given = {"rows": 64, "columns": 64, "weight": {"bits": 4}, "input": {"bits": 4}, "adc": "ideal"}
+    >>> macro = cimemu.Macro.model_validate(given)
+    >>> macro.input_slices, macro.columns_per_output, macro.outputs
+    (4, 4, 16)
+    """
 
     problem: ClassVar = ArchError
 

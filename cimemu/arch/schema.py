@@ -106,7 +106,15 @@ class ChipMapping(Record):
 
 
 class Arch(Record):
-    """One architecture file."""
+    """One architecture file, as `cimemu.load_arch` gives it; `Arch.model_validate({...})` takes the mapping of the YAML.
+
+    Raises ArchError where a key is wrong, or keys do not fit together.
+
+    >>> import cimemu
+    >>> arch = cimemu.load_arch("rram_128")
+    >>> arch.macros, arch.clock_ns, arch.macro.columns
+    (512, 1.0, 128)
+    """
 
     problem: ClassVar = ArchError
 

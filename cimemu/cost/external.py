@@ -23,7 +23,13 @@ def import_costs(
     A request is `{"name", "class": "module:Class", "parameters": {...}, "actions": {action: {arguments}}}`; numbers
     come in J, m2 and W, as hwcomponents has them, and are written in pJ, um2 and uW with package versions and a hash of
     the requests. Each request runs in a process of its own (estimators may cache between models).
-    Raises ArchError where the interpreter, a request or an estimator fails.
+    `timeout_s` is for one request. Raises ArchError where the interpreter, a request or an estimator fails.
+
+    >>> import cimemu, sys  # a class of the standard library stands for an estimator here
+    >>> ask = {"name": "adc", "class": "types:SimpleNamespace", "parameters": {"area": 5e-10, "leak_power": 2e-6}}
+    >>> made = cimemu.import_costs(sys.executable, [ask], "adc.json")
+    >>> round(made["entries"]["adc"]["area_um2"], 3), round(made["entries"]["adc"]["leakage_uw"], 3)
+    (500.0, 2.0)
     """
     refuse_output(Path(out), ArchError, overwrite=True)
     asked = _checked(requests)

@@ -276,7 +276,19 @@ def _value(network: Network, name: str) -> Any:
 
 
 def save_onnx(network: Network, path: str | Path, *, overwrite: bool = False) -> Path:
-    """Write a float or quantised network as a standard (QDQ) ONNX file; it appears under its name only when whole."""
+    """Write a float or quantised network as a standard (QDQ) ONNX file; it appears under its name only when whole.
+
+    Returns the path. Raises WorkloadError for a network that has no such form, and for a file that is there already,
+    unless `overwrite`.
+
+    >>> import cimemu
+    >>> workload, arch = cimemu.load_workload("digits"), cimemu.load_arch("rram_128")
+    >>> network = cimemu.load_network(workload.network)
+    >>> quantized = cimemu.quantize(network, arch, workload.calibration())
+    >>> path = cimemu.save_onnx(quantized, "digits_int8.onnx")
+    >>> cimemu.load_network(path).is_quantized
+    True
+    """
     path = Path(path)
     with whole_file(path, WorkloadError, overwrite=overwrite) as partial:
         partial.write_bytes(onnx_model(network).SerializeToString())

@@ -100,6 +100,14 @@ def fit(
     The proposal keeps tied channels (residual additions, depthwise convolutions) together, is packed tightly
     (`mapping.packing`) where the chip shares macros, and is checked by mapping a network of its widths. Raises
     MappingError or WorkloadError with the rule and the remedy.
+
+    >>> import cimemu
+    >>> workload, arch = cimemu.load_workload("digits"), cimemu.load_arch("rram_128")
+    >>> network = cimemu.load_network(workload.network)
+    >>> report = cimemu.fit(arch, network, propose=False)
+    >>> found = report.mapped.summary()
+    >>> found["macros"], found["phases"], found["macs"], round(found["utilization"], 3)
+    (12, 1, 442608, 0.555)
     """
     if not 0.0 < goal <= 1.0:
         raise CimemuError(f"goal = {goal}, must be above 0 and at most 1")

@@ -25,6 +25,11 @@ def load_network(path: str | Path, *, module: Any = None, input_shape: Sequence[
 
     PyTorch weights (.safetensors, .pt, .pth) need `module` (a torch.nn.Module, a function that makes one, or
     "FILE.py:NAME") and `input_shape`, that of one image; other formats need and take neither.
+
+    >>> import cimemu
+    >>> network = cimemu.load_network(cimemu.load_workload("digits").network)
+    >>> network.inputs, network.types["image"].shape, network.is_quantized
+    (('image',), (1, 8, 8), False)
     """
     if not isinstance(path, str | Path):
         raise WorkloadError(f"network = {path!r:.60}, must be the path of a file ({', '.join(FORMATS)})")

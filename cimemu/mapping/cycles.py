@@ -25,7 +25,11 @@ def op_cycles(macro: Macro, rows_used: int, columns_used: int) -> int:
     """Cycles of one input vector on one macro, nothing skipped.
 
     `rows_used` wordlines in groups of `active_rows`; `columns_used` converted columns, the first ones. Raises
-    MappingError where they do not fit the macro.
+    MappingError where they do not fit the macro. The formula stands in section 3 of the contract.
+
+    >>> import cimemu
+    >>> cimemu.op_cycles(cimemu.load_arch("rram_128").macro, rows_used=128, columns_used=128)
+    465
     """
     _check(macro, rows_used, columns_used)
     drive, convert = drive_cycles(macro), convert_cycles(macro, columns_used)

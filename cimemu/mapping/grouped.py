@@ -44,6 +44,12 @@ def grouped_view(weight: NDArray[Any], macro: Macro) -> GroupedView:
     """The view of a convolution's `weight` [outputs, channels, *kernel] (no groups of its own) as `macro` cuts its rows.
 
     Raises MappingError where the cut leaves a kernel in two arrays.
+
+    >>> import cimemu, numpy as np
+    >>> macro = cimemu.load_arch("rram_128", {"macro.mapping.rows": "grouped"}).macro
+    >>> view = cimemu.grouped_view(np.ones((2, 20, 3, 3), dtype=int), macro)  # 180 rows in arrays of 128
+    >>> view.groups, view.weight.shape, view.channels.shape
+    (2, (4, 10, 3, 3), (2, 10))
     """
     weight = np.asarray(weight)
     if weight.ndim < 2 or weight.dtype.kind not in "iuf" or not weight.size:

@@ -19,7 +19,18 @@ from cimemu.workload.network import Network
 
 
 def make_plan(network: Network, arch: Arch) -> Plan:
-    """The plan of a lowered network on a chip. Raises MappingError where it does not fit, with the remedies."""
+    """The plan of an integer `network` (see `cimemu.quantize`) on the chip `arch`: which block lies in which macro.
+
+    It holds no values. Raises MappingError where the network does not fit, with the remedies.
+
+    >>> import cimemu
+    >>> workload, arch = cimemu.load_workload("digits"), cimemu.load_arch("rram_128")
+    >>> network = cimemu.load_network(workload.network)
+    >>> quantized = cimemu.quantize(network, arch, workload.calibration())
+    >>> plan = cimemu.make_plan(quantized, arch)
+    >>> plan.macros_used, plan.phases, round(plan.utilization, 3)
+    (12, 1, 0.555)
+    """
     if not network.is_integer:
         raise WorkloadError(
             f"network {network.name}: has no integer layers, quantise it first: cimemu.quantize(network, arch, calibration=x)"

@@ -54,6 +54,16 @@ def apply_scheme(network: Network, arch: Arch, calibration: Any, scheme: Scheme)
 
     Converters are fitted on the first half of the calibration images, errors are measured on the second half. Raises
     WorkloadError or ArchError in one line.
+
+    >>> import cimemu
+    >>> workload, arch = cimemu.load_workload("digits"), cimemu.load_arch("rram_128")
+    >>> network = cimemu.load_network(workload.network)
+    >>> scheme = cimemu.read_scheme("layer")
+    >>> fitted = cimemu.apply_scheme(network, arch, workload.calibration()[:16], scheme)
+    >>> [fit.layer for fit in fitted.layers]
+    ['stem', 'conv1', 'conv2', 'down', 'conv3', 'scores']
+    >>> fitted.network.converters["stem"].bits
+    6
     """
     images = np.asarray(calibration)
     weighted, errors = quantized_weights(network, arch, images, scheme)

@@ -31,7 +31,18 @@ def calibrate_converters(
     `granularity` "layer", "array" or "column": how many (lsb, zero) pairs a layer has. Each pair minimises the squared
     error of the values that go on, over the psums that `calibration` [images, ...] makes with a lossless converter,
     a psum weighed by the square of its place in the shift-add. The candidates are the same for every granularity of
-    a layer, so a finer one never has a larger error. Raises ArchError for an arch without a linear converter.
+    a layer, so a finer one never has a larger error. `lsb` and `zero` are in units of a psum; at most `vectors` input
+    vectors of a layer are looked at. Raises ArchError for an arch without a linear converter, WorkloadError for another
+    word, or for calibration images that the network does not take.
+
+    >>> import cimemu
+    >>> workload, arch = cimemu.load_workload("digits"), cimemu.load_arch("rram_128", {"macro.adc.bits": 5})
+    >>> network = cimemu.load_network(workload.network)
+    >>> images = workload.calibration()[:16]
+    >>> quantized = cimemu.quantize(network, arch, images)
+    >>> fitted = cimemu.calibrate_converters(quantized, arch, images)
+    >>> fitted.converters["conv1"].bits, len(fitted.converters)
+    (5, 6)
     """
     from cimemu.compute.histograms import psum_histograms
 

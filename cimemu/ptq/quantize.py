@@ -53,6 +53,13 @@ def quantize(
     transformer (attention or layer normalisation) only the operands of products with weights are quantised: softmax,
     normalisation, GELU and attention stay in float on the digital unit. A network that is quantised already passes
     through; `.qdq` of the result is the QDQ graph. Raises WorkloadError.
+
+    >>> import cimemu
+    >>> workload, arch = cimemu.load_workload("digits"), cimemu.load_arch("rram_128")
+    >>> network = cimemu.load_network(workload.network)
+    >>> quantized = cimemu.quantize(network, arch, workload.calibration())
+    >>> [layer.name for layer in quantized.layers if layer.on_macros]
+    ['stem', 'conv1', 'conv2', 'down', 'conv3', 'scores']
     """
     (ranges,) = filled("quantize", given, ranges)
     if network.is_quantized:

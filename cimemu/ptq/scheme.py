@@ -239,7 +239,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def scheme_of(tree: Mapping[str, Any] | str | Scheme, changes: Mapping[str, Any] | None = None) -> Scheme:
-    """The scheme of a preset's name or of a mapping, with dotted `changes`; WorkloadError naming key, value and rule."""
+    """The scheme of a preset's name or of a mapping, with dotted `changes`.
+
+    Raises WorkloadError naming the key, the value and the rule.
+
+    >>> import cimemu
+    >>> scheme = cimemu.scheme_of({"name": "mine", "converter": {"bits": 5}}, {"weights.bits": 4})
+    >>> scheme.name, scheme.converter.bits, scheme.weights.bits
+    ('mine', 5.0, 4)
+    """
     from cimemu.config_file import validated
 
     if isinstance(tree, Scheme):
@@ -260,7 +268,15 @@ def scheme_of(tree: Mapping[str, Any] | str | Scheme, changes: Mapping[str, Any]
 
 
 def read_scheme(name: str) -> Scheme:
-    """A preset's name, or a YAML file that holds a scheme."""
+    """The scheme `name`: a preset, or a YAML file that holds a scheme.
+
+    Raises WorkloadError naming the file, the key, the value and the rule.
+
+    >>> import cimemu
+    >>> scheme = cimemu.read_scheme("bwma")
+    >>> scheme.weights.kind, scheme.activations.bits, scheme.converter.bits
+    ('binary', 4, 5.0)
+    """
     from cimemu.config_file import read_mapping
 
     path = Path(name)

@@ -39,6 +39,11 @@ def make_shape(name: str, *, side: int | None = None, seed: int = 0, fold: bool 
     loading a file does; without, parameters are those that are published (`parameter_count`).
 
     Raises WorkloadError for an unknown name, a side that is too small, a negative seed.
+
+    >>> import cimemu
+    >>> network = cimemu.make_shape("resnet20_cifar100", side=8)
+    >>> [network.types[name].shape for name in (*network.inputs, *network.outputs)]
+    [(3, 8, 8), (100,)]
     """
     if name not in SHAPES:
         raise WorkloadError(f"shape {name!r}: no such network, known are {', '.join(SHAPES)}")

@@ -127,6 +127,15 @@ def open_trace(path: str | Path) -> Trace:
 
     TraceError for a file that is missing, unfinished, no trace, of another schema version, or damaged: the line names
     the attribute or dataset.
+
+    >>> import cimemu
+    >>> workload, arch = cimemu.load_workload("digits"), cimemu.load_arch("rram_128")
+    >>> network = cimemu.load_network(workload.network)
+    >>> quantized = cimemu.quantize(network, arch, workload.calibration())
+    >>> result = cimemu.run(arch, quantized, workload.inputs(1)[0], trace="digits.h5")
+    >>> trace = cimemu.open_trace("digits.h5")
+    >>> trace.attributes["cycles"], list(trace.layers["name"])[:2]
+    (105283, ['image_QuantizeLinear', 'stem'])
     """
     path = Path(path)
     if not os.path.lexists(path) and len(path.name) < 255:

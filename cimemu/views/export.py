@@ -35,7 +35,20 @@ def export_trace(
     """Write `trace` to `out` as perfetto, vcd, csv, parquet or a plug-in's format; csv and parquet take any group.
 
     `window` chooses events (default: all; the first million for perfetto and vcd, unless its `limit` says
-    otherwise). Returns what was chosen of the events, None for another group. Raises TraceError.
+    otherwise). Returns what was chosen of the events, None for another group. Times are cycles in csv and parquet, and
+    follow the chip's clock in perfetto and vcd. Raises TraceError for a file that is no trace, for a format or group
+    that there is not, and for an `out` that is there already, unless `overwrite`.
+
+    >>> import cimemu
+    >>> workload, arch = cimemu.load_workload("digits"), cimemu.load_arch("rram_128")
+    >>> network = cimemu.load_network(workload.network)
+    >>> quantized = cimemu.quantize(network, arch, workload.calibration())
+    >>> result = cimemu.run(arch, quantized, workload.inputs(1)[0], trace="digits.h5")
+    >>> chosen = cimemu.export_trace("digits.h5", "events.csv", "csv")
+    >>> chosen.found
+    1280
+    >>> print(open("events.csv").readline().strip())
+    unit,op,kind,layer,image,start,end,kind_name,unit_name,layer_name
     """
     exporter = exporter_of(format)
     if group not in GROUPS:

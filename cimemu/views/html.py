@@ -27,7 +27,17 @@ TYPES = {"u8": np.uint8, "u16": np.uint16, "u32": np.uint32, "f32": np.float32, 
 def write_html(trace: Trace | str | Path, out: str | Path, *, overwrite: bool = False) -> Path:
     """Write the page of `trace` to `out`: totals are exact, the timeline is cut down to what can be drawn.
 
-    Raises TraceError.
+    Returns the path. Raises TraceError for a file that is no trace, and for an `out` that is there already, unless
+    `overwrite`.
+
+    >>> import cimemu
+    >>> workload, arch = cimemu.load_workload("digits"), cimemu.load_arch("rram_128")
+    >>> network = cimemu.load_network(workload.network)
+    >>> quantized = cimemu.quantize(network, arch, workload.calibration())
+    >>> result = cimemu.run(arch, quantized, workload.inputs(1)[0], trace="digits.h5")
+    >>> page = cimemu.write_html("digits.h5", "digits.html")
+    >>> page.read_text().startswith("<!doctype html>")
+    True
     """
     refuse_output(Path(out), TraceError, overwrite=overwrite)
     source = trace if isinstance(trace, Trace) else open_trace(trace)

@@ -272,7 +272,12 @@ def preset_folder() -> Path:
 
 
 def list_workloads() -> list[tuple[str, str]]:
-    """(name, title) of every preset."""
+    """(name, title) of every preset, by name. The files of some are yours to bring, as their titles say.
+
+    >>> import cimemu
+    >>> dict(cimemu.list_workloads())["digits"]
+    'UCI handwritten digits 8x8, residual CNN of 5 convolutions, 360 test images (default)'
+    """
     found = sorted(preset_folder().glob("*/workload.yaml"))
     return [(path.parent.name, load_workload(path).manifest.title) for path in found]
 
@@ -281,6 +286,11 @@ def load_workload(source: str | Path) -> Workload:
     """The workload `source`: a preset's name, a folder with a workload.yaml, or such a file.
 
     Raises WorkloadError naming the file, the key, the value and the rule.
+
+    >>> import cimemu
+    >>> images, labels = cimemu.load_workload("digits").inputs(2)
+    >>> images.shape, labels.tolist()
+    ((2, 1, 8, 8), [1, 9])
     """
     path = _find(source)
     shown = f"workloads/{path.parent.name}/{path.name}" if path.parent.parent == preset_folder() else str(path)

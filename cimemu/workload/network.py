@@ -21,6 +21,11 @@ class Network:
     other runtimes execute. `origin` is the file of a network that came as integers.
     `overrides` are the dotted arch keys that the network was made for (its widths, encoding, converter), `scheme` the
     quantisation scheme that made it, `column_scales` what `lower` gives the macro layer of that name.
+
+    >>> import cimemu
+    >>> network = cimemu.load_network(cimemu.load_workload("digits").network)
+    >>> network.inputs, network.outputs, len(network.layers)
+    (('image',), ('scores',), 15)
     """
 
     name: str
