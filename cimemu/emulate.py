@@ -1,6 +1,6 @@
 """`cimemu.run`: one network on one chip - values, then time, then energy, then the trace."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -15,6 +15,7 @@ from cimemu.compute.forward import Emulator
 from cimemu.encoding import find as find_encoding
 from cimemu.errors import CimemuError, TraceError, WorkloadError
 from cimemu.events import Counter
+from cimemu.given_images import batches, images_in
 from cimemu.keywords import by_place, filled
 from cimemu.layer.base import Array
 from cimemu.macro.sites import by_placed
@@ -186,8 +187,8 @@ def _values(emulator: Emulator, inputs: Any, options: Options, *, keep_driven: b
     driven: list[Mapping[int, Sequence[NDArray[np.bool_]]]] = []
     paths: dict[str, frozenset[str]] = {}
     done = 0
-    total = _images_in(inputs)
-    for arrays in _batches(inputs, network, options.batch):
+    total = images_in(inputs)
+    for arrays in batches(inputs, network, options.batch):
         result = emulator.run(arrays, first_image=done)
         for name, parts in outputs.items():
             parts.append(result.tensors[name])
@@ -323,51 +324,6 @@ def _first_writing(plan: Plan, written: Written) -> dict[str, Any]:
         "write_cycles": sum(longest) * plan.arch.programming.row_write_cycles,
         "write_pj": pulses * event_prices(plan.arch)["programming"],
     }
-
-
-def _images_in(inputs: Any) -> int:
-    """How many images are coming, 0 where an iterator does not tell."""
-    if isinstance(inputs, Mapping):
-        first = next(iter(inputs.values()), ())
-        return len(first) if hasattr(first, "__len__") else 0
-    return len(inputs) if isinstance(inputs, np.ndarray) else 0
-
-
-def _batches(inputs: Any, network: Network, batch: int) -> Iterator[list[Array]]:
-    """Batches of at most `batch` images, each a list of arrays in the order of the network's inputs."""
-    if isinstance(inputs, Mapping):
-        inputs = {name: np.asarray(values) for name, values in inputs.items()}
-    if isinstance(inputs, np.ndarray | Mapping):
-        inputs = [inputs]
-    if not isinstance(inputs, Iterable):
-        raise WorkloadError(
-            f"inputs: {type(inputs).__name__} given, give an array, a dict of arrays or batches of them"
-        )
-    for given in inputs:
-        if isinstance(given, Mapping):
-            missing = [name for name in network.inputs if name not in given]
-            if missing:
-                raise WorkloadError(
-                    f"inputs: no array for input {missing[0]}, the network takes {list(network.inputs)}"
-                )
-            arrays = [np.asarray(given[name]) for name in network.inputs]
-        else:
-            arrays = [np.asarray(given)]
-        arrays = [_as_taken(name, array, network) for name, array in zip(network.inputs, arrays)] + arrays[
-            len(network.inputs) :
-        ]
-        for first in range(0, len(arrays[0]) if arrays[0].ndim else 0, batch):
-            yield [array[first : first + batch] for array in arrays]
-
-
-def _as_taken(name: str, array: Array, network: Network) -> Array:
-    """float64 becomes the float32 that a network takes; a value that is no number is refused."""
-    if network.types[name].dtype == "float32" and array.dtype.kind == "f":
-        if not np.isfinite(array).all():
-            where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-            raise WorkloadError(f"inputs: {name}{list(where)} = {array[where]}, must be finite")
-        return array.astype(np.float32, copy=False)
-    return array
 
 
 def _joined(

@@ -19,7 +19,7 @@ ROWS: list[set[str]] = [
     {"macro"},
     {"engines"},
     {"compute", "timing"},
-    {"ptq", "tally", "check", "shapes"},
+    {"ptq", "tally", "check", "shapes", "given_images"},
     {"trace"},
     {"emulate", "explained", "report", "prepare", "golden", "prices"},
     {"views", "fitting", "difference"},
