@@ -27,7 +27,7 @@ def seen_by_converters(w: Any, macro: Macro, gradient: str) -> Seen:
     """
     columns = columns_of(macro)
     whole = w.detach().round().to(torch.int64)
-    digits = torch.stack(macro.encoding.digits(whole, macro.weight.bits, macro.cell.bits))
+    digits = torch.stack(list(macro.encoding.digits(whole, macro.weight.bits, macro.cell.bits)))
     mix = torch.as_tensor(columns.mix, dtype=w.dtype, device=w.device)
     seen = torch.einsum("vs,snk->nvk", mix, digits.to(w.dtype))
     least = np.abs(columns.weight).min()

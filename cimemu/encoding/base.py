@@ -1,6 +1,6 @@
 """What a weight encoding says of itself; every stage that handles weights asks these questions and no others."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import ceil
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -31,8 +31,8 @@ class Encoding:
         w = of_y * (sum of place * level over plus columns - that over minus columns) + of_inputs
 
     A subclass gives `name`, `summary`, `values` and `parts` (or `digits`); the other methods have the defaults of a
-    plain binary number. `digits` and `parts` are handed NumPy arrays, torch tensors and Python integers in turn, so
-    they use operators alone (`+ - * & | ^ >> < >`), which all of these have.
+    plain binary number. `digits` and `parts` are handed NumPy arrays (int16), torch tensors and Python integers in turn,
+    so they use operators alone (`+ - * & | ^ >> < >`), which all of these have.
     """
 
     plugin_group: ClassVar[str] = "cimemu.encoding"
@@ -71,10 +71,10 @@ class Encoding:
         """What a level of 1 counts in each column of one side; never 0."""
         return tuple(2 ** (cell_bits * s) for s in range(self.slices(weight_bits, cell_bits)))
 
-    def digits(self, w: Any, weight_bits: int, cell_bits: int) -> list[Any]:
+    def digits(self, w: Any, weight_bits: int, cell_bits: int) -> Iterable[Any]:
         """The level, 0 .. 2^cell_bits - 1, of every column of weights `w`: arrays of the shape of `w`."""
         slices, mask = self.slices(weight_bits, cell_bits), 2**cell_bits - 1
-        return [(part >> (s * cell_bits)) & mask for part in self.parts(w, weight_bits) for s in range(slices)]
+        return ((part >> (s * cell_bits)) & mask for part in self.parts(w, weight_bits) for s in range(slices))
 
     def correction(self, weight_bits: int) -> Correction:
         """Factors of the shift-added columns and of the sum of inputs."""

@@ -47,7 +47,7 @@ def _broken(encoding: Encoding, weight_bits: int, cell_bits: int) -> str | None:
 def _weight_broken(encoding: Encoding, weight_bits: int, cell_bits: int, columns: int) -> str | None:
     """The first weight that its levels do not stand for, or that an array and a Python integer store differently."""
     widths, top = f"for weight.bits = {weight_bits}, cell.bits = {cell_bits}", 2**cell_bits - 1
-    values = np.array(encoding.values(weight_bits), dtype=np.int32)
+    values = np.array(encoding.values(weight_bits), dtype=np.int16)
     digits: list[Any] = list(encoding.digits(values, weight_bits, cell_bits))
     if len(digits) != columns or any(np.shape(digit) != values.shape for digit in digits):
         return f"digits() gives {len(digits)} arrays {widths}, must be {columns} (slices x sides) of the weights' shape"

@@ -80,7 +80,7 @@ def checked_inputs(x: NDArray[Any], macro: Macro, rows: int) -> NDArray[Any]:
 def cell_levels(w: NDArray[np.int64], macro: Macro, inside: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
     """levels[k, n * columns_per_output + s] is the integer held in the cell; off-block cells hold 0."""
     levels = np.empty((*w.shape, macro.columns_per_output), dtype=np.uint8)
-    narrow = w.astype(np.int32)  # nine bits at most, and room for an encoding's own arithmetic
+    narrow = w.astype(np.int16)  # nine bits at most, and room for an encoding's own arithmetic
     for column, digit in enumerate(macro.encoding.digits(narrow, macro.weight.bits, macro.cell.bits)):
         levels[:, :, column] = digit
     if inside is not None:

@@ -60,7 +60,7 @@ def test_every_block_of_the_page_runs_and_its_encoding_holds_to_every_property(c
 
 def test_no_two_neighbouring_digits_of_the_page_s_encoding_are_both_on(csd):
     for w in find("csd").values(8):
-        levels = np.array(find("csd").digits(w, 8, 1))
+        levels = np.array(list(find("csd").digits(w, 8, 1)))
         on = levels[:8] + levels[8:]
         assert on.max() <= 1
         assert not (on[1:] & on[:-1]).any()
