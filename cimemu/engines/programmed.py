@@ -235,6 +235,7 @@ def finish(chunk: Chunk, matrix: Matrix, outcome: Outcome) -> None:
                 matrix.layout,
                 groups,
             )
+    # Last of all: the accumulator is held without the correction (contract, section 1.6).
     chunk.y[...] = correction(total, chunk.x, chunk.masked, matrix, chunk.reads)
 
 

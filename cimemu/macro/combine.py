@@ -43,6 +43,8 @@ def combined(sums: Sums, matrix: Matrix) -> NDArray[Any]:
     if matrix.integer_result:
         values = column_values(sums, matrix).reshape(points, len(matrix.references), outputs, -1)
         return np.asarray((values * weight).sum(axis=(1, 3)))
+    # Float sums depend on their order, so the contract fixes it (section 1.6); each product and each sum is rounded by
+    # itself, as NumPy does and a fused multiply-add would not.
     result = np.zeros((points, outputs), dtype=np.float64)
     per_output = len(weight)
     for block, references in enumerate(matrix.references if matrix.values is None else matrix.values):
@@ -151,6 +153,7 @@ def _reference_sums(masked: NDArray[Any], matrix: Matrix, reads: Reads) -> NDArr
     kind = np.int64 if matrix.integer_levels else np.float64
     result = np.zeros((len(masked), len(layout.row_blocks), layout.outputs), dtype=kind)
     for start, stop in layout.col_blocks:
+        # A reference column has the references of its macro's last used column (contract, section 9).
         last = np.array([stop * per_output - 1])
         for further, group in enumerate(np.unique(out_group[start:stop]), 1):
             served = np.flatnonzero(out_group[start:stop] == group) + start

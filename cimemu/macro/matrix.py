@@ -221,6 +221,7 @@ def value_range(matrix: Matrix, g: int) -> tuple[NDArray[np.int64], NDArray[np.i
         return low, high
     references = matrix.references[matrix.block_of[g]]
     levels = np.broadcast_to(references.levels, (len(low), references.levels.shape[1])).astype(np.int64)
+    # Noise is not in the bounds that levels and inputs give, so a noisy psum may meet any code.
     wandering = matrix.noise or matrix.traps or matrix.bow or matrix.gated is not None
     if references.lsb is None or wandering:  # any code may be met
         return levels.min(axis=1), levels.max(axis=1)

@@ -100,6 +100,7 @@ def make_references(
             levels = _rows(levels, wide)
             lsb, zero = (None if v is None else np.array(np.broadcast_to(v, wide)) for v in (lsb, zero))
         with np.errstate(over="ignore"):
+            # Psums are integers in this unit, so `t <= psum` is the same for t and for ceil(t); a tie counts up.
             integer = np.clip(np.ceil(thresholds * scale), -(2.0**62), 2.0**62).astype(np.int64)
         made.append(
             References(
