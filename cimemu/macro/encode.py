@@ -124,6 +124,8 @@ def fixed_point_levels(cells: NDArray[np.floating], macro: Macro, shape: tuple[i
     if cells.size and float(np.abs(cells).max()) > MAX_LEVEL:
         r, c = (int(i) for i in np.argwhere(np.abs(cells) > MAX_LEVEL)[0])
         raise ArchError(f"cells[{r}, {c}] = {cells[r, c]}, an effective level must be within +-{MAX_LEVEL}")
+    # The one rounding of a cell (contract, section 1.8): from here on sums are of integers, so no order of adding them,
+    # no thread and no register width can change a code.
     made: NDArray[np.int64] = np.rint(cells * 2.0**macro.cell.fraction_bits).astype(np.int64)
     return made
 
