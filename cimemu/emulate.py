@@ -291,6 +291,12 @@ def _from_outside(arch: Arch, network: Network, variations: Variations) -> dict[
     return {"plugins": found} if found else {}
 
 
+def plugins_attribute(arch: Arch, network: Network, models: Sequence[Any]) -> dict[str, str]:
+    """The root attribute `plugins` of files of many runs; none where everything is cimemu's own."""
+    found = plugins.used([*parts_of(arch), *network.converters.values(), *models, *network.layers])
+    return {"plugins": "; ".join(found)} if found else {}
+
+
 def parts_of(arch: Arch) -> list[Any]:
     """The models of an architecture that may be of plug-ins: converter, encoding, estimators."""
     costs = [arch.costs.adc.comparator, *(getattr(arch.costs, name) for name in type(arch.costs).model_fields)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cimemu import bounds
 from cimemu.arch.schema import Arch
-from cimemu.emulate import run
+from cimemu.emulate import plugins_attribute, run
 from cimemu.errors import CimemuError, WorkloadError
 from cimemu.keywords import filled
 from cimemu.stress.campaign import Campaign, Work, WorkKeywords, run_campaign
@@ -363,4 +363,5 @@ def _attributes(arch: Arch, network: Network, task: StressTask) -> dict[str, Any
         "clock_ns": arch.clock_ns,
         "arch_json": json.dumps(arch.model_dump(mode="json"), sort_keys=True),
         "quantiles": list(QUANTILES),
+        **plugins_attribute(arch, network, [model for point in task.points for model in point.models]),
     }

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from cimemu import bounds
 from cimemu.arch.load import load_arch
 from cimemu.arch.schema import Arch
-from cimemu.emulate import run
+from cimemu.emulate import plugins_attribute, run
 from cimemu.errors import CimemuError
 from cimemu.keywords import filled
 from cimemu.prepare import Recipe
@@ -97,6 +97,12 @@ def _named(setting: tuple[VariationBase, ...]) -> dict[str, str]:
         name = name_of(model)
         found[f"{name} {len(found) + 1}" if name in found else name] = spelled(model)
     return found
+
+
+def _models_in(points: Sequence[Mapping[str, Any]], drawn: Sequence[Sequence[VariationBase]]) -> list[Any]:
+    """The models that points name: objects among the arch's values, and models of variation."""
+    values = [value for point in points for value in point.values() if isinstance(value, BaseModel)]
+    return [*values, *(model for setting in drawn for model in setting)]
 
 
 def _written(value: Any) -> Any:
@@ -209,6 +215,12 @@ def sweep(
                 "pareto": best,
             }
         },
-        {"workload": recipe.network.name, "seed": seed, "images": len(inputs), "arch_json": arch.model_dump_json()},
+        {
+            "workload": recipe.network.name,
+            "seed": seed,
+            "images": len(inputs),
+            "arch_json": arch.model_dump_json(),
+            **plugins_attribute(arch, recipe.network, _models_in(points, drawn)),
+        },
     )
     return result

@@ -214,7 +214,7 @@ _CAMPAIGN = (
     *(
         item
         for item in ATTRIBUTES
-        if item.path in ("schema_version", "cimemu_version", "arch_json", "workload", "seed")
+        if item.path in ("schema_version", "cimemu_version", "arch_json", "workload", "seed", "plugins")
     ),
     Item("kind", "str", "", "", "stress or sweep"),
     Item("complete", "bool", "", "", "whether every trial has ended"),

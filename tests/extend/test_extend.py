@@ -148,7 +148,12 @@ def test_stress_takes_objects_mappings_and_texts_alike_also_in_worker_processes(
         {"model": "clustered_stuck", "share": 0.1},
         f"{tmp_path}/clustered.py:ClusteredStuck:share=0.1",
     ]
-    found = [stress(arch, network, images, labels, vary=[one], trials=2, workers=n) for n, one in zip((1, 1, 2), given)]
+    outs = [None, None, tmp_path / "s.h5"]
+    found = [
+        stress(arch, network, images, labels, vary=[one], trials=2, workers=n, out=out)
+        for n, one, out in zip((1, 1, 2), given, outs)
+    ]
+    assert "variation clustered_stuck" in cimemu.open_trace(outs[2]).attributes["plugins"]
     assert not any(result.errors for result in found)
     assert len({result.own_error.tobytes() for result in found}) == 1
     assert found[0].own_error.any()

@@ -34,6 +34,7 @@ def test_every_dataset_and_attribute_is_in_the_table_and_has_its_type(written):
         assert set(file.attrs) <= attributes
         assert attributes - set(file.attrs) == {
             "lifetime_runs",
+            "plugins",
             "vary",
             "trial",
             "fraction_bits",
