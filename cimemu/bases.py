@@ -18,7 +18,7 @@ class Exporter:
         `trace.table("units")` and `trace.table("layers")`, and cycles. The file gets its name when `write` returns, and
         is removed when it raises.
         """
-        raise NotImplementedError
+        raise TypeError(f"exporter {self.name or type(self).__name__} lacks write, define it")
 
 
 class Command:

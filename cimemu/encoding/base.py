@@ -53,11 +53,11 @@ class Encoding:
 
     def values(self, weight_bits: int) -> range:
         """Every weight that can be stored."""
-        raise NotImplementedError
+        raise TypeError(f"encoding {self.name} lacks values, define it: the range of weights")
 
     def parts(self, w: Any, weight_bits: int) -> Sequence[Any]:
         """A non-negative integer for each side of weights `w`, whose binary digits are the cells' levels."""
-        raise NotImplementedError
+        raise TypeError(f"encoding {self.name} lacks parts (or digits), define it: what cells hold")
 
     def part_bits(self, weight_bits: int) -> int:
         """Bits of the integers that `parts` gives."""
