@@ -82,6 +82,7 @@ def resnet20():
     return cimemu.load_network(work.network), work
 
 
+@pytest.mark.slow
 def test_finer_converters_fit_resnet20_no_worse(resnet20):
     network, work = resnet20
     arch = cimemu.load_arch("rram_128")

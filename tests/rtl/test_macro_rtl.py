@@ -274,6 +274,7 @@ def check_rtl(tmp_path, chosen):
     return met
 
 
+@pytest.mark.slow
 def test_the_rtl_has_the_parts_of_drawn_macros(tmp_path):
     met = check_rtl(tmp_path, rtl_architectures(6))
     assert met["saturate"] + met["wrap"] >= 1

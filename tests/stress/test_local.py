@@ -5,6 +5,7 @@ from cimemu.stress.local import run_local
 from stress.tasks import Square, Unlucky
 
 
+@pytest.mark.slow
 def test_of_two_workers_a_dead_one_costs_only_its_own_job_a_try(tmp_path):
     task = Unlucky(str(tmp_path), once=(2,), always=(4,), wrong=(1,), odd=(5,))
     outcomes = {o.job: o for o in run_local(task, iter(range(7)), 2)}

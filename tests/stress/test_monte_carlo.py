@@ -71,6 +71,7 @@ def command(tmp_path_factory):
     return arguments, out.read_bytes()
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_same_bytes(command, tmp_path):
     arguments, whole = command
     assert main([*arguments, "--out", str(tmp_path / "b.h5"), "--workers", "2", "--json"]) == 0

@@ -20,6 +20,7 @@ def stress(*words: str) -> int:
     return main(["stress", "rram_128", "digits", "--trials", "2", "--images", "8", *words])
 
 
+@pytest.mark.slow
 def test_networks_are_compared_on_the_same_chips(files, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     words = ["--network", str(files / "layer.onnx"), "--network", str(files / "column.onnx")]

@@ -102,6 +102,7 @@ def test_killed_at_any_moment_a_run_goes_on_where_it_was(tmp_path):
     assert out.read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_changes_nothing_in_the_file(tmp_path):
     go(campaign(Square()), tmp_path / "a.h5")
     go(campaign(Unlucky(str(tmp_path), once=(0, 11))), tmp_path / "b.h5", workers=2)
