@@ -331,11 +331,13 @@ def test_energy_does_not_depend_on_how_the_work_is_cut():
     sweep(5, cut_in_every_way)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_counts_of_many_networks_are_those_of_the_definition():
     sweep(80, count_and_compare)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_energy_of_many_chips_does_not_depend_on_how_the_work_is_cut():
     sweep(50, cut_in_every_way)

@@ -95,6 +95,7 @@ def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
         LEFT[page.stem](names)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("page", "block"),

@@ -51,6 +51,7 @@ def test_from_scratch_writes_network_and_metrics(folder, capsys):
     assert [row["images"] for row in rows] == ["96", "96"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_process_is_resumed_to_the_byte(folder):
     whole, killed = folder / "whole", folder / "killed"
@@ -239,6 +240,7 @@ def test_quantised_networks_are_refused(folder, float_file, capsys):
     assert "is quantised already" in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif("CIMEMU_DATA" not in os.environ, reason="CIMEMU_DATA is not set")
 def test_resnet20_on_real_images_trains_and_is_the_emulators(tmp_path, capsys):

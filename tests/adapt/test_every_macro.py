@@ -164,6 +164,7 @@ def test_training_is_the_emulator_on_macros_of_every_key():
     assert skipping >= 3
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_training_is_the_emulator_on_hundreds_of_macros():
     accepted, counts, refusals, skipping = sweep(MANY)

@@ -64,6 +64,7 @@ def test_a_shared_ramp_is_smaller_than_earlier_converters_and_the_more_so_the_mo
 
 
 @needs_data
+@pytest.mark.long
 @pytest.mark.slow
 def test_macro_aware_widths_fill_the_macros_and_leave_nothing_to_load_again():
     network = cimemu.load_network(f"{DATA}/networks/resnet20_cifar10.onnx")
@@ -120,6 +121,7 @@ def test_the_nonlinear_chip_and_the_sar_chips_differ_in_their_converters_only(ch
     assert cimemu.op_cycles(serial, 256, 128) == 6 * (2 + 32)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_one_nonlinear_conversion_is_faster_and_cheaper_than_six_of_a_sar_on_resnet18(chosen):
     rows = system_rows([chosen[0], chosen[3]], side=32)

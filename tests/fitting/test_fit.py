@@ -123,6 +123,7 @@ def test_a_proposal_is_checked_by_the_mapper_and_repeats(monkeypatch):
 
 
 @needs_data
+@pytest.mark.long
 @pytest.mark.slow
 def test_resnet20_widths_fill_nine_tenths_of_256_row_macros(tmp_path, capsys):
     file = Path(DATA) / "networks" / "resnet20_cifar10.onnx"

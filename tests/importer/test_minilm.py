@@ -55,6 +55,7 @@ def test_products_with_weights_are_on_macros_and_the_rest_in_float():
 
 
 @needs_data
+@pytest.mark.long
 @pytest.mark.slow
 def test_check_tells_rounding_of_float_operators_from_faults():
     work, chip = cimemu.load_workload("minilm_retrieval"), cimemu.load_arch("rram_128")
@@ -69,6 +70,7 @@ def test_check_tells_rounding_of_float_operators_from_faults():
 
 
 @needs_data
+@pytest.mark.long
 @pytest.mark.slow
 def test_retrieval_from_the_command_line(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -280,6 +280,7 @@ def test_the_rtl_has_the_parts_of_drawn_macros(tmp_path):
     assert met["saturate"] + met["wrap"] >= 1
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_rtl_has_the_parts_of_many_drawn_macros(tmp_path):
     met = check_rtl(tmp_path, rtl_architectures(50))

@@ -71,6 +71,7 @@ def test_a_cluster_in_this_process_gives_the_same_bytes_and_the_reasons_of_failu
     assert wrong[3].record["value"] == 9
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_cluster_gives_the_same_bytes_as_one_process_also_when_workers_die(cluster, tmp_path):
@@ -81,6 +82,7 @@ def test_a_cluster_gives_the_same_bytes_as_one_process_also_when_workers_die(clu
     assert (tmp_path / "local.h5").read_bytes() == (tmp_path / "deaths.h5").read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_killed_scheduler_is_one_line_and_resume_gives_the_same_bytes(cluster, tmp_path, capfd):

@@ -78,6 +78,7 @@ def test_two_workers_give_the_same_bytes(command, tmp_path):
     assert (tmp_path / "b.h5").read_bytes() == whole
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_killed_client_goes_on_with_resume_to_the_same_bytes(command, tmp_path, capsys):
     arguments, _ = command
@@ -138,6 +139,7 @@ def test_a_point_stops_when_its_interval_is_narrow(digits):
     assert (found.columns["high"] - found.columns["low"])[narrow].max() <= 0.12
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_point_stops_at_the_same_trial_whoever_is_faster(digits, tmp_path):
     arch, network, images, labels = digits

@@ -76,6 +76,7 @@ def kept(partial):
         return int((file["trials/status"][()] == Status.DONE).sum())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_killed_at_any_moment_a_run_goes_on_where_it_was(tmp_path):
     go(campaign(Square(), 4, 20), tmp_path / "whole.h5")

@@ -77,6 +77,7 @@ def test_killed_at_any_moment_a_run_leaves_no_broken_trace(tmp_path):
     assert unfinished
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_killed_forty_times(tmp_path):
     whole, unfinished = kill_at_random(tmp_path, 40, seed=2)
