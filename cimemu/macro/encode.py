@@ -113,9 +113,13 @@ def columns_of(macro: Macro) -> Columns:
 def fixed_point_levels(cells: NDArray[np.floating], macro: Macro, shape: tuple[int, int]) -> NDArray[np.int64]:
     """Effective levels [K, physical columns] rounded once to multiples of 2^-fraction_bits, times 2^fraction_bits."""
     try:
+        if np.asarray(cells).dtype.kind == "c":
+            raise TypeError("complex numbers")
         cells = np.asarray(cells, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ArchError(f"cells = {cells!r:.60}, must be an array of numbers [K, N * columns_per_output]") from error
+        raise ArchError(
+            f"cells: {type(cells).__name__}, must be an array of real numbers [K, N * columns_per_output]"
+        ) from error
     if cells.shape != shape:
         raise ArchError(f"cells: shape {cells.shape}, must be [K, N * columns_per_output] = {list(shape)}")
     if not np.isfinite(cells).all():

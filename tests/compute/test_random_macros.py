@@ -69,6 +69,7 @@ def test_one_conversion_a_row_block_needs_no_counts_by_code(seed):
         assert fast.y.tobytes() == slow.y.tobytes()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_all_paths_equal_the_naive_twin_and_the_reference_on_hundreds_of_macros():
     for seed in range(10**6, 10**6 + 600):

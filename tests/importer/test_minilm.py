@@ -20,6 +20,7 @@ needs_data = pytest.mark.skipif(not DATA, reason="CIMEMU_DATA (trained networks)
 
 
 @needs_data
+@pytest.mark.long
 @pytest.mark.slow
 def test_float_retrieval_is_the_published_figure():
     work = cimemu.load_workload("minilm_retrieval")

@@ -195,6 +195,7 @@ def test_the_rtl_gives_every_code_in_its_cycle(tmp_path, seed):
     assert [int(line, 16) for line in lines] == [expected] * 6
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_whole_convolution_of_the_embedded_network_runs_on_the_rtl(tmp_path):
     arch = cimemu.load_arch("rram_128", {"macro.adc.bits": 5})
