@@ -76,7 +76,8 @@ def make_variation(given: Any) -> VariationBase:
                 )
         given = {"model": name, **{key: values[0] for key, values in points.items()}}
     if not isinstance(given, Mapping):
-        raise ArchError(f"vary: {given!r}, must be MODEL:PARAM=VALUE, a mapping with model, or a variation")
+        shown = " ".join(repr(given).split())  # an array's text has several lines
+        raise ArchError(f"vary: {shown:.80}, must be MODEL:PARAM=VALUE, a mapping with model, or a variation")
     name = str(given.get("model"))
     kind = _model(name, name)
     for key in given:
