@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent / "cimemu"
 
 ROWS: list[set[str]] = [
     {"bases", "errors", "events", "lanes", "shown", "threads", "version"},
-    {"draws"},
+    {"kernels"},
     {"bounds", "given_file", "plugin_kinds", "keywords", "whole_file", "table_file", "manual"},
     {"plugins"},
     {"config_file", "options", "public"},

@@ -23,7 +23,7 @@ print(json.dumps(sorted({str(e.data["dispatcher"].py_func.__name__) for _, e in 
 """
 SMALL = """
 import numpy as np
-from cimemu.draws.cells import add_by_lanes, scale_by_lanes, stick
+from cimemu.kernels.cells import add_by_lanes, scale_by_lanes, stick
 from cimemu.mapping.step_kernels import step_cycles
 cycles, levels = np.zeros(1, np.int64), np.full((1, 2), 4.0)
 step_cycles(np.array([[True, False]]), 2, 3, 1, True, 1, cycles)
@@ -110,8 +110,8 @@ def test_an_install_that_can_keep_nothing_works_and_says_so(tmp_path):
 
 DRAWN = """
 import numpy as np
-from cimemu.draws.cells import write_and_verify
-from cimemu.draws.noise import normal_quantiles
+from cimemu.kernels.cells import write_and_verify
+from cimemu.kernels.noise import normal_quantiles
 levels, pulses = np.full((4, 8), 2.0), np.zeros((4, 8), np.int64)
 write_and_verify(levels, np.array([0, 0, 0, 3]), np.uint64(5), 0.3, 0.2, normal_quantiles(), pulses)
 print(levels.tolist(), pulses.tolist())
@@ -127,7 +127,7 @@ def test_compiled_kernels_are_fresh_where_a_helper_of_another_file_has_changed(t
         return python("-c", DRAWN, folder=folder, NUMBA_CACHE_DIR=cache)[0]
 
     before = drawn(caches[0])
-    helper = folder / "cimemu/draws/noise.py"  # the cells' kernel, in another file, inlines its rounds
+    helper = folder / "cimemu/kernels/noise.py"  # the cells' kernel, in another file, inlines its rounds
     helper.write_text(helper.read_text().replace("range(10)", "range(7)"))
     warm, anew = drawn(caches[0]), drawn(caches[1])
     assert warm == anew != before

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from cimemu.adc import IdealAdc
 from cimemu.arch.macro import Macro
-from cimemu.draws.read_noise import SIGMA_BITS
 from cimemu.errors import ArchError
+from cimemu.kernels.read_noise import SIGMA_BITS
 from cimemu.macro.program import Writing, fixed_seen, write_matrix
 from cimemu.macro.sites import Site, own_macros
 from cimemu.macro.surroundings import Surroundings

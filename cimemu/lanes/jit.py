@@ -37,7 +37,7 @@ DAMAGED = (
 
 
 PACKAGE = Path(__file__).parent.parent
-ROOMS = ("lanes", "draws", "kernels")  # folders of kernel files; elsewhere a kernel file's name ends with `kernels.py`
+ROOMS = ("lanes", "kernels")  # folders of kernel files; elsewhere a kernel file's name ends with `kernels.py`
 
 
 def holds_kernels(path: Path) -> bool:

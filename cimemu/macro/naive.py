@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cimemu.adc import Adc, plain
 from cimemu.arch.macro import Macro
-from cimemu.draws.noise import normal_quantiles, philox_naive
+from cimemu.kernels.noise import normal_quantiles, philox_naive
 from cimemu.macro.accumulator import overflow_error
 from cimemu.macro.gated import GatedReads
 from cimemu.macro.naive_converter import NaiveConverter, Place

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.draws.noise import normal_quantiles
-from cimemu.draws.read_noise import SIGMA_BITS, add_read_noise
+from cimemu.kernels.noise import normal_quantiles
+from cimemu.kernels.read_noise import SIGMA_BITS, add_read_noise
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cimemu.draws.noise import HALF, LOW, SIXTEEN, philox, philox_naive
+from cimemu.kernels.noise import HALF, LOW, SIXTEEN, philox, philox_naive
 from cimemu.lanes.jit import kernel
 
 OCTET = 8  # neighbouring columns of a macro that share a counter

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.draws.noise import philox_naive
+from cimemu.kernels.noise import philox_naive
 from cimemu.macro.encode import Columns
 from cimemu.macro.read_noise import Reads
 from cimemu.macro.trap_kernels import OCTET, take_losses

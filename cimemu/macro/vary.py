@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.arch.macro import Macro
-from cimemu.draws.cells import round_levels
 from cimemu.errors import ArchError
 from cimemu.events import Pulses
+from cimemu.kernels.cells import round_levels
 from cimemu.macro.accumulator import check_accumulator
 from cimemu.macro.encode import MAX_LEVEL
 from cimemu.macro.gated import gated_reads

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cimemu.draws.noise import cell_lanes, cell_words, stream_key
+from cimemu.kernels.noise import cell_lanes, cell_words, stream_key
 from cimemu.record import Record
 from cimemu.variation.wires import Wires
 

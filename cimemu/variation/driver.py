@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from cimemu.draws.noise import QUANTILE_BITS, normal_quantiles
+from cimemu.kernels.noise import QUANTILE_BITS, normal_quantiles
 from cimemu.variation.base import Block, Owner, Stage, Stream, VariationBase
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from cimemu.draws.cells import stick
+from cimemu.kernels.cells import stick
 from cimemu.variation.base import WORD, Block, Owner, Stream, VariationBase
 
 

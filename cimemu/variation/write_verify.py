@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from cimemu.draws.cells import write_and_verify
-from cimemu.draws.noise import normal_quantiles
+from cimemu.kernels.cells import write_and_verify
+from cimemu.kernels.noise import normal_quantiles
 from cimemu.variation.base import Block, Owner, Stream, VariationBase
 
 

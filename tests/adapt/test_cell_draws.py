@@ -5,8 +5,8 @@ import pytest
 
 from cimemu.adapt.cell_draws import CellDraws
 from cimemu.arch.macro import Macro
-from cimemu.draws.read_noise import SIGMA_BITS
 from cimemu.errors import ArchError
+from cimemu.kernels.read_noise import SIGMA_BITS
 from cimemu.macro.program import write_matrix
 from cimemu.macro.sites import own_macros
 from cimemu.macro.vary import vary_matrix

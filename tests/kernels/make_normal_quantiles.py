@@ -1,11 +1,11 @@
-"""Writes cimemu/draws/normal_quantiles.npy: run by hand (needs mpmath); tests hold the file to its checksum."""
+"""Writes cimemu/kernels/normal_quantiles.npy: run by hand (needs mpmath); tests hold the file to its checksum."""
 
 from pathlib import Path
 
 import mpmath
 import numpy as np
 
-import cimemu.draws
+import cimemu.kernels
 
 COUNT, BITS = 1 << 16, 24
 
@@ -23,4 +23,4 @@ def upper_half() -> list[int]:
 
 
 if __name__ == "__main__":
-    np.save(Path(cimemu.draws.__path__[0]) / "normal_quantiles.npy", np.array(upper_half(), dtype=np.int32))
+    np.save(Path(cimemu.kernels.__path__[0]) / "normal_quantiles.npy", np.array(upper_half(), dtype=np.int32))

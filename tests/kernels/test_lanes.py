@@ -5,12 +5,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cimemu.draws import noise, read_noise
 from cimemu.engines import output_kernels as combine
 from cimemu.engines.lookup import convert_kernels as convert_lanes
 from cimemu.engines.lookup import kernels as mvm_lookup
 from cimemu.engines.lookup import level_kernels as level_lanes
 from cimemu.engines.lookup import table_kernels as nibble_tables
+from cimemu.kernels import noise, read_noise
 from cimemu.lanes import nibbles
 from cimemu.lanes import registers as lanes
 from cimemu.lanes import wide as lanes_wide

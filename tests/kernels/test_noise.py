@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from cimemu.draws import noise
+from cimemu.kernels import noise
 
 # Known answers of Random123's philox4x32_10 (counter, key, words).
 KNOWN = [

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twins import SEEDS, both, common
 
-from cimemu.draws import cells, noise, read_noise
 from cimemu.engines.packed import kernels as mvm_packed
 from cimemu.engines.packed import pack_kernels as pack
 from cimemu.engines.packed import tile_kernels as tile
+from cimemu.kernels import cells, noise, read_noise
 from cimemu.lanes import popcount
 from cimemu.lanes.jit import JIT_DISABLED, PACKAGE, kernel, kernel_files
 from cimemu.macro import combine_kernels

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twins import SEEDS, both, common
 
-from cimemu.draws import noise, read_noise
 from cimemu.engines.lookup import wide_kernels as mvm_wide
 from cimemu.engines.lookup.wide import multiplied, wide_converter
+from cimemu.kernels import noise, read_noise
 from cimemu.lanes import registers as lanes
 
 pytestmark = pytest.mark.skipif(not lanes.AVAILABLE, reason="the processor has no AVX2: the other kernels run")

@@ -191,7 +191,7 @@ def test_two_models_never_share_a_draw():
 def test_exponentials_are_rounded_exactly():
     from decimal import Decimal, localcontext
 
-    from cimemu.draws.noise import normal_quantiles
+    from cimemu.kernels.noise import normal_quantiles
 
     table = exponentials(0.125)
     with localcontext() as context:

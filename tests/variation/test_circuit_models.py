@@ -6,8 +6,8 @@ from populations import full, write_block
 from scipy import stats
 
 import cimemu
-from cimemu.draws.noise import stream_key
 from cimemu.engines.programmed import Programmed, program
+from cimemu.kernels.noise import stream_key
 from cimemu.macro.sites import own_macros
 from cimemu.macro.vary import vary_matrix
 from cimemu.variation.base import Stream

@@ -7,7 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 from populations import write_block
 
 import cimemu
-from cimemu.draws.noise import stream_key
+from cimemu.kernels.noise import stream_key
 from cimemu.variation import MODELS
 from cimemu.variation.base import Stream
 from cimemu.variation.compose import compose

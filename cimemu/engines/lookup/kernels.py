@@ -8,7 +8,6 @@ for every converter whose last threshold is not above it.
 
 import numpy as np
 
-from cimemu.draws.read_noise import noise_words, noise_words_naive, read_places, read_places_naive
 from cimemu.engines.lookup.convert_kernels import (
     affine_words,
     affine_words_naive,
@@ -21,6 +20,7 @@ from cimemu.engines.lookup.convert_kernels import (
     weigh_bytes,
     weigh_bytes_naive,
 )
+from cimemu.kernels.read_noise import noise_words, noise_words_naive, read_places, read_places_naive
 from cimemu.lanes.jit import kernel
 from cimemu.lanes.registers import (
     add8,

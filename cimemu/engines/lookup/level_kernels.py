@@ -6,7 +6,6 @@ for 32 positions at once, levels that none of them reached are passed over (they
 
 import numpy as np
 
-from cimemu.draws.read_noise import noise_words, noise_words_naive, read_places, read_places_naive
 from cimemu.engines.lookup.convert_kernels import (
     search_words,
     search_words_naive,
@@ -22,6 +21,7 @@ from cimemu.engines.lookup.kernels import (
     sum_words_naive,
     sum_words_of_bytes,
 )
+from cimemu.kernels.read_noise import noise_words, noise_words_naive, read_places, read_places_naive
 from cimemu.lanes.jit import kernel
 from cimemu.lanes.registers import add8, any_bit, both, every8, load, same8, store
 

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.draws.noise import normal_quantiles
-from cimemu.draws.read_noise import SIGMA_BITS
 from cimemu.engines.engine import WhyNot, first_reason
 from cimemu.engines.lookup.converters import (
     Moved,
@@ -27,6 +25,8 @@ from cimemu.engines.lookup.table_kernels import fill_tables, nibble_ranges
 from cimemu.engines.lookup.units import Units, slice_units
 from cimemu.engines.lookup.wide import DIGITS_TOP, PSUM_TOP, wide_converter
 from cimemu.engines.lookup.wide_kernels import FLUSH
+from cimemu.kernels.noise import normal_quantiles
+from cimemu.kernels.read_noise import SIGMA_BITS
 from cimemu.lanes.registers import AVAILABLE
 from cimemu.macro.program import Matrix
 

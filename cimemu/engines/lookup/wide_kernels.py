@@ -5,7 +5,7 @@ As `mvm_lookup` where rows, spread or fraction bits ask for more: a level's four
 
 import numpy as np
 
-from cimemu.draws.read_noise import noise_words, noise_words_naive, read_places, read_places_naive
+from cimemu.kernels.read_noise import noise_words, noise_words_naive, read_places, read_places_naive
 from cimemu.lanes.jit import kernel
 from cimemu.lanes.registers import (
     add8,

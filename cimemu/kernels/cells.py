@@ -6,7 +6,7 @@ are correctly rounded on every machine. Whatever needs an exponential comes out 
 
 import numpy as np
 
-from cimemu.draws.noise import LOW, philox, philox_naive
+from cimemu.kernels.noise import LOW, philox, philox_naive
 from cimemu.lanes.jit import kernel
 
 SIGMA = 1.0 / (1 << 24)  # a quantile in units of sigma

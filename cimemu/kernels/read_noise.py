@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cimemu.draws.noise import HALF, LOW, M0, M1, W0, W1, philox, philox_naive
+from cimemu.kernels.noise import HALF, LOW, M0, M1, W0, W1, philox, philox_naive
 from cimemu.lanes.jit import kernel
 from cimemu.lanes.registers import (
     add16,

@@ -1,1 +1,0 @@
-"""Random numbers by counters: keyed words, normal quantiles, and what draws do to cells and partial sums."""
