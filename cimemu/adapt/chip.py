@@ -102,7 +102,7 @@ class ChipLayer:
         slices = []
         for i in range(self.macro.input_slices):
             part = torch.from_numpy(np.asarray(input_slice(u, i, self.macro.input.dac_bits), dtype=np.float64))
-            made = self.wiring.psums(part, self.filters)
+            made = self.wiring.psums(self.wiring.met(part), self.filters)
             made = made.unflatten(1, (self.wiring.groups, -1)).permute(0, 3, 4, 1, 2).flatten(0, 2)
             slices.append(made)
         found: NDArray[np.int64] = torch.stack(slices, dim=2).round().to(torch.int64).numpy()

@@ -154,6 +154,7 @@ class FakeMacro(torch.nn.Module):
         pads = (g.pad_left, g.pad_right, g.pad_top, g.pad_bottom)
         if any(pads):
             u = torch.nn.functional.pad(u, pads, value=zero)
+        u = self.wiring.met(u)
         made = self.written()
         made = made._replace(scale=made.scale * step, offset=None if made.offset is None else made.offset * step)
         ideal, holds = self.converter == "none", self._holds()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cimemu.adapt.one_pixel import met
 from cimemu.layer.activation import Clip, LeakyRelu, Relu
 from cimemu.layer.arithmetic import Elementwise
 from cimemu.layer.base import Layer
@@ -82,11 +83,12 @@ def _conv(torch: Any, module: Any, layer: Conv, v: Values) -> Any:
     f = torch.nn.functional
     bias = v[2] if len(v) > 2 else None
     if v[0].ndim == 3:
-        return f.conv1d(f.pad(v[0], (left, right)), v[1], bias, layer.strides[1], 0, layer.dilations[1], layer.groups)
-    if (top, left) == (bottom, right):
+        high = (v[0][:, :, None], v[1][:, :, None], *v[2:])  # [images, channels, 1, width]
+        return _conv(torch, module, layer, high).squeeze(2)
+    if (top, left) == (bottom, right) and layer.kernel_shape != (1, 1):
         return f.conv2d(v[0], v[1], bias, layer.strides, (top, left), layer.dilations, layer.groups)
-    padded = f.pad(v[0], (left, right, top, bottom))
-    return f.conv2d(padded, v[1], bias, layer.strides, 0, layer.dilations, layer.groups)
+    padded, strides = met(f.pad(v[0], (left, right, top, bottom)), layer.kernel_shape, layer.strides)
+    return f.conv2d(padded, v[1], bias, strides, 0, layer.dilations, layer.groups)
 
 
 def _gemm(torch: Any, module: Any, layer: Gemm, v: Values) -> Any:

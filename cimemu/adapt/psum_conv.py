@@ -32,6 +32,7 @@ def psums_of(filters: Any, how: Convolution) -> tuple[Callable[[Any], Any], bool
 
     Channels last, as `filters` are.
     """
+    assert filters.shape[2:] != (1, 1) or how.window[0] == (1, 1), "cimemu.adapt.one_pixel.met first"
     if filters.device.type == "cpu" and _fit_bytes(filters, how.largest_code) and has_byte_products():
         return byte_products(filters, how), True
     return lambda some: float_products(some, filters, how), False

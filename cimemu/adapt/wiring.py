@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cimemu.adapt.one_pixel import met
 from cimemu.arch.macro import Macro
 from cimemu.layer.macro_layer import Geometry
 from cimemu.mapping.layout import make_layout
@@ -51,7 +52,8 @@ class Wiring(torch.nn.Module):
         for g, mine in enumerate(channels):
             member[g, mine] = 1
         self._own(torch.from_numpy(member))
-        self.window = ((geometry.stride_h, geometry.stride_w), 0, (geometry.dilation_h, geometry.dilation_w))
+        self.strides = (geometry.stride_h, geometry.stride_w)  # of padded codes; those of what `met` leaves of them:
+        self.window = (met(member, self.kernel[1:], self.strides)[1], 0, (geometry.dilation_h, geometry.dilation_w))
 
     def _own(self, member: Any) -> None:
         """Channels of every group [groups, channels, 1, 1]."""
@@ -72,14 +74,18 @@ class Wiring(torch.nn.Module):
         """Groups of the convolution."""
         return 1 if self.together else self.groups
 
+    def met(self, u: Any) -> Any:
+        """Of padded codes [images, channels, height, width], those that any window has; all methods take these."""
+        return met(u, self.kernel[1:], self.strides)[0]
+
     def arranged(self, u: Any) -> Any:
-        """Padded codes [images, channels, ...] as the convolution takes them."""
+        """Codes [images, channels, ...] as the convolution takes them."""
         if self.together:
             return u
         return Arranged.apply(u, self.order, self.place_of) if self.whole else u[:, self.order]
 
     def psums(self, u: Any, filters: Any) -> Any:
-        """Partial sums [images, groups * columns, height, width] of padded codes [images, channels, ...]."""
+        """Partial sums [images, groups * columns, height, width] of codes [images, channels, ...]."""
         return torch.nn.functional.conv2d(self.arranged(u), filters, None, *self.window, self.apart)
 
     def input_sums(self, u: Any) -> Any:

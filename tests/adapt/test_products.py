@@ -8,10 +8,14 @@ from twins import common
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+import cimemu  # noqa: E402
 from cimemu.adapt import products as module  # noqa: E402
+from cimemu.adapt.one_pixel import met  # noqa: E402
 from cimemu.adapt.products import products  # noqa: E402
 from cimemu.adapt.psum_conv import LAST, Convolution, byte_products, float_products, has_byte_products  # noqa: E402
 from cimemu.adapt.psums import Converters, Steps, Tables  # noqa: E402
+from cimemu.adapt.wiring import Wiring  # noqa: E402
+from cimemu.layer.macro_layer import Geometry  # noqa: E402
 
 sizes = st.tuples(
     st.integers(0, 10**6), st.integers(1, 3), st.integers(1, 3), st.sampled_from([1, 3]), st.sampled_from([1, 2])
@@ -26,7 +30,8 @@ def case(seed, groups, conversions, kernel, stride, slots=8, limits=(0, 16, -4, 
     shape = (groups, conversions, OUTPUTS, slots, kernel, kernel)
     filters = torch.randint(low, high, shape, generator=draws).float()
     slopes = tuple(0.5 / 4**v for v in range(conversions))
-    how = Convolution(((stride, stride), 0, (1, 1)), groups, groups, conversions, slopes, 255)
+    u, strides = met(u, (kernel, kernel), (stride, stride))
+    how = Convolution((strides, 0, (1, 1)), groups, groups, conversions, slopes, 255)
     return draws, u.contiguous(memory_format=LAST), filters, how
 
 
@@ -122,3 +127,35 @@ def test_gradients_in_bfloat16_are_near():
     assert bool((found[0][0] == found[1][0]).all())  # what is computed forward stays exact
     for one, other in zip(found[0][1:], found[1][1:]):
         assert 0 < float((one - other).norm() / one.norm()) < 0.01
+
+
+def test_kernels_of_one_pixel_that_step_give_the_same_sums_and_gradients_every_time():
+    """Torch's own strided form of these loses sums now and then, where its threads share a buffer."""
+    draws = torch.Generator().manual_seed(1)
+    for number in range(150):
+        channels, stride = 1 + number % 17, (1 + number % 2, 2)
+        u = torch.randint(0, 16, (1 + number % 5, channels, 6, 5), generator=draws).float().requires_grad_()
+        filters = torch.randint(-7, 8, (3, channels, 1, 1), generator=draws).float().requires_grad_()
+        seen, left = met(u, (1, 1), stride)
+        how = Convolution((left, 0, (1, 1)), 1, 1, 1, None, 15)
+        given_ = (torch.ones(3), torch.zeros(3), torch.ones(3))
+        made = products(seen, filters, filters.detach(), how, Converters(Steps(2**12), given_), 3)
+        slope = torch.randint(-3, 4, made.shape, generator=draws).float()
+        made.backward(slope)
+        exact = [v.detach().double().requires_grad_() for v in (u, filters)]
+        wanted = torch.nn.functional.conv2d(*exact, stride=stride)
+        wanted.backward(slope.double() * (wanted.detach() >= -0.5))
+        assert torch.equal(made.double(), wanted.detach().clamp(min=0))
+        for have, want in zip((u, filters), exact):
+            assert torch.equal(have.grad.double(), want.grad)
+
+
+def test_a_layer_of_one_pixel_steps_by_one_over_what_it_meets():
+    macro = cimemu.load_arch("rram_128").macro
+    wiring = Wiring(Geometry(5, 7, 6, 3, 4, 3, stride_h=2, stride_w=2), macro)
+    u = torch.arange(2.0 * 5 * 7 * 6).reshape(2, 5, 7, 6)
+    assert wiring.window[0] == (1, 1)
+    assert torch.equal(wiring.met(u), u[:, :, ::2, ::2])
+    wide = Wiring(Geometry(5, 7, 6, 3, 3, 3, 3, 2, stride_h=2, stride_w=2), macro)
+    assert wide.window[0] == (2, 2)
+    assert wide.met(u) is u
