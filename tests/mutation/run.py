@@ -35,6 +35,7 @@ from cimemu.lanes.jit import PACKAGE, holds_kernels, kernel_files
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 RESULTS = HERE / "results.csv"
+JIT = Path("cimemu/lanes/jit.py")
 COPIED = ("cimemu", "arch", "workloads", "traces", "tests", "pyproject.toml", "README.md")
 
 # Which tests must notice a mutant of an area: folders and files, those that name the mutant's module are run first.
@@ -63,6 +64,43 @@ INTRINSICS = {
 }
 # Folders of an area that is not one folder or file of the package; kernel files are an area of their own.
 FOLDERS = {"compute": ["compute", "macro", "engines", "windows"]}
+
+# Added to a copy's `cimemu/lanes/jit.py`: machine code is kept by what a kernel's file imports, not by all kernel files, so
+# that a mutant has its own kernels compiled and no others, and nothing is compiled again afterwards.
+BY_IMPORTS = """
+
+
+def _imported(path: Path, seen: dict[Path, bytes]) -> dict[Path, bytes]:
+    import ast
+
+    if path in seen:
+        return seen
+    seen[path] = path.read_bytes()
+    for node in ast.walk(ast.parse(seen[path])):
+        names = [node.module] if isinstance(node, ast.ImportFrom) and node.module and node.level == 0 else []
+        names += [f"{n}.{a.name}" for n in names for a in node.names]
+        names += [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            file = PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
+            if name.split(".")[0] == "cimemu" and file.is_file() and file != Path(__file__):
+                _imported(file, seen)
+    return seen
+
+
+@cache
+def _stamp_of(path: Path) -> str:
+    return hashlib.sha256(repr(sorted(_imported(path, {}).items())).encode()).hexdigest()
+
+
+class PackageCache(PackageCache):
+    def __init__(self, function: Callable) -> None:
+        global sources_stamp
+        stamp = _stamp_of(Path(function.__code__.co_filename))
+        sources_stamp = lambda: stamp
+        super().__init__(function)
+
+    save_overload = FunctionCache.save_overload
+"""
 
 
 @dataclass(frozen=True)
@@ -195,6 +233,9 @@ def judge(mutant: Mutant, copy: Path, limit: int) -> Verdict:
     """Run a mutant's tests in a copy of the tree; the copy is as before afterwards."""
     before, after = mutated(mutant)
     start = time.time()
+    kept = (copy / mutant.module).stat()
+    if Path(mutant.module) != JIT:
+        (copy / JIT).write_text((ROOT / JIT).read_text() + BY_IMPORTS)
     (copy / mutant.module).write_text(after)
     try:
         kernel = mutant.area == "kernels"
@@ -207,6 +248,8 @@ def judge(mutant: Mutant, copy: Path, limit: int) -> Verdict:
             outcome, by = pytest(copy, tests_for(mutant, COMPILED), 3 * limit)
     finally:
         (copy / mutant.module).write_text(before)
+        os.utime(copy / mutant.module, ns=(kept.st_atime_ns, kept.st_mtime_ns))  # machine code is kept by time, too
+        (copy / JIT).write_text((ROOT / JIT).read_text())
     return Verdict(**asdict(mutant), outcome=outcome, by=by, seconds=round(time.time() - start))
 
 
