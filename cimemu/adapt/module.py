@@ -83,7 +83,7 @@ def _conv(torch: Any, module: Any, layer: Conv, v: Values) -> Any:
     f = torch.nn.functional
     bias = v[2] if len(v) > 2 else None
     if v[0].ndim == 3:
-        high = (v[0][:, :, None], v[1][:, :, None], *v[2:])  # [images, channels, 1, width]
+        high = [v[0][:, :, None], v[1][:, :, None], *v[2:]]  # [images, channels, 1, width]
         return _conv(torch, module, layer, high).squeeze(2)
     if (top, left) == (bottom, right) and layer.kernel_shape != (1, 1):
         return f.conv2d(v[0], v[1], bias, layer.strides, (top, left), layer.dilations, layer.groups)
