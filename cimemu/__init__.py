@@ -33,11 +33,11 @@ _PUBLIC = {
     "grouped_view": "cimemu.mapping.grouped",
     "import_costs": "cimemu.cost.external",
     "list_archs": "cimemu.arch.load",
-    "list_workloads": "cimemu.workload.manifest",
+    "list_workloads": "cimemu.loading.load",
     "load_arch": "cimemu.arch.load",
     "load_network": "cimemu.importer",
     "load_plugin": "cimemu.plugins",
-    "load_workload": "cimemu.workload.manifest",
+    "load_workload": "cimemu.loading.load",
     "make_plan": "cimemu.mapping.place",
     "make_shape": "cimemu.shapes",
     "mvm": "cimemu.engines.mvm",
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from cimemu.exporter import save_onnx
     from cimemu.fitting.report import fit
     from cimemu.importer import load_network
+    from cimemu.loading.load import list_workloads, load_workload
     from cimemu.mapping.cycles import op_cycles
     from cimemu.mapping.grouped import grouped_view
     from cimemu.mapping.place import make_plan
@@ -79,7 +80,6 @@ if TYPE_CHECKING:
     from cimemu.shapes import make_shape
     from cimemu.trace.read import open_trace
     from cimemu.views import export_trace, write_html
-    from cimemu.workload.manifest import list_workloads, load_workload
     from cimemu.workload.network import Network
 
 

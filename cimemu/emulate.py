@@ -23,6 +23,7 @@ from cimemu.macro.vary import varied_macro
 from cimemu.mapping.place import make_plan
 from cimemu.mapping.plan import Plan
 from cimemu.options import Draws, Options, Output, RunKeywords
+from cimemu.prepare import ready
 from cimemu.tally import Tally, event_prices, tally_energy
 from cimemu.timing.build import Written
 from cimemu.timing.simulate import Simulation
@@ -77,9 +78,9 @@ class RunResult:
 
 
 def run(
-    arch: Arch,
-    network: Network,
-    inputs: Any,
+    arch: Arch | str | Path,
+    network: Network | str | Path,
+    inputs: Any = None,
     labels: Sequence[int] | NDArray[np.integer] | None = None,
     *places: Any,
     options: Options = Options(),
@@ -91,6 +92,9 @@ def run(
 
     `inputs` is an array `[images, *shape]` in the network's own layout and type, a dict of such arrays by input
     name, or an iterator of batches of either. `labels` are class numbers, one an image.
+    `arch` may be a preset's name or a YAML file, and `network` a workload's name or a network file: a float one is quantised
+    as `cimemu run` does it, a file's ranges calibrated on `inputs` (an array or a dict). Without `inputs` a workload has its
+    own, and a file random ones.
 
     What else a run is asked for stands in three records, or in keywords of their fields' names, which replace a field:
     `options` (detail="ops", batch=64, path="auto", threads, budget_bytes, progress, metric): how it works;
@@ -109,10 +113,12 @@ def run(
     >>> result = cimemu.run(arch, quantized, images, labels, trace="digits.h5")
     >>> result.outputs.shape, result.cycles, result.conversions
     ((2, 10), 210566, 853248)
+    >>> cimemu.run("rram_128", workload.network, images).cycles
+    210566
     """
     keywords = by_place("run", PLACES, places, given)
     options, draws, output = filled("run", keywords, options, draws, output)
-    return _run(arch, network, inputs, labels, options, draws, output)
+    return _run(*ready(arch, network, inputs, labels), options, draws, output)
 
 
 def _run(

@@ -1,13 +1,15 @@
 """From a workload and a chip to an integer network: load, quantise as the workload says, fit converters."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cimemu.arch.load import load_arch
 from cimemu.arch.schema import Arch
 from cimemu.errors import WorkloadError
-from cimemu.importer import load_network
 from cimemu.layer.execute import first_images
+from cimemu.loading.bare import BareWorkload
+from cimemu.loading.load import load_workload, network_of
 from cimemu.ptq import calibrate_converters, quantize
 from cimemu.workload.manifest import QuantizeSettings, Workload
 from cimemu.workload.network import Network
@@ -46,8 +48,7 @@ def load_recipe(workload: Workload, *, module: Any = None, calibrate: bool = Fal
 
     `module` is for PyTorch weights, as in `load_network`.
     """
-    shape = workload.inputs(1)[0].shape[1:] if module is not None else None
-    network = load_network(workload.network, module=module, input_shape=shape)
+    network = network_of(workload, module)
     images = workload.calibration() if calibrate or not network.is_quantized else None
     return Recipe(network, workload.manifest.quantize, images)
 
@@ -56,6 +57,26 @@ def quantized_network(workload: Workload, arch: Arch, *, converters: str | None 
     """The workload's network for `arch`: `Recipe.for_arch` of `load_recipe`."""
     recipe = load_recipe(workload, module=module, calibrate=converters is not None)
     return recipe.for_arch(arch, converters=converters)
+
+
+def ready(arch: Any, network: Any, inputs: Any, labels: Any) -> tuple[Arch, Network, Any, Any]:
+    """(arch, integer network, inputs, labels) where any may be named instead: what `cimemu.run` makes of its arguments.
+
+    `arch` a preset's name or YAML file; `network` a workload's name or folder, or a network file; `inputs` None: the workload's
+    images, or random ones of a network file. A float network file is calibrated on the inputs.
+    """
+    arch = load_arch(arch) if isinstance(arch, str | Path) else arch
+    if not isinstance(network, str | Path):
+        if inputs is None:
+            raise WorkloadError("inputs: none given, give an array [images, ...] or a dict of arrays by input name")
+        return arch, network, inputs, labels
+    work = load_workload(network)
+    recipe = load_recipe(work)
+    if inputs is None:
+        inputs, labels = work.inputs()
+    elif isinstance(work, BareWorkload) and not recipe.network.is_quantized:
+        recipe = replace(recipe, calibration=inputs)
+    return arch, recipe.for_arch(arch), inputs, labels
 
 
 def free_name(folder: Path, stem: str, suffix: str) -> Path:

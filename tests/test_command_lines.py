@@ -44,6 +44,7 @@ RIGHT = {
     "validate": ["isaac"],
     "list": [],
     "docs": [],
+    "init": ["workload", "net.onnx"],
 }
 ZERO_IS_RIGHT = {"--seed", "--trial", "--events", "--start", "--rate", "--scale-rate", "--weight-decay", "--image"}
 WRITTEN = {"--out", "--csv", "--plot", "--html", "--resized", "--metrics"}  # the rest of the paths are read

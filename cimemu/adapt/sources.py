@@ -8,7 +8,8 @@ from cimemu.adapt.images import ImageSet, load_images
 from cimemu.adapt.settings import DataSettings
 from cimemu.errors import WorkloadError
 from cimemu.importer import FORMATS, load_network
-from cimemu.workload.manifest import DataSource, Workload, load_workload
+from cimemu.loading.load import load_workload
+from cimemu.workload.manifest import DataSource, Workload
 from cimemu.workload.network import Network
 
 

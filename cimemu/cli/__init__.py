@@ -19,6 +19,7 @@ from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
     export,
     fit,
     golden,
+    init,
     outside,
     presets,
     quantize,

@@ -83,7 +83,7 @@ class ImagesNamed:
     def find(self, settings: "AdaptConfig", workload: str | None = None) -> "Images":
         """The images; `workload` where --workload names none."""
         from cimemu.adapt.sources import find_images
-        from cimemu.workload.manifest import load_workload
+        from cimemu.loading.load import load_workload
 
         name = self.workload or workload
         work = None if name is None else load_workload(name)

@@ -15,6 +15,7 @@ from cimemu.whole_file import refuse_output
 
 if TYPE_CHECKING:
     from cimemu.arch.schema import Arch
+    from cimemu.loading.bare import Given
     from cimemu.workload.manifest import Workload
     from cimemu.workload.network import Network
 
@@ -28,7 +29,10 @@ app = typer.Typer(
 )
 ArchName = Annotated[str, typer.Argument(metavar="ARCH", help="architecture: a preset's name or a YAML file")]
 WorkloadName = Annotated[
-    str, typer.Argument(metavar="WORKLOAD", help="workload: a preset's name, a folder or a workload.yaml")
+    str,
+    typer.Argument(
+        metavar="WORKLOAD", help="workload: a preset's name, a folder, a workload.yaml, or a network file alone"
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -148,11 +152,11 @@ def arch_of(name: str, overrides: list[str] | None) -> "Arch":
     return load_arch(name, dict(parse_override(text) for text in overrides or ()))
 
 
-def workload_of(name: str, network: Path | None = None) -> "Workload":
-    """The workload of that name or path; `network` replaces its network's file."""
-    from cimemu.workload.manifest import load_workload
+def workload_of(name: str, network: Path | None = None, given: "Given | None" = None) -> "Workload":
+    """The workload of that name or path; `network` replaces its network's file, `given` is for a network file alone."""
+    from cimemu.loading.load import load_workload
 
-    work = load_workload(name)
+    work = load_workload(name, given)
     if network is None:
         return work
     refuse_input(network, WorkloadError, "a network file")

@@ -19,6 +19,15 @@ from cimemu.cli.app import (
     refuse_fixed,
     workload_of,
 )
+from cimemu.cli.bare import (
+    CalibrationOption,
+    InputShapeOption,
+    InputsOption,
+    LabelsOption,
+    given_of,
+    print_notes,
+    told,
+)
 from cimemu.terminal import print_json
 
 
@@ -39,6 +48,10 @@ def check(
     calibrate_adc: CalibrateOption = None,
     network_file: NetworkOption = None,
     module: ModuleOption = None,
+    inputs_file: InputsOption = None,
+    labels_from: LabelsOption = None,
+    calibration_file: CalibrationOption = None,
+    input_shape: InputShapeOption = None,
     path: PathOption = "serial",
     as_json: JsonOption = False,
 ) -> None:
@@ -47,14 +60,16 @@ def check(
     from cimemu.cli.check_report import print_check
     from cimemu.prepare import quantized_network
 
-    chip, work = arch_of(arch, overrides), workload_of(workload, network_file)
+    given = given_of(inputs_file, labels_from, calibration_file, input_shape, module)
+    chip, work = arch_of(arch, overrides), workload_of(workload, network_file, given)
     inputs, _ = work.inputs(images)
     network = quantized_network(work, chip, converters=calibrate_adc, module=module)
     refuse_fixed(network, overrides)
     found = check_network(network, chip.macro, inputs, against=against, path=path)
     if as_json:
-        print_json(found.as_dict())
+        print_json({**found.as_dict(), **told(work)})
     else:
         print_check(found)
+        print_notes(work)
     if found.failed:
         raise typer.Exit(1)

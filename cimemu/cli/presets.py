@@ -12,10 +12,10 @@ def list_all(as_json: JsonOption = False) -> None:
     """Presets, workloads, network shapes, variation models, formats, and plug-ins with where they are from."""
     from cimemu.arch.load import list_archs
     from cimemu.importer import FORMATS
+    from cimemu.loading.load import list_workloads
     from cimemu.shapes import SHAPES
     from cimemu.variation import MODELS
     from cimemu.variation.parse import described
-    from cimemu.workload.manifest import list_workloads
 
     groups: dict[str, Any] = {
         "archs": dict(list_archs()),

@@ -32,6 +32,16 @@ from cimemu.cli.app import (
     whole,
     workload_of,
 )
+from cimemu.cli.bare import (
+    CalibrationOption,
+    InputShapeOption,
+    InputsOption,
+    LabelsOption,
+    given_of,
+    lone_network,
+    print_notes,
+    told,
+)
 from cimemu.errors import CimemuError
 from cimemu.terminal import ProgressBars, make_console, print_json
 
@@ -56,6 +66,10 @@ def run(
     calibrate_adc: CalibrateOption = None,
     network_file: NetworkOption = None,
     module: ModuleOption = None,
+    inputs_file: InputsOption = None,
+    labels_from: LabelsOption = None,
+    calibration_file: CalibrationOption = None,
+    input_shape: InputShapeOption = None,
     batch: Annotated[
         int, typer.Option("--batch", metavar="N", callback=whole(1, 10**6), help="images computed together")
     ] = 64,
@@ -86,7 +100,9 @@ def run(
     from cimemu.prepare import free_name, quantized_network
     from cimemu.variation.compose import compose
 
-    chip, work = arch_of(arch, overrides), workload_of(workload, network_file)
+    arch, workload = lone_network(arch, workload)
+    given = given_of(inputs_file, labels_from, calibration_file, input_shape, module)
+    chip, work = arch_of(arch, overrides), workload_of(workload, network_file, given)
     if detail not in ("ops", "cycles"):
         raise CimemuError(f"--detail {detail}: must be ops or cycles")
     compose(vary or ()).check(2**chip.macro.cell.bits - 1)  # before the network is read
@@ -134,7 +150,7 @@ def run(
         engines = engines_of(chip, network, images=result.images, path=path, vary=vary or (), seed=seed, trial=trial)
     if as_json:
         listed = {"engines": [asdict(layer) for layer in engines]} if explain else {}
-        print_json({**result.summary(), **extra, **listed})
+        print_json({**result.summary(), **extra, **told(work), **listed})
         return
     if result.trace is not None:
         print_sections(result.trace, ("summary", "layers"))
@@ -144,6 +160,7 @@ def run(
     for name, value in extra.items():
         shown = f"{value:.4f}" if isinstance(value, float) else "unknown, no labels" if value is None else value
         make_console().print(f"{name.replace('_', ' ')}: {shown}")
+    print_notes(work)
     for layer in engines:
         make_console().print(str(layer), highlight=False, markup=False)
     if result.trace is not None:

@@ -1,6 +1,6 @@
 """Importers: a network file becomes a Network; one module per format, loaded when a file of it is opened."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,29 @@ from cimemu.workload.network import Network
 
 MOST_BYTES = 64 * GIB
 WEIGHTS = (".safetensors", ".pt", ".pth")
+OPEN_SIZES = ".onnx"  # the format whose files may leave sizes open
 # suffix -> (module, function); each function takes the path and gives a Network. Those of WEIGHTS hold no graph
 # and take the module and the shape of an image besides.
 FORMATS: dict[str, tuple[str, str]] = {
     ".onnx": ("cimemu.importer.from_onnx", "load_onnx"),
     ".tflite": ("cimemu.importer.from_tflite", "load_tflite"),
+    ".pt2": ("cimemu.importer.from_torch", "load_program"),
     **dict.fromkeys(WEIGHTS, ("cimemu.importer.from_torch", "load_torch")),
 }
 
 
-def load_network(path: str | Path, *, module: Any = None, input_shape: Sequence[int] | None = None) -> Network:
+def load_network(
+    path: str | Path,
+    *,
+    module: Any = None,
+    input_shape: Sequence[int] | None = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Network:
     """The network in a file, by its suffix. Raises WorkloadError in one line for a wrong or unknown file.
 
     PyTorch weights (.safetensors, .pt, .pth) need `module` (a torch.nn.Module, a function that makes one, or
-    "FILE.py:NAME") and `input_shape`, that of one image; other formats need and take neither.
+    "FILE.py:NAME") and `input_shape`, that of one image; other formats need and take neither. `input_shapes` are whole
+    shapes [batch, ...] by input name ("": of the only input), for sizes that an ONNX file leaves open.
 
     >>> import cimemu
     >>> network = cimemu.load_network(cimemu.load_workload("digits").network)
@@ -43,7 +52,9 @@ def load_network(path: str | Path, *, module: Any = None, input_shape: Sequence[
         return _network(load(path, module, input_shape))
     if module is not None:
         raise WorkloadError(f"{path}: holds its network itself, a module is for {', '.join(WEIGHTS)}")
-    return _network(load(path))
+    if input_shapes and suffix != OPEN_SIZES:
+        raise WorkloadError(f"{path}: fixes the sizes of its inputs, shapes are for open sizes of {OPEN_SIZES}")
+    return _network(load(path, input_shapes) if input_shapes else load(path))
 
 
 def _network(loaded: Any) -> Network:

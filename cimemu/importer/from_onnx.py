@@ -1,6 +1,6 @@
 """ONNX files, float or QuantizeLinear / DequantizeLinear, as networks of layers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from cimemu.importer.onnx_integer import INTEGER_OPS
 from cimemu.importer.onnx_node import Node
 from cimemu.importer.onnx_ops import OPS, Builder, unsupported
 from cimemu.importer.onnx_qoperator import expand_quantized
+from cimemu.importer.onnx_sizes import sized
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.execute import MAX_ELEMENTS, infer_layer
 from cimemu.layer.quant import DequantizeLinear
@@ -32,8 +33,8 @@ INPUT_TYPES = ("float32", "int8", "uint8", "int16", "uint16", "int32", "int64", 
 FINITE = {"Conv", "Gemm", "MatMul", "BatchNormalization", "LayerNormalization", "DequantizeLinear", "PRelu"}
 
 
-def load_onnx(path: str | Path) -> Network:
-    """The network in an ONNX file, for any number of images.
+def load_onnx(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None) -> Network:
+    """The network in an ONNX file, for any number of images; `shapes` [batch, ...] by input name are for open sizes.
 
     Shape arithmetic is folded, batch normalisation goes into weights, identities vanish; all other tensors
     keep their names. A DequantizeLinear of a constant stays as a layer, with its value among the constants.
@@ -43,7 +44,7 @@ def load_onnx(path: str | Path) -> Network:
     model = read_model(path)
     try:
         notes = {prop.key: prop.value for prop in model.metadata_props}
-        network = _Import(expand_quantized(model)).network(path.stem)
+        network = _Import(expand_quantized(sized(model, shapes or {}))).network(path.stem)
         if KEY in notes:
             network = replace(network, **read_annotation(notes[KEY]))
     except WorkloadError as error:
@@ -99,7 +100,7 @@ class _Import:
                 shown = dim.dim_param or (dim.dim_value if dim.HasField("dim_value") else "?")
                 raise WorkloadError(
                     f"input '{value.name}' has size {shown} on axis {axis}, only axis 0, the batch, may be "
-                    "open: fix the size in the export"
+                    "open: give it, --input-shape NAME=1,3,224,224, or fix it in the export"
                 )
             sizes.append(int(dim.dim_value))
         if np.prod(sizes, dtype=np.float64) > MAX_ELEMENTS:

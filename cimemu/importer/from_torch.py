@@ -7,9 +7,11 @@ files are data and are never unpickled as code; the module is the caller's own c
 import importlib
 import importlib.util
 import logging
+import os
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -41,6 +43,43 @@ def load_torch(
     built = _build(torch, module)
     _fill(path, built, _state(torch, path))
     return replace(_network(torch, path, built, tuple(input_shape)), name=path.stem)
+
+
+def load_program(path: str | Path) -> Network:
+    """The network in a `.pt2` file, a program of `torch.export`, by way of PyTorch's own ONNX export.
+
+    The file is read as data: nothing in it is run. Raises WorkloadError in one line.
+    """
+    path, torch = Path(path), _torch()
+    try:
+        with warnings.catch_warnings(), _silence("torch"):
+            warnings.simplefilter("ignore")
+            program = _as_data(torch.export.load, path)
+    except Exception as error:  # the reader's kinds are many
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise WorkloadError(
+            f"{path}: not a whole program of torch.export ({reason}); save it with torch.export.save"
+        ) from None
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "network.onnx"
+        _written(torch, path, program, {}, "", file)
+        try:
+            return replace(load_onnx(file), origin=None, name=path.stem)
+        except WorkloadError as error:
+            raise WorkloadError(str(error).replace(str(file), str(path))) from None
+
+
+def _as_data(load: Callable[[Path], Any], path: Path) -> Any:
+    """What `load` gives, with torch's own switch that lets its pickles hold tensors and plain values alone."""
+    switch, was = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", os.environ.get("TORCH_FORCE_WEIGHTS_ONLY_LOAD")
+    os.environ[switch] = "1"
+    try:
+        return load(path)
+    finally:
+        if was is None:
+            del os.environ[switch]
+        else:
+            os.environ[switch] = was
 
 
 def network_of_module(module: Any, input_shape: Sequence[int]) -> Network:
@@ -158,24 +197,25 @@ def _fill(path: Path, module: Any, state: dict[str, Any]) -> None:
 
 
 def _export(torch: Any, path: Path, module: Any, shape: tuple[int, ...], file: Path) -> None:
-    """Write the module as ONNX with functions inlined and constants folded, and nothing fused: batch normalisation
-    is folded into weights by our own rule, as for every ONNX file, so that both give the same integers."""
+    """Write the module as ONNX for images of `shape`."""
+    given = {
+        "args": (torch.zeros(2, *shape),),
+        "input_names": ["input"],
+        "dynamic_shapes": ({0: torch.export.Dim.DYNAMIC},),
+    }
+    _written(torch, path, module, given, f" for images of {list(shape)}", file)
+
+
+def _written(torch: Any, path: Path, source: Any, given: Mapping[str, Any], what: str, file: Path) -> None:
+    """Write a module or an exported program as ONNX with functions inlined and constants folded, and nothing fused.
+
+    Batch normalisation is folded into weights by our own rule, as for every ONNX file, so that both give the same integers.
+    """
     optimizer = importlib.import_module("onnxscript.optimizer")
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _silence("torch.onnx"):
         warnings.simplefilter("ignore")  # the exporter's remarks on its own internals
         try:
-            program = torch.onnx.export(
-                module,
-                (torch.zeros(2, *shape),),
-                input_names=["input"],
-                dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim.DYNAMIC},),
-                optimize=False,
-                verbose=False,
-            )
+            program = torch.onnx.export(source, **given, dynamo=True, optimize=False, verbose=False)
             optimizer.inline(program.model)
             optimizer.fold_constants(program.model, onnx_shape_inference=True)
             optimizer.remove_unused_nodes(program.model)
@@ -183,8 +223,16 @@ def _export(torch: Any, path: Path, module: Any, shape: tuple[int, ...], file: P
         except Exception as error:  # the exporter's kinds are many and the cause is in the last line
             cause = error.__cause__ or error
             reason = " ".join(str(cause).split())[:300]
-            raise WorkloadError(
-                f"{path}: PyTorch cannot export the module for images of {list(shape)}: {reason}"
-            ) from None
-        finally:
-            log.setLevel(level)
+            raise WorkloadError(f"{path}: PyTorch cannot export the module{what}: {reason}") from None
+
+
+@contextmanager
+def _silence(name: str) -> Iterator[None]:
+    """What a logger of that name says of its own doings is not shown: what went wrong is told by an exception."""
+    log = logging.getLogger(name)
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

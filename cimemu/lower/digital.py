@@ -44,8 +44,8 @@ def lower_digital(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> Layer
     if isinstance(layer, Add | Mul) and len(sources) == 2 and one_type:
         made = _of_two(QAdd if isinstance(layer, Add) else QMul, first, sources[1], {"y": target, **common})
         # With a scale or zero point of shape [1] ONNX Runtime computes these two in float.
-        borders = [*(graph.maker.get(name) for name in layer.inputs), quantize]
-        return made if all(border is not None and graph.scalars(border) for border in borders) else None
+        borders = [graph.maker[name] for name in layer.inputs] if made is not None else []
+        return made if all(graph.scalars(border) for border in (*borders, quantize)) else None
     if first.value is not None:
         return None
     source = Scale(np.float32(first.scale[0]), int(first.zero_point[0]))

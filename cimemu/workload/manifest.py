@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cimemu.config_file import read_mapping, validated
 from cimemu.errors import WorkloadError
 from cimemu.record import Record
 from cimemu.workload.data import moved_labels, read_images, read_tensors, windows_per_clip
@@ -167,6 +166,11 @@ class Workload:
         """The share of retrieval's pairs that find each other, which stands for accuracy; None for other metrics."""
         return retrieval_top1(outputs) if self.manifest.metric.kind == "retrieval" else None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the results has to know of the images; a workload.yaml says it itself."""
+        return ()
+
     def calibration(self) -> Any:
         """The calibration images as the network takes them. WorkloadError where the workload has none."""
         if self.manifest.calibration is None:
@@ -263,55 +267,3 @@ def _centre(images: NDArray[Any], side: int, axes: str, where: str) -> NDArray[A
     top, left = (rows - side) // 2, (columns - side) // 2
     middle = (slice(top, top + side), slice(left, left + side))
     return images[{"nhwc": (slice(None), *middle), "nchw": (slice(None), slice(None), *middle)}[axes]]
-
-
-def preset_folder() -> Path:
-    """Folder of the workloads: inside the package, or beside it in a source checkout."""
-    packaged = Path(__file__).parent.parent / "_presets" / "workloads"
-    return packaged if packaged.is_dir() else Path(__file__).parent.parent.parent / "workloads"
-
-
-def list_workloads() -> list[tuple[str, str]]:
-    """(name, title) of every preset, by name. The files of some are yours to bring, as their titles say.
-
-    >>> import cimemu
-    >>> dict(cimemu.list_workloads())["digits"]
-    'UCI handwritten digits 8x8, residual CNN of 5 convolutions, 360 test images (default)'
-    """
-    found = sorted(preset_folder().glob("*/workload.yaml"))
-    return [(path.parent.name, load_workload(path).manifest.title) for path in found]
-
-
-def load_workload(source: str | Path) -> Workload:
-    """The workload `source`: a preset's name, a folder with a workload.yaml, or such a file.
-
-    Raises WorkloadError naming the file, the key, the value and the rule.
-
-    >>> import cimemu
-    >>> images, labels = cimemu.load_workload("digits").inputs(2)
-    >>> images.shape, labels.tolist()
-    ((2, 1, 8, 8), [1, 9])
-    """
-    path = _find(source)
-    shown = f"workloads/{path.parent.name}/{path.name}" if path.parent.parent == preset_folder() else str(path)
-    tree = read_mapping(path, shown, "a workload file (name, source, network, inputs ...)", WorkloadError)
-    return Workload(validated(Manifest, tree, shown, WorkloadError), path)
-
-
-def _find(source: str | Path) -> Path:
-    path = Path(source)
-    if path.is_dir() and (path / "workload.yaml").is_file():
-        return path / "workload.yaml"
-    if path.suffix in (".yaml", ".yml") and path.is_file():
-        return path
-    if path.is_file():
-        raise WorkloadError(
-            f"{path}: is no workload but a {path.suffix or 'plain'} file; write a workload.yaml that names it and its images"
-        )
-    preset = preset_folder() / str(source) / "workload.yaml"
-    if len(path.parts) == 1 and preset.is_file():
-        return preset
-    names = sorted(p.parent.name for p in preset_folder().glob("*/workload.yaml"))
-    raise WorkloadError(
-        f"workload {str(source)!r}: no such preset, folder or workload.yaml; presets: {', '.join(names)}"
-    )

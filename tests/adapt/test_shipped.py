@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cimemu
 from cimemu.arch.load import load_arch
-from cimemu.workload.manifest import load_workload
+from cimemu.loading.load import load_workload
 
 FOLDER = Path(__file__).parents[2] / "workloads" / "digits_w4a4"
 CHIP = {

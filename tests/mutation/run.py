@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from queue import SimpleQueue
@@ -49,19 +50,6 @@ NOTICE = {
 }
 # Kernels that survive their twins uncompiled are tried once more, compiled, by the tests of what is built on them.
 COMPILED = ["kernels", "compute", "variation", "timing/test_engines.py", "golden", "adapt/test_exact.py"]
-# Files of machine instructions: nothing of them runs uncompiled.
-INTRINSICS = {
-    "bits",
-    "floats",
-    "jit",
-    "pair_kernels",
-    "popcount",
-    "registers",
-    "tables",
-    "tile_kernels",
-    "turns",
-    "wide",
-}
 # Folders of an area that is not one folder or file of the package; kernel files are an area of their own.
 FOLDERS = {"compute": ["compute", "macro", "engines", "windows"]}
 
@@ -239,11 +227,8 @@ def judge(mutant: Mutant, copy: Path, limit: int) -> Verdict:
     (copy / mutant.module).write_text(after)
     try:
         kernel = mutant.area == "kernels"
-        machine = kernel and Path(mutant.module).stem in INTRINSICS
-        outcome, by = "survived", ""
-        if not machine:
-            more = {"NUMBA_DISABLE_JIT": "1"} if kernel else {}
-            outcome, by = pytest(copy, tests_for(mutant, NOTICE[mutant.area]), limit, **more)
+        more = {"NUMBA_DISABLE_JIT": "1"} if kernel else {}
+        outcome, by = pytest(copy, tests_for(mutant, NOTICE[mutant.area]), limit, **more)
         if kernel and outcome == "survived":
             outcome, by = pytest(copy, tests_for(mutant, COMPILED), 3 * limit)
     finally:
@@ -303,6 +288,11 @@ def main() -> None:
     )
     parser.add_argument("--fresh", action="store_true", help="forget earlier verdicts")
     parser.add_argument("--survivors", action="store_true", help="run the survivors of results.csv again")
+    parser.add_argument(
+        "--copies",
+        type=Path,
+        help="keep copies and machine code here, for a run that goes on; default: nothing is kept",
+    )
     arguments = parser.parse_args()
     if arguments.fresh:
         RESULTS.unlink(missing_ok=True)
@@ -317,7 +307,7 @@ def main() -> None:
     elif not RESULTS.exists():
         write_all(drawn, [])
     left = [m for m in sample if m not in done and (not arguments.area or m.area in arguments.area)]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() if arguments.copies is None else nullcontext(arguments.copies) as folder:
         run_all(left, done, Path(folder), arguments.workers, arguments.limit)
     print(drawn)
     report([done[m] for m in sample if m in done])
@@ -332,6 +322,17 @@ def write_all(drawn: str, verdicts: list[Verdict]) -> None:
         rows.writerows(asdict(v) for v in verdicts)
 
 
+def _as_before(source: Path, copy: Path) -> None:
+    """Files of a copy that was left in the middle of a mutant: those of the source, with their times."""
+    for path in source.rglob("*"):
+        kept = copy / path.relative_to(source)
+        if not path.is_file() or "__pycache__" in path.parts or path.suffix == ".partial":
+            continue
+        if not kept.is_file() or kept.read_bytes() != path.read_bytes():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, kept)
+
+
 def run_all(left: list[Mutant], done: dict[Mutant, Verdict], folder: Path, workers: int, limit: int) -> None:
     """Judge mutants, as many at once as there are workers; every verdict is written as it comes."""
     copies: SimpleQueue[Path] = SimpleQueue()
@@ -339,7 +340,9 @@ def run_all(left: list[Mutant], done: dict[Mutant, Verdict], folder: Path, worke
         copy = folder / f"copy{number}"
         for name in COPIED:
             source = ROOT / name
-            if source.is_dir():
+            if source.is_dir() and (copy / name).is_dir():
+                _as_before(source, copy / name)
+            elif source.is_dir():
                 shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.partial"))
             else:
                 shutil.copy(source, copy / name)

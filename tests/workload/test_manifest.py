@@ -143,8 +143,8 @@ def test_what_is_no_workload_says_what_there_is(tmp_path):
         cimemu.load_workload,
         "nothing",
     )
-    (tmp_path / "net.onnx").write_bytes(b"x")
-    refused("write a workload.yaml", cimemu.load_workload, tmp_path / "net.onnx")
+    (tmp_path / "net.bin").write_bytes(b"x")
+    refused("write a workload.yaml", cimemu.load_workload, tmp_path / "net.bin")
 
 
 IMAGES, LABELS = np.zeros((3, 1, 2, 2), np.float32), np.array([0, 1, 2])

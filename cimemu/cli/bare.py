@@ -1,0 +1,88 @@
+"""Options for a network file that is run without a workload.yaml."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cimemu.cli.app import DEFAULT_ARCH, DEFAULT_WORKLOAD
+from cimemu.errors import WorkloadError
+from cimemu.terminal import make_console
+
+if TYPE_CHECKING:
+    from cimemu.loading.bare import Given
+    from cimemu.workload.manifest import Workload
+
+InputsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--inputs",
+        metavar="FILE.npz|.npy",
+        help="a network file alone: arrays [images, ...] as it takes them, by input name; default: random numbers",
+    ),
+]
+LabelsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        metavar="FILE|NAME",
+        help="their class numbers: a file, or an array of --inputs; default: its array `labels`, if there is one",
+    ),
+]
+CalibrationOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--calibration",
+        metavar="FILE.npz|.npy",
+        help="images that the ranges of a float network are taken from; default: those that are run",
+    ),
+]
+InputShapeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-shape",
+        metavar="NAME=1,3,224,224",
+        help="sizes that an ONNX file leaves open, batch first; the name only where there are several inputs",
+    ),
+]
+
+
+def lone_network(arch: str, workload: str) -> tuple[str, str]:
+    """(architecture, workload) where one argument was given: a network file is no architecture."""
+    from cimemu.loading.load import is_network
+
+    return (DEFAULT_ARCH, arch) if workload == DEFAULT_WORKLOAD and is_network(arch) else (arch, workload)
+
+
+def given_of(
+    inputs: Path | None, labels: str | None, calibration: Path | None, shapes: list[str] | None, module: str | None
+) -> "Given | None":
+    """What the options say of a network file's images; None where they say nothing."""
+    from cimemu.loading.bare import Given
+
+    if inputs is None and labels is None and calibration is None and not shapes:
+        return None if module is None else Given(module=module)
+    return Given(inputs, labels, calibration, dict(_shape(text) for text in shapes or ()), module)
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """(name, shape) of NAME=1,3,224,224; the name may be left out."""
+    name, _, sizes = text.rpartition("=")
+    try:
+        shape = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        shape = ()
+    if not shape or not all(1 <= size <= 2**31 for size in shape):
+        raise WorkloadError(f"--input-shape {text}: must be NAME=1,3,224,224, sizes from 1, the batch first")
+    return name, shape
+
+
+def print_notes(work: "Workload") -> None:
+    """What a reader of the results has to know of the images."""
+    for note in work.notes:
+        make_console().print(f"Note: {note}.", highlight=False, markup=False)
+
+
+def told(work: "Workload") -> dict[str, list[str]]:
+    """The same for `--json`: nothing where there is nothing to tell."""
+    return {"notes": list(work.notes)} if work.notes else {}

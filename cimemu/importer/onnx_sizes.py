@@ -1,0 +1,35 @@
+"""Sizes that an ONNX file leaves open, filled in by the user."""
+
+from collections.abc import Mapping, Sequence
+
+import onnx
+
+from cimemu.errors import WorkloadError
+
+
+def sized(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
+    """`model` with the open sizes of its inputs as `shapes` [batch, ...] say, by input name ("": the only input).
+
+    The model itself is changed. An open batch stays open. Raises WorkloadError for an unknown name, another number of axes,
+    or a size that the file fixes otherwise.
+    """
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = {value.name: value for value in model.graph.input if value.name not in constants}
+    for given, shape in shapes.items():
+        name = given or next(iter(inputs), "")
+        if name not in inputs or (not given and len(inputs) > 1):
+            raise WorkloadError(
+                f"input shape {given or ','.join(map(str, shape))}: the inputs are {', '.join(inputs)}, give NAME=1,3,224,224"
+            )
+        dims = inputs[name].type.tensor_type.shape.dim
+        if len(dims) != len(shape):
+            raise WorkloadError(
+                f"input shape {name} = {list(shape)}: the file has {len(dims)} axes, the first the batch"
+            )
+        for axis, (dim, size) in enumerate(zip(dims, shape)):
+            fixed = dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
+            if fixed not in (None, size):
+                raise WorkloadError(f"input shape {name} = {list(shape)}: the file fixes axis {axis} to {fixed}")
+            if axis:
+                dim.dim_value = size
+    return model

@@ -1,0 +1,1 @@
+"""Workloads by name, by file, or of a network file alone."""
