@@ -12,14 +12,33 @@ tf = pytest.importorskip("ai_edge_litert.schema_py_generated")
 CODES = {
     "int8": tf.TensorType.INT8, "uint8": tf.TensorType.UINT8, "int16": tf.TensorType.INT16,
     "int32": tf.TensorType.INT32, "int64": tf.TensorType.INT64, "float32": tf.TensorType.FLOAT32,
+    "float16": tf.TensorType.FLOAT16,
 }  # fmt: skip
-OPTIONS = {
-    "ADD": "AddOptions", "AVERAGE_POOL_2D": "Pool2DOptions", "CONV_2D": "Conv2DOptions",
-    "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions", "FULLY_CONNECTED": "FullyConnectedOptions",
-    "MAX_POOL_2D": "Pool2DOptions", "RESHAPE": "ReshapeOptions", "SOFTMAX": "SoftmaxOptions",
-}  # fmt: skip
-VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 5, "ADD": 2, "SOFTMAX": 2, "MAX_POOL_2D": 2,
-            "AVERAGE_POOL_2D": 2, "RESHAPE": 1}  # fmt: skip
+VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 5}
+FIRST = (
+    "RELU_N1_TO_1",
+    "RELU_0_TO_1",
+    "RESHAPE",
+    "PRELU",
+    "ELU",
+    "HARD_SWISH",
+    "SQUEEZE",
+    "EXPAND_DIMS",
+    "DEPTH_TO_SPACE",
+    "DENSIFY",
+)  # of version 1
+PLAIN = ("LOGISTIC", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH", "PRELU", "ELU", "RSQRT", "DENSIFY")
+
+
+def options(kind):
+    """The name of an operator's options, None where the file has none for it."""
+    from cimemu.importer.tflite_file import OPTIONS
+
+    words = "".join(word.capitalize() for word in kind.split("_"))
+    special = {"PADV2": "PadV2Options", "MAXIMUM": "MaximumMinimumOptions", "MINIMUM": "MaximumMinimumOptions",
+               "SPACE_TO_BATCH_ND": "SpaceToBatchNDOptions", "BATCH_TO_SPACE_ND": "BatchToSpaceNDOptions",
+               "SPLIT_V": "SplitVOptions"}  # fmt: skip
+    return None if kind in PLAIN else OPTIONS.get(kind) or special.get(kind) or f"{words}Options"
 
 
 class TflBuilder:
@@ -52,11 +71,16 @@ class TflBuilder:
         """An operator and the fields of its options."""
         code, made = tf.OperatorCodeT(), tf.OperatorT()
         code.builtinCode = getattr(tf.BuiltinOperator, kind)
-        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), VERSIONS[kind]
+        code.deprecatedBuiltinCode, code.version = (
+            min(code.builtinCode, 127),
+            VERSIONS.get(kind, 1 if kind in FIRST else 2),
+        )
         made.opcodeIndex, made.inputs, made.outputs = len(self.model.operatorCodes), list(inputs), list(outputs)
         self.model.operatorCodes.append(code)
-        made.builtinOptionsType = getattr(tf.BuiltinOptions, OPTIONS[kind])
-        made.builtinOptions = getattr(tf, f"{OPTIONS[kind]}T")()
+        name = options(kind)
+        if name is not None:
+            made.builtinOptionsType = getattr(tf.BuiltinOptions, name)
+            made.builtinOptions = getattr(tf, f"{name}T")()
         for key, value in fields.items():
             assert hasattr(made.builtinOptions, key), key
             setattr(made.builtinOptions, key, value)

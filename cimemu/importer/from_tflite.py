@@ -1,20 +1,29 @@
 """TensorFlow Lite files: integer ones as integer layers with the reference kernels' arithmetic, float ones as float
 layers (channels first inside, as the float layers are)."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from cimemu.errors import WorkloadError
-from cimemu.importer.tflite_checks import check_activation, check_alike, check_input_type, check_wiring
+from cimemu.importer.tflite_checks import check_input_type, check_wiring
 from cimemu.importer.tflite_file import BROKEN, TflFile, TflOperator, TflTensor, read_tflite
 from cimemu.importer.tflite_float import FLOAT_OPS, FloatGraph
-from cimemu.importer.tflite_integer import INTEGER_OPS
+from cimemu.importer.tflite_fold import folded
+from cimemu.importer.tflite_table import INTEGER_OPS
+from cimemu.importer.unsupported import refusal
 from cimemu.layer.base import Layer, TensorType
 from cimemu.layer.execute import infer_types
+from cimemu.layer.tfl_whole import image_shape
 from cimemu.workload.network import Network
 
-IntegerBuilder = Callable[[TflOperator, tuple[TflTensor | None, ...], TflTensor], Layer]
+REMEDY = (
+    "leave them out of the conversion; the manual's page on networks lists what is supported (cimemu docs networks)"
+)
+CODES = ("int8", "uint8", "int16")
 
 
 def load_tflite(path: str | Path) -> Network:
@@ -25,12 +34,43 @@ def load_tflite(path: str | Path) -> Network:
         check_wiring(file)
         for number in file.inputs:
             check_input_type(file.tensors[number].name, file.tensors[number].dtype)
-        made = _float(file, path) if file.tensors[file.inputs[0]].dtype == "float32" else _integer(file, path)
+        file = folded(file)
+        integer = any(_is_code(file, i) for op in file.operators for i in (*op.inputs, *op.outputs))
+        _check_supported(file, INTEGER_OPS if integer else FLOAT_OPS)
+        made = _integer(file, path) if integer else _float(file, path)
     except WorkloadError as error:
         raise WorkloadError(f"{path}: {error}") from None
     except (*BROKEN, ZeroDivisionError) as error:  # numbers in the file that point nowhere
         raise WorkloadError(f"{path}: damaged TensorFlow Lite file ({type(error).__name__})") from None
     return replace(made, origin=path) if made.is_quantized else made
+
+
+def _is_code(file: TflFile, number: int) -> bool:
+    """Whether a tensor is computed and holds integers that stand for reals."""
+    return number >= 0 and file.tensors[number].value is None and file.tensors[number].dtype in CODES
+
+
+def _check_supported(file: TflFile, known: Collection[str]) -> None:
+    """WorkloadError that names every operator that is not `known`, how often it occurs, and what could run."""
+    missing = Counter(op.op for op in file.operators if op.op not in known)
+    if missing:
+        macs = {op.index: _macs(op, file) for op in file.operators}
+        able = sum(macs[op.index] for op in file.operators if op.op in known)
+        raise refusal(missing, able, sum(macs.values()), REMEDY)
+
+
+def _macs(op: TflOperator, file: TflFile) -> int:
+    """Multiply-accumulates of one image; 0 of an operator that multiplies nothing with weights."""
+    if op.op not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL"):
+        return 0
+    first, second = (file.tensors[i].shape for i in op.inputs[:2])
+    out = int(np.prod(file.tensors[op.outputs[0]].shape, dtype=np.int64))
+    weights = int(np.prod(second, dtype=np.int64))
+    if op.op == "TRANSPOSE_CONV":
+        return int(np.prod(file.tensors[op.inputs[2]].shape[1:3], dtype=np.int64)) * weights
+    if op.op == "BATCH_MATMUL":
+        return out * (first[-1] if first else 0)
+    return out // max(1, second[3 if op.op == "DEPTHWISE_CONV_2D" else 0]) * weights
 
 
 def _image_shape(tensor: TflTensor) -> tuple[int, ...]:
@@ -41,25 +81,27 @@ def _image_shape(tensor: TflTensor) -> tuple[int, ...]:
 
 
 def _integer(file: TflFile, path: Path) -> Network:
+    """Integers, between float ends if the file has such."""
     layers: list[Layer] = []
     for operator in file.operators:
-        if operator.op not in INTEGER_OPS:
-            raise operator.error(f"not supported for integers, known are {', '.join(sorted(INTEGER_OPS))}")
         inputs = tuple(None if i < 0 else file.tensors[i] for i in operator.inputs)
-        target = file.tensors[operator.outputs[0]]
-        if len(operator.outputs) != 1:
-            raise operator.error(f"has {len(operator.outputs)} outputs, must have one")
-        for tensor in (inputs[0] if inputs else None, target):
-            check_activation(operator, tensor)
-        check_alike(operator, (inputs[0], target))
-        layers.append(INTEGER_OPS[operator.op](operator, inputs, target))
-    network = _network(file, path, layers, {})
+        targets = tuple(file.tensors[i] for i in operator.outputs)
+        computed = [tensor for tensor in (*inputs, *targets) if tensor is not None and tensor.value is None]
+        if computed and all(tensor.dtype == "float32" for tensor in computed):
+            raise operator.error(
+                "is computed in float between integers, which is not supported: convert the network with full int8 "
+                "quantisation"
+            )
+        layers.extend(INTEGER_OPS[operator.op](operator, inputs, targets))
+    read = {name for layer in layers for name in layer.inputs}
+    constants = {t.name: t.value for t in file.tensors if t.value is not None and t.name in read}
+    network = _network(file, path, layers, constants)
     for tensor in file.tensors:
-        computed = network.types.get(tensor.name)
-        if computed is not None and (computed.shape, computed.dtype) != (tensor.shape[1:], tensor.dtype):
+        made = network.types.get(tensor.name)
+        if made is not None and (made.shape, made.dtype) != (image_shape(tensor.shape), tensor.dtype):
             raise WorkloadError(
                 f"tensor {tensor.name}: the file says {tensor.dtype} {list(tensor.shape)}, its operator makes "
-                f"{computed.dtype} {[1, *computed.shape]}: convert it again"
+                f"{made.dtype} {list(made.shape)} an image: convert it again"
             )
     return network
 
@@ -67,8 +109,6 @@ def _integer(file: TflFile, path: Path) -> Network:
 def _float(file: TflFile, path: Path) -> Network:
     graph = FloatGraph(file)
     for operator in file.operators:
-        if operator.op not in FLOAT_OPS:
-            raise operator.error(f"not supported for floats, known are {', '.join(sorted(FLOAT_OPS))}")
         FLOAT_OPS[operator.op](graph, operator)
     return _network(file, path, [*graph.layers, *graph.outputs()], graph.constants)
 

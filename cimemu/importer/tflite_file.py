@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cimemu.errors import WorkloadError
 from cimemu.given_file import read_bytes
+from cimemu.importer.tflite_sparse import expanded
 
 MAX_BYTES = 1 << 31
 
@@ -56,13 +57,37 @@ class TflFile:
 
 OPTIONS = {
     "ADD": "AddOptions",
+    "ARG_MAX": "ArgMaxOptions",
+    "ARG_MIN": "ArgMinOptions",
     "AVERAGE_POOL_2D": "Pool2DOptions",
+    "BATCH_MATMUL": "BatchMatMulOptions",
+    "CONCATENATION": "ConcatenationOptions",
     "CONV_2D": "Conv2DOptions",
+    "DEPTH_TO_SPACE": "DepthToSpaceOptions",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
+    "DIV": "DivOptions",
     "FULLY_CONNECTED": "FullyConnectedOptions",
+    "GATHER": "GatherOptions",
+    "L2_NORMALIZATION": "L2NormOptions",
+    "LEAKY_RELU": "LeakyReluOptions",
     "MAX_POOL_2D": "Pool2DOptions",
+    "MEAN": "ReducerOptions",
+    "MIRROR_PAD": "MirrorPadOptions",
+    "MUL": "MulOptions",
+    "PACK": "PackOptions",
+    "REDUCE_MAX": "ReducerOptions",
+    "REDUCE_MIN": "ReducerOptions",
+    "REDUCE_PROD": "ReducerOptions",
     "RESHAPE": "ReshapeOptions",
+    "RESIZE_BILINEAR": "ResizeBilinearOptions",
+    "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
     "SOFTMAX": "SoftmaxOptions",
+    "SPACE_TO_DEPTH": "SpaceToDepthOptions",
+    "STRIDED_SLICE": "StridedSliceOptions",
+    "SUB": "SubOptions",
+    "SUM": "ReducerOptions",
+    "TRANSPOSE_CONV": "TransposeConvOptions",
+    "UNPACK": "UnpackOptions",
 }
 BROKEN = (struct.error, IndexError, ValueError, TypeError, AttributeError, UnicodeDecodeError, KeyError, OverflowError)
 
@@ -112,7 +137,9 @@ def _tensors(model: Any, graph: Any, tflite: Any) -> Iterator[TflTensor]:
         buffer = model.Buffers(tensor.Buffer())
         value = None
         if buffer is not None and buffer.DataLength():
-            value = np.frombuffer(bytes(buffer.DataAsNumpy()), dtype=np.dtype(dtype)).reshape(shape)
+            value = np.frombuffer(bytes(buffer.DataAsNumpy()), dtype=np.dtype(dtype))
+            sparsity = tensor.Sparsity()
+            value = value.reshape(shape) if sparsity is None else expanded(value, shape, sparsity)
             if value.dtype.kind == "f" and not np.isfinite(value).all():
                 raise WorkloadError(f"tensor {name}: holds a value that is no number, must be finite")
         yield TflTensor(index, name, shape, dtype, scale, zero, axis, value)

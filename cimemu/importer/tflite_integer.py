@@ -1,29 +1,23 @@
 """Integer TensorFlow Lite operators as layers, with the multipliers and ranges that the runtime prepares."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.importer.tflite_checks import (
-    check_activation,
-    check_alike,
-    check_bias,
-    check_reach,
-    check_reshape,
-    check_weight,
-)
+from cimemu.importer.tflite_checks import check_bias, check_reach, check_reshape, check_weight
 from cimemu.importer.tflite_file import TflOperator, TflTensor
+from cimemu.importer.tflite_rows import Row, Tensors, option, row
 from cimemu.layer.base import Layer, TensorType
 from cimemu.layer.macro_layer import Geometry, MacroLayer
 from cimemu.layer.requantize import FixedPoint, Fp64HalfAway, OutputStage
 from cimemu.layer.rounding import quantize_multiplier
-from cimemu.layer.shape import Reshape
-from cimemu.layer.tfl import TflAdd, TflPool, TflSoftmax
+from cimemu.layer.tfl import TflPool, TflSoftmax
+from cimemu.layer.tfl_moves import TflReshape
 from cimemu.layer.tfl_softmax import softmax_parameters
+from cimemu.layer.tfl_whole import image_shape
 
-Tensors = Sequence[TflTensor | None]
 ACTIVATIONS = {0: (None, None), 1: (0.0, None), 2: (-1.0, 1.0), 3: (0.0, 6.0)}  # none, ReLU, ReLU1, ReLU6
 SAME = 0
 
@@ -32,7 +26,7 @@ def limits(op: TflOperator, target: TflTensor) -> tuple[int, int]:
     """Smallest and largest output code: the type's, narrowed by a fused activation (CalculateActivationRange)."""
     kind = np.iinfo(target.dtype)
     low, high = int(kind.min), int(kind.max)
-    number = 0 if op.options is None else op.options.FusedActivationFunction()
+    number = option(op, "FusedActivationFunction", 0)
     if number not in ACTIVATIONS:
         raise op.error(f"fused activation {number}, must be none, ReLU, ReLU1 or ReLU6")
 
@@ -69,14 +63,14 @@ def window(op: TflOperator, image: Sequence[int], kernel: Sequence[int]) -> tupl
     return out, before, after
 
 
-def _multipliers(x: TflTensor, w: TflTensor, target: TflTensor) -> NDArray[np.float64]:
+def multipliers(x: TflTensor, w: TflTensor, target: TflTensor) -> NDArray[np.float64]:
     """Input scale x weight scale / output scale, [1] or [outputs], in float64."""
     return np.float64(x.scale[0]) * w.scale.astype(np.float64) / np.float64(target.scale[0])
 
 
-def _fixed_point(op: TflOperator, x: TflTensor, w: TflTensor, target: TflTensor) -> FixedPoint:
+def fixed_point(op: TflOperator, x: TflTensor, w: TflTensor, target: TflTensor) -> FixedPoint:
     """The stage of a convolution; legacy uint8 ones multiply the scales in float32."""
-    real = _multipliers(x, w, target)
+    real = multipliers(x, w, target)
     if x.dtype == "uint8":
         with np.errstate(over="ignore"):
             real = (x.scale[0] * w.scale).astype(np.float64) / np.float64(target.scale[0])
@@ -84,11 +78,11 @@ def _fixed_point(op: TflOperator, x: TflTensor, w: TflTensor, target: TflTensor)
         raise op.error(
             f"input scale {x.scale[0]:.4g} x weight scale {w.scale[0]:.4g} is beyond float32: convert it again"
         )
-    multipliers = [quantize_multiplier(float(value)) for value in real]
+    pairs = [quantize_multiplier(float(value)) for value in real]
     low, high = limits(op, target)
     return FixedPoint(
-        q31=np.array([m for m, _ in multipliers], dtype=np.int64),
-        shift=np.array([s for _, s in multipliers], dtype=np.int64),
+        q31=np.array([m for m, _ in pairs], dtype=np.int64),
+        shift=np.array([s for _, s in pairs], dtype=np.int64),
         zero_point=int(target.zero_point[0]),
         low=low,
         high=high,
@@ -96,7 +90,7 @@ def _fixed_point(op: TflOperator, x: TflTensor, w: TflTensor, target: TflTensor)
     )
 
 
-def _weights(
+def weights(
     op: TflOperator, inputs: Tensors, target: TflTensor, axis: int
 ) -> tuple[TflTensor, TflTensor, NDArray[np.int16], NDArray[np.int64] | None]:
     """(input, weight, its values, bias values) of a product whose weight has its outputs on `axis`."""
@@ -111,9 +105,7 @@ def _weights(
     return x, w, w.value.astype(np.int16), values
 
 
-def _reach(
-    x: TflTensor, w: TflTensor, weight: NDArray[np.int16], bias: NDArray[np.int64] | None
-) -> NDArray[np.float64]:
+def reach(x: TflTensor, w: TflTensor, weight: NDArray[np.int16], bias: NDArray[np.int64] | None) -> NDArray[np.float64]:
     """The largest sum of each output, for weight [outputs, ...]."""
     kind, zero = np.iinfo(x.dtype), int(x.zero_point[0])
     farthest = max(kind.max - zero, zero - kind.min)
@@ -121,7 +113,7 @@ def _reach(
     return np.asarray(np.abs(centred).sum(axis=1) * float(farthest) + (0.0 if bias is None else np.abs(bias)))
 
 
-class _Form(NamedTuple):
+class Form(NamedTuple):
     """What a product is beside its numbers."""
 
     geometry: Geometry
@@ -129,15 +121,16 @@ class _Form(NamedTuple):
     layout: str
 
 
-def _macro_layer(
+def macro_layer(
     op: TflOperator,
     target: TflTensor,
     x: TflTensor,
     w: TflTensor,
     weight: NDArray[np.int16],
     bias: NDArray[np.int64] | None,
-    form: _Form,
+    form: Form,
 ) -> MacroLayer:
+    """The layer on macros of a checked product. WorkloadError where bias or output do not fit its geometry."""
     geometry, outputs = form.geometry, form.geometry.channels_out
     if bias is not None and bias.shape != (outputs,):
         raise op.error(f"bias of shape {list(bias.shape)}, must be [{outputs}]")
@@ -154,14 +147,14 @@ def _macro_layer(
         input_dtype=x.dtype,
         bias=np.zeros(outputs, np.int64) if bias is None else bias,
         stage=form.stage,
-        output_type=TensorType(target.shape[1:], target.dtype),
+        output_type=TensorType(image_shape(target.shape), target.dtype),
         layout=form.layout,
     )
 
 
 def _conv(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
     depthwise = op.op == "DEPTHWISE_CONV_2D"
-    x, w, value, bias = _weights(op, inputs, target, 3 if depthwise else 0)
+    x, w, value, bias = weights(op, inputs, target, 3 if depthwise else 0)
     weight = value.transpose(3, 0, 1, 2) if depthwise else value.transpose(0, 3, 1, 2)
     _, height, width, channels = x.shape
     groups = channels // weight.shape[1]
@@ -187,13 +180,13 @@ def _conv(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
         dilation_w=op.options.DilationWFactor(),
         groups=groups,
     )
-    stage = _fixed_point(op, x, w, target)
-    check_reach(op, _reach(x, w, weight, bias), np.exp2(stage.shift, dtype=np.float64))
-    return _macro_layer(op, target, x, w, weight, bias, _Form(geometry, stage, "nhwc"))
+    stage = fixed_point(op, x, w, target)
+    check_reach(op, reach(x, w, weight, bias), np.exp2(stage.shift, dtype=np.float64))
+    return macro_layer(op, target, x, w, weight, bias, Form(geometry, stage, "nhwc"))
 
 
 def _fully_connected(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
-    x, w, value, bias = _weights(op, inputs, target, 0)
+    x, w, value, bias = weights(op, inputs, target, 0)
     if op.options is not None and op.options.WeightsFormat():
         raise op.error(f"weights_format = {op.options.WeightsFormat()} (shuffled), must be 0: convert it again")
     outputs, rows = value.shape
@@ -201,43 +194,11 @@ def _fully_connected(op: TflOperator, inputs: Tensors, target: TflTensor) -> Lay
     if elements % rows:
         raise op.error(f"input of shape {list(x.shape)} does not divide into rows of {rows}, the weight's inputs")
     geometry = Geometry(rows, elements // rows, 1, outputs, elements // rows, 1)
-    multiplier = _multipliers(x, w, target)
+    multiplier = multipliers(x, w, target)
     low, high = limits(op, target)
     stage = Fp64HalfAway(multiplier, int(target.zero_point[0]), low, high, target.dtype)
-    check_reach(op, _reach(x, w, value, bias), multiplier)
-    return _macro_layer(op, target, x, w, value[:, :, None, None], bias, _Form(geometry, stage, "rows"))
-
-
-def _add(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
-    a, b = inputs[0], inputs[1] if len(inputs) > 1 else None
-    if a is None or b is None or a.value is not None or b.value is not None:
-        raise op.error("adds a constant, only two computed tensors are supported")
-    check_activation(op, b)
-    check_alike(op, (a, b))
-    # float32 as the runtime multiplies: both may pass its range.
-    with np.errstate(over="ignore"):
-        twice = float(np.float32(2) * max(a.scale[0], b.scale[0]))
-        steps = float(np.float32(1 << 20) * target.scale[0])
-    if not 0.0 < twice / steps < 1.0 or not np.isfinite(twice):
-        raise op.error(
-            f"scales {a.scale[0]:.4g} and {b.scale[0]:.4g} of its inputs, {target.scale[0]:.4g} of its output: twice the larger "
-            "must be below 2^20 times the output's: convert it again"
-        )
-    low, high = limits(op, target)
-    return TflAdd(
-        name=target.name,
-        inputs=(a.name, b.name),
-        outputs=(target.name,),
-        zero_a=int(a.zero_point[0]),
-        zero_b=int(b.zero_point[0]),
-        zero_y=int(target.zero_point[0]),
-        scale_a=quantize_multiplier(float(a.scale[0]) / twice),
-        scale_b=quantize_multiplier(float(b.scale[0]) / twice),
-        scale_y=quantize_multiplier(twice / steps),
-        low=low,
-        high=high,
-        dtype=target.dtype,
-    )
+    check_reach(op, reach(x, w, value, bias), multiplier)
+    return macro_layer(op, target, x, w, value[:, :, None, None], bias, Form(geometry, stage, "rows"))
 
 
 def _pool(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
@@ -265,10 +226,8 @@ def _pool(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
 def _reshape(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
     x = inputs[0]
     assert x is not None
-    if target.shape[:1] != (1,):
-        raise op.error(f"to {list(target.shape)}, the batch axis must stay in front")
     check_reshape(op, inputs[1] if len(inputs) > 1 else None, target)
-    return Reshape(name=target.name, inputs=(x.name,), outputs=(target.name,), shape=target.shape[1:])
+    return TflReshape(target.name, (x.name,), (target.name,), (x.shape,), target=target.shape)
 
 
 def _softmax(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
@@ -295,13 +254,12 @@ def _softmax(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
     )
 
 
-INTEGER_OPS: dict[str, Callable[[TflOperator, Any, TflTensor], Layer]] = {
-    "ADD": _add,
-    "AVERAGE_POOL_2D": _pool,
-    "CONV_2D": _conv,
-    "DEPTHWISE_CONV_2D": _conv,
-    "FULLY_CONNECTED": _fully_connected,
-    "MAX_POOL_2D": _pool,
-    "RESHAPE": _reshape,
-    "SOFTMAX": _softmax,
+PRODUCT_OPS: dict[str, Row] = {
+    "AVERAGE_POOL_2D": row(_pool),
+    "CONV_2D": row(_conv),
+    "DEPTHWISE_CONV_2D": row(_conv),
+    "FULLY_CONNECTED": row(_fully_connected),
+    "MAX_POOL_2D": row(_pool),
+    "RESHAPE": row(_reshape),
+    "SOFTMAX": row(_softmax),
 }

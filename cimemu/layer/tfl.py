@@ -1,53 +1,14 @@
-"""Integer layers with TensorFlow Lite's reference arithmetic, NHWC."""
+"""Pools and softmax of integers with TensorFlow Lite's reference arithmetic, NHWC."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cimemu.layer.base import Array, Layer, TensorType
-from cimemu.layer.rounding import doubling_high_multiply, rounding_shift
-from cimemu.layer.shapes import Operand, broadcast, runtime
+from cimemu.layer.shapes import Operand, runtime
 from cimemu.layer.tfl_softmax import softmax_rows
-
-
-@dataclass(frozen=True, eq=False)
-class TflAdd(Layer):
-    """`ADD`: both inputs shifted left by 20 bits, scaled to twice the larger scale, added, scaled to the output."""
-
-    zero_a: int
-    zero_b: int
-    zero_y: int
-    scale_a: tuple[int, int]  # (q31, shift)
-    scale_b: tuple[int, int]
-    scale_y: tuple[int, int]
-    low: int
-    high: int
-    dtype: str
-
-    op: ClassVar[str] = "ADD"
-
-    def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
-        """The broadcast shape in `dtype`."""
-        return (TensorType(broadcast(self, types), self.dtype),)
-
-    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
-        """Integers of `dtype`."""
-        a = _scaled((arrays[0].astype(np.int64) - self.zero_a) << 20, self.scale_a)
-        b = _scaled((arrays[1].astype(np.int64) - self.zero_b) << 20, self.scale_b)
-        total = _scaled(a + b, self.scale_y) + self.zero_y
-        return (np.clip(total, self.low, self.high).astype(self.dtype),)
-
-    def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
-        """Three multiplications with shifts, three additions and a clamp an element."""
-        return 8 * outputs[0].elements
-
-
-def _scaled(x: NDArray[np.int64], scale: tuple[int, int]) -> NDArray[np.int64]:
-    """MultiplyByQuantizedMultiplierSmallerThanOneExp."""
-    return rounding_shift(doubling_high_multiply(x, scale[0]), -scale[1])
 
 
 @dataclass(frozen=True, eq=False)

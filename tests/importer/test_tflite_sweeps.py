@@ -8,11 +8,14 @@ import warnings
 import numpy as np
 import pytest
 from tflite_build import TflBuilder, digital, litert
+from tflite_grids import GRIDS, INT8_ONLY
 
 import cimemu
 from cimemu.compute.forward import Emulator
 from cimemu.importer import load_network
-from cimemu.importer.tflite_integer import INTEGER_OPS
+from cimemu.importer.tflite_table import INTEGER_OPS
+from cimemu.layer.rounding import quantize_multiplier
+from cimemu.layer.tfl_reduce import TflSumOrMean
 
 MACRO = cimemu.load_arch("rram_128", {"macro.adc": "ideal"}).macro
 DTYPES = ("int8", "uint8")
@@ -62,16 +65,6 @@ class Draw:
         """Sums that put outputs next to ties."""
         near = np.rint((self.rng.integers(-140, 140, outputs) + 0.5) / multiplier) + self.rng.integers(-1, 2, outputs)
         return np.clip(near, -(2**30), 2**30).astype(np.int32)
-
-
-def add(d, path):
-    b = TflBuilder()
-    shape = [1, 256, 256, 1]
-    names = [b.tensor(name, shape, d.dtype, d.scale(), d.zero()) for name in "aby"]
-    b.op("ADD", names[:2], names[2:], fusedActivationFunction=d.activation)
-    b.save(path, names[:2], names[2:])
-    first = np.repeat(d.values(), 256).reshape(shape)
-    return first, np.ascontiguousarray(first.transpose(0, 2, 1, 3))
 
 
 def pool(op):
@@ -148,9 +141,15 @@ def product(op):
 
 
 BUILDERS = {
-    "ADD": add, "AVERAGE_POOL_2D": pool("AVERAGE_POOL_2D"), "MAX_POOL_2D": pool("MAX_POOL_2D"), "RESHAPE": reshape,
+    **GRIDS, "AVERAGE_POOL_2D": pool("AVERAGE_POOL_2D"), "MAX_POOL_2D": pool("MAX_POOL_2D"), "RESHAPE": reshape,
     "SOFTMAX": softmax, **{op: product(op) for op in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")},
 }  # fmt: skip
+
+
+ON_MACROS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+# The reference kernel of SUM reads int8 codes as uint8 (LiteRT's issue 4079), so that only uint8 is compared.
+NOT = {("SUM", "int8"), *((op, "uint8") for op in INT8_ONLY)}
+CASES = [(op, dtype) for op in BUILDERS for dtype in DTYPES if (op, dtype) not in NOT]
 
 
 def on_macros(path, *images):
@@ -161,7 +160,7 @@ def on_macros(path, *images):
 
 def sweep(op, dtype, sets, folder):
     """(sets compared, refused, elements compared, differing), until `sets` have been compared."""
-    run = on_macros if op in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED") else digital
+    run = on_macros if op in ON_MACROS else digital
     compared = refused = elements = differing = seed = 0
     path = folder / "n.tflite"
     kinds = set()
@@ -181,7 +180,8 @@ def sweep(op, dtype, sets, folder):
         compared += 1
         kinds.add(draw.kind)
         for mine, their in zip(ours, theirs):
-            assert mine.shape == their.shape
+            assert mine.shape in (their.shape, (1, *their.shape))  # a tensor that belongs to one image as a whole
+            mine = mine.reshape(their.shape)
             assert mine.dtype == their.dtype
             elements += mine.size
             differing += int((mine != their).sum())
@@ -195,14 +195,29 @@ def test_every_operator_has_a_sweep():
     assert set(BUILDERS) == set(INTEGER_OPS)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("op", BUILDERS)
+@pytest.mark.parametrize(("op", "dtype"), CASES)
 def test_an_operator_equals_the_reference_kernel(tmp_path, op, dtype):
     assert sweep(op, dtype, SETS["thinned"], tmp_path) == 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("op", BUILDERS)
+@pytest.mark.parametrize(("op", "dtype"), CASES)
 def test_an_operator_equals_the_reference_kernel_under_a_hundred_sets_of_scales(tmp_path, op, dtype):
     assert sweep(op, dtype, SETS["full"], tmp_path) == 0
+
+
+def test_a_sum_of_int8_is_that_of_uint8_with_codes_128_lower():
+    x = np.random.default_rng(0).integers(0, 256, (4, 3, 5, 6)).astype(np.uint8)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        scale, zeros = quantize_multiplier(float(2.0 ** rng.uniform(-4, 4))), rng.integers(0, 256, 2)
+        made = [
+            TflSumOrMean(
+                "s", ("x",), ("s",), ((1, 3, 5, 6),), (1, 2), False, *(int(z) - off for z in zeros), scale, mean
+            )
+            for mean in (False, True)
+            for off in (0, 128)
+        ]
+        for first, second in (made[:2], made[2:]):
+            lower = second.forward([(x.astype(np.int16) - 128).astype(np.int8)])[0]
+            assert np.array_equal(first.forward([x])[0], lower.astype(np.int16) + 128)
