@@ -12,8 +12,9 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.check.float_rules import Floats, U, gamma, result_apart, rounded
+from cimemu.check.float_rules import Floats, U, gamma, rounded
 from cimemu.check.forms import Form
+from cimemu.check.result_apart import result_apart
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
@@ -118,7 +119,8 @@ class FloatBounds:
             wide = np.asarray(np.broadcast_to(distances[0], operands[0].shape), dtype=np.float64)
             return list(layer.forward([wide]))
         x = [np.asarray(v, dtype=np.float64) for v in operands]
-        return [result_apart(layer, x, distances, np.asarray(results[0], dtype=np.float64))]
+        first = result_apart(layer, x, distances, np.asarray(results[0], dtype=np.float64))
+        return [first, *(np.full(result.shape, np.inf) for result in results[1:])]
 
     def _product(self, layer: MacroLayer, values: Mapping[str, Array], y: Array) -> Floats:
         """Of equal codes: three roundings of an exact sum, or a float sum where the reference ran one."""

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.layer.base import Layer
 from cimemu.layer.norm import affine
 
 U = 2.0**-24
@@ -291,15 +290,3 @@ EXACT = {  # operators of integers alone: of equal operands they give equal resu
     "QLinearGlobalAveragePool", "QTable",
 }  # fmt: skip
 SEVERAL = ("Split", "DynamicQuantizeLinear")  # operators of several outputs: `cimemu.check.float_bound` has their rules
-
-
-def result_apart(layer: Layer, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> Floats:
-    """How far two results of `layer` can be apart; unbounded where it has no rule and its operands are apart."""
-    wide = [np.asarray(np.broadcast_to(d, v.shape), dtype=np.float64) for v, d in zip(x, apart)]
-    rule = RULES.get(layer.op)
-    if rule is None:
-        open_ends = any(d.any() for d in wide) or layer.op not in EXACT
-        return np.full(y.shape, np.inf if open_ends else 0.0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        found = np.broadcast_to(np.asarray(rule(layer, x, wide, y), dtype=np.float64), y.shape)
-    return np.where(np.isnan(found), np.inf, found)

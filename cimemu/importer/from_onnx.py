@@ -11,24 +11,42 @@ import onnx
 from cimemu import plugins
 from cimemu.errors import WorkloadError
 from cimemu.importer.fold import drop_identities, fold_batch_norm
+from cimemu.importer.onnx_attention import ATTENTION
 from cimemu.importer.onnx_constants import Constants, foldable
 from cimemu.importer.onnx_file import read_model
+from cimemu.importer.onnx_functions import FUNCTIONS
 from cimemu.importer.onnx_integer import INTEGER_OPS
 from cimemu.importer.onnx_node import Node
+from cimemu.importer.onnx_norms import NORMS
 from cimemu.importer.onnx_ops import OPS, Builder, unsupported
+from cimemu.importer.onnx_places import PLACES
 from cimemu.importer.onnx_qoperator import expand_quantized
 from cimemu.importer.onnx_sizes import sized
 from cimemu.layer.base import Array, Layer, TensorType
+from cimemu.layer.dynamic import DynamicQuantizeLinear
 from cimemu.layer.execute import MAX_ELEMENTS, infer_layer
 from cimemu.layer.quant import DequantizeLinear
 from cimemu.layer.shape import Reshape
 from cimemu.workload.annotations import KEY, read_annotation
 from cimemu.workload.network import Network
 
-OPERATORS: dict[str, Builder] = {**OPS, **INTEGER_OPS}
+OPERATORS: dict[str, Builder] = {**OPS, **FUNCTIONS, **PLACES, **NORMS, **ATTENTION, **INTEGER_OPS}
 ELEMENTWISE = ("Add", "Div", "Mul", "Sub")
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
-INPUT_TYPES = ("float32", "int8", "uint8", "int16", "uint16", "int32", "int64", "bool")
+INPUT_TYPES = (
+    "float32",
+    "float64",
+    "float16",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "bool",
+)
 # Infinite constants are a fault where they are weights; in a mask or a limit they mean something.
 FINITE = {"Conv", "Gemm", "MatMul", "BatchNormalization", "LayerNormalization", "DequantizeLinear", "PRelu"}
 
@@ -62,6 +80,7 @@ class _Import:
         self.types: dict[str, TensorType] = {}
         self.layers: list[Layer] = []
         self.batches: set[int] = set()
+        self.scalars: set[str] = set()  # tensors without axes in the file, of which every image has its own value here
         self._names: set[str] = set()
 
     def network(self, name: str) -> Network:
@@ -120,6 +139,9 @@ class _Import:
             self._read_constant(node, proto)
         elif node.key in ("Shape", "Size") and not fixed:
             self.constants.set_shape(proto, self.types[node.inputs[0]].shape)
+        elif node.key == "CastLike" and node.is_constant(0) and node.inputs[1] in self.types:
+            pair = self.constants.pair(node.inputs[0])
+            self.constants.set_pair(node.outputs[0], [value.astype(node.dtype(1)) for value in pair])
         elif not (fixed and foldable(proto)):
             self._add_layer(node, fixed)
         elif not self._move_dequantized(node, proto):
@@ -129,12 +151,21 @@ class _Import:
         builder = _builder(node)
         if node.key in ELEMENTWISE:
             self._align_scalars(node)
-        layer = builder(node)
+        built = builder(node)
         node.check_all_read()
-        self._check_finite(layer)
+        for layer in (built,) if isinstance(built, Layer) else built:
+            self._check_finite(layer)
+            self._take_layer(layer, fixed)
+
+    def _take_layer(self, layer: Layer, fixed: bool) -> None:
         if not fixed:
             self.layers.append(layer)
-            self.types.update(infer_layer(layer, self.constants.values, self.types))
+            made = infer_layer(layer, self.constants.values, self.types)
+            self.types.update(made)
+            if layer.op == DynamicQuantizeLinear.op or all(
+                n in self.constants or n in self.scalars for n in layer.inputs
+            ):
+                self.scalars |= {name for name, output in made.items() if not output.shape}
             return
         arrays = [self.constants.values[name] for name in layer.inputs]
         layer.infer(arrays)
@@ -149,12 +180,11 @@ class _Import:
         rank = max([len(self.types[name].shape) for name in others] + constants, default=0)
         names = list(node.inputs)
         for position, name in enumerate(names):
-            if name not in self.types or self.types[name].shape or not rank:
+            if name not in self.scalars or not rank:
                 continue
             made = f"{name}:{rank}"
             if made not in self.types:
-                layer = Reshape(made, (name,), (made,), (1,) * rank)
-                self.layers.append(layer)
+                self.layers.append(Reshape(made, (name,), (made,), (1,) * rank))
                 self.types[made] = TensorType((1,) * rank, self.types[name].dtype)
             names[position] = made
         node.inputs = tuple(names)

@@ -152,7 +152,9 @@ def cast(node: Node) -> Layer:
         name = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(int(node.attribute("to")))).name
     except (KeyError, TypeError):
         name = "an unknown type"
-    known = ("float32", "float64", "int8", "uint8", "int16", "uint16", "int32", "int64", "bool")
+    known = (
+        "float32", "float64", "float16", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool",
+    )  # fmt: skip
     if name not in known:
         raise node.error(f"to = {name} at run time, must be one of {', '.join(known)}: export in float32")
     return shape.Cast(node.name, node.data(1), node.outputs, name)

@@ -116,6 +116,11 @@ class Node:
                 raise self.error(f"input '{name}' depends on the number of images, images must stay apart")
         return tuple(names)
 
+    def results(self, count: int) -> tuple[str, ...]:
+        """`count` output names; one that the file leaves out gets a name that nothing reads."""
+        given = (*self.outputs, *[""] * count)[:count]
+        return tuple(name or f"{self.name}:unread{index}" for index, name in enumerate(given))
+
     def scalar(self, index: int, what: str) -> float | None:
         """A constant of one element, None if it is left out."""
         if not self.has(index):

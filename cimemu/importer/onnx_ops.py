@@ -1,15 +1,15 @@
 """The table of ONNX operators: one line each, a name and the builder of its layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cimemu.importer import onnx_moves as moves
-from cimemu.importer import onnx_windows as windows
+from cimemu.importer import onnx_volumes as volumes
 from cimemu.importer.onnx_node import Node
 from cimemu.layer import activation, arithmetic, matmul, norm, pool, quant, reduce
 from cimemu.layer.base import Layer
 
-Builder = Callable[[Node], Layer]
+Builder = Callable[[Node], Layer | Sequence[Layer]]  # several where one operator is a chain of layers
 FLATTEN = "cimemu.flatten"  # on a Softmax made of a QLinearSoftmax, whose own `opset` says what its axis means
 
 
@@ -75,10 +75,11 @@ def _batch_norm(node: Node) -> Layer:
 
 
 def _layer_norm(node: Node) -> Layer:
-    if node.attribute("stash_type", 1) != 1 or len([name for name in node.outputs if name]) > 1:
-        raise node.error("mean and deviation as outputs are not supported: export the network for inference")
+    if node.attribute("stash_type", 1) != 1:
+        raise node.error("stash_type is not 1: sums are made in float32 or wider")
     axis, epsilon = int(node.attribute("axis", -1)), float(node.attribute("epsilon", 1e-5))
-    return norm.LayerNormalization(node.name, node.data(), node.outputs[:1], axis, epsilon)
+    names = node.results(max([1, *(place for place, name in enumerate(node.outputs, 1) if name)]))
+    return norm.LayerNormalization(node.name, node.data(), names, axis, epsilon)
 
 
 def _reduce(layer: Callable[..., Layer]) -> Builder:
@@ -86,6 +87,7 @@ def _reduce(layer: Callable[..., Layer]) -> Builder:
         axes = node.sizes_or_attribute(1, "axes") or []
         rank = len(node.shape()) + 1
         if not axes and node.attribute("noop_with_empty_axes", 0):
+            node.attribute("keepdims")
             return moves.identity(node)
         node.attribute("noop_with_empty_axes")
         normal = tuple(sorted(node.normal_axis(axis, rank) for axis in axes))
@@ -130,13 +132,14 @@ OPS: dict[str, Builder] = {
     "Abs": plain(arithmetic.Abs),
     "Add": plain(arithmetic.Add),
     "And": plain(arithmetic.And),
-    "AveragePool": windows.average_pool,
+    "AveragePool": volumes.average_pool,
     "BatchNormalization": _batch_norm,
     "Cast": moves.cast,
     "Ceil": plain(arithmetic.Ceil),
     "Clip": _clip,
     "Concat": moves.concat,
-    "Conv": windows.conv,
+    "Conv": volumes.conv,
+    "ConvTranspose": volumes.conv_transpose,
     "DequantizeLinear": _dequantize,
     "Div": plain(arithmetic.Div),
     "Dropout": moves.identity,
@@ -151,6 +154,7 @@ OPS: dict[str, Builder] = {
     "Gelu": _gelu,
     "Gemm": _gemm,
     "GlobalAveragePool": plain(pool.GlobalAveragePool),
+    "GlobalLpPool": volumes.global_lp_pool,
     "GlobalMaxPool": plain(pool.GlobalMaxPool),
     "Greater": plain(arithmetic.Greater),
     "HardSigmoid": with_floats(activation.HardSigmoid, alpha=0.2, beta=0.5),
@@ -159,9 +163,10 @@ OPS: dict[str, Builder] = {
     "LayerNormalization": _layer_norm,
     "LeakyRelu": with_floats(activation.LeakyRelu, alpha=0.01),
     "Less": plain(arithmetic.Less),
+    "LpPool": volumes.lp_pool,
     "MatMul": _matmul,
     "Max": plain(arithmetic.Max),
-    "MaxPool": windows.max_pool,
+    "MaxPool": volumes.max_pool,
     "Min": plain(arithmetic.Min),
     "Mul": plain(arithmetic.Mul),
     "Neg": plain(arithmetic.Neg),
@@ -172,11 +177,16 @@ OPS: dict[str, Builder] = {
     "Pow": plain(arithmetic.Pow),
     "QuantizeLinear": _quantize,
     "Reciprocal": plain(arithmetic.Reciprocal),
+    "ReduceL1": _reduce(reduce.ReduceL1),
     "ReduceL2": _reduce(reduce.ReduceL2),
+    "ReduceLogSum": _reduce(reduce.ReduceLogSum),
+    "ReduceLogSumExp": _reduce(reduce.ReduceLogSumExp),
     "ReduceMax": _reduce(reduce.ReduceMax),
     "ReduceMean": _reduce(reduce.ReduceMean),
     "ReduceMin": _reduce(reduce.ReduceMin),
+    "ReduceProd": _reduce(reduce.ReduceProd),
     "ReduceSum": _reduce(reduce.ReduceSum),
+    "ReduceSumSquare": _reduce(reduce.ReduceSumSquare),
     "Relu": plain(activation.Relu),
     "Reshape": moves.reshape,
     "Round": plain(arithmetic.Round),

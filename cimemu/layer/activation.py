@@ -282,8 +282,9 @@ class Softmax(Activation):
         """float32: largest value taken off, exponential, sum, quotient."""
         axis = self.axis % x.ndim
         axes = tuple(range(axis, x.ndim)) if self.flatten else (axis,)
-        powers = np.exp(x - x.max(axis=axes, keepdims=True))
-        made: Array = powers / powers.sum(axis=axes, keepdims=True)
+        with np.errstate(invalid="ignore"):  # of -inf alone: no number
+            powers = np.exp(x - x.max(axis=axes, keepdims=True))
+            made: Array = powers / powers.sum(axis=axes, keepdims=True)
         return made
 
 

@@ -108,7 +108,8 @@ class Pow(Elementwise):
             shape = np.broadcast_shapes(base.shape, exponent.shape)
             square = float(exponent.reshape(-1)[0]) == 2.0
             return ((np.square(base) if square else np.sqrt(base)).reshape(shape),)
-        return (np.power(base, exponent.astype(base.dtype)),)
+        with np.errstate(all="ignore"):  # what is no number is a result
+            return (np.power(base, exponent.astype(base.dtype)),)
 
 
 @dataclass(frozen=True, eq=False)

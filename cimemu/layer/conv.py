@@ -35,7 +35,7 @@ class Conv(Layer):
     op: ClassVar[str] = "Conv"
 
     def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
-        """`[outputs, height, width]` of float32."""
+        """`[outputs, height, width]` of float32, or float16 of float16."""
         x = runtime(self, types[0])
         # A constant is the usual weight; a runtime weight would have a batch axis and cannot be one.
         weight = types[1].shape
@@ -54,7 +54,7 @@ class Conv(Layer):
         out = self.output_size(height, width)
         if min(out) < 1:
             raise self.error(f"input {height}x{width} is smaller than the kernel {self.kernel_shape}")
-        return (TensorType((weight[0], *out[2 - len(image) :]), "float32"),)
+        return (TensorType((weight[0], *out[2 - len(image) :]), "float16" if x.dtype == "float16" else "float32"),)
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """Output height and width."""
@@ -63,8 +63,10 @@ class Conv(Layer):
         return window_count(height, kh, sh, dh, top + bottom), window_count(width, kw, sw, dw, left + right)
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
-        """float32 `[images, outputs, height, width]`; each image's sums do not depend on its neighbours."""
+        """`[images, outputs, height, width]`, summed in float32; each image's sums do not depend on its neighbours."""
         x, weight = arrays[0], arrays[1]
+        if x.dtype == np.float16:
+            return (self.forward([array.astype(np.float32) for array in arrays])[0].astype(np.float16),)
         flat = x.ndim == 3
         if flat:
             x, weight = x[:, :, None, :], weight[:, :, None, :]

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from cimemu.layer.base import Array, Layer, TensorType
-from cimemu.layer.shapes import Operand, broadcast, constant, rank_of, runtime
+from cimemu.layer.shapes import Operand, broadcast, constant, dtype_of, rank_of, runtime
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,8 +17,9 @@ class MatMul(Layer):
     op: ClassVar[str] = "MatMul"
 
     def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
-        """The product's per-image shape, float32."""
+        """The product's per-image shape, in the operands' dtype."""
         a, b = types
+        dtype = np.result_type(dtype_of(a), dtype_of(b)).name
         for operand in types:
             least = 2 if isinstance(operand, TensorType) or rank_of(operand) > 1 else 99
             if rank_of(operand) < least:
@@ -30,10 +31,10 @@ class MatMul(Layer):
         if isinstance(a, TensorType) and len(a.shape) == 1:  # [images, K] @ [K, N]
             if rank_of(b) != 2:
                 raise self.error(f"[images, {a.shape[0]}] times {tuple(b.shape)} would mix the images")
-            return (TensorType((b.shape[-1],), "float32"),)
+            return (TensorType((b.shape[-1],), dtype),)
         stacks = [_stack(operand) for operand in types]
         front = broadcast(self, stacks)
-        return (TensorType((*front, a.shape[-2], b.shape[-1]), "float32"),)
+        return (TensorType((*front, a.shape[-2], b.shape[-1]), dtype),)
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """float32 product; one product per image, so that a batch changes no bit."""
@@ -63,7 +64,7 @@ class Gemm(Layer):
     op: ClassVar[str] = "Gemm"
 
     def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
-        """`[N]`, float32."""
+        """`[N]`, in the operands' dtype."""
         a, b = runtime(self, types[0]), constant(self, types[1], "the matrix B")
         if len(a.shape) != 1 or b.ndim != 2:
             raise self.error(f"per-image input {a.shape} and B {b.shape}, must be [K] and two axes")
@@ -71,19 +72,19 @@ class Gemm(Layer):
         if a.shape[0] != k:
             raise self.error(f"{a.shape[0]} inputs, B {b.shape} takes {k}")
         if len(types) > 2:
-            result = TensorType((n,), "float32")
+            result = TensorType((n,), a.dtype)
             if broadcast(self, (result, types[2])) != (n,):
                 raise self.error(f"C of shape {tuple(types[2].shape)} does not broadcast to [images, {n}]")
-        return (TensorType((n,), "float32"),)
+        return (TensorType((n,), np.result_type(a.dtype, dtype_of(b)).name),)
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """float32 `[images, N]`."""
         a, b = arrays[0], arrays[1].T if self.trans_b else arrays[1]
         out = _rows(a, b)
         if self.alpha != 1.0:
-            out *= np.float32(self.alpha)
+            out *= out.dtype.type(self.alpha)
         if len(arrays) > 2:
-            out += arrays[2] if self.beta == 1.0 else np.float32(self.beta) * arrays[2]
+            out += arrays[2] if self.beta == 1.0 else out.dtype.type(self.beta) * arrays[2]
         return (out,)
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:

@@ -48,7 +48,10 @@ def affine(parameters: Sequence[Array], epsilon: float) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, eq=False)
 class LayerNormalization(Layer):
-    """Mean 0 and variance 1 over the axes from `axis` on, then scale and bias; inputs (x, scale[, bias])."""
+    """Mean 0 and variance 1 over the axes from `axis` on, then scale and bias; inputs (x, scale[, bias]).
+
+    A second output is the mean, a third the inverse deviation, with the normalised axes as 1.
+    """
 
     axis: int = -1
     epsilon: float = 1e-5
@@ -67,18 +70,21 @@ class LayerNormalization(Layer):
                 fits = False
             if not fits:
                 raise self.error(f"{what} of shape {values.shape} does not fit axes {x.shape[axis - 1 :]}")
-        return (x,)
+        one = TensorType((*x.shape[: axis - 1], *(1,) * (len(x.shape) - axis + 1)), x.dtype)
+        return (x, one, one)[: len(self.outputs)]
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """float32; mean and variance are summed in float64, so that no sum order shows."""
         x = arrays[0].astype(np.float64)
         axes = tuple(range(self.axis % x.ndim, x.ndim))
-        x -= x.mean(axis=axes, keepdims=True)
-        x /= np.sqrt(np.square(x).mean(axis=axes, keepdims=True) + self.epsilon)
+        mean = x.mean(axis=axes, keepdims=True)
+        x -= mean
+        deviation = np.sqrt(np.square(x).mean(axis=axes, keepdims=True) + self.epsilon)
+        x /= deviation
         x *= arrays[1]
         if len(arrays) > 2:
             x += arrays[2]
-        return (x.astype(np.float32),)
+        return tuple(made.astype(np.float32) for made in (x, mean, 1 / deviation)[: len(self.outputs)])
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """Two reductions (sum; square and sum), subtract, divide, scale, bias: 8 an element."""

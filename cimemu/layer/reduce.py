@@ -100,3 +100,86 @@ class ReduceL2(Reduce):
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """A square and an addition per input element, a root per output."""
         return 2 * inputs[0].elements + outputs[0].elements
+
+
+@dataclass(frozen=True, eq=False)
+class ReduceL1(Reduce):
+    """Sum of the magnitudes over the axes."""
+
+    op: ClassVar[str] = "ReduceL1"
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Sums in the input's dtype; float32 ones in `ordered_sum`'s order."""
+        return _summed(self, np.abs(arrays[0]))
+
+    def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """A magnitude and an addition per input element."""
+        return 2 * inputs[0].elements + outputs[0].elements
+
+
+@dataclass(frozen=True, eq=False)
+class ReduceSumSquare(Reduce):
+    """Sum of the squares over the axes."""
+
+    op: ClassVar[str] = "ReduceSumSquare"
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Sums in the input's dtype; float32 ones in `ordered_sum`'s order."""
+        return _summed(self, np.square(arrays[0]))
+
+    def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """A square and an addition per input element."""
+        return 2 * inputs[0].elements + outputs[0].elements
+
+
+@dataclass(frozen=True, eq=False)
+class ReduceProd(Reduce):
+    """Product over the axes."""
+
+    op: ClassVar[str] = "ReduceProd"
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """In the input's dtype."""
+        x = arrays[0]
+        return (x.prod(axis=self.axes, keepdims=self.keepdims, dtype=x.dtype),)
+
+
+@dataclass(frozen=True, eq=False)
+class ReduceLogSum(Reduce):
+    """Logarithm of the sum over the axes."""
+
+    op: ClassVar[str] = "ReduceLogSum"
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """The float sum, and its logarithm rounded once."""
+        (total,) = _summed(self, arrays[0])
+        with np.errstate(all="ignore"):
+            return (np.log(total.astype(np.float64)).astype(total.dtype),)
+
+    def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """An addition per input element, a logarithm per output."""
+        return inputs[0].elements + 8 * outputs[0].elements
+
+
+@dataclass(frozen=True, eq=False)
+class ReduceLogSumExp(Reduce):
+    """Logarithm of the sum of the exponentials over the axes."""
+
+    op: ClassVar[str] = "ReduceLogSumExp"
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Computed in float64 around the largest element, rounded once."""
+        x = arrays[0].astype(np.float64)
+        with np.errstate(all="ignore"):
+            top = x.max(axis=self.axes, keepdims=True)
+            top = np.where(np.isfinite(top), top, 0.0)
+            total = np.log(np.exp(x - top).sum(axis=self.axes, keepdims=True)) + top
+        return ((total if self.keepdims else total.squeeze(self.axes)).astype(arrays[0].dtype),)
+
+    def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """A comparison, a subtraction, an exponential and an addition per input element, a logarithm per output."""
+        return 7 * inputs[0].elements + 9 * outputs[0].elements
+
+
+def _summed(layer: Reduce, x: Array) -> tuple[Array, ...]:
+    return ReduceSum(layer.name, layer.inputs, layer.outputs, layer.axes, layer.keepdims).forward([x])

@@ -1,0 +1,52 @@
+"""Builders of the ONNX operators of transformers that are one node: attention and rotary embedding."""
+
+import numpy as np
+import onnx
+
+from cimemu.importer.onnx_node import Node
+from cimemu.importer.onnx_ops import Builder
+from cimemu.layer import attention, rotary
+from cimemu.layer.base import Layer
+
+
+def _attention(node: Node) -> Layer:
+    given = [place for place in range(len(node.inputs)) if node.has(place)]
+    if given[:3] != [0, 1, 2]:
+        raise node.error("query, key or value is left out, must be given")
+    flat = len(node.shape()) == 2
+    heads = [int(node.attribute(f"{side}_num_heads", 0)) for side in ("q", "kv")]
+    if flat != all(heads) or (any(heads) and not flat):
+        raise node.error(
+            f"{heads[0]} and {heads[1]} heads for images of shape {node.shape()}, must be given for two axes"
+        )
+    windows = [int(node.attribute(f"{side}_window_size", -1)) for side in ("left", "right")]
+    scale, code = node.attribute("scale"), node.attribute("softmax_precision")
+    precision = "" if code is None else np.dtype(onnx.helper.tensor_dtype_to_np_dtype(int(code))).name
+    if precision not in ("", "float16", "float32", "float64"):
+        raise node.error(f"softmax_precision = {precision}, must be float16, float32 or float64")
+    used = max([1, *(place for place, name in enumerate(node.outputs, 1) if name)])
+    return attention.Attention(
+        node.name,
+        tuple(node.inputs[place] for place in given),
+        node.results(used),
+        tuple(attention.ROLES[place] for place in given),
+        attention.Heads(*heads),
+        attention.Visible(bool(node.attribute("is_causal", 0)), *windows),
+        None if scale is None else float(scale),
+        float(node.attribute("softcap", 0.0)),
+        int(node.attribute("qk_matmul_output_mode", 0)),
+        precision,
+    )
+
+
+def _rotary(node: Node) -> Layer:
+    heads = int(node.attribute("num_heads", 0))
+    heads = heads if len(node.shape()) == 2 else 0  # with an axis of heads the attribute says nothing new
+    width, interleaved = int(node.attribute("rotary_embedding_dim", 0)), bool(node.attribute("interleaved", 0))
+    return rotary.RotaryEmbedding(node.name, node.data(4), node.outputs, heads, width, interleaved)
+
+
+ATTENTION: dict[str, Builder] = {
+    "Attention": _attention,
+    "RotaryEmbedding": _rotary,
+}

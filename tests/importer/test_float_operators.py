@@ -1,0 +1,170 @@
+"""Float operators of ONNX against ONNX Runtime, in shape, type and value, with a cost for each."""
+
+import numpy as np
+import pytest
+from onnx_build import compare, model, node, save
+
+from cimemu.errors import WorkloadError
+from cimemu.importer import load_network
+from cimemu.layer.execute import input_types, run_float
+
+RNG = np.random.default_rng(7)
+
+
+def f32(*shape):
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def i64(*values):
+    return np.array(values, np.int64)
+
+
+def one(op, names="x", **attributes):
+    return [node(op, names, "y", **attributes)]
+
+
+UNARY = (
+    "Asinh", "Atan", "Cos", "Cosh", "IsInf", "IsNaN", "LogSoftmax", "Hardmax", "Mish", "Selu", "Celu", "Sign", "Sin",
+    "Sinh", "Softsign", "ThresholdedRelu", "Shrink", "Tan", "LpNormalization", "GlobalLpPool",
+)  # fmt: skip
+# name -> (nodes, per-image shape of x, constants, operator set)
+CASES = {
+    **{name: (one(name), (4, 6), {}, 18) for name in UNARY},
+    "Log": ([node("Exp", "x", "a"), node("Log", "a", "y")], (5,), {}, 18),
+    "Asin, Acos, Atanh": (
+        [
+            node("Tanh", "x", "t"), node("Asin", "t", "a"), node("Acos", "t", "b"), node("Atanh", "t", "c"),
+            node("Sum", "a b c", "y"),
+        ],
+        (5,), {}, 18,
+    ),
+    "Acosh": ([node("Cosh", "x", "a"), node("Acosh", "a", "y")], (5,), {}, 18),
+    "GreaterOrEqual": (one("GreaterOrEqual", "x c"), (4,), {"c": f32(1, 4)}, 18),
+    "LessOrEqual": (one("LessOrEqual", "x c"), (4,), {"c": f32(1, 4)}, 18),
+    "Xor": (
+        [node("Greater", "x c", "a"), node("Less", "x d", "b"), node("Xor", "a b", "y")],
+        (4,), {"c": f32(1, 4), "d": f32(1, 4)}, 18,
+    ),
+    "Mod": (one("Mod", "x c", fmod=1), (6,), {"c": f32(1, 6)}, 18),
+    "integer Mod and bits": (
+        [
+            node("Cast", "x", "i", to=6), node("Mod", "i c", "m"), node("BitwiseAnd", "m d", "a"),
+            node("BitwiseXor", "a i", "b"), node("BitwiseNot", "b", "n"), node("BitwiseOr", "n m", "y"),
+        ],
+        (6,), {"c": np.array([[3, -3, 5, -5, 7, 2]], np.int32), "d": np.array([6], np.int32)}, 18,
+    ),
+    "Mean": ([node("Tanh", "x", "t"), node("Mean", "x t", "y")], (4,), {}, 18),
+    "CumSum": (one("CumSum", "x at", exclusive=1, reverse=1), (3, 7), {"at": np.array(2)}, 18),
+    "ArgMax": (one("ArgMax", axis=-1, keepdims=0), (3, 7), {}, 18),
+    "ArgMin": (one("ArgMin", axis=1, select_last_index=1), (3, 7), {}, 18),
+    "TopK": ([node("TopK", "x k", "y places", axis=-1)], (3, 7), {"k": i64(4)}, 18),
+    "TopK, the smallest": ([node("TopK", "x k", "v y", axis=1, largest=0)], (5, 2), {"k": i64(2)}, 18),
+    "Tile": (one("Tile", "x r"), (3, 2), {"r": i64(1, 2, 3)}, 18),
+    "Trilu": (one("Trilu", "x k", upper=0), (2, 4, 5), {"k": np.array(1)}, 18),
+    "DepthToSpace": (one("DepthToSpace", blocksize=2, mode="CRD"), (8, 2, 3), {}, 18),
+    "DepthToSpace, DCR": (one("DepthToSpace", blocksize=2), (8, 2, 3), {}, 18),
+    "SpaceToDepth": (one("SpaceToDepth", blocksize=2), (3, 4, 6), {}, 18),
+    "Compress": (one("Compress", "x c", axis=1), (4, 2), {"c": np.array([True, False, True, False])}, 18),
+    "OneHot": (
+        [node("Cast", "x", "i", to=7), node("OneHot", "i d v", "y", axis=-1)],
+        (5,), {"d": np.array(4), "v": np.array([0.5, 2], np.float32)}, 18,
+    ),
+    "LayerNormalization, mean": ([node("LayerNormalization", "x s b", "v y d")], (3, 6), {"s": f32(6), "b": f32(6)}, 17),
+    "InstanceNormalization": (one("InstanceNormalization", "x s b"), (3, 4, 5), {"s": f32(3), "b": f32(3)}, 18),
+    "GroupNormalization": (one("GroupNormalization", "x s b", num_groups=2), (4, 3, 3), {"s": f32(4), "b": f32(4)}, 21),
+    "RMSNormalization": (one("RMSNormalization", "x s"), (3, 6), {"s": f32(6)}, 23),
+    "LRN": (one("LRN", size=3, alpha=0.01, beta=0.5, bias=2.0), (7, 3, 3), {}, 18),
+    "MeanVarianceNormalization": (one("MeanVarianceNormalization", axes=[2, 3]), (3, 4, 4), {}, 13),
+    "LpPool": (one("LpPool", kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1]), (3, 7, 6), {}, 18),
+    "MaxPool of a volume": (one("MaxPool", kernel_shape=[2, 3, 2], strides=[2, 1, 2], ceil_mode=1), (2, 5, 6, 7), {}, 18),
+    "AveragePool of a volume": (
+        one("AveragePool", kernel_shape=[2, 2, 3], pads=[1, 0, 1, 0, 1, 1], count_include_pad=1), (2, 4, 5, 6), {}, 18,
+    ),
+    "Conv of a volume": (
+        one("Conv", "x w b", strides=[1, 2, 1], pads=[1, 0, 1, 1, 1, 0]), (4, 5, 6, 4),
+        {"w": f32(6, 4, 3, 2, 2), "b": f32(6)}, 18,
+    ),
+    "Conv of a volume in groups": (one("Conv", "x w", group=2), (4, 3, 4, 4), {"w": f32(6, 2, 2, 2, 2)}, 18),
+    "ConvTranspose": (
+        one("ConvTranspose", "x w b", strides=[2, 3], pads=[1, 0, 0, 1], output_padding=[1, 0]), (3, 4, 5),
+        {"w": f32(3, 5, 3, 3), "b": f32(5)}, 18,
+    ),
+    "ConvTranspose in groups": (one("ConvTranspose", "x w", group=3, dilations=[2, 1]), (6, 4, 4), {"w": f32(6, 2, 2, 3)}, 18),
+    "ConvTranspose, SAME": (
+        one("ConvTranspose", "x w", strides=[2, 2], auto_pad="SAME_UPPER"), (2, 3, 3), {"w": f32(2, 4, 3, 3)}, 18,
+    ),
+    "ConvTranspose of a line": (one("ConvTranspose", "x w", strides=[3]), (2, 6), {"w": f32(2, 4, 4)}, 18),
+    "ConvTranspose of a volume": (one("ConvTranspose", "x w", strides=[2, 1, 2]), (2, 3, 2, 3), {"w": f32(2, 3, 2, 2, 2)}, 18),
+    **{
+        name: ([node("Softplus", "x", "a"), node(name, "a axes", "y", keepdims=0)], (3, 4), {"axes": i64(2)}, 18)
+        for name in ("ReduceL1", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "ReduceSumSquare")
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_operator_gives_what_onnx_runtime_gives_and_costs_something(tmp_path, name):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is the reference")
+    nodes, shape, constants, opset = CASES[name]
+    network = compare(save(tmp_path, model(nodes, {"x": shape}, ["y"], constants, opset=opset)))
+    for layer in network.layers:
+        kinds = input_types(layer, network)
+        assert layer.digital_ops(kinds, [network.types[output] for output in layer.outputs]) >= 1
+
+
+def test_what_has_constant_weights_becomes_a_product_for_macros(tmp_path):
+    volume = one("Conv", "x w"), (4, 3, 4, 4), {"w": f32(6, 4, 2, 2, 2)}
+    transposed = one("ConvTranspose", "x w"), (4, 3, 4), {"w": f32(4, 6, 2, 2)}
+    for nodes, shape, constants in (volume, transposed):
+        network = load_network(save(tmp_path, model(nodes, {"x": shape}, ["y"], constants)))
+        product = next(layer for layer in network.layers if layer.op == "MatMul")
+        assert product.inputs[1] in network.constants
+
+
+def test_places_computed_from_images_are_found_image_by_image(tmp_path):
+    nodes = [
+        node("TopK", "x k", "v p", axis=1), node("GatherElements", "x p", "g", axis=1),
+        node("ScatterElements", "x p v", "s", axis=1, reduction="add"), node("Concat", "g s", "y", axis=1),
+    ]  # fmt: skip
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is the reference")
+    compare(save(tmp_path, model(nodes, {"x": (6,)}, ["y"], {"k": i64(3)})), tolerance=0)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "shape", "constants", "words"),
+    [
+        (one("ArgMax", axis=0), (4,), {}, "batch axis"),
+        (one("CumSum", "x at"), (4,), {"at": np.array(0)}, "batch axis"),
+        (one("Tile", "x r"), (4,), {"r": i64(2, 1)}, "batch axis"),
+        (one("Trilu"), (4,), {}, "batch axis"),
+        (one("GatherElements", "x i", axis=1), (4,), {"i": i64(3).reshape(1, 1)}, "a batch of 1"),
+        (one("ScatterND", "x i u"), (4,), {"i": i64(0).reshape(1, 1), "u": f32(1, 4)}, "images must stay apart"),
+        (one("Mod", "x c"), (4,), {"c": f32(1, 4)}, "fmod = 0"),
+        (one("BitwiseNot"), (4,), {}, "must be an integer"),
+        (one("LRN", size=0), (4, 3, 3), {}, "size = 0"),
+        (one("DepthToSpace", blocksize=2), (3, 2, 2), {}, "must divide"),
+        (one("GroupNormalization", "x s s", num_groups=3), (4, 3), {"s": f32(4)}, "groups"),
+        (one("ConvTranspose", "x w", auto_pad="SAME"), (4, 3, 3), {"w": f32(4, 2, 3, 3)}, "auto_pad = SAME"),
+        (one("ConvTranspose", "x w"), (3, 3, 3), {"w": f32(4, 2, 3, 3)}, "do not fit"),
+        (one("Conv", "x w"), (4, 2, 2, 2), {"w": f32(4, 4, 3, 3, 3)}, "smaller than the kernel"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_said_in_one_line(tmp_path, nodes, shape, constants, words):
+    path = save(tmp_path, model(nodes, {"x": shape}, ["y"], constants, opset=21))
+    with pytest.raises(WorkloadError) as caught:
+        run_float(load_network(path), {"x": np.zeros((2, *shape), np.float32)})
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_constant_places_are_those_of_one_image_where_the_batch_is_one(tmp_path):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is the reference")
+    places, rows = i64(0, -1, 2, 4, 4, 1).reshape(1, 3, 2), i64(0, 1, 1, 3).reshape(1, 2, 2)
+    nodes = [
+        node("GatherElements", "x i", "a", axis=2), node("ScatterElements", "x i a", "b", axis=2),
+        node("GatherND", "x r", "c", batch_dims=1), node("ScatterND", "b z u", "d"),
+        node("ReduceSum", "c axes", "e"), node("Unsqueeze", "e axes", "f"), node("Mul", "d f", "y"),
+    ]  # fmt: skip
+    constants = {"i": places, "r": rows, "z": i64(0, 2, 0, 0).reshape(1, 2, 2), "u": f32(1, 2, 5), "axes": i64(1)}
+    made = model(nodes, {"x": (3, 5)}, ["y"], constants, batch=1)
+    compare(save(tmp_path, made), batches=(1,))
