@@ -168,6 +168,24 @@ def of_windows(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floa
     return np.asarray(layer.forward([apart[0]])[0] + gamma(terms + 8) * layer.forward([np.abs(x[0])])[0] + TINY)
 
 
+def looked_up(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> Floats:
+    """Weights of a few elements near a place: the place itself errs by a few units of the image's size in float32."""
+    if any(d.any() for d in apart):
+        return np.full(y.shape, np.inf)
+    nearest = (layer.rule.mode if layer.op == "Resize" else layer.mode) == "nearest"
+    reach = np.abs(x[0]).max(initial=0.0)
+    size = float(max(x[0].shape[2:], default=1))
+    return np.zeros(y.shape) if nearest else np.full(y.shape, 64 * U * reach * (size + 16) + TINY)
+
+
+def summed(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> Floats:
+    """Products of operands summed: open where an operand is apart."""
+    if any(d.any() for d in apart):
+        return np.full(y.shape, np.inf)
+    terms = max(1.0, float(np.prod([v.size for v in x])) / max(1, y.size))
+    return np.asarray(gamma(min(terms, 2.0**20) + len(x)) * layer.forward([np.abs(v) for v in x])[0] + TINY)
+
+
 def turned(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> Floats:
     """Two products and their sum, of elements of one head."""
     tables = max(float(np.abs(x[1]).max(initial=0.0)), float(np.abs(x[2]).max(initial=0.0)))
@@ -198,6 +216,9 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("Sin", "Cos", "Atan", "Asinh"), steep(1.0, 8, absolute=2.0**-23)),
     **dict.fromkeys(("Asin", "Acos", "Sinh", "Cosh", "Atanh", "Log"), monotone(8, 2.0**-22)),
     **dict.fromkeys(("Mish", "Swish"), steep(1.1, 8, per_x=2.0**-22)),
+    **dict.fromkeys(("Resize", "GridSample"), looked_up),
+    "AffineGrid": settled(64),
+    "Einsum": summed,
     "Acosh": monotone(8, 2.0**-22, low=1.0),
     "Tan": settled(16),
     "Det": settled(1e6),

@@ -21,6 +21,7 @@ from cimemu.importer.onnx_norms import NORMS
 from cimemu.importer.onnx_ops import OPS, Builder, unsupported
 from cimemu.importer.onnx_places import PLACES
 from cimemu.importer.onnx_qoperator import expand_quantized
+from cimemu.importer.onnx_resize import RESIZES
 from cimemu.importer.onnx_sizes import sized
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.dynamic import DynamicQuantizeLinear
@@ -30,7 +31,7 @@ from cimemu.layer.shape import Reshape
 from cimemu.workload.annotations import KEY, read_annotation
 from cimemu.workload.network import Network
 
-OPERATORS: dict[str, Builder] = {**OPS, **FUNCTIONS, **PLACES, **NORMS, **ATTENTION, **INTEGER_OPS}
+OPERATORS: dict[str, Builder] = {**OPS, **FUNCTIONS, **PLACES, **NORMS, **ATTENTION, **RESIZES, **INTEGER_OPS}
 ELEMENTWISE = ("Add", "Div", "Mul", "Sub")
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
 INPUT_TYPES = (

@@ -102,6 +102,92 @@ CASES = {
 }  # fmt: skip
 
 
+RESIZES = [
+    dict(mode=mode, coordinate_transformation_mode=rule, **more)
+    for mode, rule, more in [
+        ("nearest", "half_pixel", {}), ("nearest", "asymmetric", {"nearest_mode": "floor"}),
+        ("nearest", "asymmetric", {"nearest_mode": "ceil"}), ("nearest", "align_corners", {"nearest_mode": "round_prefer_ceil"}),
+        ("nearest", "half_pixel_symmetric", {}), ("linear", "half_pixel", {}), ("linear", "align_corners", {}),
+        ("linear", "asymmetric", {}), ("linear", "pytorch_half_pixel", {}), ("linear", "half_pixel_symmetric", {}),
+        ("cubic", "half_pixel", {}), ("cubic", "align_corners", {"cubic_coeff_a": -0.5}),
+        ("cubic", "pytorch_half_pixel", {"exclude_outside": 1}), ("linear", "half_pixel", {"antialias": 1}),
+        ("cubic", "half_pixel", {"antialias": 1}),
+    ]
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("sizes", [(9, 13), (3, 4), (11, 2)])
+@pytest.mark.parametrize("rule", RESIZES, ids=lambda rule: "-".join(map(str, rule.values())))
+def test_resize_gives_what_onnx_runtime_gives_in_every_mode(tmp_path, rule, sizes):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is the reference")
+    nodes = [node("Resize", "x", "y", **rule)]
+    nodes[0].input.extend(["", "", "s"])
+    made = model(nodes, {"x": (2, 6, 7)}, ["y"], {"s": i64(1, 2, *sizes)}, opset=19, batch=1)
+    compare(save(tmp_path, made), tolerance=2e-5, batches=(1,))
+
+
+@pytest.mark.parametrize("scales", [(1, 1, 2, 3), (1, 1, 0.6, 1.4), (1, 1, 0.5, 1)])
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_resize_by_scales(tmp_path, mode, scales):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is the reference")
+    nodes = [node("Resize", "x", "y", mode=mode)]
+    nodes[0].input.extend(["", "s"])
+    compare(save(tmp_path, model(nodes, {"x": (2, 6, 7)}, ["y"], {"s": np.array(scales, np.float32)}, opset=13)), 2e-5)
+
+
+def test_the_cut_of_tensorflow_is_filled_outside(tmp_path):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is the reference")
+    rule = {"coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 9.0}
+    nodes = [node("Resize", "x r", "y", mode="linear", **rule)]
+    nodes[0].input.extend(["", "s"])
+    constants = {"r": np.array([0, 0, 0.2, -0.4, 1, 1, 0.9, 1.2], np.float32), "s": i64(1, 2, 5, 6)}
+    made = model(nodes, {"x": (2, 6, 7)}, ["y"], constants, opset=13, batch=1)
+    compare(save(tmp_path, made), tolerance=2e-5, batches=(1,))
+
+
+def test_upsample_is_the_old_resize(tmp_path):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is the reference")
+    constants = {"s": np.array([1, 1, 2, 3], np.float32)}
+    compare(
+        save(tmp_path, model([node("Upsample", "x s", "y")], {"x": (2, 3, 4)}, ["y"], constants, opset=9)), tolerance=0
+    )
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["linear", "nearest", "cubic"])
+@pytest.mark.parametrize("corners", [0, 1])
+def test_grid_sample_gives_what_onnx_runtime_gives(tmp_path, mode, padding, corners):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is the reference")
+    nodes = [
+        node("Mul", "x half", "a"), node("Slice", "a from to at", "g"), node("Transpose", "g", "t", perm=[0, 2, 3, 1]),
+        node("GridSample", "x t", "y", mode=mode, padding_mode=padding, align_corners=corners),
+    ]  # fmt: skip
+    constants = {"half": np.float32(0.6).reshape(1, 1, 1, 1), "from": i64(0), "to": i64(2), "at": i64(1)}
+    compare(save(tmp_path, model(nodes, {"x": (3, 5, 6)}, ["y"], constants, opset=20)), tolerance=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("equation", "shapes", "constants"),
+    [
+        ("bij,bjk->bik", [(3, 4), (4, 5)], {}),
+        ("...ij,...kj->...ik", [(2, 3, 4), (2, 5, 4)], {}),
+        ("bij,jk->bik", [(3, 4)], {"w": (4, 5)}),
+        ("bhwc,hkc->bhwk", [(2, 3, 4)], {"w": (2, 5, 4)}),
+        ("bij->b", [(3, 4)], {}),
+        ("bii->bi", [(3, 3)], {}),
+    ],
+)
+def test_einsum_gives_what_onnx_runtime_gives(tmp_path, equation, shapes, constants):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is the reference")
+    inputs = {f"x{number}": shape for number, shape in enumerate(shapes)}
+    nodes = [node("Einsum", " ".join([*inputs, *constants]), "y", equation=equation)]
+    network = compare(
+        save(tmp_path, model(nodes, inputs, ["y"], {key: f32(*shape) for key, shape in constants.items()}))
+    )
+    (layer,) = network.layers
+    assert layer.digital_ops(input_types(layer, network), [network.types["y"]]) >= 1
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_an_operator_gives_what_onnx_runtime_gives_and_costs_something(tmp_path, name):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is the reference")
@@ -146,6 +232,13 @@ def test_places_computed_from_images_are_found_image_by_image(tmp_path):
         (one("GroupNormalization", "x s s", num_groups=3), (4, 3), {"s": f32(4)}, "groups"),
         (one("ConvTranspose", "x w", auto_pad="SAME"), (4, 3, 3), {"w": f32(4, 2, 3, 3)}, "auto_pad = SAME"),
         (one("ConvTranspose", "x w"), (3, 3, 3), {"w": f32(4, 2, 3, 3)}, "do not fit"),
+        (one("Einsum", equation="bi->ib"), (3,), {}, "mixes the batch axis"),
+        (one("Einsum", "x w", equation="bi,bi->i"), (3,), {"w": f32(1, 3)}, "images must stay apart"),
+        (one("Resize", "x r s"), (2, 3, 3), {"r": f32(0), "s": np.array([2, 1, 1, 1], np.float32)}, "images must stay apart"),
+        (
+            one("Resize", "x r s", mode="linear", coordinate_transformation_mode="align_corners"), (2, 3, 3),
+            {"r": f32(0), "s": np.array([1, 1, 1.5, 1], np.float32)}, "no whole number",
+        ),
         (one("Conv", "x w"), (4, 2, 2, 2), {"w": f32(4, 4, 3, 3, 3)}, "smaller than the kernel"),
     ],
 )  # fmt: skip
