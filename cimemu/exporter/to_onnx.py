@@ -9,6 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from cimemu.errors import WorkloadError
+from cimemu.exporter.onnx_writers import ATTRIBUTES, PLAIN, WRITERS, attributes_of
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.quant import DequantizeLinear
 from cimemu.whole_file import whole_file
@@ -16,6 +17,11 @@ from cimemu.workload.annotations import KEY, annotation_text
 from cimemu.workload.network import Network
 
 OPSET = 17
+NEWER = {  # operators that came to ONNX after OPSET: the operator set that has them
+    "Mish": 18, "BitwiseAnd": 18, "BitwiseOr": 18, "BitwiseXor": 18, "BitwiseNot": 18, "GroupNormalization": 21, "Gelu": 20,
+    "AffineGrid": 20, "GridSample": 20, "Resize": 19, "ScatterElements": 18, "ScatterND": 18, "LpPool": 18,
+    "RMSNormalization": 23, "RotaryEmbedding": 23, "Attention": 24, "Swish": 24, "AveragePool3d": 19,
+}  # fmt: skip
 BATCH = "N"
 Constants = dict[str, Array]
 
@@ -27,6 +33,7 @@ class _Writer:
         self.network = network
         self.nodes: list[Any] = []
         self.initializers: dict[str, Array] = {}
+        self.opset = max([OPSET, *(NEWER.get(layer.op, OPSET) for layer in network.layers)])
 
     def constant(self, name: str, value: Array) -> str:
         """An initializer under `name`."""
@@ -123,7 +130,7 @@ def _pool(writer: _Writer, layer: Any) -> None:
 
 
 def _reduce(writer: _Writer, layer: Any) -> None:
-    if layer.op == "ReduceSum":  # axes became an input in opset 13, for this one alone
+    if layer.op == "ReduceSum" or writer.opset >= 18:  # axes became an input in opset 13 for this one, in 18 for all
         axes = writer.constant(f"{layer.name}_axes", np.array(layer.axes, dtype=np.int64))
         writer.node(layer, [layer.inputs[0], axes], keepdims=int(layer.keepdims))
     else:
@@ -137,7 +144,7 @@ def _cast(writer: _Writer, layer: Any) -> None:
 def _quant(writer: _Writer, layer: Any) -> None:
     dtype = getattr(layer, "dtype", None)
     if dtype in ("int4", "uint4"):
-        raise WorkloadError(f"node '{layer.name}': {dtype} cannot be written at opset {OPSET}")
+        raise WorkloadError(f"node '{layer.name}': {dtype} cannot be written at opset {writer.opset}")
     writer.node(layer, axis=layer.axis)
 
 
@@ -154,7 +161,7 @@ def _softmax(writer: _Writer, layer: Any) -> None:
     if layer.flatten:
         raise WorkloadError(
             f"node '{layer.name}' (Softmax): runs over all axes from {layer.axis} on, as before operator set 13, and "
-            f"cannot be written at opset {OPSET}: flatten its input in the network"
+            f"cannot be written at opset {writer.opset}: flatten its input in the network"
         )
     writer.node(layer, axis=layer.axis)
 
@@ -181,7 +188,9 @@ NODES: dict[str, Callable[[_Writer, Any], None]] = {
     "ReduceSum": _reduce,
     "ReduceMax": _reduce,
     "ReduceMin": _reduce,
-    "ReduceL2": _reduce,
+    **dict.fromkeys(
+        ("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd", "ReduceSumSquare"), _reduce
+    ),
     "Cast": _cast,
     "QuantizeLinear": _quant,
     "DequantizeLinear": _quant,
@@ -195,44 +204,6 @@ NODES: dict[str, Callable[[_Writer, Any], None]] = {
     "LayerNormalization": _attributes("axis", "epsilon"),
     "BatchNormalization": _attributes("epsilon"),
 }
-PLAIN = frozenset(
-    [
-        "MatMul",
-        "Add",
-        "Sub",
-        "Mul",
-        "Div",
-        "Pow",
-        "Min",
-        "Max",
-        "Sum",
-        "Neg",
-        "Abs",
-        "Sqrt",
-        "Reciprocal",
-        "Floor",
-        "Ceil",
-        "Round",
-        "Equal",
-        "Less",
-        "Greater",
-        "Not",
-        "And",
-        "Or",
-        "Where",
-        "Relu",
-        "PRelu",
-        "Sigmoid",
-        "Tanh",
-        "Exp",
-        "Erf",
-        "Softplus",
-        "HardSwish",
-        "GlobalAveragePool",
-        "GlobalMaxPool",
-        "Identity",
-    ]
-)
 
 
 def onnx_model(network: Network, extra_outputs: Sequence[str] = ()) -> Any:
@@ -248,6 +219,10 @@ def onnx_model(network: Network, extra_outputs: Sequence[str] = ()) -> Any:
     for layer in network.layers:
         if layer.op in NODES:
             NODES[layer.op](writer, layer)
+        elif layer.op in WRITERS:
+            WRITERS[layer.op](writer, layer)
+        elif layer.op in ATTRIBUTES:
+            writer.node(layer, **attributes_of(layer))
         elif layer.op in PLAIN:
             writer.node(layer)
         else:
@@ -260,8 +235,8 @@ def onnx_model(network: Network, extra_outputs: Sequence[str] = ()) -> Any:
         [_value(network, name) for name in outputs],
         [numpy_helper.from_array(value, name) for name, value in writer.initializers.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="cimemu")
-    model.ir_version = 8
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", writer.opset)], producer_name="cimemu")
+    model.ir_version = 8 if writer.opset == OPSET else 10
     if annotation is not None:
         helper.set_model_props(model, {KEY: annotation})
     onnx.checker.check_model(model)

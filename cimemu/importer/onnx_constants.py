@@ -44,6 +44,9 @@ class Constants:
         self.varying: dict[str, Array] = {}
         self._opsets = [onnx.helper.make_opsetid(o.domain, o.version) for o in model.opset_import]
         self.narrow: dict[str, str] = {}
+        self.taken = {
+            name for node in model.graph.node for name in (*node.input, *node.output)
+        }  # every tensor of the file
         for tensor in model.graph.initializer:
             self.store(tensor.name, tensor)
 

@@ -116,10 +116,18 @@ class Node:
                 raise self.error(f"input '{name}' depends on the number of images, images must stay apart")
         return tuple(names)
 
+    def fresh(self, what: str) -> str:
+        """A name for a tensor that the file does not have, after this node."""
+        name = f"{self.name}:{what}"
+        while name in self._constants.taken:
+            name += "'"
+        self._constants.taken.add(name)
+        return name
+
     def results(self, count: int) -> tuple[str, ...]:
         """`count` output names; one that the file leaves out gets a name that nothing reads."""
         given = (*self.outputs, *[""] * count)[:count]
-        return tuple(name or f"{self.name}:unread{index}" for index, name in enumerate(given))
+        return tuple(name or self.fresh(f"unread{index}") for index, name in enumerate(given))
 
     def scalar(self, index: int, what: str) -> float | None:
         """A constant of one element, None if it is left out."""

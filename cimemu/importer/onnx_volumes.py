@@ -108,13 +108,13 @@ class _Chain:
 
     def add(self, kind: type[Layer], inputs: tuple[str, ...], what: str, *fields: object) -> str:
         """One layer more; the name of its output."""
-        name = f"{self.node.name}:{what}"
+        name = self.node.fresh(what)
         self.layers.append(kind(name, inputs, (name,), *fields))
         return name
 
     def constant(self, what: str, value: Array) -> str:
         """The name of a new constant."""
-        name = f"{self.node.name}:{what}"
+        name = self.node.fresh(what)
         self.node.make_constant(name, np.ascontiguousarray(value))
         return name
 

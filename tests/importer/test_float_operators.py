@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from onnx_build import compare, model, node, save
+from onnx_build import compare, feeds_for, model, node, reference, save
 
 from cimemu.errors import WorkloadError
+from cimemu.exporter import save_onnx
 from cimemu.importer import load_network
 from cimemu.layer.execute import input_types, run_float
 
@@ -21,6 +22,17 @@ def i64(*values):
 
 def one(op, names="x", **attributes):
     return [node(op, names, "y", **attributes)]
+
+
+def same_when_written(folder, network, batch=1):
+    """The network written as ONNX and read again gives the same, and ONNX Runtime reads it."""
+    path = save_onnx(network, folder / "written.onnx")
+    feeds = feeds_for(network, batch)
+    made = run_float(network, feeds)
+    again = run_float(load_network(path), feeds)
+    for name, theirs in zip(network.outputs, reference(path, feeds, network.outputs)):
+        np.testing.assert_allclose(again[name], made[name], rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(theirs, made[name], rtol=1e-4, atol=1e-4)
 
 
 UNARY = (
@@ -123,7 +135,7 @@ def test_resize_gives_what_onnx_runtime_gives_in_every_mode(tmp_path, rule, size
     nodes = [node("Resize", "x", "y", **rule)]
     nodes[0].input.extend(["", "", "s"])
     made = model(nodes, {"x": (2, 6, 7)}, ["y"], {"s": i64(1, 2, *sizes)}, opset=19, batch=1)
-    compare(save(tmp_path, made), tolerance=2e-5, batches=(1,))
+    same_when_written(tmp_path, compare(save(tmp_path, made), tolerance=2e-5, batches=(1,)))
 
 
 @pytest.mark.parametrize("scales", [(1, 1, 2, 3), (1, 1, 0.6, 1.4), (1, 1, 0.5, 1)])
@@ -193,6 +205,7 @@ def test_an_operator_gives_what_onnx_runtime_gives_and_costs_something(tmp_path,
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is the reference")
     nodes, shape, constants, opset = CASES[name]
     network = compare(save(tmp_path, model(nodes, {"x": shape}, ["y"], constants, opset=opset)))
+    same_when_written(tmp_path, network, batch=3)
     for layer in network.layers:
         kinds = input_types(layer, network)
         assert layer.digital_ops(kinds, [network.types[output] for output in layer.outputs]) >= 1
