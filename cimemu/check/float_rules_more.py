@@ -163,8 +163,10 @@ def by_neighbours(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: F
 
 def of_windows(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> Floats:
     """Means and norms of windows, and sums of overlapping ones: as many terms as a window has elements."""
-    area = {"Fold": lambda: layer.windows.kernel, "GlobalLpPool": lambda: x[0].shape[2:]}
-    terms = float(np.prod(area.get(layer.op, lambda: layer.kernel_shape)()))
+    if layer.op == "Fold":
+        terms = float(np.prod(layer.windows.kernel))
+    else:
+        terms = float(np.prod(x[0].shape[2:] if layer.op == "GlobalLpPool" else layer.kernel_shape))
     return np.asarray(layer.forward([apart[0]])[0] + gamma(terms + 8) * layer.forward([np.abs(x[0])])[0] + TINY)
 
 

@@ -60,7 +60,8 @@ class GridSample(Layer):
         """A multiplication and an addition per element looked at; 8 operations a place and axis for the weights."""
         axes = len(inputs[0].shape) - 1
         places = outputs[0].elements // outputs[0].shape[0]
-        return 2 * outputs[0].elements * MODES[self.mode] ** axes + 8 * axes * places
+        looked_at = int(MODES[self.mode] ** axes)
+        return 2 * outputs[0].elements * looked_at + 8 * axes * places
 
     def _taps(self, where: Array, size: int) -> list[tuple[Array, Array]]:
         """(element, weight) of every place along one axis; the weight of what lies outside is 0."""
