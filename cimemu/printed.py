@@ -148,6 +148,20 @@ def engines_markdown() -> str:
     return "\n".join(lines)
 
 
+def tflite_markdown() -> str:
+    """The operators of TensorFlow Lite files that networks may hold."""
+    from cimemu.importer.tflite_fold import INTEGER_FOLDS
+    from cimemu.importer.tflite_table import FLOAT_OPS, INTEGER_OPS
+
+    rows = {
+        "integer files": INTEGER_OPS,
+        "float files": FLOAT_OPS,
+        "of constants, folded": {*INTEGER_FOLDS, "DENSIFY", "DEQUANTIZE", "SHAPE"},
+    }
+    lines = [f"| {what} | {', '.join(f'`{name}`' for name in sorted(names))} |" for what, names in rows.items()]
+    return "\n".join(["| where | operators |", "|---|---|", *lines])
+
+
 def api_markdown() -> str:
     """Every public name: its signature, its text, and the example in it."""
     from cimemu.printed_api import entries
@@ -159,6 +173,7 @@ PRINTERS = {
     "api": api_markdown,
     "command_line": command_line_markdown,
     "engines": engines_markdown,
+    "tflite": tflite_markdown,
     "variation": variation_markdown,
     "arch": arch_markdown,
     "component": component_markdown,

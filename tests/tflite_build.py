@@ -26,6 +26,9 @@ FIRST = (
     "EXPAND_DIMS",
     "DEPTH_TO_SPACE",
     "DENSIFY",
+    "SHAPE",
+    "COS",
+    "CUMSUM",
 )  # of version 1
 PLAIN = ("LOGISTIC", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH", "PRELU", "ELU", "RSQRT", "DENSIFY")
 

@@ -11,9 +11,9 @@ import numpy as np
 from cimemu.errors import WorkloadError
 from cimemu.importer.tflite_checks import check_input_type, check_wiring
 from cimemu.importer.tflite_file import BROKEN, TflFile, TflOperator, TflTensor, read_tflite
-from cimemu.importer.tflite_float import FLOAT_OPS, FloatGraph
+from cimemu.importer.tflite_float import FloatGraph
 from cimemu.importer.tflite_fold import folded
-from cimemu.importer.tflite_table import INTEGER_OPS
+from cimemu.importer.tflite_table import FLOAT_OPS, INTEGER_OPS
 from cimemu.importer.unsupported import refusal
 from cimemu.layer.base import Layer, TensorType
 from cimemu.layer.execute import infer_types

@@ -6,8 +6,8 @@ import numpy as np
 
 from cimemu.importer.tflite_file import TflFile, TflOperator, TflTensor
 from cimemu.importer.tflite_integer import ACTIVATIONS, window
+from cimemu.importer.tflite_rows import option
 from cimemu.layer.activation import Clip, Relu, Softmax
-from cimemu.layer.arithmetic import Add
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.conv import Conv
 from cimemu.layer.matmul import Gemm
@@ -40,6 +40,8 @@ class FloatGraph:
         """The name of tensor `number` as the file has it."""
         tensor = self.file.tensors[number]
         made = {name for layer in self.layers for name in layer.outputs}
+        if tensor.value is not None:
+            self.constants[tensor.name] = tensor.value
         if number in self.first and tensor.name not in made and number not in self.file.inputs:
             self.layers.append(
                 Transpose(
@@ -67,11 +69,10 @@ class FloatGraph:
 
     def activated(self, op: TflOperator, layer: Layer, images: bool) -> None:
         """Add `layer` and the activation fused into it; its output is the operator's."""
-        low, high = ACTIVATIONS.get(op.options.FusedActivationFunction(), (np.nan, None))
+        fused = option(op, "FusedActivationFunction", 0)
+        low, high = ACTIVATIONS.get(fused, (np.nan, None))
         if low is not None and np.isnan(low):
-            raise op.error(
-                f"fused activation {op.options.FusedActivationFunction()}, must be none, ReLU, ReLU1 or ReLU6"
-            )
+            raise op.error(f"fused activation {fused}, must be none, ReLU, ReLU1 or ReLU6")
         self.layers.append(layer)
         name = layer.outputs[0]
         if (low, high) != (None, None):
@@ -141,13 +142,6 @@ def _fully_connected(graph: FloatGraph, op: TflOperator) -> None:
     graph.activated(op, Gemm(name=name, inputs=tuple(names), outputs=(f"{name}:fc",), trans_b=True), images=False)
 
 
-def _add(graph: FloatGraph, op: TflOperator) -> None:
-    name = graph.file.tensors[op.outputs[0]].name
-    images = all(len(graph.file.tensors[i].shape) == 4 for i in op.inputs)
-    names = tuple((graph.image if images else graph.plain)(i) for i in op.inputs)
-    graph.activated(op, Add(name=name, inputs=names, outputs=(f"{name}:add",)), images=images)
-
-
 def _pool(graph: FloatGraph, op: TflOperator) -> None:
     name = graph.file.tensors[op.outputs[0]].name
     kernel = (op.options.FilterHeight(), op.options.FilterWidth())
@@ -178,8 +172,8 @@ def _softmax(graph: FloatGraph, op: TflOperator) -> None:
     graph.layers.append(Softmax(name=target.name, inputs=(graph.plain(op.inputs[0]),), outputs=(target.name,)))
 
 
-FLOAT_OPS: dict[str, Callable[[FloatGraph, TflOperator], None]] = {
-    "ADD": _add,
+FloatRow = Callable[[FloatGraph, TflOperator], None]
+WEIGHTED_OPS: dict[str, FloatRow] = {
     "AVERAGE_POOL_2D": _pool,
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _conv,

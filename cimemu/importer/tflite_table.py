@@ -1,9 +1,12 @@
-"""Every TensorFlow Lite operator that integer networks may hold, and what builds its layers."""
+"""Every TensorFlow Lite operator that integer and float networks may hold, and what builds its layers."""
 
 from cimemu.importer.tflite_elementwise import ELEMENTWISE_OPS
+from cimemu.importer.tflite_float import WEIGHTED_OPS, FloatRow
+from cimemu.importer.tflite_float_digital import FLOAT_DIGITAL_OPS
 from cimemu.importer.tflite_integer import PRODUCT_OPS
 from cimemu.importer.tflite_moves import MOVE_OPS
 from cimemu.importer.tflite_products import OTHER_PRODUCT_OPS
 from cimemu.importer.tflite_rows import Row
 
 INTEGER_OPS: dict[str, Row] = {**PRODUCT_OPS, **OTHER_PRODUCT_OPS, **ELEMENTWISE_OPS, **MOVE_OPS}
+FLOAT_OPS: dict[str, FloatRow] = {**WEIGHTED_OPS, **FLOAT_DIGITAL_OPS}
