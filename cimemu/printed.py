@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -153,7 +153,7 @@ def tflite_markdown() -> str:
     from cimemu.importer.tflite_fold import INTEGER_FOLDS
     from cimemu.importer.tflite_table import FLOAT_OPS, INTEGER_OPS
 
-    rows = {
+    rows: dict[str, Iterable[str]] = {
         "integer files": INTEGER_OPS,
         "float files": FLOAT_OPS,
         "of constants, folded": {*INTEGER_FOLDS, "DENSIFY", "DEQUANTIZE", "SHAPE"},
