@@ -10,7 +10,8 @@ from cimemu.importer.tflite_file import TflFile, TflOperator, TflTensor
 from cimemu.layer.rounding import same_scale
 
 BYTES = ("int8", "uint8")
-WIDTHS = "16-bit activations with 8-bit weights (16x8) are not supported, macros take int8 or uint8"
+WIDE = ("int16",)
+WIDTHS = "16-bit codes are not supported here"
 REMEDY = "convert the network with full int8 quantisation"
 
 
@@ -43,13 +44,18 @@ def check_wiring(file: TflFile) -> None:
             raise WorkloadError(f"output {file.tensors[i].name} is made by no operator: convert it again")
 
 
-def check_activation(op: TflOperator, tensor: TflTensor | None) -> None:
-    """WorkloadError where an input or output is no 8-bit tensor of one usable scale and zero point."""
+def check_activation(op: TflOperator, tensor: TflTensor | None, *, wide: bool = False) -> None:
+    """WorkloadError where an input or output is no 8-bit tensor (or, where `wide`, int16) of one usable scale and zero
+    point."""
     if tensor is None:
         raise op.error("an input is left out, it must be given")
-    if tensor.dtype in ("int16", "uint16"):
+    if wide and tensor.dtype in WIDE and tensor.zero_point.any():
+        raise op.error(
+            f"tensor {tensor.name} is int16 with zero point {tensor.zero_point[0]}, must be 0: convert it again"
+        )
+    if tensor.dtype in ("int16", "uint16") and not (wide and tensor.dtype in WIDE):
         raise op.error(f"tensor {tensor.name} is {tensor.dtype}: {WIDTHS}: {REMEDY}")
-    if tensor.dtype not in BYTES:
+    if tensor.dtype not in (*BYTES, *WIDE):
         raise op.error(f"tensor {tensor.name} is {tensor.dtype}, must be int8 or uint8: {REMEDY}")
     if len(tensor.scale) != 1:
         raise op.error(f"tensor {tensor.name} has {len(tensor.scale)} scales, must have one: quantise it per tensor")
@@ -153,8 +159,6 @@ def check_reshape(op: TflOperator, shape: TflTensor | None, target: TflTensor) -
 
 
 def check_input_type(name: str, dtype: str) -> None:
-    """WorkloadError for a network whose input is neither 8-bit nor float."""
-    if dtype in ("int16", "uint16"):
-        raise WorkloadError(f"input {name} is {dtype}: {WIDTHS}: {REMEDY}")
-    if dtype not in (*BYTES, "float32"):
-        raise WorkloadError(f"input {name} is {dtype}, must be int8, uint8 or float32: {REMEDY}")
+    """WorkloadError for a network whose input is neither codes nor float."""
+    if dtype not in (*BYTES, *WIDE, "float32"):
+        raise WorkloadError(f"input {name} is {dtype}, must be int8, uint8, int16 or float32: {REMEDY}")

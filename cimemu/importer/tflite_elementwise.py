@@ -85,17 +85,17 @@ def _rsqrt(op: TflOperator, x: Codes, y: Codes) -> Array:
 
 def _quantize(op: TflOperator, inputs: Tensors, targets: Sequence[TflTensor]) -> Sequence[Layer]:
     x, target = given(op, inputs, 0), one(op, targets)
-    check_activation(op, target)
+    check_activation(op, target, wide=True)
     if x.dtype == "float32":
         scale, zero = parameters(target)
         return [TflQuantize(target.name, (x.name,), (target.name,), np.float32(scale), zero, target.dtype)]
-    check_activation(op, x)
+    check_activation(op, x, wide=True)
     return [table(op, x, target, requantized)]
 
 
 def _dequantize(op: TflOperator, inputs: Tensors, targets: Sequence[TflTensor]) -> Sequence[Layer]:
     x, target = given(op, inputs, 0), one(op, targets)
-    check_activation(op, x)
+    check_activation(op, x, wide=True)
     if target.dtype != "float32":
         raise op.error(f"tensor {target.name} is {target.dtype}, must be float32: convert it again")
     scale, zero = parameters(x)
@@ -105,7 +105,7 @@ def _dequantize(op: TflOperator, inputs: Tensors, targets: Sequence[TflTensor]) 
 def pair(op: TflOperator, inputs: Tensors, target: TflTensor) -> tuple[TflTensor, TflTensor, dict[str, Any]]:
     """(first, second, what every layer of two operands is given); one of the two may be a constant."""
     a, b = given(op, inputs, 0), given(op, inputs, 1)
-    same_type(op, (a, b, target))
+    same_type(op, (a, b, target), wide=True)
     if a.value is not None and b.value is not None:
         raise op.error("both operands are constants: convert it again, the converter folds them")
     low, high = limits(op, target)
@@ -128,7 +128,9 @@ def _sum(kind: type[TflSum], op: TflOperator, inputs: Tensors, target: TflTensor
     squared = kind is TflSquaredDifference
     if squared and target.dtype != "int8":
         raise op.error(f"is {target.dtype}, must be int8: convert the network with full int8 quantisation")
-    bits = 7 if squared else 20
+    if target.dtype == "int16" and option(op, "PotScaleInt16", True):
+        raise op.error("its 16-bit scales are powers of two (pot_scale_int16), must be any: convert it again")
+    bits = 7 if squared else 15 if target.dtype == "int16" else 20
     # float32 as the runtime multiplies: both may pass its range.
     with np.errstate(over="ignore"):
         twice = float(np.float32(2) * max(a.scale[0], b.scale[0]))
@@ -160,7 +162,7 @@ def _mul(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
     a, b, common = pair(op, inputs, target)
     with np.errstate(over="ignore", under="ignore"):
         real = a.scale[0] * b.scale[0] / target.scale[0]  # float32 all the way
-    return TflMul(**common, scale=_multiplier(op, float(real), 1 << 16))
+    return TflMul(**common, scale=_multiplier(op, float(real), 1 << 30 if target.dtype == "int16" else 1 << 16))
 
 
 def _prelu(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
@@ -179,14 +181,14 @@ def _choice(kind: type[TflPair], op: TflOperator, inputs: Tensors, target: TflTe
 
 
 ELEMENTWISE_OPS: dict[str, Row] = {
-    "ADD": row(partial(_sum, TflAdd)),
+    "ADD": row(partial(_sum, TflAdd), wide=True),
     "DEQUANTIZE": _dequantize,
     "HARD_SWISH": function(lambda op, x, y: hard_swish(x, y)),
     "LEAKY_RELU": function(_leaky),
     "LOGISTIC": function(_logistic),
-    "MAXIMUM": row(partial(_choice, TflMaximum)),
-    "MINIMUM": row(partial(_choice, TflMinimum)),
-    "MUL": row(_mul),
+    "MAXIMUM": row(partial(_choice, TflMaximum), wide=True),
+    "MINIMUM": row(partial(_choice, TflMinimum), wide=True),
+    "MUL": row(_mul, wide=True),
     "PRELU": row(_prelu),
     "QUANTIZE": _quantize,
     "RELU": function(_rectified),
@@ -195,6 +197,6 @@ ELEMENTWISE_OPS: dict[str, Row] = {
     "RELU_N1_TO_1": function(_rectified),
     "RSQRT": function(_rsqrt),
     "SQUARED_DIFFERENCE": row(partial(_sum, TflSquaredDifference)),
-    "SUB": row(partial(_sum, TflSub)),
+    "SUB": row(partial(_sum, TflSub), wide=True),
     "TANH": function(lambda op, x, y: of_function(x, y, tanh)),
 }

@@ -255,11 +255,11 @@ def _softmax(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
 
 
 PRODUCT_OPS: dict[str, Row] = {
-    "AVERAGE_POOL_2D": row(_pool),
+    "AVERAGE_POOL_2D": row(_pool, wide=True),
     "CONV_2D": row(_conv),
     "DEPTHWISE_CONV_2D": row(_conv),
     "FULLY_CONNECTED": row(_fully_connected),
-    "MAX_POOL_2D": row(_pool),
-    "RESHAPE": row(_reshape),
+    "MAX_POOL_2D": row(_pool, wide=True),
+    "RESHAPE": row(_reshape, wide=True),
     "SOFTMAX": row(_softmax),
 }

@@ -113,7 +113,7 @@ def _strided_slice(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer
 def _pieces(
     op: TflOperator, x: TflTensor, targets: Sequence[TflTensor], axis: int, sizes: Sequence[int]
 ) -> Sequence[Layer]:
-    same_type(op, (x, *targets))
+    same_type(op, (x, *targets), wide=True)
     names = tuple(target.name for target in targets)
     return [TflSplit(names[0], (x.name,), names, (x.shape,), axis, tuple(sizes))]
 
@@ -146,7 +146,7 @@ def _joined(
     names: list[str] = []
     for number in range(len(inputs)):
         x = given(op, inputs, number)
-        same_type(op, (x, target))
+        same_type(op, (x, target), wide=True)
         if op.op != "CONCATENATION" or parameters(x) == parameters(target):
             names.append(x.name)
             continue
@@ -177,7 +177,7 @@ def _pack(op: TflOperator, inputs: Tensors, targets: Sequence[TflTensor]) -> Seq
 
 def _unpack(op: TflOperator, inputs: Tensors, targets: Sequence[TflTensor]) -> Sequence[Layer]:
     x = given(op, inputs, 0)
-    same_type(op, (x, *targets))
+    same_type(op, (x, *targets), wide=True)
     names = tuple(target.name for target in targets)
     return [TflUnpack(names[0], (x.name,), names, (x.shape,), int(option(op, "Axis", 0)))]
 
@@ -244,7 +244,10 @@ def _axes(op: TflOperator, inputs: Tensors) -> dict[str, Any]:
 def _sum_or_mean(mean: bool, op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
     x = given(op, inputs, 0)
     real = float(x.scale[0]) / float(target.scale[0])
-    if not np.isfinite(real) or not real * 256 * int(np.prod(x.shape, dtype=np.int64)) < 2.0**30:
+    if (
+        not np.isfinite(real)
+        or not real * (1 << 8 * np.dtype(x.dtype).itemsize) * int(np.prod(x.shape, dtype=np.int64)) < 2.0**30
+    ):
         raise op.error(f"its scales' ratio is {real:.4g}, its scaled sums must stay within 32 bits: convert it again")
     return TflSumOrMean(
         **_common(op, x, target),
@@ -292,26 +295,26 @@ MOVE_OPS: dict[str, Row] = {
     "BATCH_TO_SPACE_ND": row(_batch_to_space),
     "CONCATENATION": _concatenation,
     "DEPTH_TO_SPACE": row(partial(_depth, TflDepthToSpace)),
-    "EXPAND_DIMS": row(_reshape),
-    "GATHER": row(_gather),
+    "EXPAND_DIMS": row(_reshape, wide=True),
+    "GATHER": row(_gather, wide=True),
     "L2_NORMALIZATION": row(_l2_normalization),
-    "MEAN": row(partial(_sum_or_mean, True)),
-    "MIRROR_PAD": row(_mirror_pad),
+    "MEAN": row(partial(_sum_or_mean, True), wide=True),
+    "MIRROR_PAD": row(_mirror_pad, wide=True),
     "PACK": _pack,
-    "PAD": row(_pad),
-    "PADV2": row(_pad),
+    "PAD": row(_pad, wide=True),
+    "PADV2": row(_pad, wide=True),
     "REDUCE_MAX": row(partial(_extreme, True)),
     "REDUCE_MIN": row(partial(_extreme, False)),
     "RESIZE_BILINEAR": row(partial(_resize, TflResizeBilinear)),
     "RESIZE_NEAREST_NEIGHBOR": row(partial(_resize, TflResizeNearest)),
-    "SLICE": row(_slice),
+    "SLICE": row(_slice, wide=True),
     "SPACE_TO_BATCH_ND": row(_space_to_batch),
     "SPACE_TO_DEPTH": row(partial(_depth, TflSpaceToDepth)),
     "SPLIT": _split,
     "SPLIT_V": _split_v,
-    "SQUEEZE": row(_reshape),
-    "STRIDED_SLICE": row(_strided_slice),
+    "SQUEEZE": row(_reshape, wide=True),
+    "STRIDED_SLICE": row(_strided_slice, wide=True),
     "SUM": row(partial(_sum_or_mean, False)),
-    "TRANSPOSE": row(_transpose),
+    "TRANSPOSE": row(_transpose, wide=True),
     "UNPACK": _unpack,
 }

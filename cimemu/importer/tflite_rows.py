@@ -56,10 +56,10 @@ def shapes(inputs: Tensors) -> tuple[Shape, ...]:
     return tuple(tensor.shape for tensor in inputs if tensor is not None)
 
 
-def same_type(op: TflOperator, tensors: Sequence[TflTensor | None]) -> None:
-    """WorkloadError where the tensors are not all 8-bit ones of one type with a usable scale."""
+def same_type(op: TflOperator, tensors: Sequence[TflTensor | None], *, wide: bool = False) -> None:
+    """WorkloadError where the tensors are not all of one 8-bit type (or, where `wide`, int16) with a usable scale."""
     for tensor in tensors:
-        check_activation(op, tensor)
+        check_activation(op, tensor, wide=wide)
     check_alike(op, tensors)
 
 
@@ -70,12 +70,12 @@ def one(op: TflOperator, targets: Sequence[TflTensor]) -> TflTensor:
     return targets[0]
 
 
-def row(build: Callable[[TflOperator, Tensors, TflTensor], Layer]) -> Row:
-    """An operator of one output whose first input and output are of one 8-bit type, as one layer."""
+def row(build: Callable[[TflOperator, Tensors, TflTensor], Layer], *, wide: bool = False) -> Row:
+    """An operator of one output whose first input and output are of one 8-bit type (or int16), as one layer."""
 
     def made(op: TflOperator, inputs: Tensors, targets: Sequence[TflTensor]) -> Sequence[Layer]:
         target = one(op, targets)
-        same_type(op, (given(op, inputs, 0), target))
+        same_type(op, (given(op, inputs, 0), target), wide=wide)
         return [build(op, inputs, target)]
 
     return made

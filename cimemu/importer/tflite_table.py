@@ -7,6 +7,14 @@ from cimemu.importer.tflite_integer import PRODUCT_OPS
 from cimemu.importer.tflite_moves import MOVE_OPS
 from cimemu.importer.tflite_products import OTHER_PRODUCT_OPS
 from cimemu.importer.tflite_rows import Row
+from cimemu.importer.tflite_wide import wide
 
-INTEGER_OPS: dict[str, Row] = {**PRODUCT_OPS, **OTHER_PRODUCT_OPS, **ELEMENTWISE_OPS, **MOVE_OPS}
+WIDE_PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+INTEGER_OPS: dict[str, Row] = {
+    **PRODUCT_OPS,
+    **{name: wide(PRODUCT_OPS[name]) for name in WIDE_PRODUCTS},
+    **OTHER_PRODUCT_OPS,
+    **ELEMENTWISE_OPS,
+    **MOVE_OPS,
+}
 FLOAT_OPS: dict[str, FloatRow] = {**WEIGHTED_OPS, **FLOAT_DIGITAL_OPS}

@@ -114,10 +114,13 @@ def fully_connected(folder, **changed):
 
 TFLITE = {
     "16x8": (
-        {"x": "int16", "y": "int16", "b": "int64"},
-        r"input x is int16: 16-bit activations with 8-bit weights \(16x8\)",
+        {"x": "int16", "y": "int16"},
+        r"bias b is int32, must be constant int64 of a 16x8 product",
     ),
-    "16-bit output": ({"y": "int16"}, r"tensor y is int16: 16-bit activations .* convert the network with full int8"),
+    "16-bit output": (
+        {"y": "int16"},
+        r"tensor y is int16: 16-bit codes are not supported here: convert the network with full int8",
+    ),
     "int16 weights": ({"w": "int16"}, "its weight must be constant int8 or uint8 with scales"),
     "mixed types": ({"y": "uint8"}, "its tensors are int8 and uint8, must be of one type"),
     "bias scale": ({"bs": 0.2}, r"bias b has scale 0\.2, must be input scale x weight scale = 0\.125"),
