@@ -27,7 +27,7 @@ def laid_out(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats
 
 def put(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> Floats:
     """Updates at places: exact where nothing is apart and nothing is added."""
-    return settled(0.0 if layer.reduction == "none" else 64.0)(layer, x, apart, y)
+    return settled(0.0 if getattr(layer, "reduction", "none") == "none" else 64.0)(layer, x, apart, y)
 
 
 def flips(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> Floats:
@@ -188,6 +188,13 @@ def summed(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) 
     return np.asarray(gamma(min(terms, 2.0**20) + len(x)) * layer.forward([np.abs(v) for v in x])[0] + TINY)
 
 
+def spread(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> Floats:
+    """A Fourier transform: every result is a sum of all elements along the axis."""
+    total = (np.abs(x[0]).sum(axis=layer.axis, keepdims=True)).max(axis=-1, keepdims=True)
+    moved = (apart[0].sum(axis=layer.axis, keepdims=True)).max(axis=-1, keepdims=True)
+    return np.broadcast_to(2 * moved + 2 * gamma(x[0].shape[layer.axis] + 16) * total + TINY, y.shape)
+
+
 def turned(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> Floats:
     """Two products and their sum, of elements of one head."""
     tables = max(float(np.abs(x[1]).max(initial=0.0)), float(np.abs(x[2]).max(initial=0.0)))
@@ -223,6 +230,9 @@ RULES: dict[str, Rule] = {
     "Einsum": summed,
     "Acosh": monotone(8, 2.0**-22, low=1.0),
     "Tan": settled(16),
+    "SwiGLU": settled(32),
+    "DFT": spread,
+    "TensorScatter": put,
     "Det": settled(1e6),
     "Selu": steep(1.7581, 8, absolute=2.0**-21),
     "Celu": celu,

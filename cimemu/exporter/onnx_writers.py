@@ -84,7 +84,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "IsInf": {"negative": "detect_negative", "positive": "detect_positive"},
     "Mod": {"fmod": "fmod"},
     "DepthToSpace": {"block": "blocksize", "mode": "mode"},
-    "SpaceToDepth": {"block": "blocksize"},
+    "SwiGLU": {"alpha": "alpha"},
     "ScatterElements": {"axis": "axis", "reduction": "reduction"},
     "GatherND": {"batch_dims": "batch_dims"},
     "GroupNormalization": {"groups": "num_groups", "epsilon": "epsilon"},
@@ -169,6 +169,21 @@ def _pool(writer: Writes, layer: Any) -> None:
     elif layer.op == "LpPool":
         attributes["p"] = layer.p
     writer.node(layer, op=layer.op.removesuffix("3d"), **attributes)
+
+
+def _space_to_depth(writer: Writes, layer: Any) -> None:
+    """The order CRD came with operator set 28; the older one is written without naming it."""
+    writer.node(layer, blocksize=layer.block, **({} if layer.mode == "DCR" else {"mode": layer.mode}))
+
+
+def _tensor_scatter(writer: Writes, layer: Any) -> None:
+    writer.node(layer, axis=layer.axis, mode="circular" if layer.circular else "linear")
+
+
+def _dft(writer: Writes, layer: Any) -> None:
+    length = writer.constant(f"{layer.name}_length", np.array(layer.length, np.int64))
+    axis = writer.constant(f"{layer.name}_axis", np.array(layer.axis, np.int64))
+    writer.node(layer, [layer.inputs[0], length, axis], inverse=int(layer.inverse), onesided=int(layer.onesided))
 
 
 def _resize(writer: Writes, layer: Any) -> None:
@@ -271,6 +286,8 @@ WRITERS: dict[str, Callable[[Any, Any], None]] = {
     "Attention": _attention,
     "AveragePool3d": _pool,
     "BitShift": _bit_shift,
+    "CumProd": _running,
+    "DFT": _dft,
     "CumSum": _running,
     "Fold": _fold,
     "LpPool": _pool,
@@ -278,6 +295,8 @@ WRITERS: dict[str, Callable[[Any, Any], None]] = {
     "OneHot": _one_hot,
     "Resize": _resize,
     "ReverseSequence": _reverse,
+    "SpaceToDepth": _space_to_depth,
+    "TensorScatter": _tensor_scatter,
     "Tile": _tile,
     "TopK": _top_k,
     "Trilu": _trilu,

@@ -20,6 +20,10 @@ OPSET = 17
 NEWER = {  # operators that came to ONNX after OPSET: the operator set that has them
     "Mish": 18, "BitwiseAnd": 18, "BitwiseOr": 18, "BitwiseXor": 18, "BitwiseNot": 18, "GroupNormalization": 21, "Gelu": 20,
     "AffineGrid": 20, "GridSample": 20, "Resize": 19, "ScatterElements": 18, "ScatterND": 18, "LpPool": 18,
+    "DFT": 20,
+    "CumProd": 26,
+    "SwiGLU": 28,
+    "TensorScatter": 24,
     "RMSNormalization": 23, "RotaryEmbedding": 23, "Attention": 24, "Swish": 24, "AveragePool3d": 19,
 }  # fmt: skip
 BATCH = "N"
@@ -33,7 +37,8 @@ class _Writer:
         self.network = network
         self.nodes: list[Any] = []
         self.initializers: dict[str, Array] = {}
-        self.opset = max([OPSET, *(NEWER.get(layer.op, OPSET) for layer in network.layers)])
+        crd = any(layer.op == "SpaceToDepth" and getattr(layer, "mode", "") == "CRD" for layer in network.layers)
+        self.opset = max([OPSET, *(NEWER.get(layer.op, OPSET) for layer in network.layers), 28 if crd else OPSET])
 
     def constant(self, name: str, value: Array) -> str:
         """An initializer under `name`."""

@@ -1,12 +1,11 @@
 """Builders of the ONNX operators of transformers that are one node: attention and rotary embedding."""
 
-import numpy as np
-import onnx
-
 from cimemu.importer.onnx_node import Node
 from cimemu.importer.onnx_ops import Builder
 from cimemu.layer import attention, rotary
 from cimemu.layer.base import Layer
+
+PRECISIONS = {None: "", 1: "float32", 10: "float16", 11: "float64"}
 
 
 def _attention(node: Node) -> Layer:
@@ -21,9 +20,8 @@ def _attention(node: Node) -> Layer:
         )
     windows = [int(node.attribute(f"{side}_window_size", -1)) for side in ("left", "right")]
     scale, code = node.attribute("scale"), node.attribute("softmax_precision")
-    precision = "" if code is None else np.dtype(onnx.helper.tensor_dtype_to_np_dtype(int(code))).name
-    if precision not in ("", "float16", "float32", "float64"):
-        raise node.error(f"softmax_precision = {precision}, must be float16, float32 or float64")
+    if code not in PRECISIONS:
+        raise node.error(f"softmax_precision = {code}, must be 1 (float32), 10 (float16) or 11 (float64)")
     used = max([1, *(place for place, name in enumerate(node.outputs, 1) if name)])
     return attention.Attention(
         node.name,
@@ -35,7 +33,7 @@ def _attention(node: Node) -> Layer:
         None if scale is None else float(scale),
         float(node.attribute("softcap", 0.0)),
         int(node.attribute("qk_matmul_output_mode", 0)),
-        precision,
+        PRECISIONS[code],
     )
 
 

@@ -72,7 +72,10 @@ class Constants:
 
     def sizes(self, name: str) -> list[int]:
         """A list of sizes with BATCH where the number of images stands; WorkloadError for other mixtures."""
-        sizes = []
+        sizes: list[int] = []
+        array = self.values[name]
+        if array.ndim > 1 or not np.isfinite(array).all():
+            raise WorkloadError(f"tensor '{name}' of shape {array.shape}, must be a list of whole numbers")
         for first, second in zip(*(np.atleast_1d(array).tolist() for array in self.pair(name))):
             if (first, second) == BATCHES:
                 sizes.append(BATCH)

@@ -5,12 +5,34 @@ import onnx
 
 from cimemu.importer.onnx_node import Node
 from cimemu.importer.onnx_ops import Builder, plain, with_floats
-from cimemu.layer import along_axis, arrange, comparison, elementary, rectifier, shape
+from cimemu.layer import along_axis, arrange, comparison, elementary, fourier, rectifier, shape
 from cimemu.layer.base import Layer
 
 
 def _swish(node: Node) -> Layer:
     return rectifier.Swish(node.name, node.data(), node.outputs, float(node.attribute("alpha", 1.0)))
+
+
+def _swiglu(node: Node) -> Layer:
+    return rectifier.SwiGLU(node.name, node.data(), node.outputs, float(node.attribute("alpha", 1.0)))
+
+
+def _dft(node: Node) -> Layer:
+    shape, rank = node.shape(), len(node.shape()) + 1
+    if rank < 3:
+        raise node.error(
+            f"a signal of per-image shape {shape}, must have an axis and parts: the batch axis stays as it is"
+        )
+    axis = int(node.attribute("axis", 1))
+    axis = node.normal_axis(node.size(2, "the axis") if node.has(2) else axis if node.opset < 20 else -2, rank)
+    if axis in (0, rank - 1):
+        raise node.error(
+            f"axis = {axis} is the batch axis, or that of real and imaginary parts: images must stay apart"
+        )
+    flags = bool(node.attribute("inverse", 0)), bool(node.attribute("onesided", 0))
+    length = shape[axis - 1] if flags != (True, True) else 2 * (shape[axis - 1] - 1)
+    length = node.size(1, "the length") if node.has(1) else length
+    return fourier.DFT(node.name, node.inputs[:1], node.outputs, axis, length, *flags)
 
 
 def _is_inf(node: Node) -> Layer:
@@ -20,7 +42,7 @@ def _is_inf(node: Node) -> Layer:
 
 def _mod(node: Node) -> Layer:
     fmod = bool(node.attribute("fmod", 0))
-    if not fmod and np.dtype(node.dtype()).kind == "f":
+    if not fmod and node.opset < 28 and np.dtype(node.dtype()).kind == "f":
         raise node.error(f"fmod = 0 of {node.dtype()}, must be 1: a remainder of floats has the dividend's sign")
     return comparison.Mod(node.name, node.data(), node.outputs, fmod)
 
@@ -71,8 +93,7 @@ def _along_axes(layer: type[along_axis.AlongAxes]) -> Builder:
 
 def _cumulative(layer: type[along_axis.Cumulative]) -> Builder:
     def build(node: Node) -> Layer:
-        (axis,) = node.sizes(1, "the axis")
-        axis = node.normal_axis(axis, len(node.shape()) + 1)
+        axis = node.normal_axis(node.size(1, "the axis"), len(node.shape()) + 1)
         flags = (bool(node.attribute(key, 0)) for key in ("exclusive", "reverse"))
         return layer(node.name, node.data(1), node.outputs, axis, *flags)
 
@@ -89,9 +110,9 @@ def _arg_best(layer: type[along_axis.ArgBest]) -> Builder:
 
 def _top_k(node: Node) -> Layer:
     node.attribute("sorted")  # sorted results are also right where no order is asked for
-    sizes = node.sizes(1, "k") if node.has(1) else [int(node.attribute("k", 0))]
+    k = node.size(1, "k") if node.has(1) else int(node.attribute("k", 0))
     largest = bool(node.attribute("largest", 1))
-    return along_axis.TopK(node.name, node.data(1), node.results(2), axis_of(node, -1), sizes[0], largest)
+    return along_axis.TopK(node.name, node.data(1), node.results(2), axis_of(node, -1), k, largest)
 
 
 FUNCTIONS: dict[str, Builder] = {
@@ -115,6 +136,7 @@ FUNCTIONS: dict[str, Builder] = {
     "Cosh": plain(elementary.Cosh),
     "CumProd": _cumulative(along_axis.CumProd),
     "CumSum": _cumulative(along_axis.CumSum),
+    "DFT": _dft,
     "Det": plain(arrange.Det),
     "GreaterOrEqual": plain(comparison.GreaterOrEqual),
     "Hardmax": _along_axes(along_axis.Hardmax),
@@ -132,6 +154,7 @@ FUNCTIONS: dict[str, Builder] = {
     "Sin": plain(elementary.Sin),
     "Sinh": plain(elementary.Sinh),
     "Softsign": plain(rectifier.Softsign),
+    "SwiGLU": _swiglu,
     "Swish": _swish,
     "Tan": plain(elementary.Tan),
     "ThresholdedRelu": with_floats(rectifier.ThresholdedRelu, alpha=1.0),

@@ -77,6 +77,13 @@ class Node:
         except WorkloadError as error:
             raise self.error(str(error)) from None
 
+    def size(self, index: int, what: str) -> int:
+        """An input that must be one constant integer."""
+        found = self.sizes(index, what)
+        if len(found) != 1 or found[0] == BATCH:
+            raise self.error(f"{what} has {len(found)} values or is the number of images, must be one number")
+        return found[0]
+
     def sizes_or_attribute(self, index: int, name: str) -> list[int] | None:
         """A list of integers that is an input in newer operator sets and an attribute in older ones."""
         attribute = self.attribute(name)

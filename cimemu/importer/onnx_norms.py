@@ -29,6 +29,8 @@ def _rms_norm(node: Node) -> Layer:
 def _mean_variance(node: Node) -> Layer:
     rank = len(node.shape()) + 1
     axes = tuple(sorted(node.normal_axis(int(axis), rank) for axis in node.attribute("axes", (0, 2, 3))))
+    if len(set(axes)) < len(axes):
+        raise node.error(f"axes = {axes} name an axis twice: export the network again")
     return channel_norm.MeanVarianceNormalization(node.name, node.data(), node.outputs, axes)
 
 

@@ -25,6 +25,23 @@ def with_floats(layer: Callable[..., Layer], **defaults: float) -> Builder:
     )
 
 
+def _aligned(layer: Callable[..., Layer]) -> Builder:
+    """A layer of two operands. Before operator set 7 the second was aligned at `axis` of the first, not at its end."""
+
+    def build(node: Node) -> Layer:
+        if node.opset >= 7 or not node.attribute("broadcast", 0) or node.attribute("axis") is None:
+            return layer(node.name, node.data(), node.outputs)
+        rank, second = len(node.shape()) + 1, node.constant(1, "the operand that is aligned at an axis")
+        axis = node.normal_axis(int(node.attribute("axis")), rank)
+        if axis + second.ndim > rank:
+            raise node.error(f"axis = {axis} and an operand of shape {second.shape} for {rank} axes, it does not fit")
+        name = node.fresh("aligned")
+        node.make_constant(name, second.reshape(*second.shape, *(1,) * (rank - axis - second.ndim)))
+        return layer(node.name, (node.inputs[0], name), node.outputs)
+
+    return build
+
+
 def _clip(node: Node) -> Layer:
     low, high = node.attribute("min"), node.attribute("max")
     low = node.scalar(1, "the minimum") if node.has(1) else low
@@ -58,6 +75,7 @@ def _matmul(node: Node) -> Layer:
 
 
 def _gemm(node: Node) -> Layer:
+    node.attribute("broadcast")  # of operator sets before 7, where it said that C may be broadcast
     if node.attribute("transA", 0):
         raise node.error("transA = 1 would exchange images and inputs, must be 0")
     alpha, beta = float(node.attribute("alpha", 1.0)), float(node.attribute("beta", 1.0))
@@ -66,7 +84,11 @@ def _gemm(node: Node) -> Layer:
 
 def _batch_norm(node: Node) -> Layer:
     node.attribute("momentum")
-    if node.attribute("training_mode", 0) or len([name for name in node.outputs if name]) > 1:
+    if (
+        node.attribute("training_mode", 0)
+        or not node.attribute("is_test", 1)
+        or len([name for name in node.outputs if name]) > 1
+    ):
         raise node.error("training_mode is on, must be off: export the network for inference")
     if not node.attribute("spatial", 1):
         raise node.error("spatial = 0 is not supported, must be 1")
@@ -130,18 +152,19 @@ def _quant_axis(node: Node) -> int:
 
 OPS: dict[str, Builder] = {
     "Abs": plain(arithmetic.Abs),
-    "Add": plain(arithmetic.Add),
+    "Add": _aligned(arithmetic.Add),
     "And": plain(arithmetic.And),
     "AveragePool": volumes.average_pool,
     "BatchNormalization": _batch_norm,
     "Cast": moves.cast,
     "Ceil": plain(arithmetic.Ceil),
     "Clip": _clip,
+    "Col2Im": volumes.col2im,
     "Concat": moves.concat,
     "Conv": volumes.conv,
     "ConvTranspose": volumes.conv_transpose,
     "DequantizeLinear": _dequantize,
-    "Div": plain(arithmetic.Div),
+    "Div": _aligned(arithmetic.Div),
     "Dropout": moves.identity,
     "Elu": with_floats(activation.Elu, alpha=1.0),
     "Equal": plain(arithmetic.Equal),
@@ -168,7 +191,7 @@ OPS: dict[str, Builder] = {
     "Max": plain(arithmetic.Max),
     "MaxPool": volumes.max_pool,
     "Min": plain(arithmetic.Min),
-    "Mul": plain(arithmetic.Mul),
+    "Mul": _aligned(arithmetic.Mul),
     "Neg": plain(arithmetic.Neg),
     "Not": plain(arithmetic.Not),
     "Or": plain(arithmetic.Or),
@@ -197,7 +220,7 @@ OPS: dict[str, Builder] = {
     "Split": moves.split,
     "Sqrt": plain(arithmetic.Sqrt),
     "Squeeze": moves.squeeze,
-    "Sub": plain(arithmetic.Sub),
+    "Sub": _aligned(arithmetic.Sub),
     "Sum": plain(arithmetic.Sum),
     "Tanh": plain(activation.Tanh),
     "Transpose": moves.transpose,

@@ -17,7 +17,7 @@ def _tile(node: Node) -> Layer:
 
 
 def _trilu(node: Node) -> Layer:
-    (k,) = node.sizes(1, "k") if node.has(1) else [0]
+    k = node.size(1, "k") if node.has(1) else 0
     return arrange.Trilu(node.name, node.data(1), node.outputs, bool(node.attribute("upper", 1)), k)
 
 
@@ -27,7 +27,16 @@ def _depth_to_space(node: Node) -> Layer:
 
 
 def _space_to_depth(node: Node) -> Layer:
-    return arrange.SpaceToDepth(node.name, node.data(), node.outputs, int(node.attribute("blocksize", 1)))
+    block, mode = int(node.attribute("blocksize", 1)), node.attribute("mode", "DCR")
+    return arrange.SpaceToDepth(node.name, node.data(), node.outputs, block, mode)
+
+
+def _tensor_scatter(node: Node) -> Layer:
+    mode = node.attribute("mode", "linear")
+    if mode not in ("linear", "circular"):
+        raise node.error(f"mode = {mode}, must be linear or circular")
+    axis = axis_of(node, -2)
+    return index.TensorScatter(node.name, node.data(), node.outputs, axis, mode == "circular")
 
 
 def _reverse_sequence(node: Node) -> Layer:
@@ -76,7 +85,7 @@ def _scatter_nd(node: Node) -> Layer:
 
 
 def _one_hot(node: Node) -> Layer:
-    (depth,) = node.sizes(1, "the depth")
+    depth = node.size(1, "the depth")
     axis = axis_of(node, -1, len(node.shape()) + 2)
     return index.OneHot(node.name, (node.inputs[0], node.inputs[2]), node.outputs, depth, axis)
 
@@ -118,6 +127,7 @@ PLACES: dict[str, Builder] = {
     "ScatterElements": _scatter_elements,
     "ScatterND": _scatter_nd,
     "SpaceToDepth": _space_to_depth,
+    "TensorScatter": _tensor_scatter,
     "Tile": _tile,
     "Trilu": _trilu,
 }

@@ -26,7 +26,7 @@ def conv(node: Node) -> Layer | list[Layer]:
     weight, groups = _weight(node), int(node.attribute("group", 1))
     channels, *image = node.shape()
     view = _windows(node, weight.shape[2:], image)
-    if channels != weight.shape[1] * groups or weight.shape[0] % groups:
+    if groups < 1 or channels != weight.shape[1] * groups or weight.shape[0] % groups:
         raise node.error(f"{channels} input channels, weight {weight.shape} and group = {groups} do not fit")
     chain = _Chain(node)
     pieces = []
@@ -45,6 +45,8 @@ def conv(node: Node) -> Layer | list[Layer]:
 def conv_transpose(node: Node) -> list[Layer]:
     """ConvTranspose: a product of every pixel with the weight, and the windows that it makes added up."""
     weight, groups = _weight(node), int(node.attribute("group", 1))
+    if len(node.shape()) < 2:
+        raise node.error(f"an image of shape {node.shape()}, must be channels and axes")
     channels, *image = node.shape()
     rank, kernel = len(image), tuple(int(size) for size in weight.shape[2:])
     if len(kernel) != rank or channels != weight.shape[0] or groups < 1 or channels % groups:
@@ -71,6 +73,24 @@ def conv_transpose(node: Node) -> list[Layer]:
         bias = node.constant(2, "the bias")
         last = chain.add(Add, (last, chain.constant("bias", bias.reshape(1, -1, *(1,) * rank))), "biased")
     return chain.renamed()
+
+
+def col2im(node: Node) -> list[Layer]:
+    """Col2Im: columns of windows added up as an image."""
+    size, kernel = node.sizes(1, "the image's shape"), node.sizes(2, "the window's shape")
+    rank = len(size)
+    if not rank or len(kernel) != rank or len(node.shape()) != 2 or min(kernel) < 1:
+        raise node.error(
+            f"columns of shape {node.shape()} for an image {size} of windows {kernel}, they do not fit together"
+        )
+    pads = [int(pad) for pad in node.attribute("pads", [0] * 2 * rank)]
+    if len(pads) != 2 * rank or min(pads) < 0:
+        raise node.error(f"pads = {pads}, must be {2 * rank} numbers >= 0")
+    strides, dilations = _numbers(node, "strides", rank), _numbers(node, "dilations", rank)
+    view = Windows(tuple(kernel), strides, tuple(zip(pads[:rank], pads[rank:])), dilations)
+    chain = _Chain(node)
+    rows = chain.add(shape.Transpose, (node.inputs[0],), "rows", (0, 2, 1))
+    return chain.end(Fold, (rows,), view, view.counts(size), tuple(size))
 
 
 def max_pool(node: Node) -> Layer:

@@ -94,22 +94,25 @@ class DepthToSpace(BlockMove):
 
 @dataclass(frozen=True, eq=False)
 class SpaceToDepth(BlockMove):
-    """Blocks of places become channels."""
+    """Blocks of places become channels, those of the block in front (DCR) or behind (CRD)."""
+
+    mode: str = "DCR"
 
     op: ClassVar[str] = "SpaceToDepth"
 
     def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
         """More channels, a smaller image."""
         x, channels, height, width = self._image(types)
-        if height % self.block or width % self.block:
-            raise self.error(f"an image of {height} x {width}, blocksize {self.block}: must divide")
+        if height % self.block or width % self.block or self.mode not in ("DCR", "CRD"):
+            raise self.error(f"{height} x {width}, blocksize {self.block}, mode {self.mode}: must divide; DCR or CRD")
         return (TensorType((channels * self.block**2, height // self.block, width // self.block), x.dtype),)
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Exact."""
         x, b = arrays[0], self.block
         n, c, h, w = x.shape
-        parts = x.reshape(n, c, h // b, b, w // b, b).transpose(0, 3, 5, 1, 2, 4)
+        parts = x.reshape(n, c, h // b, b, w // b, b)
+        parts = parts.transpose((0, 3, 5, 1, 2, 4) if self.mode == "DCR" else (0, 1, 3, 5, 2, 4))
         return (parts.reshape(n, c * b * b, h // b, w // b),)
 
 

@@ -150,10 +150,11 @@ class LRN(Layer):
         """In the input's dtype."""
         x = arrays[0].astype(np.float64)
         before = (self.size - 1) // 2
-        margin = [(0, 0), (before + 1, self.size - 1 - before), *[(0, 0)] * (x.ndim - 2)]
-        sums = np.cumsum(np.pad(np.square(x), margin), axis=1)
-        near = sums[:, self.size :] - sums[:, : -self.size]
-        return ((x / (self.bias + self.alpha / self.size * near) ** self.beta).astype(arrays[0].dtype),)
+        sums = np.cumsum(np.pad(np.square(x), [(0, 0), (1, 0), *[(0, 0)] * (x.ndim - 2)]), axis=1)
+        first = np.arange(x.shape[1]) - before
+        near = sums[:, np.clip(first + self.size, 0, x.shape[1])] - sums[:, np.maximum(first, 0)]
+        with np.errstate(all="ignore"):  # what is no number, of a negative bias, is a result
+            return ((x / (self.bias + self.alpha / self.size * near) ** self.beta).astype(arrays[0].dtype),)
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """A square, `size` additions, a product and a sum, a power, a quotient."""

@@ -67,7 +67,12 @@ class Einsum(Layer):
         if not arrow:
             every = "".join(made)
             result = "..." + "".join(sorted(c for c in set(every) - set(spare) if every.count(c) == 1))
-        return made, result.replace("...", longest)
+        result = result.replace("...", longest)
+        if len(set(result)) < len(result) or not set(result) <= set("".join(made)) or not "".join(made).isascii():
+            raise self.error(f"equation = {self.equation}: every letter of the result must stand in a term, and once")
+        if not all(letter.isalpha() for letter in "".join(made)):
+            raise self.error(f"equation = {self.equation}: axes must be letters")
+        return made, result
 
     def _sizes(self, terms: Sequence[str], types: Sequence[Operand]) -> dict[str, int]:
         sizes: dict[str, int] = {}

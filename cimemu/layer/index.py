@@ -174,6 +174,51 @@ class ScatterND(Layer):
 
 
 @dataclass(frozen=True, eq=False)
+class TensorScatter(Layer):
+    """A cache with an update written along `axis` from each image's own place on; around the end if `circular`.
+
+    Inputs are (cache, update[, places, one an image]).
+    """
+
+    axis: int = -2
+    circular: bool = False
+
+    op: ClassVar[str] = "TensorScatter"
+
+    def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
+        """The cache's own type."""
+        cache, update = runtime(self, types[0], "the cache"), runtime(self, types[1], "the update")
+        axis = inner_axis(self, self.axis, len(cache.shape) + 1) - 1
+        alike = [(*t.shape[:axis], *t.shape[axis + 1 :]) for t in (cache, update)]
+        if alike[0] != alike[1] or update.shape[axis] > cache.shape[axis] or cache.dtype != update.dtype:
+            raise self.error(
+                f"an update of shape {update.shape} for a cache of {cache.shape}, they do not fit together"
+            )
+        if len(types) > 2 and runtime(self, types[2], "the places").shape:
+            raise self.error("the places must be one an image")
+        return (cache,)
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Exact; an update that runs over the end of a cache that is not circular is an error."""
+        out, update = arrays[0].copy(), arrays[1]
+        size, steps = out.shape[self.axis], np.arange(update.shape[self.axis])
+        starts = arrays[2] if len(arrays) > 2 else np.zeros(len(out), np.int64)
+        places = starts[:, None] + steps
+        if self.circular:
+            places = places % size
+        if places.size and (places.min() < 0 or places.max() >= size):
+            raise self.error(f"place {places.max()} (or {places.min()}) is outside a cache of {size} steps")
+        shape = [1] * out.ndim
+        shape[0], shape[self.axis % out.ndim] = places.shape
+        np.put_along_axis(out, places.reshape(shape), update, axis=self.axis)
+        return (out,)
+
+    def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """A copy of the cache, an operation an element written."""
+        return outputs[0].elements + inputs[1].elements
+
+
+@dataclass(frozen=True, eq=False)
 class OneHot(Layer):
     """Runtime indices as rows of `depth` elements along the new axis `axis`: on at the index, off elsewhere.
 

@@ -1,12 +1,14 @@
 """Activation functions that resemble a rectifier: smooth ones, scaled ones, and those with a threshold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from cimemu.layer.activation import Activation
-from cimemu.layer.base import Array
+from cimemu.layer.base import Array, Layer, TensorType
+from cimemu.layer.shapes import Operand, runtime
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,3 +113,30 @@ class Shrink(Activation):
         """In the input's dtype."""
         bias, limit = x.dtype.type(self.bias), x.dtype.type(self.lambd)
         return np.asarray(np.where(x < -limit, x + bias, np.where(x > limit, x - bias, x.dtype.type(0))))
+
+
+@dataclass(frozen=True, eq=False)
+class SwiGLU(Layer):
+    """Swish of the first input times the second, which has the same shape."""
+
+    alpha: float = 1.0
+
+    op: ClassVar[str] = "SwiGLU"
+
+    def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
+        """The inputs' own type."""
+        gate, value = runtime(self, types[0], "the gate"), runtime(self, types[1], "the value")
+        if gate != value:
+            raise self.error(
+                f"a gate of {gate.shape} {gate.dtype} and a value of {value.shape} {value.dtype}, must be alike"
+            )
+        return (gate,)
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Computed in float64, rounded once to the gate's dtype and once after the product."""
+        gate = Swish(self.name, self.inputs[:1], self.outputs, self.alpha).apply(arrays[0])
+        return (np.asarray(gate * arrays[1]),)
+
+    def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """Swish and a multiplication."""
+        return 7 * outputs[0].elements

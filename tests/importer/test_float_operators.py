@@ -72,6 +72,10 @@ CASES = {
     "TopK": ([node("TopK", "x k", "y places", axis=-1)], (3, 7), {"k": i64(4)}, 18),
     "TopK, the smallest": ([node("TopK", "x k", "v y", axis=1, largest=0)], (5, 2), {"k": i64(2)}, 18),
     "Tile": (one("Tile", "x r"), (3, 2), {"r": i64(1, 2, 3)}, 18),
+    "DFT": ([node("DFT", "x n a", "y", onesided=1)], (6, 5, 1), {"n": np.array(7), "a": np.array(2)}, 20),
+    "Col2Im": (
+        one("Col2Im", "x s k", strides=[2, 1], pads=[1, 0, 0, 1]), (12, 9), {"s": i64(5, 4), "k": i64(2, 3)}, 18,
+    ),
     "Trilu": (one("Trilu", "x k", upper=0), (2, 4, 5), {"k": np.array(1)}, 18),
     "DepthToSpace": (one("DepthToSpace", blocksize=2, mode="CRD"), (8, 2, 3), {}, 18),
     "DepthToSpace, DCR": (one("DepthToSpace", blocksize=2), (8, 2, 3), {}, 18),
@@ -246,6 +250,9 @@ def test_places_computed_from_images_are_found_image_by_image(tmp_path):
         (one("ConvTranspose", "x w", auto_pad="SAME"), (4, 3, 3), {"w": f32(4, 2, 3, 3)}, "auto_pad = SAME"),
         (one("ConvTranspose", "x w"), (3, 3, 3), {"w": f32(4, 2, 3, 3)}, "do not fit"),
         (one("Einsum", equation="bi->ib"), (3,), {}, "mixes the batch axis"),
+        (one("CumSum", "x at"), (4,), {"at": i64(1, 1)}, "must be one number"),
+        (one("Conv", "x w", group=0), (4, 2, 2, 2), {"w": f32(4, 4, 1, 1, 1)}, "do not fit"),
+        (one("ConvTranspose", "x w"), (4,), {"w": f32(4, 2, 1)}, "channels and axes"),
         (one("Einsum", "x w", equation="bi,bi->i"), (3,), {"w": f32(1, 3)}, "images must stay apart"),
         (one("Resize", "x r s"), (2, 3, 3), {"r": f32(0), "s": np.array([2, 1, 1, 1], np.float32)}, "images must stay apart"),
         (
