@@ -17,6 +17,7 @@ from cimemu.layer.tfl import TflPool, TflSoftmax
 from cimemu.layer.tfl_moves import TflReshape
 from cimemu.layer.tfl_softmax import softmax_parameters
 from cimemu.layer.tfl_whole import image_shape
+from cimemu.layer.tfl_wide_tables import TflWideSoftmax
 
 ACTIVATIONS = {0: (None, None), 1: (0.0, None), 2: (-1.0, 1.0), 3: (0.0, 6.0)}  # none, ReLU, ReLU1, ReLU6
 SAME = 0
@@ -233,6 +234,8 @@ def _reshape(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
 def _softmax(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
     x = inputs[0]
     assert x is not None
+    if x.dtype == "int16":
+        return _wide_softmax(op, x, target)
     if float(target.scale[0]) != 1 / 256 or int(target.zero_point[0]) != np.iinfo(target.dtype).min:
         raise op.error(
             f"output scale {target.scale[0]}, zero point {target.zero_point[0]}: must be 1/256 and the lowest"
@@ -254,6 +257,16 @@ def _softmax(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
     )
 
 
+def _wide_softmax(op: TflOperator, x: TflTensor, target: TflTensor) -> Layer:
+    beta = float(option(op, "Beta", 0.0))
+    if float(target.scale[0]) != 1 / 32768:
+        raise op.error(f"output scale {target.scale[0]:.7g}, must be 1/32768: convert it again")
+    scale = TflWideSoftmax.multiplier(beta, x.scale[0])
+    if not (0.0 < beta * float(x.scale[0]) < 2.0 and scale[0]):
+        raise op.error(f"beta {beta:g} x input scale {x.scale[0]:.4g}, must be above 0 and below 2: convert it again")
+    return TflWideSoftmax(target.name, (x.name,), (target.name,), scale)
+
+
 PRODUCT_OPS: dict[str, Row] = {
     "AVERAGE_POOL_2D": row(_pool, wide=True),
     "CONV_2D": row(_conv),
@@ -261,5 +274,5 @@ PRODUCT_OPS: dict[str, Row] = {
     "FULLY_CONNECTED": row(_fully_connected),
     "MAX_POOL_2D": row(_pool, wide=True),
     "RESHAPE": row(_reshape, wide=True),
-    "SOFTMAX": row(_softmax),
+    "SOFTMAX": row(_softmax, wide=True),
 }

@@ -111,6 +111,15 @@ def ends(d, path):
     return (near.astype(np.float32),)
 
 
+def softmax(d, path):
+    b, shape = TflBuilder(), [1, 400, int(d.rng.integers(1, 60))]
+    x = b.tensor("x", shape, "int16", 2.0 ** d.rng.uniform(-16, -7), 0)
+    y = b.tensor("y", shape, "int16", 1 / 32768, 0)
+    b.op("SOFTMAX", [x], [y], beta=float(d.rng.choice([1.0, 0.5, 2.0])))
+    b.save(path, [x], [y])
+    return (d.codes(shape),)
+
+
 def moves(d, path):
     b, scale = TflBuilder(), d.scale()
     shapes = ([1, 5, 6, 7], [1, 8, 6, 7], [1, 8, 42], [1, 42, 8], [1, 42, 16])
@@ -127,7 +136,7 @@ BUILDERS = {
     **{op: product(op) for op in (*DILATED, "FULLY_CONNECTED")},
     "ADD": pair("ADD", potScaleInt16=False), "SUB": pair("SUB", potScaleInt16=False), "MUL": pair("MUL"),
     "MAXIMUM": pair("MAXIMUM", alike=True), "MINIMUM": pair("MINIMUM", alike=True),
-    "AVERAGE_POOL_2D": pool("AVERAGE_POOL_2D"), "MAX_POOL_2D": pool("MAX_POOL_2D"), "MEAN": mean, "ends": ends, "moves": moves,
+    "AVERAGE_POOL_2D": pool("AVERAGE_POOL_2D"), "MAX_POOL_2D": pool("MAX_POOL_2D"), "MEAN": mean, "SOFTMAX": softmax, "ends": ends, "moves": moves,
 }  # fmt: skip
 
 
