@@ -136,7 +136,8 @@ BUILDERS = {
     **{op: product(op) for op in (*DILATED, "FULLY_CONNECTED")},
     "ADD": pair("ADD", potScaleInt16=False), "SUB": pair("SUB", potScaleInt16=False), "MUL": pair("MUL"),
     "MAXIMUM": pair("MAXIMUM", alike=True), "MINIMUM": pair("MINIMUM", alike=True),
-    "AVERAGE_POOL_2D": pool("AVERAGE_POOL_2D"), "MAX_POOL_2D": pool("MAX_POOL_2D"), "MEAN": mean, "SOFTMAX": softmax, "ends": ends, "moves": moves,
+    "AVERAGE_POOL_2D": pool("AVERAGE_POOL_2D"), "MAX_POOL_2D": pool("MAX_POOL_2D"), "MEAN": mean, "SOFTMAX": softmax,
+    "ends": ends, "moves": moves,
 }  # fmt: skip
 
 
