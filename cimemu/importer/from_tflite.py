@@ -16,7 +16,7 @@ from cimemu.importer.tflite_fold import folded
 from cimemu.importer.tflite_table import FLOAT_OPS, INTEGER_OPS
 from cimemu.importer.unsupported import refusal
 from cimemu.layer.base import Layer, TensorType
-from cimemu.layer.execute import infer_types
+from cimemu.layer.execute import MAX_ELEMENTS, infer_types
 from cimemu.layer.tfl_whole import image_shape
 from cimemu.workload.network import Network
 
@@ -77,6 +77,8 @@ def _image_shape(tensor: TflTensor) -> tuple[int, ...]:
     """The shape without the batch axis, which must be 1 in the file."""
     if not tensor.shape or tensor.shape[0] != 1:
         raise WorkloadError(f"tensor {tensor.name}: shape {list(tensor.shape)}, must be [1, ...], one image")
+    if min(tensor.shape) < 1 or np.prod(tensor.shape, dtype=np.float64) > MAX_ELEMENTS:
+        raise WorkloadError(f"tensor {tensor.name}: shape {list(tensor.shape)}, must hold 1 .. 2^31 elements")
     return tensor.shape[1:]
 
 

@@ -25,7 +25,7 @@ def line_table(function: Callable[[float], float], low: float, high: float) -> I
     middle = half_away(32768 * np.array([function(low + i * step + step / 2) for i in range(ENTRIES)]))
     behind = 32768 * np.array([function(low + (i + 1) * step) for i in range(ENTRIES)])
     error = half_away((behind + at[:-1]) / 2) - middle
-    return np.clip([*(at[:-1] - half_away(error / 2)), at[-1]], -32768, 32767).astype(np.int64)
+    return np.asarray(np.clip([*(at[:-1] - half_away(error / 2)), at[-1]], -32768, 32767).astype(np.int64))
 
 
 @cache
