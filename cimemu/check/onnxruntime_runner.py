@@ -70,6 +70,8 @@ class OrtRun:
     def tensors(self, inputs: Sequence[Array], network: Network, first: int = 0) -> dict[str, Array]:
         """Every quantised tensor and output for one batch; image by image where the network's batch is fixed, where
         scales are made from the image, or where float sums take an order by the place in the batch."""
+        if network.origin is not None and network.whole is not None:
+            return self._alone(inputs, network, network.whole)
         if not self.fixed_batch and not any(_by_image(layer, network) for layer in network.layers):
             return self._run(inputs, network)
         copies = max(1, self.fixed_batch)
@@ -81,6 +83,15 @@ class OrtRun:
             name: np.concatenate([_one_image(part[name], network.types[name].shape, copies) for part in parts])
             for name in parts[0]
         }
+
+    def _alone(self, inputs: Sequence[Array], network: Network, whole: frozenset[str]) -> dict[str, Array]:
+        """The file takes one image at a time; tensors of the names `whole` have no axis of images there."""
+        parts: dict[str, list[Array]] = {name: [] for name in self.names}
+        for i in range(len(inputs[0])):
+            image = [a[i] if name in whole else a[i : i + 1] for name, a in zip(network.inputs, inputs)]
+            for name, value in self._run(image, network).items():
+                parts[name].append(value.reshape(1, *network.types[name].shape))
+        return {name: np.concatenate(each) for name, each in parts.items()}
 
     def _run(self, inputs: Sequence[Array], network: Network) -> dict[str, Array]:
         feeds: dict[str, Array] = dict(zip(network.inputs, inputs))

@@ -12,8 +12,9 @@ from cimemu import plugins
 from cimemu.errors import WorkloadError
 from cimemu.importer.fold import drop_identities, fold_batch_norm
 from cimemu.importer.onnx_attention import ATTENTION
-from cimemu.importer.onnx_constants import Constants, foldable
+from cimemu.importer.onnx_constants import ALONE, BATCHES, Constants, foldable
 from cimemu.importer.onnx_file import read_model
+from cimemu.importer.onnx_forms import Forms, literal, merge_reshapes, open_batch
 from cimemu.importer.onnx_functions import FUNCTIONS
 from cimemu.importer.onnx_integer import INTEGER_OPS
 from cimemu.importer.onnx_node import Node
@@ -63,7 +64,7 @@ def load_onnx(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = Non
     model = read_model(path)
     try:
         notes = {prop.key: prop.value for prop in model.metadata_props}
-        network = _Import(expand_quantized(sized(model, shapes or {}))).network(path.stem)
+        network = _network(expand_quantized(sized(model, shapes or {})), path.stem)
         if KEY in notes:
             network = replace(network, **read_annotation(notes[KEY]))
     except WorkloadError as error:
@@ -71,18 +72,41 @@ def load_onnx(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = Non
     return replace(network, origin=path) if network.is_quantized else network
 
 
+def _network(model: onnx.ModelProto, name: str) -> Network:
+    """The network for any number of images, or else one that takes one image at a time, where the file allows it."""
+    together = _Import(model)
+    try:
+        return together.network(name)
+    except WorkloadError as refused:
+        if together.batches.isdisjoint((0, 1)):
+            raise
+        alone = _Import(model, alone=True)
+        try:
+            return alone.network(name)
+        except WorkloadError as error:
+            at_once = str(error).split("):")[0] == str(refused).split("):")[0]  # at the same node
+            further = alone.forms is not None and alone.forms.only_whole and not at_once
+            raise (error if further else refused) from None
+
+
 class _Import:
     """One file on its way to a network: constants, types and layers as far as the nodes have been read."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, *, alone: bool = False) -> None:
+        """`alone`: images are run one at a time, with the file's own shapes (`cimemu.importer.onnx_forms`)."""
         self.graph = model.graph
         self.opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=1)
-        self.constants = Constants(model)
+        self.constants = Constants(model, ALONE if alone else BATCHES)
         self.types: dict[str, TensorType] = {}
         self.layers: list[Layer] = []
+        self._index = 0  # nodes read
         self.batches: set[int] = set()
         self.scalars: set[str] = set()  # tensors without axes in the file, of which every image has its own value here
         self._names: set[str] = set()
+        self.forms: Forms | None = None
+        if alone:
+            batch = open_batch([v for v in model.graph.input if v.name not in self.constants])
+            self.forms = Forms(self.constants, self.types, self.layers, self._read_plain, batch)
 
     def network(self, name: str) -> Network:
         if self.graph.sparse_initializer:
@@ -94,8 +118,11 @@ class _Import:
             raise WorkloadError("the network has no output, export it again")
         if not inputs:
             raise WorkloadError("the network has no input, every tensor in it is a constant")
-        for index, proto in enumerate(self.graph.node):
-            self._read_node(index, proto)
+        for proto in self.graph.node:
+            if self.forms is None:
+                self._read_plain(proto)
+            else:
+                self._read_alone(proto, self.forms)
         outputs = tuple(value.name for value in self.graph.output)
         for output in outputs:
             if output not in self.types:
@@ -111,6 +138,11 @@ class _Import:
         if not value.type.HasField("tensor_type") or dtype not in INPUT_TYPES:
             known = ", ".join(INPUT_TYPES)
             raise WorkloadError(f"input '{value.name}' is {dtype}, must be a tensor of {known}")
+        if self.forms is not None and (one := literal(tensor.shape, self.forms.batch)):
+            self._check_size(value.name, one)
+            self.batches.add(1)
+            self.forms.input(value.name, tensor.shape, one, dtype)
+            return
         first, *rest = tensor.shape.dim or [None]
         if first is None:
             raise WorkloadError(f"input '{value.name}' has no axes, must be [images, ...]: fix its shape")
@@ -123,15 +155,32 @@ class _Import:
                     "open: give it, --input-shape NAME=1,3,224,224, or fix it in the export"
                 )
             sizes.append(int(dim.dim_value))
-        if np.prod(sizes, dtype=np.float64) > MAX_ELEMENTS:
-            raise WorkloadError(f"input '{value.name}' has images of {sizes}, at most {MAX_ELEMENTS} elements")
+        self._check_size(value.name, sizes)
         self.batches.add(max(0, int(first.dim_value)))
         if len(self.batches) > 1:
             raise WorkloadError(f"input '{value.name}' and another differ on axis 0, the batch: export them alike")
         self.types[value.name] = TensorType(tuple(sizes), dtype)
 
-    def _read_node(self, index: int, proto: onnx.NodeProto) -> None:
-        node = Node(proto, self._unique(proto, index), self.constants, self.types, self.opset, max(self.batches))
+    def _check_size(self, name: str, sizes: Sequence[int]) -> None:
+        if np.prod(sizes, dtype=np.float64) > MAX_ELEMENTS:
+            raise WorkloadError(f"input '{name}' has images of {list(sizes)}, at most {MAX_ELEMENTS} elements")
+
+    def _read_alone(self, proto: onnx.NodeProto, forms: Forms) -> None:
+        known = all(name in self.types or name in self.constants for name in proto.input)
+        fixed = all(name in self.constants for name in proto.input)
+        if proto.op_type in ("Shape", "Size") and proto.domain in ("", "ai.onnx") and known and not fixed:
+            forms.set_shape(proto)
+        elif fixed or not known:
+            self._read_plain(proto)
+        else:
+            forms.add(proto)
+
+    def _read_plain(self, proto: onnx.NodeProto) -> None:
+        index, batch = self._index, max(self.batches)
+        self._index += 1
+        if self.forms is not None and self.forms.batch is not None:
+            batch = 0  # open: a size of 1 is none of images
+        node = Node(proto, self._unique(proto, index), self.constants, self.types, self.opset, batch)
         for name in node.inputs:
             if name not in self.types and name not in self.constants:
                 raise node.error(f"input '{name}' is not made by any node before it, export the network again")
@@ -255,11 +304,14 @@ class _Import:
         constants = dict(self.constants.values)
         layers = fold_batch_norm(self.layers, constants, outputs)
         layers = drop_identities(layers, self.types, inputs, outputs)
+        if self.forms is not None:
+            layers = merge_reshapes(_needed(layers, outputs), self.types, outputs)
         layers = _needed(layers, outputs)
         read = {tensor for layer in layers for tensor in (*layer.inputs, *layer.outputs)} | set(inputs)
         kept: dict[str, Array] = {key: array for key, array in constants.items() if key in read}
         types = {key: value for key, value in self.types.items() if key in read}
-        return Network(name, tuple(layers), kept, inputs, outputs, types)
+        whole = None if self.forms is None else frozenset(self.forms.only_whole)
+        return Network(name, tuple(layers), kept, inputs, outputs, types, whole=whole)
 
 
 def _builder(node: Node) -> Builder:

@@ -17,6 +17,7 @@ from cimemu.layer.base import Array
 
 # Two primes far above any real axis: a product or sum with one of them is not mistaken for a size.
 BATCHES = (1_000_003, 1_000_033)
+ALONE = (1, BATCHES[0])  # for one image at a time: its own sizes, and others to tell what depends on their number
 BATCH = -(1 << 40)  # marks "the number of images" in a list of sizes
 MAX_FOLDED = 1 << 27  # elements of a folded constant
 
@@ -39,7 +40,9 @@ FILLERS = {"ConstantOfShape": 0, "Expand": 1, "Tile": 1}
 class Constants:
     """Arrays by name, for either stand-in batch; `values` is the first, `varying` holds those that differ."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, batches: tuple[int, int] = BATCHES) -> None:
+        """`batches` are the stand-ins: (1, another) where a network is read for one image at a time."""
+        self.batches = batches
         self.values: dict[str, Array] = {"": np.zeros(0, np.float32)}
         self.varying: dict[str, Array] = {}
         self._opsets = [onnx.helper.make_opsetid(o.domain, o.version) for o in model.opset_import]
@@ -77,7 +80,7 @@ class Constants:
         if array.ndim > 1 or not np.isfinite(array).all():
             raise WorkloadError(f"tensor '{name}' of shape {array.shape}, must be a list of whole numbers")
         for first, second in zip(*(np.atleast_1d(array).tolist() for array in self.pair(name))):
-            if (first, second) == BATCHES:
+            if (first, second) == self.batches:
                 sizes.append(BATCH)
             elif first == second:
                 sizes.append(int(first))
@@ -87,9 +90,15 @@ class Constants:
                 )
         return sizes
 
-    def set_shape(self, node: onnx.NodeProto, shape: Sequence[int]) -> None:
-        """The output of Shape or Size of a runtime tensor with this per-image shape."""
-        wholes: list[Array] = [np.array([batch, *shape], np.int64) for batch in BATCHES]
+    def set_shape(self, node: onnx.NodeProto, shape: Sequence[int], place: int | None = None) -> None:
+        """The output of Shape or Size of a runtime tensor with this per-image shape; or with this whole shape, of which the axis
+        `place` holds the images (-1: none does)."""
+        whole = [1, *shape] if place is None else list(shape)
+        held = 0 if place is None else place
+        wholes: list[Array] = [
+            np.array([size * batch if axis == held else size for axis, size in enumerate(whole)], np.int64)
+            for batch in self.batches
+        ]
         if node.op_type == "Size":
             wholes = [np.asarray(np.prod(whole)) for whole in wholes]
         else:

@@ -66,6 +66,7 @@ def lower(network: Network) -> Network:
         overrides=network.overrides,
         scheme=network.scheme,
         column_scales=network.column_scales,
+        whole=network.whole,
     )
 
 

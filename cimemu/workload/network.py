@@ -21,6 +21,8 @@ class Network:
     other runtimes execute. `origin` is the file of a network that came as integers.
     `overrides` are the dotted arch keys that the network was made for (its widths, encoding, converter), `scheme` the
     quantisation scheme that made it, `column_scales` what `lower` gives the macro layer of that name.
+    `whole` is None where other runtimes take many images together; else they take the file's images one at a time, and
+    tensors of these names have no axis of images there: here they are [images, all axes of the file].
 
     >>> import cimemu
     >>> network = cimemu.load_network(cimemu.load_workload("digits").network)
@@ -40,6 +42,7 @@ class Network:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     scheme: Mapping[str, Any] | None = None
     column_scales: Mapping[str, ColumnScale] = field(default_factory=dict)
+    whole: frozenset[str] | None = None
 
     @property
     def is_integer(self) -> bool:
