@@ -142,13 +142,13 @@ def _slice(graph: FloatGraph, op: TflOperator) -> None:
         cuts, _ = strided_cuts(op, inputs, x.shape)
     if len(range(*slice(*cuts[0]).indices(1))) != 1 or target.shape[:1] != (1,):
         raise op.error(f"cuts {cuts[0]} of the images, must keep them: convert it again")
-    name, whole = target.name, f"{target.name}:cut"
+    whole = f"{target.name}:cut"
     axes = tuple(range(1, len(cuts)))
     columns = [tuple(column) for column in zip(*((s or 0 if t > 0 else s, e, t) for s, e, t in cuts[1:]))]
     starts, ends, steps = columns if columns else ((), (), ())
     source = graph.plain(op.inputs[0])
     graph.layers.append(
-        Slice(name=name, inputs=(source,), outputs=(whole,), axes=axes, starts=starts, ends=ends, steps=steps)
+        Slice(name=whole, inputs=(source,), outputs=(whole,), axes=axes, starts=starts, ends=ends, steps=steps)
     )
     _put(graph, op, Reshape, [whole], False, shape=target.shape[1:])
 

@@ -3,6 +3,7 @@
 from cimemu.importer.tflite_elementwise import ELEMENTWISE_OPS
 from cimemu.importer.tflite_float import WEIGHTED_OPS, FloatRow
 from cimemu.importer.tflite_float_digital import FLOAT_DIGITAL_OPS
+from cimemu.importer.tflite_float_images import FLOAT_IMAGE_OPS
 from cimemu.importer.tflite_integer import PRODUCT_OPS
 from cimemu.importer.tflite_moves import MOVE_OPS
 from cimemu.importer.tflite_products import OTHER_PRODUCT_OPS
@@ -17,4 +18,4 @@ INTEGER_OPS: dict[str, Row] = {
     **ELEMENTWISE_OPS,
     **MOVE_OPS,
 }
-FLOAT_OPS: dict[str, FloatRow] = {**WEIGHTED_OPS, **FLOAT_DIGITAL_OPS}
+FLOAT_OPS: dict[str, FloatRow] = {**WEIGHTED_OPS, **FLOAT_IMAGE_OPS, **FLOAT_DIGITAL_OPS}

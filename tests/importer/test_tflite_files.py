@@ -147,6 +147,34 @@ def test_float16_and_sparse_weights_give_what_litert_gives(tmp_path, sparse):
     assert cimemu.run(ARCH, quantized, image).outputs.shape == theirs.shape
 
 
+@pytest.mark.parametrize("number", range(8))
+def test_a_float_network_that_grows_its_images_gives_what_litert_gives(tmp_path, number):
+    b, rng = Net(), np.random.default_rng(number)
+    x, t = b.tensor("x", [1, 5, 6, 3], "float32"), b.tensor("t", [1, 10, 12, 4], "float32")
+    w = b.tensor("w", [4, 3, 2, 3], "float32", data=rng.normal(size=(4, 3, 2, 3)))
+    bias = b.tensor("bias", [4], "float32", data=rng.normal(size=4))
+    b.op("TRANSPOSE_CONV", [b.numbers("size", [1, 10, 12, 4]), w, x, bias], [t], padding=0, strideH=2, strideW=2)
+    last, size = t, (10, 12)
+    for kind in ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"):
+        size = tuple(int(n) for n in rng.integers(5, 30, 2))
+        made = b.tensor(kind, [1, *size, 4], "float32")
+        rule = [(False, False), (True, False), (False, True)][int(rng.integers(0, 3))]
+        b.op(kind, [last, b.numbers(f"{kind}_size", size)], [made], alignCorners=rule[0], halfPixelCenters=rule[1])
+        last = made
+    parts = [b.tensor(f"p{i}", [1, *size, 2], "float32") for i in (0, 1)]
+    b.op("SPLIT", [b.numbers("axis", 3), last], parts, numSplits=2)
+    y, z = b.tensor("y", [1, size[1], 2], "float32"), b.tensor("z", [1, 2, size[1]], "float32")
+    b.op("STRIDED_SLICE", [parts[1], *(b.numbers(f"k{i}", v) for i, v in enumerate(([0, 2, 0, 0], [1, 3, 99, 2], [1] * 4)))],
+         [y], shrinkAxisMask=2)  # fmt: skip
+    b.op("TRANSPOSE", [y, b.numbers("order", [0, 2, 1])], [z])
+    path = b.save(tmp_path / "n.tflite", [x], [parts[0], z])
+    image = rng.normal(size=(1, 5, 6, 3)).astype(np.float32)
+    network = cimemu.load_network(path)
+    ours = run_float(network, image)
+    for name, their in zip(network.outputs, litert(path.read_bytes(), image)):
+        assert np.abs(ours[name] - their).max() < 1e-5
+
+
 def test_all_unsupported_operators_are_told_at_once(tmp_path):
     b = Net()
     x, y, z = b.int8("x", [1, 6]), b.int8("y", [1, 4], 0.1, 2), b.int8("z", [1, 4], 0.1, 2)
