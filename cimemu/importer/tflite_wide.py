@@ -84,6 +84,7 @@ def _product(op: TflOperator, inputs: Tensors, target: TflTensor) -> Sequence[La
             low=low,
             high=high,
             dtype=target.dtype,
+            real=multipliers(x, w, target) if op.op == "FULLY_CONNECTED" else None,
         ),
     ]
 

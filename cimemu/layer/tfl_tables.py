@@ -23,7 +23,8 @@ def half_away(x: NDArray[np.floating]) -> NDArray[np.floating]:
     """x rounded to whole numbers, ties away from zero, in x's own type."""
     size = np.abs(x)
     whole = np.floor(size)
-    return np.asarray(np.copysign(whole + (size - whole >= 0.5), x), dtype=x.dtype)
+    with np.errstate(invalid="ignore"):  # an infinity stays one
+        return np.asarray(np.copysign(whole + (size - whole >= 0.5), x), dtype=x.dtype)
 
 
 def every_code(x: Codes) -> Ints:
@@ -66,7 +67,8 @@ def leaky(x: Codes, y: Codes, alpha: float) -> Array:
 
 def of_function(x: Codes, y: Codes, function: Callable[[float], float]) -> Array:
     """LOGISTIC, TANH and their like: a float32 function of the real value, scaled by float32(1 / output scale)."""
-    real = every_code(x).astype(np.float32) * x.scale.scale
+    with np.errstate(over="ignore"):
+        real = every_code(x).astype(np.float32) * x.scale.scale
     value = np.array([function(float(r)) for r in real], dtype=np.float64).astype(np.float32)
     with np.errstate(over="ignore", invalid="ignore"):
         inverse = np.float32(1) / y.scale.scale
@@ -99,11 +101,15 @@ def hard_swish(x: Codes, y: Codes) -> Array:
     """HARD_SWISH in 16-bit fixed point: x * relu6(x + 3) / 6."""
     hires = np.float32(1.0 / 128.0) * x.scale.scale
     out, out_exponent = quantize_multiplier(float(hires / y.scale.scale))
-    gate, gate_exponent = quantize_multiplier(float(hires / np.float32(3.0 / 32768.0)))
+    with np.errstate(over="ignore"):
+        ratio = float(hires / np.float32(3.0 / 32768.0))
+    if not ratio < 1 << 16:
+        raise ValueError(f"input scale {x.scale.scale:.4g}, must be below 768")
+    gate, gate_exponent = quantize_multiplier(ratio)
     if out_exponent > 0:
         raise ValueError(f"output scale {y.scale.scale:.4g}, must be at least 1/128 of input scale {x.scale.scale:.4g}")
-    if gate_exponent > 16:
-        raise ValueError(f"input scale {x.scale.scale:.4g}, must be below 768")
+    if out_exponent < -15:
+        raise ValueError(f"output scale {y.scale.scale:.4g}, must be at most 256 times input scale {x.scale.scale:.4g}")
     wide = every_code(x) << HIRES_BITS
     preshift = _high16(wide, _narrowed(out))
     relu = wide

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.layer.base import Array, Layer, TensorType
+from cimemu.layer.rounding import float64_half_away
 from cimemu.layer.shapes import Operand, runtime
 
 Ints = NDArray[np.int64]
@@ -75,6 +76,7 @@ class TflWideSum(Layer):
     low: int
     high: int
     dtype: str
+    real: NDArray[np.float64] | None = None  # of a fully connected layer: float64 multipliers, ties away from zero
 
     op: ClassVar[str] = "WIDE_SUM"
 
@@ -89,7 +91,9 @@ class TflWideSum(Layer):
         """Integers of `dtype`."""
         x = arrays[0].astype(np.int64)
         total = BYTE * x[:, : self.rows] + x[:, self.low_row : self.low_row + self.rows] + self.bias
-        made = np.clip(scaled_wide(total, self.q31, self.shift), self.low, self.high)
+        whole = self.real is None
+        steps = scaled_wide(total, self.q31, self.shift) if whole else float64_half_away(total, self.real)
+        made = np.clip(steps, self.low, self.high)
         return (made.astype(self.dtype).reshape(len(x), *self.out),)
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:

@@ -36,7 +36,7 @@ def product(op):
         shapes = {
             "CONV_2D": ([1, *size, 5], [outputs, *kernel, 5], [1, *out, outputs]),
             "DEPTHWISE_CONV_2D": ([1, *size, 6], [1, *kernel, outputs], [1, *out, outputs]),
-            "FULLY_CONNECTED": ([1, 40], [outputs, 40], [1, outputs]),
+            "FULLY_CONNECTED": ([1, 30, 40], [outputs, 40], [1, 30, outputs]),
         }[op]
         x = b.tensor("x", shapes[0], "int16", xs, 0)
         axis = 3 if op == "DEPTHWISE_CONV_2D" else 0
@@ -48,7 +48,7 @@ def product(op):
         fields |= {"dilationHFactor": 1, "dilationWFactor": 1} if op in DILATED else {}
         fields |= {"depthMultiplier": 2} if op == "DEPTHWISE_CONV_2D" else {}
         if op == "FULLY_CONNECTED":
-            fields = {"weightsFormat": 0, "keepNumDims": False}
+            fields = {"weightsFormat": 0, "keepNumDims": True}
         b.op(op, [x, w, c], [y], fusedActivationFunction=d.activation, **fields)
         b.save(path, [x], [y])
         return (d.codes(shapes[0]),)

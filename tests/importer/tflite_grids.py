@@ -62,7 +62,7 @@ def quantize(d, path):
     for source, target in ((x, same), (x, crossed), (f, g)):
         b.op("QUANTIZE", [source], [target])
     b.save(path, [x, f], [same, crossed, g])
-    near = ((d.rng.integers(-300, 300, (1, 4096)) + 0.5) * np.float64(scale)).astype(np.float32)
+    near = np.clip((d.rng.integers(-300, 300, (1, 4096)) + 0.5) * np.float64(scale), -3e38, 3e38).astype(np.float32)
     steps = d.rng.integers(-1, 2, near.shape)
     moved = np.where(steps == 0, near, np.nextafter(near, np.where(steps < 0, -np.inf, np.inf).astype(np.float32)))
     return d.values().reshape(1, 16, 16), moved.astype(np.float32)
