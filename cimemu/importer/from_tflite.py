@@ -112,7 +112,8 @@ def _float(file: TflFile, path: Path) -> Network:
     graph = FloatGraph(file)
     for operator in file.operators:
         FLOAT_OPS[operator.op](graph, operator)
-    return _network(file, path, [*graph.layers, *graph.outputs()], graph.constants)
+    graph.finish()
+    return _network(file, path, graph.layers, graph.constants)
 
 
 def _network(file: TflFile, path: Path, layers: list[Layer], constants: dict) -> Network:  # type: ignore[type-arg]

@@ -94,11 +94,10 @@ class FloatGraph:
         self.layers[-1] = replace(last, outputs=(target,))
         assert last.outputs == (name,)
 
-    def outputs(self) -> list[Layer]:
-        """Nothing, once every network output stands as the file has it."""
+    def finish(self) -> None:
+        """Every output of the network as the file has it."""
         for number in self.file.outputs:
             self.plain(number)
-        return []
 
 
 def _conv(graph: FloatGraph, op: TflOperator) -> None:

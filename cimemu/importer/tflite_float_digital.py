@@ -11,7 +11,7 @@ import numpy as np
 
 from cimemu.importer.tflite_file import TflOperator
 from cimemu.importer.tflite_float import TO_CHANNELS_FIRST, FloatGraph, FloatRow
-from cimemu.importer.tflite_moves import strided_cuts
+from cimemu.importer.tflite_moves import SHAPE_MOVES, strided_cuts
 from cimemu.importer.tflite_rows import integers, option
 from cimemu.layer.activation import Activation, Clip, HardSwish, LeakyRelu, PRelu, Relu, Sigmoid, Tanh
 from cimemu.layer.arithmetic import Add, Div, Elementwise, Max, Min, Mul, Sub
@@ -153,6 +153,11 @@ def _slice(graph: FloatGraph, op: TflOperator) -> None:
     _put(graph, op, Reshape, [whole], False, shape=target.shape[1:])
 
 
+def _moved(graph: FloatGraph, op: TflOperator) -> None:
+    graph.plain(op.inputs[0])
+    graph.layers.append(SHAPE_MOVES[op.op](op, _inputs(graph, op), graph.file.tensors[op.outputs[0]]))
+
+
 def _split(graph: FloatGraph, op: TflOperator) -> None:
     data, where = (1, 0) if op.op == "SPLIT" else (0, 2)
     _source(graph, op, data)
@@ -168,6 +173,7 @@ def _split(graph: FloatGraph, op: TflOperator) -> None:
 
 
 FLOAT_DIGITAL_OPS: dict[str, FloatRow] = {
+    **dict.fromkeys(SHAPE_MOVES, _moved),
     "ADD": partial(_arithmetic, Add),
     "CONCATENATION": _concatenation,
     "DIV": partial(_arithmetic, Div),

@@ -1,6 +1,6 @@
 """Integer TensorFlow Lite operators that move, choose or reduce elements, as layers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -289,6 +289,14 @@ def _l2_normalization(op: TflOperator, inputs: Tensors, target: TflTensor) -> La
     return TflL2Normalization(target.name, (x.name,), (target.name,), int(x.zero_point[0]), middle, target.dtype)
 
 
+# Builders that look at shapes alone: float files have them too.
+SHAPE_MOVES: dict[str, Callable[[TflOperator, Tensors, TflTensor], Layer]] = {
+    "BATCH_TO_SPACE_ND": _batch_to_space,
+    "DEPTH_TO_SPACE": partial(_depth, TflDepthToSpace),
+    "GATHER": _gather,
+    "MIRROR_PAD": _mirror_pad,
+    "SPACE_TO_DEPTH": partial(_depth, TflSpaceToDepth),
+}
 MOVE_OPS: dict[str, Row] = {
     "ARG_MAX": partial(_argument, True),
     "ARG_MIN": partial(_argument, False),

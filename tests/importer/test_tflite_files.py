@@ -167,7 +167,10 @@ def test_a_float_network_that_grows_its_images_gives_what_litert_gives(tmp_path,
     b.op("STRIDED_SLICE", [parts[1], *(b.numbers(f"k{i}", v) for i, v in enumerate(([0, 2, 0, 0], [1, 3, 99, 2], [1] * 4)))],
          [y], shrinkAxisMask=2)  # fmt: skip
     b.op("TRANSPOSE", [y, b.numbers("order", [0, 2, 1])], [z])
-    path = b.save(tmp_path / "n.tflite", [x], [parts[0], z])
+    deep, flat = b.tensor("deep", [1, 5, 6, 16], "float32"), b.tensor("flat", [1, 10, 12, 4], "float32")
+    b.op("SPACE_TO_DEPTH", [t], [deep], blockSize=2)
+    b.op("DEPTH_TO_SPACE", [deep], [flat], blockSize=2)
+    path = b.save(tmp_path / "n.tflite", [x], [parts[0], z, t, flat])
     image = rng.normal(size=(1, 5, 6, 3)).astype(np.float32)
     network = cimemu.load_network(path)
     ours = run_float(network, image)
