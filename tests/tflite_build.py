@@ -28,6 +28,7 @@ FIRST = (
     "DENSIFY",
     "SHAPE",
     "COS",
+    "ABS",
     "CUMSUM",
 )  # of version 1
 PLAIN = ("LOGISTIC", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH", "PRELU", "ELU", "RSQRT", "DENSIFY")

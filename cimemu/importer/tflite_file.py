@@ -104,7 +104,7 @@ def read_tflite(path: Path) -> TflFile:
         if model.SubgraphsLength() != 1:
             raise WorkloadError(f"{path}: has {model.SubgraphsLength()} subgraphs, only networks of one are supported")
         graph = model.Subgraphs(0)
-        tensors = tuple(_tensors(model, graph, tflite))
+        tensors = tuple(_tensors(model, graph, tflite, path))
         return TflFile(
             tensors=tensors,
             operators=tuple(_operators(model, graph, tflite)),
@@ -115,7 +115,7 @@ def read_tflite(path: Path) -> TflFile:
         raise WorkloadError(f"{path}: damaged TensorFlow Lite file ({type(error).__name__})") from None
 
 
-def _tensors(model: Any, graph: Any, tflite: Any) -> Iterator[TflTensor]:
+def _tensors(model: Any, graph: Any, tflite: Any, path: Path) -> Iterator[TflTensor]:
     kinds = {number: name for name, number in vars(tflite.TensorType).items() if isinstance(number, int)}
     seen: set[str] = set()
     for index in range(graph.TensorsLength()):
@@ -141,7 +141,7 @@ def _tensors(model: Any, graph: Any, tflite: Any) -> Iterator[TflTensor]:
             sparsity = tensor.Sparsity()
             value = value.reshape(shape) if sparsity is None else expanded(value, shape, sparsity)
             if value.dtype.kind == "f" and not np.isfinite(value).all():
-                raise WorkloadError(f"tensor {name}: holds a value that is no number, must be finite")
+                raise WorkloadError(f"{path}: tensor {name}: holds a value that is no number, must be finite")
         yield TflTensor(index, name, shape, dtype, scale, zero, axis, value)
 
 

@@ -13,8 +13,22 @@ from cimemu.importer.tflite_file import TflOperator
 from cimemu.importer.tflite_float import TO_CHANNELS_FIRST, FloatGraph, FloatRow
 from cimemu.importer.tflite_moves import SHAPE_MOVES, strided_cuts
 from cimemu.importer.tflite_rows import integers, option
-from cimemu.layer.activation import Activation, Clip, HardSwish, LeakyRelu, PRelu, Relu, Sigmoid, Tanh
-from cimemu.layer.arithmetic import Add, Div, Elementwise, Max, Min, Mul, Sub
+from cimemu.layer.activation import Activation, Clip, Elu, Exp, HardSwish, LeakyRelu, PRelu, Relu, Sigmoid, Tanh
+from cimemu.layer.arithmetic import (
+    Abs,
+    Add,
+    Ceil,
+    Div,
+    Elementwise,
+    Floor,
+    Max,
+    Min,
+    Mul,
+    Neg,
+    Reciprocal,
+    Sqrt,
+    Sub,
+)  # fmt: skip
 from cimemu.layer.base import Layer
 from cimemu.layer.reduce import Reduce, ReduceMax, ReduceMean, ReduceMin, ReduceSum
 from cimemu.layer.shape import Concat, Pad, Reshape, Slice, Split, Transpose
@@ -153,6 +167,15 @@ def _slice(graph: FloatGraph, op: TflOperator) -> None:
     _put(graph, op, Reshape, [whole], False, shape=target.shape[1:])
 
 
+def _two_steps(first: type[Layer], second: type[Layer], graph: FloatGraph, op: TflOperator) -> None:
+    """An operator that is one layer of all operands and then one of the result: twice, if it takes two."""
+    images, names = _operands(graph, op)
+    name = graph.file.tensors[op.outputs[0]].name
+    middle = f"{name}:middle"
+    graph.layers.append(first(name=middle, inputs=names, outputs=(middle,)))
+    _put(graph, op, second, [middle] * (2 if second is Mul else 1), images)
+
+
 def _moved(graph: FloatGraph, op: TflOperator) -> None:
     graph.plain(op.inputs[0])
     graph.layers.append(SHAPE_MOVES[op.op](op, _inputs(graph, op), graph.file.tensors[op.outputs[0]]))
@@ -174,10 +197,15 @@ def _split(graph: FloatGraph, op: TflOperator) -> None:
 
 FLOAT_DIGITAL_OPS: dict[str, FloatRow] = {
     **dict.fromkeys(SHAPE_MOVES, _moved),
+    "ABS": partial(_arithmetic, Abs),
     "ADD": partial(_arithmetic, Add),
+    "CEIL": partial(_arithmetic, Ceil),
     "CONCATENATION": _concatenation,
     "DIV": partial(_arithmetic, Div),
+    "ELU": partial(_activation, Elu, {}),
+    "EXP": partial(_activation, Exp, {}),
     "EXPAND_DIMS": _reshape,
+    "FLOOR": partial(_arithmetic, Floor),
     "HARD_SWISH": partial(_activation, HardSwish, {}),
     "LEAKY_RELU": _leaky,
     "LOGISTIC": partial(_activation, Sigmoid, {}),
@@ -185,6 +213,7 @@ FLOAT_DIGITAL_OPS: dict[str, FloatRow] = {
     "MEAN": partial(_reduce, ReduceMean),
     "MINIMUM": partial(_arithmetic, Min),
     "MUL": partial(_arithmetic, Mul),
+    "NEG": partial(_arithmetic, Neg),
     "PAD": _pad,
     "PADV2": _pad,
     "PRELU": _prelu,
@@ -194,9 +223,12 @@ FLOAT_DIGITAL_OPS: dict[str, FloatRow] = {
     "RELU6": partial(_activation, Clip, {"low": 0.0, "high": 6.0}),
     "RELU_0_TO_1": partial(_activation, Clip, {"low": 0.0, "high": 1.0}),
     "RELU_N1_TO_1": partial(_activation, Clip, {"low": -1.0, "high": 1.0}),
+    "RSQRT": partial(_two_steps, Sqrt, Reciprocal),
     "SLICE": _slice,
     "SPLIT": _split,
     "SPLIT_V": _split,
+    "SQRT": partial(_arithmetic, Sqrt),
+    "SQUARED_DIFFERENCE": partial(_two_steps, Sub, Mul),
     "SQUEEZE": _reshape,
     "STRIDED_SLICE": _slice,
     "SUB": partial(_arithmetic, Sub),

@@ -178,6 +178,29 @@ def test_a_float_network_that_grows_its_images_gives_what_litert_gives(tmp_path,
         assert np.abs(ours[name] - their).max() < 1e-5
 
 
+def test_a_float_layer_normalisation_gives_what_litert_gives(tmp_path):
+    b, rng = Net(), np.random.default_rng(3)
+    shape, short = [1, 5, 8], [1, 5, 1]
+    x, m, d, v, e, s, r, n, a = (
+        b.tensor(f"t{i}", one, "float32")
+        for i, one in enumerate((shape, short, shape, short, short, short, shape, shape, shape))
+    )
+    axis = b.numbers("axis", [2])
+    b.op("MEAN", [x, axis], [m], keepDims=True)
+    b.op("SQUARED_DIFFERENCE", [x, m], [d])
+    b.op("MEAN", [d, axis], [v], keepDims=True)
+    b.op("ADD", [v, b.tensor("small", [], "float32", data=np.float32(1e-3))], [e])
+    b.op("RSQRT", [e], [s])
+    b.op("SUB", [x, m], [r])
+    b.op("MUL", [r, s], [n])
+    b.op("ABS", [n], [a])
+    path, image = b.save(tmp_path / "n.tflite", [x], [n, a]), rng.normal(size=shape).astype(np.float32)
+    network = cimemu.load_network(path)
+    ours = run_float(network, image)
+    for name, their in zip(network.outputs, litert(path.read_bytes(), image)):
+        assert np.abs(ours[name] - their).max() < 1e-5
+
+
 def test_all_unsupported_operators_are_told_at_once(tmp_path):
     b = Net()
     x, y, z = b.int8("x", [1, 6]), b.int8("y", [1, 4], 0.1, 2), b.int8("z", [1, 4], 0.1, 2)
