@@ -162,6 +162,14 @@ def tflite_markdown() -> str:
     return "\n".join(["| where | operators |", "|---|---|", *lines])
 
 
+def onnx_markdown() -> str:
+    """The operators of ONNX files that networks may hold."""
+    from cimemu.importer.from_onnx import GROUPS
+
+    lines = [f"| {what} | {', '.join(f'`{name}`' for name in sorted(names))} |" for what, names in GROUPS.items()]
+    return "\n".join(["| what | operators |", "|---|---|", *lines])
+
+
 def api_markdown() -> str:
     """Every public name: its signature, its text, and the example in it."""
     from cimemu.printed_api import entries
@@ -173,6 +181,7 @@ PRINTERS = {
     "api": api_markdown,
     "command_line": command_line_markdown,
     "engines": engines_markdown,
+    "onnx": onnx_markdown,
     "tflite": tflite_markdown,
     "variation": variation_markdown,
     "arch": arch_markdown,

@@ -32,7 +32,16 @@ from cimemu.layer.shape import Reshape
 from cimemu.workload.annotations import KEY, read_annotation
 from cimemu.workload.network import Network
 
-OPERATORS: dict[str, Builder] = {**OPS, **FUNCTIONS, **PLACES, **NORMS, **ATTENTION, **RESIZES, **INTEGER_OPS}
+GROUPS: dict[str, dict[str, Builder]] = {
+    "products, pools, arithmetic, activations, moves": OPS,
+    "functions of elements and along an axis": FUNCTIONS,
+    "places": PLACES,
+    "normalisation": NORMS,
+    "attention": ATTENTION,
+    "resizing, looking up, Einstein sums": RESIZES,
+    "integer products": {**INTEGER_OPS},
+}
+OPERATORS: dict[str, Builder] = {name: builder for group in GROUPS.values() for name, builder in group.items()}
 ELEMENTWISE = ("Add", "Div", "Mul", "Sub")
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
 INPUT_TYPES = (
@@ -187,6 +196,8 @@ class _Import:
         fixed = bool(node.inputs) and all(name in self.constants for name in node.inputs)
         if node.key == "Constant":
             self._read_constant(node, proto)
+        elif node.key == "If":
+            self._read_branch(node, proto)
         elif node.key in ("Shape", "Size") and not fixed:
             self.constants.set_shape(proto, self.types[node.inputs[0]].shape)
         elif node.key == "CastLike" and node.is_constant(0) and node.inputs[1] in self.types:
@@ -263,6 +274,23 @@ class _Import:
         self.constants.values[node.outputs[0]] = layer.forward(arrays)[0]
         self.layers.append(layer)
         return True
+
+    def _read_branch(self, node: Node, proto: onnx.NodeProto) -> None:
+        """The nodes of the branch that an If with a constant condition always takes, in its place.
+
+        ONNX has one name for one tensor in a graph and the graphs inside it, so that a branch's own names can stand outside.
+        """
+        if node.inputs[0] in self.types:
+            raise node.error("the condition is computed at run time, must be a constant: a chip has no branches")
+        taken = "then_branch" if bool(node.constant(0, "the condition").reshape(-1)[:1].any()) else "else_branch"
+        branch = next(attribute.g for attribute in proto.attribute if attribute.name == taken)
+        for tensor in branch.initializer:
+            self.constants.store(tensor.name, tensor)
+        for index, inner in enumerate(branch.node):
+            self._read_node(index, inner)
+        for index, (name, value) in enumerate(zip(node.outputs, branch.output)):
+            copy = onnx.helper.make_node("Identity", [value.name], [name], name=f"{node.name}_{index}")
+            self._read_node(index, copy)
 
     def _read_constant(self, node: Node, proto: onnx.NodeProto) -> None:
         attribute = proto.attribute[0]

@@ -1,16 +1,18 @@
 """Reads an ONNX file that nobody vouches for: whole, valid, and nothing outside its own folder."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
+import onnx.inliner
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from cimemu.errors import WorkloadError, why_unreadable
 from cimemu.given_file import refuse_input
 
 MAX_ELEMENTS = 1 << 32  # of a stored tensor
+MAX_NODES = 1 << 20  # of a model whose functions are expanded
 
 
 def read_model(path: Path) -> onnx.ModelProto:
@@ -36,10 +38,34 @@ def read_model(path: Path) -> onnx.ModelProto:
         if external:
             onnx.load_external_data_for_model(model, str(path.parent))
         onnx.checker.check_model(model)
+        if model.functions:
+            _check_functions(path, model)
+            model = onnx.inliner.inline_local_functions(model)
     except (onnx.checker.ValidationError, ValueError, OSError, RuntimeError, OverflowError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WorkloadError(f"{path}: not a valid ONNX network: {reason}") from None
     return model
+
+
+def _check_functions(path: Path, model: onnx.ModelProto) -> None:
+    """WorkloadError where functions call themselves, or would expand to more than MAX_NODES nodes."""
+    bodies = {(function.domain, function.name): function.node for function in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(nodes: Iterable[onnx.NodeProto], inside: tuple[tuple[str, str], ...]) -> int:
+        total = 0
+        for node in nodes:
+            key = (node.domain, node.op_type)
+            if key in inside:
+                raise WorkloadError(f"{path}: function '{node.op_type}' calls itself, export the network again")
+            if key in bodies and key not in sizes:
+                sizes[key] = size(bodies[key], (*inside, key))
+            total += sizes.get(key, 1)
+        return total
+
+    expanded = size(model.graph.node, ())
+    if expanded > MAX_NODES:
+        raise WorkloadError(f"{path}: its functions expand to {expanded} nodes, at most {MAX_NODES} are read")
 
 
 def _check_tensor(path: Path, tensor: onnx.TensorProto) -> bool:

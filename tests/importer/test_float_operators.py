@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from onnx_build import compare, feeds_for, model, node, reference, save
 
 from cimemu.errors import WorkloadError
@@ -281,3 +282,50 @@ def test_constant_places_are_those_of_one_image_where_the_batch_is_one(tmp_path)
     constants = {"i": places, "r": rows, "z": i64(0, 2, 0, 0).reshape(1, 2, 2), "u": f32(1, 2, 5), "axes": i64(1)}
     made = model(nodes, {"x": (3, 5)}, ["y"], constants, batch=1)
     compare(save(tmp_path, made), batches=(1,))
+
+
+def test_an_if_with_a_constant_condition_is_the_branch_that_it_takes(tmp_path):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is the reference")
+    branches = {}
+    for key, op in (("then_branch", "Sin"), ("else_branch", "Cos")):
+        output = helper.make_tensor_value_info(f"{op}_y", TensorProto.FLOAT, None)
+        addend = numpy_helper.from_array(f32(1, 4), f"{op}_c")
+        inner = [node(op, "x", f"{op}_a"), node("Add", f"{op}_a {op}_c", f"{op}_y")]
+        branches[key] = helper.make_graph(inner, key, [], [output], [addend])
+    nodes = [
+        node("Shape", "x", "s"),
+        node("Size", "s", "n"),
+        node("Equal", "n two", "t"),
+        node("If", "t", "y", **branches),
+    ]
+    network = compare(save(tmp_path, model(nodes, {"x": (4,)}, ["y"], {"two": np.array(2)})))
+    assert [layer.op for layer in network.layers][:2] == ["Sin", "Add"]
+    nodes = [node("ReduceMax", "x", "m", keepdims=0), node("Cast", "m", "t", to=9), node("If", "t", "y", **branches)]
+    with pytest.raises(WorkloadError, match=r"batch axis|no branches"):
+        load_network(save(tmp_path, model(nodes, {"x": (4,)}, ["y"])))
+
+
+def test_functions_of_a_model_are_expanded(tmp_path):
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is the reference")
+    body = [node("Sigmoid", "a", "s"), node("Mul", "a s", "b")]
+    silu = helper.make_function("own", "Silu", ["a"], ["b"], body, [helper.make_opsetid("", 18)])
+    made = model([node("Relu", "x", "r"), node("Neg", "r", "y")], {"x": (4,)}, ["y"])
+    made.graph.node[0].CopyFrom(helper.make_node("Silu", ["x"], ["r"], domain="own"))
+    made.functions.append(silu)
+    made.opset_import.append(helper.make_opsetid("own", 1))
+    network = compare(save(tmp_path, made))
+    assert [layer.op for layer in network.layers] == ["Sigmoid", "Mul", "Neg"]
+
+
+def test_functions_that_grow_without_end_are_refused(tmp_path):
+    made = model([node("Relu", "x", "y")], {"x": (4,)}, ["y"])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+    for level in range(40):
+        inner = "Relu" if level == 0 else f"F{level - 1}"
+        domain = "" if level == 0 else "own"
+        calls = [helper.make_node(inner, [a], [b], domain=domain) for a, b in (("a", "m"), ("m", "b"))]
+        made.functions.append(helper.make_function("own", f"F{level}", ["a"], ["b"], calls, opsets))
+    made.graph.node[0].CopyFrom(helper.make_node("F39", ["x"], ["y"], domain="own"))
+    made.opset_import.append(helper.make_opsetid("own", 1))
+    with pytest.raises(WorkloadError, match="functions expand to"):
+        load_network(save(tmp_path, made))
