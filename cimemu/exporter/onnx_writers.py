@@ -75,7 +75,7 @@ PLAIN = frozenset(
 )
 # The field of a layer -> the attribute of its node.
 ATTRIBUTES: dict[str, dict[str, str]] = {
-    **{op: {"alpha": "alpha"} for op in ("Celu", "Swish", "ThresholdedRelu")},
+    **{op: {"alpha": "alpha"} for op in ("Celu", "ThresholdedRelu")},
     **{op: {"axis": "axis"} for op in ("GatherElements", "LogSoftmax", "Hardmax")},
     **{op: {"axis": "axis", "keepdims": "keepdims", "last": "select_last_index"} for op in ("ArgMax", "ArgMin")},
     "Selu": {"alpha": "alpha", "gamma": "gamma"},
@@ -87,9 +87,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     "SwiGLU": {"alpha": "alpha"},
     "ScatterElements": {"axis": "axis", "reduction": "reduction"},
     "GatherND": {"batch_dims": "batch_dims"},
-    "GroupNormalization": {"groups": "num_groups", "epsilon": "epsilon"},
     "InstanceNormalization": {"epsilon": "epsilon"},
-    "RMSNormalization": {"axis": "axis", "epsilon": "epsilon"},
     "MeanVarianceNormalization": {"axes": "axes"},
     "LRN": {"size": "size", "alpha": "alpha", "beta": "beta", "bias": "bias"},
     "LpNormalization": {"axis": "axis", "p": "p"},
@@ -105,6 +103,7 @@ class Writes(Protocol):
 
     nodes: list[Any]
     network: Network
+    opset: int
 
     def constant(self, name: str, value: Array) -> str:
         """The name of a new constant."""
@@ -275,6 +274,52 @@ def _attention(writer: Writes, layer: Any) -> None:
     writer.node(layer, [given.get(role, "") for role in ROLES[: last + 1]], **attributes)
 
 
+def _swish(writer: Writes, layer: Any) -> None:
+    """Of older operators, which every runtime has, and fuses."""
+    dtype = writer.network.types[layer.inputs[0]].dtype
+    alpha = writer.constant(f"{layer.name}_alpha", np.array(layer.alpha, dtype))
+    scaled = layer.inputs[0] if layer.alpha == 1.0 else _step(writer, layer, "Mul", [layer.inputs[0], alpha], "scaled")
+    gate = _step(writer, layer, "Sigmoid", [scaled], "gate")
+    writer.node(layer, [layer.inputs[0], gate], op="Mul")
+
+
+def _group_norm(writer: Writes, layer: Any) -> None:
+    """Groups as channels of an instance normalisation, then scale and bias."""
+    kind = writer.network.types[layer.inputs[0]]
+    channels, groups = kind.shape[0], layer.groups
+    rows = writer.constant(f"{layer.name}_rows", np.array([-1, groups, kind.elements // groups], np.int64))
+    image = writer.constant(f"{layer.name}_image", np.array([-1, *kind.shape], np.int64))
+    one, none = (writer.constant(f"{layer.name}_{v}", np.full(groups, v, kind.dtype)) for v in (1, 0))
+    grouped = _step(writer, layer, "Reshape", [layer.inputs[0], rows], "groups")
+    flat = _step(writer, layer, "InstanceNormalization", [grouped, one, none], "flat", epsilon=layer.epsilon)
+    made = _step(writer, layer, "Reshape", [flat, image], "normal")
+    shape = (1, channels, *(1,) * (len(kind.shape) - 1))
+    parameters = []
+    for what, name in zip(("scale", "bias"), layer.inputs[1:]):
+        values = writer.network.constants[name]
+        wide = np.repeat(values, channels // values.size).reshape(shape)
+        parameters.append(writer.constant(f"{layer.name}_{what}", wide))
+    scaled = _step(writer, layer, "Mul", [made, parameters[0]], "scaled")
+    writer.node(layer, [scaled, parameters[1]], op="Add")
+
+
+def _rms_norm(writer: Writes, layer: Any) -> None:
+    """An element over the root of a mean of squares, times the scale."""
+    kind = writer.network.types[layer.inputs[0]]
+    rank = len(kind.shape) + 1
+    epsilon = writer.constant(f"{layer.name}_epsilon", np.array(layer.epsilon, kind.dtype))
+    square = _step(writer, layer, "Mul", [layer.inputs[0]] * 2, "square")
+    axes = list(range(layer.axis % rank, rank))
+    if writer.opset < 18:
+        mean = _step(writer, layer, "ReduceMean", [square], "mean", axes=axes)
+    else:
+        given = writer.constant(f"{layer.name}_axes", np.array(axes, np.int64))
+        mean = _step(writer, layer, "ReduceMean", [square, given], "mean")
+    root = _step(writer, layer, "Sqrt", [_step(writer, layer, "Add", [mean, epsilon], "sum")], "root")
+    normal = _step(writer, layer, "Div", [layer.inputs[0], root], "normal")
+    writer.node(layer, [normal, layer.inputs[1]], op="Mul")
+
+
 def _affine_grid(writer: Writes, layer: Any) -> None:
     raise layer.error(
         "the number of images is one of its constants, so that it cannot be written for any number of them"
@@ -290,12 +335,15 @@ WRITERS: dict[str, Callable[[Any, Any], None]] = {
     "DFT": _dft,
     "CumSum": _running,
     "Fold": _fold,
+    "GroupNormalization": _group_norm,
     "LpPool": _pool,
     "MaxPool3d": _pool,
     "OneHot": _one_hot,
+    "RMSNormalization": _rms_norm,
     "Resize": _resize,
     "ReverseSequence": _reverse,
     "SpaceToDepth": _space_to_depth,
+    "Swish": _swish,
     "TensorScatter": _tensor_scatter,
     "Tile": _tile,
     "TopK": _top_k,

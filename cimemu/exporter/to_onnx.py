@@ -18,13 +18,13 @@ from cimemu.workload.network import Network
 
 OPSET = 17
 NEWER = {  # operators that came to ONNX after OPSET: the operator set that has them
-    "Mish": 18, "BitwiseAnd": 18, "BitwiseOr": 18, "BitwiseXor": 18, "BitwiseNot": 18, "GroupNormalization": 21, "Gelu": 20,
+    "Mish": 18, "BitwiseAnd": 18, "BitwiseOr": 18, "BitwiseXor": 18, "BitwiseNot": 18, "Gelu": 20,
     "AffineGrid": 20, "GridSample": 20, "Resize": 19, "ScatterElements": 18, "ScatterND": 18, "LpPool": 18,
     "DFT": 20,
     "CumProd": 26,
     "SwiGLU": 28,
     "TensorScatter": 24,
-    "RMSNormalization": 23, "RotaryEmbedding": 23, "Attention": 24, "Swish": 24, "AveragePool3d": 19,
+    "RotaryEmbedding": 23, "Attention": 24, "AveragePool3d": 19,
 }  # fmt: skip
 BATCH = "N"
 Constants = dict[str, Array]

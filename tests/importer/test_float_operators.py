@@ -88,6 +88,7 @@ CASES = {
     ),
     "LayerNormalization, mean": ([node("LayerNormalization", "x s b", "v y d")], (3, 6), {"s": f32(6), "b": f32(6)}, 17),
     "InstanceNormalization": (one("InstanceNormalization", "x s b"), (3, 4, 5), {"s": f32(3), "b": f32(3)}, 18),
+    "Swish": (one("Swish", alpha=0.7), (5,), {}, 24),
     "GroupNormalization": (one("GroupNormalization", "x s b", num_groups=2), (4, 3, 3), {"s": f32(4), "b": f32(4)}, 21),
     "RMSNormalization": (one("RMSNormalization", "x s"), (3, 6), {"s": f32(6)}, 23),
     "LRN": (one("LRN", size=3, alpha=0.01, beta=0.5, bias=2.0), (7, 3, 3), {}, 18),
