@@ -128,10 +128,7 @@ class _Import:
         if not inputs:
             raise WorkloadError("the network has no input, every tensor in it is a constant")
         for proto in self.graph.node:
-            if self.forms is None:
-                self._read_plain(proto)
-            else:
-                self._read_alone(proto, self.forms)
+            self._read(proto)
         outputs = tuple(value.name for value in self.graph.output)
         for output in outputs:
             if output not in self.types:
@@ -173,6 +170,12 @@ class _Import:
     def _check_size(self, name: str, sizes: Sequence[int]) -> None:
         if np.prod(sizes, dtype=np.float64) > MAX_ELEMENTS:
             raise WorkloadError(f"input '{name}' has images of {list(sizes)}, at most {MAX_ELEMENTS} elements")
+
+    def _read(self, proto: onnx.NodeProto) -> None:
+        if self.forms is None:
+            self._read_plain(proto)
+        else:
+            self._read_alone(proto, self.forms)
 
     def _read_alone(self, proto: onnx.NodeProto, forms: Forms) -> None:
         known = all(name in self.types or name in self.constants for name in proto.input)
@@ -286,11 +289,11 @@ class _Import:
         branch = next(attribute.g for attribute in proto.attribute if attribute.name == taken)
         for tensor in branch.initializer:
             self.constants.store(tensor.name, tensor)
-        for index, inner in enumerate(branch.node):
-            self._read_node(index, inner)
+        for inner in branch.node:
+            self._read(inner)
         for index, (name, value) in enumerate(zip(node.outputs, branch.output)):
             copy = onnx.helper.make_node("Identity", [value.name], [name], name=f"{node.name}_{index}")
-            self._read_node(index, copy)
+            self._read(copy)
 
     def _read_constant(self, node: Node, proto: onnx.NodeProto) -> None:
         attribute = proto.attribute[0]

@@ -12,7 +12,8 @@ import onnx
 from cimemu.errors import WorkloadError
 from cimemu.importer.onnx_constants import Constants
 from cimemu.importer.onnx_image_axis import Place, place_of
-from cimemu.importer.onnx_whole import RULES, WholeNode, many_images
+from cimemu.importer.onnx_whole import WholeNode
+from cimemu.importer.onnx_whole_more import ALL_RULES, many_images
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.shape import Reshape
 
@@ -85,7 +86,7 @@ class Forms:
             self.constants.varying,
             self._keep,
         )
-        if refused is not None and node.op not in RULES:
+        if refused is not None and node.op not in ALL_RULES:
             raise refused
         for made in many_images(node):
             for i, name in enumerate(made.output):

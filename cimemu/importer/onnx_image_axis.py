@@ -18,6 +18,8 @@ FAR = 10**9  # an end of a slice that no number of images reaches
 
 def place_of(node: WholeNode, places: Places, shape: Sequence[int]) -> Place:
     """Of the node's output of that shape. WorkloadError where the operator mixes images."""
+    if node.op not in FOLLOWED:
+        raise apart(node, "is not known to leave alone")
     return FOLLOWED[node.op](node, places, shape)
 
 
@@ -194,8 +196,8 @@ def _reduced(node: WholeNode) -> Sequence[int]:
 
 
 FOLLOWED: dict[str, Callable[[WholeNode, Places, Sequence[int]], Place]] = {
-    **dict.fromkeys((*ELEMENTS, "QuantizeLinear", "DequantizeLinear"), same),
-    **dict.fromkeys(OPERANDS, aligned),
+    **dict.fromkeys((*ELEMENTS, "BitCast", "CastLike", "QuantizeLinear", "DequantizeLinear"), same),
+    **dict.fromkeys((*OPERANDS, "SwiGLU"), aligned),
     **dict.fromkeys(REDUCTIONS, untouched(_reduced, dropped=True)),
     **dict.fromkeys(("ArgMax", "ArgMin"), untouched(_axis(0), dropped=True)),
     **dict.fromkeys(("Concat", "Split"), untouched(_axis(0))),

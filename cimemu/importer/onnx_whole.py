@@ -53,7 +53,10 @@ class WholeNode:
             return None
         if self.inputs[index] not in self.constants:
             raise self.error(f"{name} is computed at run time, must be a constant: fix the input shape")
-        return [int(v) for v in np.atleast_1d(self.constants[self.inputs[index]])]
+        found = np.atleast_1d(self.constants[self.inputs[index]])
+        if found.ndim > 1 or not np.isfinite(found).all():
+            raise self.error(f"{name} of shape {found.shape}, must be a list of whole numbers")
+        return [int(v) for v in found]
 
     def changed(self, inputs: Sequence[str] | None = None, **attributes: Any) -> onnx.NodeProto:
         """The node with other inputs and some other attributes (None: taken away)."""
@@ -341,13 +344,3 @@ RULES: dict[str, Rule] = {
     "Transpose": transpose,
     "Unsqueeze": unsqueeze,
 }
-
-
-def many_images(node: WholeNode) -> list[onnx.NodeProto]:
-    """The node for many images. WorkloadError for an operator that has no such form."""
-    if node.op not in RULES:
-        shape = list(node.shapes[0]) if node.shapes else []
-        raise node.error(
-            f"takes a tensor of shape {shape} whose axis 0 is no axis of images: not supported for this operator"
-        )
-    return RULES[node.op](node)

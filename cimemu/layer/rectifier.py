@@ -24,8 +24,9 @@ class Selu(Activation):
     def apply(self, x: Array) -> Array:
         """Computed in float64, rounded once."""
         wide = x.astype(np.float64)
-        below = self.alpha * np.expm1(np.minimum(wide, 0))
-        return (self.gamma * np.where(wide > 0, wide, below)).astype(x.dtype)
+        with np.errstate(all="ignore"):  # infinities and what is no number are results
+            below = self.alpha * np.expm1(np.minimum(wide, 0))
+            return (self.gamma * np.where(wide > 0, wide, below)).astype(x.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +41,9 @@ class Celu(Activation):
     def apply(self, x: Array) -> Array:
         """Computed in float64, rounded once."""
         wide = x.astype(np.float64)
-        scaled = wide / self.alpha
-        return (np.maximum(wide, 0) + np.minimum(0, self.alpha * np.expm1(np.minimum(scaled, 700)))).astype(x.dtype)
+        with np.errstate(all="ignore"):
+            below = self.alpha * np.expm1(np.minimum(wide / np.float64(self.alpha), 700))
+            return (np.maximum(wide, 0) + np.minimum(0, below)).astype(x.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +56,8 @@ class Mish(Activation):
     def apply(self, x: Array) -> Array:
         """Computed in float64, rounded once."""
         wide = x.astype(np.float64)
-        return (wide * np.tanh(np.logaddexp(0, wide))).astype(x.dtype)
+        with np.errstate(all="ignore"):
+            return (wide * np.tanh(np.logaddexp(0, wide))).astype(x.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +72,8 @@ class Swish(Activation):
     def apply(self, x: Array) -> Array:
         """Computed in float64, rounded once."""
         wide = x.astype(np.float64)
-        return (wide * np.exp(-np.logaddexp(0, -self.alpha * wide))).astype(x.dtype)
+        with np.errstate(all="ignore"):
+            return (wide * np.exp(-np.logaddexp(0, -self.alpha * wide))).astype(x.dtype)
 
 
 @dataclass(frozen=True, eq=False)

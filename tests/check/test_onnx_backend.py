@@ -34,7 +34,9 @@ def test_a_verdict_is_about_values_types_and_reasons():
     assert verdict(case("Neg", [x], [x]))[0] == "wrong"
     assert verdict(case("Neg", [x], [-x.astype(np.float64)]))[0] == "wrong"
     assert verdict(case("Add", [x, c], [x + c])) == ("with constants", "")
-    assert verdict(case("Softmax", [x], [x], axis=0))[0] == "batch axis"
+    power = np.exp(x - x.max(axis=0))
+    assert verdict(case("Softmax", [x], [power / power.sum(axis=0)], axis=0)) == ("as one image", "")
+    assert verdict(case("ReverseSequence", [x, np.array([1, 2, 1])], [x], batch_axis=1, time_axis=0))[0] == "batch axis"
     assert verdict(case("NonZero", [x], [x]))[0] == "operator"
 
 
