@@ -247,6 +247,11 @@ RULES: dict[str, Rule] = {
             "Expand",
             "Gather",
             "Identity",
+            "BATCH_TO_SPACE_ND",
+            "DEPTH_TO_SPACE",
+            "GATHER",
+            "SPACE_TO_DEPTH",
+            "PAD",
         ),
         moved,
     ),
@@ -284,9 +289,15 @@ RULES: dict[str, Rule] = {
     "Cast": cast,
     "QuantizeLinear": quantized,
     "DequantizeLinear": dequantized,
+    "QUANTIZE": quantized,
+    "DEQUANTIZE": lambda layer, x, apart, y: apart[0] * float(layer.scale) + np.where(apart[0] > 0, rounded(y), 0.0),
 }
 EXACT = {  # operators of integers alone: of equal operands they give equal results
     "macro", "ADD", "POOL_2D", "SOFTMAX", "QLinearAdd", "QLinearMul", "QLinearSoftmax", "QLinearAveragePool",
     "QLinearGlobalAveragePool", "QTable",
+    # of TensorFlow Lite
+    "SUB", "MUL", "PRELU", "SQUARED_DIFFERENCE", "MAXIMUM", "MINIMUM", "MEAN", "REDUCE_MAX", "ARG_MAX", "L2_NORMALIZATION",
+    "RESHAPE", "TRANSPOSE", "STRIDED_SLICE", "SPLIT", "CONCATENATION", "PACK", "UNPACK", "SPACE_TO_BATCH_ND",
+    "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "TRANSPOSE_CONV", "BATCH_MATMUL", "BYTES", "WIDE_SUM",
 }  # fmt: skip
 SEVERAL = ("Split", "DynamicQuantizeLinear")  # operators of several outputs: `cimemu.check.float_bound` has their rules
