@@ -28,10 +28,11 @@ FIRST = (
     "DENSIFY",
     "SHAPE",
     "COS",
+    "SQRT",
     "ABS",
     "CUMSUM",
 )  # of version 1
-PLAIN = ("LOGISTIC", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH", "PRELU", "ELU", "RSQRT", "DENSIFY")
+PLAIN = ("LOGISTIC", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH", "PRELU", "ELU", "RSQRT", "SQRT", "DENSIFY")
 
 
 def options(kind):

@@ -13,7 +13,7 @@ from cimemu.importer.tflite_checks import check_input_type, check_wiring
 from cimemu.importer.tflite_file import BROKEN, TflFile, TflOperator, TflTensor, read_tflite
 from cimemu.importer.tflite_float import FloatGraph
 from cimemu.importer.tflite_fold import folded
-from cimemu.importer.tflite_table import FLOAT_OPS, INTEGER_OPS
+from cimemu.importer.tflite_table import BETWEEN_OPS, FLOAT_OPS, INTEGER_OPS
 from cimemu.importer.unsupported import refusal
 from cimemu.layer.base import Layer, TensorType
 from cimemu.layer.execute import MAX_ELEMENTS, infer_types
@@ -36,7 +36,7 @@ def load_tflite(path: str | Path) -> Network:
             check_input_type(file.tensors[number].name, file.tensors[number].dtype)
         file = folded(file)
         integer = any(_is_code(file, i) for op in file.operators for i in (*op.inputs, *op.outputs))
-        _check_supported(file, INTEGER_OPS if integer else FLOAT_OPS)
+        _check_supported(file, {*INTEGER_OPS, *BETWEEN_OPS} if integer else FLOAT_OPS)
         made = _integer(file, path) if integer else _float(file, path)
     except WorkloadError as error:
         raise WorkloadError(f"{path}: {error}") from None
@@ -83,21 +83,28 @@ def _image_shape(tensor: TflTensor) -> tuple[int, ...]:
 
 
 def _integer(file: TflFile, path: Path) -> Network:
-    """Integers, between float ends if the file has such."""
-    layers: list[Layer] = []
+    """Integers, between float ends if the file has such; float operators without weights among them run in float."""
+    graph = FloatGraph(file)
     for operator in file.operators:
         inputs = tuple(None if i < 0 else file.tensors[i] for i in operator.inputs)
         targets = tuple(file.tensors[i] for i in operator.outputs)
         computed = [tensor for tensor in (*inputs, *targets) if tensor is not None and tensor.value is None]
         if computed and all(tensor.dtype == "float32" for tensor in computed):
-            raise operator.error(
-                "is computed in float between integers, which is not supported: convert the network with full int8 "
-                "quantisation"
-            )
-        layers.extend(INTEGER_OPS[operator.op](operator, inputs, targets))
-    read = {name for layer in layers for name in layer.inputs}
+            if operator.op not in BETWEEN_OPS:
+                raise operator.error(
+                    "multiplies floats with weights between integers, which is not supported: convert the network with "
+                    "full int8 quantisation"
+                )
+            BETWEEN_OPS[operator.op](graph, operator)
+            continue
+        for number in operator.inputs:
+            if number in graph.first:
+                graph.plain(number)
+        graph.layers.extend(INTEGER_OPS[operator.op](operator, inputs, targets))
+    graph.finish()
+    read = {name for layer in graph.layers for name in layer.inputs}
     constants = {t.name: t.value for t in file.tensors if t.value is not None and t.name in read}
-    network = _network(file, path, layers, constants)
+    network = _network(file, path, graph.layers, {**constants, **graph.constants})
     for tensor in file.tensors:
         made = network.types.get(tensor.name)
         if made is not None and (made.shape, made.dtype) != (image_shape(tensor.shape), tensor.dtype):

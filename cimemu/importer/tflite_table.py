@@ -19,3 +19,7 @@ INTEGER_OPS: dict[str, Row] = {
     **MOVE_OPS,
 }
 FLOAT_OPS: dict[str, FloatRow] = {**WEIGHTED_OPS, **FLOAT_IMAGE_OPS, **FLOAT_DIGITAL_OPS}
+# Float operators that may stand between integers: those that multiply nothing with weights.
+BETWEEN_OPS: dict[str, FloatRow] = {
+    name: build for name, build in FLOAT_OPS.items() if name not in (*WIDE_PRODUCTS, "TRANSPOSE_CONV")
+}

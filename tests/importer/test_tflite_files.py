@@ -82,6 +82,25 @@ def test_a_converted_network_with_float_ends_equals_the_reference_kernels_in_eve
     assert result.cycles > 0
 
 
+def test_float_operators_between_integers_run_on_the_digital_unit(tmp_path):
+    b = Net()
+    x, c = b.int8("x", [1, 6, 6, 3], 0.02, -3), b.int8("c", [1, 6, 6, 4], 0.1, 4)
+    b.op("CONV_2D", [x, *b.weight("c", (4, 1, 1, 3), 0.02, 4)], [c], **DILATED)
+    f, e, s, q = (b.tensor(name, [1, 6, 6, 4], "float32") for name in "fesq")
+    b.op("DEQUANTIZE", [c], [f])
+    b.op("ABS", [f], [e])
+    b.op("SQRT", [e], [s])
+    b.op("MUL", [s, b.tensor("k", [4], "float32", data=b.rng.normal(size=4))], [q], fusedActivationFunction=0)
+    y, z = b.int8("y", [1, 6, 6, 4], 0.07, 1), b.int8("z", [1, 6, 6, 2], 0.2, 1)
+    b.op("QUANTIZE", [q], [y])
+    b.op("CONV_2D", [y, *b.weight("z", (2, 1, 1, 4), 0.07, 2)], [z], **DILATED)
+    network = cimemu.load_network(b.save(tmp_path / "n.tflite", [x], [z]))
+    images = b.rng.integers(-128, 128, (3, 6, 6, 3)).astype(np.int8)
+    found = check_network(network, ARCH.macro, images)
+    assert found.differing == 0
+    assert not found.uncompared
+
+
 def test_a_sequence_without_a_batch_axis_runs_image_by_image(tmp_path):
     b = Net()
     x, t, s = b.int8("x", [1, 5, 6]), b.int8("t", [5, 1, 6]), b.int8("s", [5, 6])
