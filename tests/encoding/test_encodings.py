@@ -12,6 +12,7 @@ from pages import ROOT, blocks
 import cimemu
 from cimemu import plugins
 from cimemu.encoding import BUILT_IN, find
+from cimemu.macro.naive_encoding import levels_naive
 from cimemu.testing import check_encoding
 
 PAGE = ROOT / "cimemu/docs/extend/encoding.md"
@@ -64,6 +65,14 @@ def test_no_two_neighbouring_digits_of_the_page_s_encoding_are_both_on(csd):
         on = levels[:8] + levels[8:]
         assert on.max() <= 1
         assert not (on[1:] & on[:-1]).any()
+
+
+def test_levels_that_no_cell_holds_are_told_with_what_cells_hold(csd, monkeypatch):
+    macro, kind = cimemu.Macro.model_validate(TREE), type(find("csd"))
+    right = kind.digits
+    monkeypatch.setattr(kind, "digits", lambda self, *given: [2 * level for level in right(self, *given)])
+    with pytest.raises(cimemu.ArchError, match=r"encoding csd: weight 3 .*, must be the weight, of levels 0 \.\. 1; see"):
+        levels_naive(3, macro)
 
 
 def test_an_encoding_is_named_by_its_file(tmp_path):

@@ -257,7 +257,7 @@ def test_whole_passes(seed):
 def test_levels_are_counted_and_added_in_order(seed):
     rng = np.random.default_rng(seed)
     groups, units, signed = int(rng.integers(1, 4)), int(rng.integers(1, 3)), bool(rng.integers(0, 2))
-    ranks = rng.integers(0, 9, (groups * units, mvm_lookup.COLUMNS, 4, 32)).astype(np.uint8)
+    ranks = rng.integers(0, 9, (groups * units, int(rng.integers(6, 12)), 4, 32)).astype(np.uint8)
     places = np.array([1, 2, 4, 8, 16, 32, 64, -128 if signed else 128])[: 4 * units] & 255
     masks = np.repeat(places.astype(np.uint8).reshape(units, 4, 1), 32, axis=2)
     levels = np.sort(rng.normal(0, 1, (int(rng.choice([1, 6])), 9)), axis=1)

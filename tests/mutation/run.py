@@ -42,7 +42,7 @@ COPIED = ("cimemu", "arch", "workloads", "traces", "tests", "pyproject.toml", "R
 # Which tests must notice a mutant of an area: folders and files, those that name the mutant's module are run first.
 NOTICE = {
     "kernels": ["kernels"],
-    "compute": ["compute", "variation", "golden", "test_emulate.py", "test_memory.py"],
+    "compute": ["compute", "engines", "encoding", "variation", "golden", "test_emulate.py", "test_memory.py"],
     "timing": ["timing", "test_conservation.py", "test_tally.py", "test_emulate.py"],
     "mapping": ["mapping", "timing", "compute/test_laws.py", "test_conservation.py", "test_emulate.py", "fitting"],
     "tally": ["test_tally.py", "test_conservation.py", "cost", "test_emulate.py", "test_validate.py", "trace"],
