@@ -10,6 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 import cimemu
 from cimemu.check.network import check_network
 from cimemu.check.ort_session import make_session
+from cimemu.importer.onnx_image_axis import FOLLOWED
+from cimemu.importer.onnx_whole import RULES
 from cimemu.layer.execute import run_float
 
 IMAGES = 3
@@ -361,3 +363,7 @@ def test_images_of_an_open_batch_that_change_each_other_are_never_accepted(tmp_p
     print(f"{loaded} load, {refused} are refused though they mix nothing, {caught} that mix are refused")
     assert caught > count // 20
     assert refused < loaded
+
+
+def test_images_are_followed_through_every_operator_that_takes_whole_tensors():
+    assert sorted(RULES) == sorted(FOLLOWED)
