@@ -71,7 +71,9 @@ def test_levels_that_no_cell_holds_are_told_with_what_cells_hold(csd, monkeypatc
     macro, kind = cimemu.Macro.model_validate(TREE), type(find("csd"))
     right = kind.digits
     monkeypatch.setattr(kind, "digits", lambda self, *given: [2 * level for level in right(self, *given)])
-    with pytest.raises(cimemu.ArchError, match=r"encoding csd: weight 3 .*, must be the weight, of levels 0 \.\. 1; see"):
+    with pytest.raises(
+        cimemu.ArchError, match=r"encoding csd: weight 3 .*, must be the weight, of levels 0 \.\. 1; see"
+    ):
         levels_naive(3, macro)
 
 
