@@ -200,7 +200,9 @@ def _check_costs(network: Network, made: Mapping[str, Array]) -> None:
 
 
 def _difference(case: Case, made: Sequence[Array]) -> str:
+    held = {"int4": np.int8, "uint4": np.uint8}  # four-bit integers are held in bytes
     for number, (ours, theirs) in enumerate(zip(made, case.outputs)):
+        theirs = theirs.astype(held.get(theirs.dtype.name, theirs.dtype))
         if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
             return f"output {number} is {ours.dtype} {ours.shape}, must be {theirs.dtype} {theirs.shape}"
         if ours.dtype.kind == "f":
@@ -235,7 +237,9 @@ def _stored(folder: Path) -> tuple[onnx.ModelProto, list[tuple[list[Any], list[A
 
 
 def _arrays(values: Iterable[Any]) -> tuple[Any, ...]:
-    return tuple(np.asarray(value) if isinstance(value, np.generic) else value for value in values)
+    """Numbers and stored tensors (of types that NumPy does not have) as arrays; sequences and none at all stay."""
+    stored = (numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value for value in values)
+    return tuple(np.asarray(value) if isinstance(value, np.generic) else value for value in stored)
 
 
 def _numbered(data: Path, kind: str) -> list[Path]:

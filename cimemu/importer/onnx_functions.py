@@ -3,9 +3,10 @@
 import numpy as np
 import onnx
 
+from cimemu.importer.onnx_moves import cast_to
 from cimemu.importer.onnx_node import Node
 from cimemu.importer.onnx_ops import Builder, plain, with_floats
-from cimemu.layer import along_axis, arrange, comparison, elementary, fourier, rectifier, shape
+from cimemu.layer import along_axis, arrange, comparison, elementary, fourier, rectifier
 from cimemu.layer.base import Layer
 
 
@@ -57,9 +58,7 @@ def _bit_shift(node: Node) -> Layer:
 def _cast_like(node: Node) -> Layer:
     node.attribute("saturate")
     node.attribute("round_mode")
-    if node.stored_type(1) != node.dtype(1):
-        raise node.error(f"to {node.stored_type(1)} at run time is not supported: export in float32")
-    return shape.Cast(node.name, node.data(1), node.outputs, node.dtype(1))
+    return cast_to(node, node.stored_type(1))
 
 
 def _bit_cast(node: Node) -> Layer:

@@ -8,6 +8,10 @@ from cimemu.importer.onnx_node import Node
 from cimemu.layer import shape
 from cimemu.layer.base import Layer
 
+CASTS = (
+    "float32", "float64", "float16", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool",
+)  # fmt: skip
+
 
 def reshape(node: Node) -> Layer:
     """Reshape: the first size must stand for the images, the others hold one image."""
@@ -152,11 +156,13 @@ def cast(node: Node) -> Layer:
         name = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(int(node.attribute("to")))).name
     except (KeyError, TypeError):
         name = "an unknown type"
-    known = (
-        "float32", "float64", "float16", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool",
-    )  # fmt: skip
-    if name not in known:
-        raise node.error(f"to = {name} at run time, must be one of {', '.join(known)}: export in float32")
+    return cast_to(node, name)
+
+
+def cast_to(node: Node, name: str) -> Layer:
+    """A Cast to the type of that name."""
+    if name not in CASTS:
+        raise node.error(f"to = {name} at run time, must be one of {', '.join(CASTS)}: export in float32")
     return shape.Cast(node.name, node.data(1), node.outputs, name)
 
 
