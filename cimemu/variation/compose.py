@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from math import isinf
 from typing import Any
@@ -31,14 +32,19 @@ class Variations:
 
     def at(self, stage: str) -> list[tuple[VariationBase, Stream]]:
         """The active models of a stage with their streams, in order."""
+        return list(self._by_stage.get(stage, ()))
+
+    @cached_property
+    def _by_stage(self) -> dict[str, list[tuple[VariationBase, Stream]]]:
+        """What `at` gives, made once: every matrix of a network asks several times."""
         seen: Counter[str] = Counter()
-        found = []
+        found: dict[str, list[tuple[VariationBase, Stream]]] = {}
         for model in self.models:
             name = name_of(model)
             stream = Stream(self.seed, self.trial, name, seen[name])
             seen[name] += 1
-            if model.stage == stage and not model.is_identity:
-                found.append((model, stream))
+            if not model.is_identity:
+                found.setdefault(model.stage, []).append((model, stream))
         return found
 
     def fraction_bits(self, given: int, top: int) -> int:
