@@ -43,7 +43,7 @@ OUT_OF_SCOPE = {
 }  # fmt: skip
 VERDICTS = ("as it is", "with constants", "as one image", "wrong", "traceback")
 REASONS = {  # what a refusal says -> its kind, the first that is found
-    "operator": r"operator \S+ is not supported",
+    "operator": r"operators? .*(is|are) not supported[;:]",
     "batch axis": r"images must stay apart|the batch|batch ax|mix(es)? the images|across images|has no axes|"
     r"first axis must be|does not depend on an input|an operand of shape",
     "type": r"must be a tensor of|must be one of type|must be float32|operands of|, must be one of .*float32|"

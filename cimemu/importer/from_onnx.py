@@ -24,6 +24,7 @@ from cimemu.importer.onnx_places import PLACES
 from cimemu.importer.onnx_qoperator import expand_quantized
 from cimemu.importer.onnx_resize import RESIZES
 from cimemu.importer.onnx_sizes import sized
+from cimemu.importer.onnx_unsupported import refuse_unsupported
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.dynamic import DynamicQuantizeLinear
 from cimemu.layer.execute import MAX_ELEMENTS, infer_layer
@@ -83,6 +84,7 @@ def load_onnx(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = Non
 
 def _network(model: onnx.ModelProto, name: str) -> Network:
     """The network for any number of images, or else one that takes one image at a time, where the file allows it."""
+    refuse_unsupported(model, [*plugins.names("cimemu.operator"), "If"])
     together = _Import(model)
     try:
         return together.network(name)

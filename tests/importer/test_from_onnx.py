@@ -273,15 +273,39 @@ def one_line(path):
 def test_an_unsupported_operator_names_node_operator_and_remedy(tmp_path):
     path = save(tmp_path, model([node("NonZero", "x", "y", name="act")], {"x": (3,)}, ["y"]))
     text = one_line(path)
-    assert text.startswith(": node 'act' (NonZero): operator NonZero is not supported: export it")
+    assert text.startswith(
+        ": node 'act' (NonZero): operator NonZero (once) is not supported; it has no products with weights: export it"
+    )
     assert "AveragePool" in text
+
+
+def test_all_unsupported_operators_are_told_with_the_share_of_the_work_that_could_run(tmp_path):
+    nodes = [
+        node("Conv", "x w", "c", name="conv"),
+        node("NonZero", "c", "n", name="first"),
+        node("NonZero", "n", "m"),
+        node("Unique", "m", "u"),
+        node("LSTM", "s k r", "h", hidden_size=2),
+        node("Flatten", "c", "f"),
+        node("MatMul", "f v", "y"),
+    ]
+    constants = {"w": f32(3, 2, 3, 3), "v": f32(12, 5), "k": f32(1, 8, 4), "r": f32(1, 8, 2)}
+    made = model(nodes, {"x": (2, 4, 4)}, ["y", "u", "h"], constants)
+    made.graph.input.append(helper.make_tensor_value_info("s", TensorProto.FLOAT, [10, "N", 4]))
+    text = one_line(save(tmp_path, made))
+    macs = {"conv": 2 * 2 * 3 * 2 * 9, "matmul": 12 * 5, "lstm": 10 * (8 * 4 + 8 * 2)}
+    share = 100 * (macs["conv"] + macs["matmul"]) / sum(macs.values())
+    assert text.startswith(
+        ": node 'first' (NonZero): operators LSTM (once), NonZero (2 times) and Unique (once) are not supported; "
+        f"{share:.1f} % of its {sum(macs.values()):,} MACs could run: export them"
+    )
 
 
 def test_an_operator_of_another_domain_is_named_with_it(tmp_path):
     made = model([node("Relu", "x", "y")], {"x": (3,)}, ["y"])
     made.graph.node[0].domain = "com.example"
     made.opset_import.append(helper.make_opsetid("com.example", 1))
-    assert "operator com.example:Relu is not supported" in one_line(save(tmp_path, made))
+    assert "operator com.example:Relu (once) is not supported" in one_line(save(tmp_path, made))
 
 
 def test_an_attribute_nobody_knows_is_refused(tmp_path):
@@ -306,7 +330,7 @@ def test_a_loop_over_constants_is_not_run(tmp_path):
     loop = helper.make_node("Loop", ["many", "yes", "yes"], ["end"], name="spin", body=body)
     made = model([node("Relu", "x", "y")], {"x": (3,)}, ["y"], {"many": np.array(2**62), "yes": np.array(True)})
     made.graph.node.insert(0, loop)
-    assert "'spin' (Loop): operator Loop is not supported" in one_line(save(tmp_path, made))
+    assert "'spin' (Loop): operator Loop (once) is not supported" in one_line(save(tmp_path, made))
 
 
 @pytest.mark.parametrize("faulty", [np.nan, np.inf])
