@@ -293,7 +293,7 @@ def nan_weight(model):
 
 
 def strange_operator(model):
-    model.graph.node[1].op_type = "Hardmax"
+    model.graph.node[1].op_type = "NonZero"
 
 
 def changed_data(folder, **arrays):
@@ -310,7 +310,7 @@ HOSTILE = {
     "garbage network": (lambda f: (f / "digits.onnx").write_bytes(bytes(range(256)) * 40), "digits.onnx"),
     "missing network": (lambda f: (f / "digits.onnx").unlink(), "digits.onnx"),
     "NaN weight": (lambda f: changed_network(f / "digits.onnx", nan_weight), "must be finite"),
-    "unknown operator": (lambda f: changed_network(f / "digits.onnx", strange_operator), "Hardmax"),
+    "unknown operator": (lambda f: changed_network(f / "digits.onnx", strange_operator), "NonZero"),
     "labels out of range": (lambda f: changed_data(f, labels=np.full(360, 10)), "labels[0] = 10, must be 0 .. 9"),
     "images of another size": (
         lambda f: changed_data(f, images=np.zeros((360, 1, 9, 8), np.float32)),
