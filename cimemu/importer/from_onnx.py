@@ -184,10 +184,16 @@ class _Import:
         fixed = all(name in self.constants for name in proto.input)
         if proto.op_type in ("Shape", "Size") and proto.domain in ("", "ai.onnx") and known and not fixed:
             forms.set_shape(proto)
-        elif fixed or not known:
+        elif fixed or not known or self._holds_infinity(proto):  # what is refused here is no matter of axes
             self._read_plain(proto)
         else:
             forms.add(proto)
+
+    def _holds_infinity(self, proto: onnx.NodeProto) -> bool:
+        """Whether a weight is no finite number."""
+        arrays = [self.constants.values[name] for name in proto.input if name in self.constants]
+        floats = [array for array in arrays if array.dtype.kind == "f"]
+        return proto.op_type in FINITE and not all(np.isfinite(array).all() for array in floats)
 
     def _read_plain(self, proto: onnx.NodeProto) -> None:
         index, batch = self._index, max(self.batches)
