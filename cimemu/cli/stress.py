@@ -1,5 +1,6 @@
 """`cimemu stress`: accuracy over many drawn chips."""
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -145,8 +146,9 @@ def stress(
             f"[{100 * row['low']:+.2f}, {100 * row['high']:+.2f}] on the same {row['chips']} chips"
         )
     for name, ideal in result.ideal.items():
+        right = "no labels" if isnan(ideal["accuracy"]) else f"{100 * ideal['accuracy']:.2f} %"
         console.print(
-            f"ideal cells{' ' * bool(name)}{name}: {100 * ideal['accuracy']:.2f} %, {ideal['cycles_per_image']:,.0f} cycles and "
+            f"ideal cells{' ' * bool(name)}{name}: {right}, {ideal['cycles_per_image']:,.0f} cycles and "
             f"{ideal['energy_uj_per_image']:.4g} uJ an image",
             soft_wrap=True,
         )
