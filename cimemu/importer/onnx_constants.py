@@ -120,6 +120,8 @@ class Constants:
                 self.set_pair(name, (np.asarray(one), np.asarray(two)))
 
     def _evaluate(self, node: onnx.NodeProto, arrays: Sequence[Array]) -> list[Any]:
+        if node.op_type == "GatherElements":  # the evaluator takes no index that is shorter than its data
+            return [_gathered(node, *arrays)]
         feeds = {name: array for name, array in zip(node.input, arrays) if name}
         graph = onnx.helper.make_graph(
             [node],
@@ -162,6 +164,20 @@ class Constants:
                 wanted.discard(value.name)
         if wanted and model.graph.node[0].op_type not in SHRINKING:
             raise WorkloadError("the size of its constant output cannot be told: simplify the network first")
+
+
+def _gathered(node: onnx.NodeProto, data: Array, index: Array) -> Array:
+    """Elements of `data` at `index` along an axis; the index may be shorter along the others. WorkloadError."""
+    axis = next((int(a.i) for a in node.attribute if a.name == "axis"), 0)
+    if data.ndim != index.ndim or not -data.ndim <= axis < data.ndim or index.dtype.kind != "i":
+        raise WorkloadError(f"axis = {axis}, data of shape {data.shape} and indices of shape {index.shape} do not fit")
+    axis, size = axis % data.ndim, data.shape[axis]
+    if any(n > m for a, (n, m) in enumerate(zip(index.shape, data.shape)) if a != axis):
+        raise WorkloadError(f"indices of shape {index.shape} are longer than data of shape {data.shape}")
+    if index.size and (index.min() < -size or index.max() >= size):
+        raise WorkloadError(f"indices {index.min()} .. {index.max()} along an axis of {size}")
+    part = tuple(slice(None) if a == axis else slice(n) for a, n in enumerate(index.shape))
+    return np.take_along_axis(data[part], np.where(index < 0, index + size, index), axis)
 
 
 def foldable(node: onnx.NodeProto) -> bool:

@@ -301,6 +301,26 @@ def test_all_unsupported_operators_are_told_with_the_share_of_the_work_that_coul
     )
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((1, 7), 1), ((2, 7), -1), ((3, 2), 0), ((2, 40), 1)])
+def test_constant_elements_are_gathered_by_a_shorter_index(tmp_path, shape, axis):
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 9, (2, 40))
+    index = rng.integers(-data.shape[axis], data.shape[axis], shape)
+    constants = {"d": data, "i": index, "t": f32(9, *shape)}
+    nodes = [node("GatherElements", "d i", "g", axis=axis), node("Cast", "g", "f", to=1), node("Add", "x f", "y")]
+    path = save(tmp_path, model(nodes, {"x": (1, *shape)}, ["y"], constants))
+    wanted = np.array([data[i, index[i, j]] if axis else data[index[i, j], j] for i, j in np.ndindex(shape)])
+    x = np.zeros((2, 1, *shape), np.float32)
+    assert run_float(load_onnx(path), x)["y"].reshape(2, *shape).tolist() == [wanted.reshape(shape).tolist()] * 2
+
+
+def test_constant_elements_beyond_the_data_are_refused(tmp_path):
+    for index, told in ((np.array([[7]]), "along an axis of 7"), (np.zeros((3, 1), np.int64), "are longer than data")):
+        nodes = [node("GatherElements", "d i", "g", axis=1), node("Cast", "g", "f", to=1), node("Add", "x f", "y")]
+        path = save(tmp_path, model(nodes, {"x": (1, 1)}, ["y"], {"d": np.zeros((2, 7), np.int64), "i": index}))
+        assert told in one_line(path)
+
+
 def test_an_operator_of_another_domain_is_named_with_it(tmp_path):
     made = model([node("Relu", "x", "y")], {"x": (3,)}, ["y"])
     made.graph.node[0].domain = "com.example"
