@@ -10,7 +10,7 @@ from cimemu.errors import WorkloadError
 from cimemu.importer.unsupported import refusal
 
 REMEDY = "export {them} as supported operators, cut {them} off, or add a plug-in of the kind cimemu.operator"
-GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+GATES = ("LSTM", "GRU", "RNN")
 WINDOWS = ("Conv", "QLinearConv", "ConvInteger", "ConvTranspose", "DeformConv")
 PRODUCTS = ("MatMul", "MatMulInteger", "Gemm", "QLinearMatMul")
 Shapes = dict[str, tuple[int, ...]]
@@ -26,9 +26,11 @@ def refuse_unsupported(model: onnx.ModelProto, known: Collection[str]) -> None:
     index, first = missing[0]
     counts, shapes = Counter(_key(node) for _, node in missing), _shapes(model)
     macs = [(_key(node) in known, _macs(node, shapes)) for _, node in nodes]
+    told = None if any(n is None for _, n in macs) else sum(n or 0 for _, n in macs)
+    able = sum(n or 0 for supported, n in macs if supported)
     them = "it" if len(missing) == 1 else "them"
     remedy = f"{REMEDY.format(them=them)}; supported are {', '.join(sorted(known))}"
-    error = refusal(counts, sum(n for able, n in macs if able), sum(n for _, n in macs), remedy)
+    error = refusal(counts, able, told, remedy)
     raise WorkloadError(f"node '{first.name or f'{first.op_type}_{index}'}' ({first.op_type}): {error}")
 
 
@@ -53,7 +55,7 @@ def _shapes(model: onnx.ModelProto) -> Shapes:
     """Shapes by tensor, an open size as 1 (one image); {} where ONNX cannot infer them."""
     try:
         graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    except Exception:  # the checker's own kinds; the share of MACs is then not told
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError, TypeError):  # the share is then not known
         return {}
     found: Shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
@@ -63,20 +65,23 @@ def _shapes(model: onnx.ModelProto) -> Shapes:
     return found
 
 
-def _macs(node: onnx.NodeProto, shapes: Shapes) -> int:
-    """Multiply-accumulates of one image by weights or another tensor; 0 where sizes are not known."""
+def _macs(node: onnx.NodeProto, shapes: Shapes) -> int | None:
+    """Multiply-accumulates of one image by weights or another tensor; None where sizes are not known."""
     known = [shapes.get(name) for name in node.input]
     out = shapes.get(node.output[0]) if node.output else None
     given = [shape for shape in known if shape is not None]
     if node.op_type in WINDOWS:
         weight = next((shape for shape in given[1:] if len(shape) > 2), None)
         sized = given[0] if node.op_type == "ConvTranspose" and given else out
-        return 0 if weight is None or sized is None else math.prod(sized[2:]) * math.prod(weight)
+        return None if weight is None or sized is None else math.prod(sized[2:]) * math.prod(weight)
     if node.op_type in PRODUCTS:
         first = known[0] if known else None
         transposed = any(a.name == "transA" and a.i for a in node.attribute)
         inner = 0 if transposed else -1
-        return 0 if not first or not out else math.prod(out) * first[inner]
-    if node.op_type in GATES and len(known) > 2 and known[0] and known[1] and known[2]:
-        return known[0][0] * (math.prod(known[1]) + math.prod(known[2]))  # every step of [steps, images, inputs]
+        return None if not first or out is None else math.prod(out) * first[inner]
+    if node.op_type in GATES:
+        x, *weights = [shape for shape in known[:3] if shape] or [()]
+        if not x or len(weights) < 2:
+            return None
+        return x[0] * sum(math.prod(weight) for weight in weights)  # every step of [steps, images, inputs]
     return 0

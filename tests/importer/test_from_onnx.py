@@ -301,6 +301,18 @@ def test_all_unsupported_operators_are_told_with_the_share_of_the_work_that_coul
     )
 
 
+def test_a_share_of_the_work_that_is_not_known_is_not_told(tmp_path):
+    """The product's rows come behind an operator of which ONNX tells no sizes."""
+    nodes = [node("Relu", "x", "r"), node("MatMul", "r w", "y", name="product")]
+    made = model(nodes, {"x": (4,)}, ["y"], {"w": f32(4, 5)})
+    made.graph.node[0].domain = "com.example"
+    made.opset_import.append(helper.make_opsetid("com.example", 1))
+    del made.graph.value_info[:]
+    assert "what share of its MACs could run is not known, as the file leaves sizes open" in one_line(
+        save(tmp_path, made)
+    )
+
+
 @pytest.mark.parametrize(("shape", "axis"), [((1, 7), 1), ((2, 7), -1), ((3, 2), 0), ((2, 40), 1)])
 def test_constant_elements_are_gathered_by_a_shorter_index(tmp_path, shape, axis):
     rng = np.random.default_rng(0)
