@@ -57,11 +57,11 @@ class Steps(NamedTuple):
         """Of partial sums; of lsb, zero and factor."""
         if psums.device.type != "cpu":
             return self.gradients_torch(psums, given, slope)
-        lsb, zero, factor = given
-        back, sums = torch.empty_like(psums), [np.zeros(len(lsb)) for _ in range(3)]
-        work = np.empty((7, len(lsb)), dtype=np.float32)
+        columns = len(given[0])
+        back, sums = torch.empty_like(psums), tuple(np.zeros(columns) for _ in range(3))
+        work = np.empty((7, columns), dtype=np.float32)
         top = np.float32(self.top)
-        convert_sum_back(_by_image(psums), lsb, zero, factor, top, slope.numpy(), _by_image(back), work, *sums)
+        convert_sum_back(_by_image(psums), tuple(given), top, slope.numpy(), _by_image(back), work, sums)
         return back, [_by_column(v, psums) for v in sums]
 
     def values_torch(self, psums: Any, given: Sequence[Any], outputs: int) -> Any:

@@ -9,14 +9,16 @@ OCTET = 8  # neighbouring columns of a macro that share a counter
 
 
 @kernel
-def take_losses(pieces, swing, drawn, keys, octets, chance, first_row, reads, step, whole_image, lost):
+def take_losses(pieces, traps, place, reads, lost):
     """lost[p, o, l] += sum over rows r of pieces[p, r] * swing[r, o, l] where the trap of the cell is filled.
 
     Filled: 16 bits drawn for (image, position, row first_row + r, step, column 8 * octets[o] + l) are below `chance`;
-    `whole_image` leaves the position out. pieces uint16 [P, R]; swing int64 [R, O, 8], 0 where there is no trap, drawn
-    bool [R, O] where an octet has any; keys uint64, octets int64 [O]; reads = (first row, positions an image, replicas,
-    replica).
+    `whole_image` leaves the position out. pieces uint16 [P, R]; traps = (swing int64 [R, O, 8], 0 where there is no trap,
+    drawn bool [R, O] where an octet has any, keys uint64 [O], octets int64 [O], chance); place = (first_row, step,
+    whole_image); reads = (first row, positions an image, replicas, replica).
     """
+    swing, drawn, keys, octets, chance = traps
+    first_row, step, whole_image = place
     for p in range(pieces.shape[0]):
         number = reads[0] + p
         image = np.uint64(number // reads[1]) & LOW
@@ -38,8 +40,10 @@ def take_losses(pieces, swing, drawn, keys, octets, chance, first_row, reads, st
                         lost[p, o, lane + 4] += value * swing[r, o, lane + 4] * second
 
 
-def take_losses_naive(pieces, swing, drawn, keys, octets, chance, first_row, reads, step, whole_image, lost):
+def take_losses_naive(pieces, traps, place, reads, lost):
     """The definition, a cell at a time, on Python integers."""
+    swing, drawn, keys, octets, chance = traps
+    first_row, step, whole_image = place
     for p, r, o, lane in np.ndindex(*pieces.shape, *swing.shape[1:]):
         image, position = divmod(int(reads[0]) + p, int(reads[1]))
         place = 0 if whole_image else position * int(reads[2]) + int(reads[3])

@@ -78,17 +78,12 @@ def trap_losses(
     values = np.ascontiguousarray(piece, dtype=np.uint16)
     for source in traps:
         rows = slice(first, first + piece.shape[1])
+        held = HELD_FOR[source.hold]
         take_losses(
             values,
-            source.lanes[rows],
-            source.drawn[rows],
-            source.keys[block, source.heads],
-            source.octets,
-            source.chance,
-            in_block,
+            (source.lanes[rows], source.drawn[rows], source.keys[block, source.heads], source.octets, source.chance),
+            (in_block, step if held.step else 0, not held.position),
             np.array([reads.first_row, reads.positions, reads.replicas, reads.replica], dtype=np.int64),
-            step if HELD_FOR[source.hold].step else 0,
-            not HELD_FOR[source.hold].position,
             lost,
         )
     return lost.reshape(len(piece), -1)[:, traps[0].places]

@@ -40,7 +40,7 @@ def test_values_of_outputs_equal_the_definition(drawn):
 @given(sizes)
 def test_gradients_equal_the_definition(drawn):
     _, parts, outputs, times, _ = drawn
-    rng, psums, *given_ = case(*drawn)
+    rng, psums, *given_, top = case(*drawn)
     slope = rng.normal(size=(3, POSITIONS, outputs)).astype(np.float32)
     results = []
     for step in (
@@ -48,8 +48,8 @@ def test_gradients_equal_the_definition(drawn):
         lambda *arrays: psum_step.convert_sum_back_naive(*arrays),
     ):
         back = np.empty_like(psums)
-        sums = [np.zeros(times * parts * outputs) for _ in range(3)]
-        step(psums, *given_, slope, back, np.empty((7, len(given_[0])), np.float32), *sums)
+        sums = tuple(np.zeros(times * parts * outputs) for _ in range(3))
+        step(psums, tuple(given_), top, slope, back, np.empty((7, len(given_[0])), np.float32), sums)
         results.append((back, *(v.reshape(times, -1).sum(axis=0) for v in sums)))
     for made, wanted in zip(*results):
         assert made == pytest.approx(wanted, rel=1e-4, abs=1e-3)

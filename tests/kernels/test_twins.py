@@ -244,7 +244,7 @@ def test_traps(seed):
     keys, numbers = rng.integers(0, 2**63, octets).astype(np.uint64), rng.integers(0, 99, octets)
     reads = np.array([rng.integers(0, 2**40), rng.integers(1, 9), rng.integers(1, 4), rng.integers(0, 4)])
     chance, first_row, step = int(rng.integers(0, 2**16 + 1)), int(rng.integers(0, 999)), int(rng.integers(0, 9))
-    given = pieces, swing, swing.any(axis=2), keys, numbers, chance, first_row, reads, step, bool(seed % 2)
+    given = pieces, (swing, swing.any(axis=2), keys, numbers, chance), (first_row, step, bool(seed % 2)), reads
     both(
         lambda o: traps.take_losses(*given, o),
         lambda o: traps.take_losses_naive(*given, o),

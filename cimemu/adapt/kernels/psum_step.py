@@ -113,14 +113,16 @@ def convert_sum_naive(psums, lsb, zero, factor, top, work, out):
 
 
 @kernel
-def convert_sum_back(psums, lsb, zero, factor, top, slope, back, work, d_lsb, d_zero, d_factor):
+def convert_sum_back(psums, given, top, slope, back, work, sums):
     """The gradients of `convert_sum` for d loss / d out = slope [B, P, N]: straight through inside the range, 0 outside.
 
     Inside is what rounds to a code that exists, half a step beyond the outer levels too: partial sums are integers and lie
     on those levels in large numbers, and no small noise may move them out.
-    back [B, P * M] (may be `psums` itself); d_lsb, d_zero, d_factor float64 [R * M] are added to: their sums over R are the
-    columns'. work float32 [7, R * M] is scratch: an image's positions are added up in float32, images in float64.
+    given = (lsb, zero, factor). back [B, P * M] may be `psums` itself. sums = (d_lsb, d_zero, d_factor), float64 [R * M], are
+    added to: their sums over R are the columns'. work float32 [7, R * M] is scratch: an image's positions are added up in
+    float32, images in float64.
     """
+    (lsb, zero, factor), (d_lsb, d_zero, d_factor) = given, sums
     positions, outputs = slope.shape[1], slope.shape[2]
     parts = psums.shape[1] // (positions * outputs)
     at_once = lsb.shape[0] // (parts * outputs)
@@ -156,10 +158,11 @@ def convert_sum_back(psums, lsb, zero, factor, top, slope, back, work, d_lsb, d_
             d_factor[m] += by_factor[m]
 
 
-def convert_sum_back_naive(psums, lsb, zero, factor, top, slope, back, work, d_lsb, d_zero, d_factor):
+def convert_sum_back_naive(psums, given, top, slope, back, work, sums):
     """The definition, with the columns' gradients in the first of R places."""
     columns = psums.shape[1] // slope.shape[1]
-    lsb, zero, factor = (v[:columns] for v in (lsb, zero, factor))
+    lsb, zero, factor = (v[:columns] for v in given)
+    d_lsb, d_zero, d_factor = sums
     wanted = np.tile(slope.reshape(-1, slope.shape[2]), (1, columns // slope.shape[2]))
     step = np.empty_like(lsb)
     reciprocals_naive(lsb, step)

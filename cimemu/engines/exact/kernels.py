@@ -56,7 +56,7 @@ def convolve_pairs(pairs, image_step, group_step, offsets, weights, start, y):
             matrix = weights[g]
             for p in range(0, target.shape[1], POSITIONS):
                 for n in range(0, target.shape[0], OUTPUTS):
-                    madd_tile(pairs, base + 2 * p, offsets, matrix, first, target, n, p)
+                    madd_tile(pairs, offsets, matrix, first, target, (base + 2 * p, n, p))
 
 
 def convolve_pairs_naive(pairs, image_step, group_step, offsets, weights, start, y):

@@ -49,16 +49,17 @@ def make_madd_tile():
     """The compiled `madd_tile`."""
 
     @intrinsic
-    def madd_tile(typingctx, pairs, base, offsets, weights, start, y, row, position):
+    def madd_tile(typingctx, pairs, offsets, weights, start, y, place):
         """y[row + n, position + p] = start[row + n] + sum_t pair(pairs[base + offsets[t] + 2p]) . pair(weights[t, row + n]).
 
-        n < 4, p < 16. pairs int16 [elements], offsets int64 [T], weights int32 [T, N] (two 16-bit numbers each, the
-        first in the low half), start int32 [N], y int32 [N, positions], all C-contiguous.
+        n < 4, p < 16; place = (base, row, position). pairs int16 [elements], offsets int64 [T], weights int32 [T, N] (two
+        16-bit numbers each, the first in the low half), start int32 [N], y int32 [N, positions], all C-contiguous.
         """
-        signature = types.void(pairs, types.intp, offsets, weights, start, y, types.intp, types.intp)
+        signature = types.void(pairs, offsets, weights, start, y, types.UniTuple(types.intp, 3))
 
         def codegen(context, builder, sig, args):
-            pairs_, base_, offsets_, weights_, start_, y_, row_, position_ = args
+            pairs_, offsets_, weights_, start_, y_, place_ = args
+            base_, row_, position_ = cgutils.unpack_tuple(builder, place_)
 
             def address(number, array, indices):
                 made = context.make_array(sig.args[number])(context, builder, array)
@@ -70,14 +71,14 @@ def make_madd_tile():
                 )
                 return builder.shuffle_vector(one, ir.Constant(_SUMS, ir.Undefined), ir.Constant(_SUMS, [0] * 8))
 
-            made = context.make_array(sig.args[2])(context, builder, offsets_)
+            made = context.make_array(sig.args[1])(context, builder, offsets_)
             steps = builder.extract_value(made.shape, 0)
-            first = address(4, start_, [row_])
+            first = address(3, start_, [row_])
             begin = [every(builder.gep(first, [ir.Constant(_I64, n)])) for n in range(OUTPUTS)]
             sums = [[cgutils.alloca_once_value(builder, begin[n]) for _ in (0, 1)] for n in range(OUTPUTS)]
             x0 = address(0, pairs_, [base_])
-            w0 = address(3, weights_, [ir.Constant(_I64, 0), row_])
-            columns = builder.extract_value(context.make_array(sig.args[3])(context, builder, weights_).shape, 1)
+            w0 = address(2, weights_, [ir.Constant(_I64, 0), row_])
+            columns = builder.extract_value(context.make_array(sig.args[2])(context, builder, weights_).shape, 1)
             o0 = made.data
             with cgutils.for_range(builder, steps) as loop:
                 start = builder.gep(x0, [builder.load(builder.gep(o0, [loop.index]))])
@@ -94,7 +95,7 @@ def make_madd_tile():
                         added = builder.add(builder.load(sums[n][half]), _multiply_add(builder, halves[half], both))
                         builder.store(added, sums[n][half])
             for n in range(OUTPUTS):
-                target = address(5, y_, [builder.add(row_, ir.Constant(_I64, n)), position_])
+                target = address(4, y_, [builder.add(row_, ir.Constant(_I64, n)), position_])
                 for half in (0, 1):
                     wide = builder.bitcast(builder.gep(target, [ir.Constant(_I64, 8 * half)]), _SUMS.as_pointer())
                     stored = builder.store(builder.load(sums[n][half]), wide)
@@ -106,7 +107,8 @@ def make_madd_tile():
     return madd_tile
 
 
-def _madd_tile_in_python(pairs, base, offsets, weights, start, y, row, position):
+def _madd_tile_in_python(pairs, offsets, weights, start, y, place):
+    base, row, position = place
     halves = np.ascontiguousarray(weights[:, row : row + OUTPUTS]).view(np.int16).reshape(-1, OUTPUTS, 2)
     for p in range(POSITIONS):
         seen = pairs[(base + offsets + 2 * p)[:, None] + np.arange(2)].astype(np.int64)

@@ -136,19 +136,19 @@ def sum_codes_tiled(inputs, cells, block_of, offset, top, sums):
         for g in range(inputs.shape[1]):
             if words == 2:
                 for c in range(0, columns, LANES):
-                    tile2(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+                    tile2(inputs, cells, sums, (p, g, block_of[g], c), slices, offset, top)
             elif words == 4:
                 for c in range(0, columns, LANES):
-                    tile4(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+                    tile4(inputs, cells, sums, (p, g, block_of[g], c), slices, offset, top)
             elif words == 6:
                 for c in range(0, columns, LANES):
-                    tile6(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+                    tile6(inputs, cells, sums, (p, g, block_of[g], c), slices, offset, top)
             elif words == 8:
                 for c in range(0, columns, LANES):
-                    tile8(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+                    tile8(inputs, cells, sums, (p, g, block_of[g], c), slices, offset, top)
             elif words == 16:
                 for c in range(0, columns, LANES):
-                    tile16(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+                    tile16(inputs, cells, sums, (p, g, block_of[g], c), slices, offset, top)
 
 
 def sum_codes_tiled_naive(inputs, cells, block_of, offset, top, sums):
@@ -174,19 +174,19 @@ def sum_codes_tiled_offset(inputs, cells, block_of, offset, top, sums):
         for g in range(inputs.shape[1]):
             if words == 2:
                 for c in range(0, columns, LANES):
-                    tile2_offset(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+                    tile2_offset(inputs, cells, sums, (p, g, block_of[g], c), slices, offset, top)
             elif words == 4:
                 for c in range(0, columns, LANES):
-                    tile4_offset(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+                    tile4_offset(inputs, cells, sums, (p, g, block_of[g], c), slices, offset, top)
             elif words == 6:
                 for c in range(0, columns, LANES):
-                    tile6_offset(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+                    tile6_offset(inputs, cells, sums, (p, g, block_of[g], c), slices, offset, top)
             elif words == 8:
                 for c in range(0, columns, LANES):
-                    tile8_offset(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+                    tile8_offset(inputs, cells, sums, (p, g, block_of[g], c), slices, offset, top)
             elif words == 16:
                 for c in range(0, columns, LANES):
-                    tile16_offset(inputs, cells, sums, p, g, block_of[g], c, slices, offset, top)
+                    tile16_offset(inputs, cells, sums, (p, g, block_of[g], c), slices, offset, top)
 
 
 def sum_codes_tiled_offset_naive(inputs, cells, block_of, offset, top, sums):

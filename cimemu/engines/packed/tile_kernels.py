@@ -41,15 +41,18 @@ def make_tile(words, with_offset):
     """The tile function for groups of `words` 32-row words; without an offset it saves two operations."""
 
     @intrinsic
-    def tile(typingctx, inputs, cells, sums, p, g, row, column, slices, offset, top):
+    def tile(typingctx, inputs, cells, sums, place, slices, offset, top):
         """sums[p, row, column..+16] += sum_i 2^i * clamp(psum_i + offset, 0, top) for slices slices-1 .. 0.
+
+        `place` is (p, g, row, column), g the group of rows of `inputs` and `cells`.
 
         inputs uint32 [P, G, I, words], cells uint32 [G, words, C], sums int32 [P, rows, C], all C-contiguous.
         """
-        signature = types.void(inputs, cells, sums, *([types.intp] * 5), types.int32, types.int32)
+        signature = types.void(inputs, cells, sums, types.UniTuple(types.intp, 4), types.intp, types.int32, types.int32)
 
         def codegen(context, builder, sig, args):
-            inputs_, cells_, sums_, p_, g_, row_, column_, slices_, offset_, top_ = args
+            inputs_, cells_, sums_, place_, slices_, offset_, top_ = args
+            p_, g_, row_, column_ = cgutils.unpack_tuple(builder, place_)
             zero = ir.Constant(types_intp, 0)
             count = cgutils.get_or_insert_function(
                 builder.module, ir.FunctionType(_VECTOR, [_VECTOR]), "llvm.ctpop.v16i32"
@@ -97,7 +100,8 @@ types_intp = ir.IntType(64)
 
 
 def _tile_in_python(words, with_offset):
-    def tile(inputs, cells, sums, p, g, row, column, slices, offset, top):
+    def tile(inputs, cells, sums, place, slices, offset, top):
+        p, g, row, column = place
         for c in range(column, column + LANES):
             for i in range(slices):
                 psum = int(offset) if with_offset else 0
