@@ -9,16 +9,21 @@ from cimemu.arch.schema import Arch
 from cimemu.compute.forward import Emulator
 from cimemu.compute.matrix import LayerMatrix
 from cimemu.engines.choose import engines_of
+from cimemu.layer.base import Layer
+from cimemu.lower.products import PRODUCTS
 from cimemu.mapping.place import make_plan
 from cimemu.options import Draws
 from cimemu.workload.network import Network
+
+DIGITAL = "digital unit, float32"
 
 
 @dataclass(frozen=True)
 class LayerEngine:
     """The engine of some matrices of one layer: `matrices` of its `of` (units of grouped layers, replicas).
 
-    `passed_over` are the faster engines in order, each with the reason why it does not run.
+    `passed_over` are the faster engines in order, each with the reason why it does not run. A product that no macro
+    makes has the engine "digital unit, float32".
     """
 
     layer: str
@@ -65,7 +70,22 @@ def explain(
     emulator = Emulator(network, arch.macro, path=path)
     if len(draws.vary):
         emulator.program(make_plan(network, arch), draws.vary, draws.seed, draws.trial)
-    return tuple(found for matrix in emulator.matrices.values() for found in _of_layer(matrix, path, images))
+    found: list[LayerEngine] = []
+    for layer in network.layers:
+        if layer.name in emulator.matrices:
+            found += _of_layer(emulator.matrices[layer.name], path, images)
+        elif isinstance(layer, PRODUCTS):
+            found.append(LayerEngine(layer.name, DIGITAL, (("macros", _why_digital(layer, network)),), 1, 1))
+    return tuple(found)
+
+
+def _why_digital(layer: Layer, network: Network) -> str:
+    """Why a product of a lowered network is not on macros."""
+    if not any(name in network.constants for name in layer.inputs[:2]):
+        return "it multiplies two activations"
+    if layer.inputs[1] not in network.constants:
+        return "its first operand is the constant, macros hold the second"
+    return "the file leaves it in float (float_layers: quantize puts it on macros)"
 
 
 def _of_layer(matrix: LayerMatrix, path: str, images: int) -> Sequence[LayerEngine]:

@@ -10,6 +10,7 @@ from cimemu.errors import WorkloadError
 from cimemu.layer.execute import first_images
 from cimemu.loading.bare import BareWorkload
 from cimemu.loading.load import load_workload, network_of
+from cimemu.lower import left_in_float
 from cimemu.ptq import calibrate_converters, quantize
 from cimemu.workload.manifest import QuantizeSettings, Workload
 from cimemu.workload.network import Network
@@ -35,6 +36,7 @@ class Recipe:
             weight_granularity=self.settings.weights,
             method=self.settings.activations,
             percentile=self.settings.percentile,
+            float_layers=self.settings.float_layers,
         )
         if converters is None:
             return quantized
@@ -48,9 +50,9 @@ def load_recipe(workload: Workload, *, module: Any = None, calibrate: bool = Fal
 
     `module` is for PyTorch weights, as in `load_network`.
     """
-    network = network_of(workload, module)
-    images = workload.calibration() if calibrate or not network.is_quantized else None
-    return Recipe(network, workload.manifest.quantize, images)
+    network, settings = network_of(workload, module), workload.manifest.quantize
+    ranges = not network.is_quantized or (settings.float_layers == "quantize" and bool(left_in_float(network)))
+    return Recipe(network, settings, workload.calibration() if calibrate or ranges else None)
 
 
 def quantized_network(workload: Workload, arch: Arch, *, converters: str | None = None, module: Any = None) -> Network:

@@ -21,7 +21,7 @@ from cimemu.layer.base import Layer
 from cimemu.layer.execute import run_float
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.ptq.apply import macro_of
-from cimemu.ptq.quantize import Step
+from cimemu.ptq.qdq import Step
 from cimemu.ptq.scheme import Scheme
 from cimemu.ptq.widths import MOVES
 from cimemu.workload.network import Network

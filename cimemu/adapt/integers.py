@@ -19,7 +19,8 @@ from cimemu.mapping.layout import make_layout
 from cimemu.ptq.apply import with_column_scales
 from cimemu.ptq.cut import Cut
 from cimemu.ptq.psum_fit import linear_adc
-from cimemu.ptq.quantize import PRODUCTS, Step, quantize
+from cimemu.ptq.qdq import PRODUCTS, Step
+from cimemu.ptq.quantize import quantize
 from cimemu.ptq.scheme import LinearConverter, Scheme
 from cimemu.ptq.weight_rule import SchemeWeights
 from cimemu.ptq.weight_scales import codes

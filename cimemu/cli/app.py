@@ -87,6 +87,15 @@ NetworkOption = Annotated[
         "--network", metavar="FILE", help="this network instead of the workload's, e.g. of cimemu quantize or adapt"
     ),
 ]
+FloatLayersOption = Annotated[
+    str | None,
+    typer.Option(
+        "--float-layers",
+        metavar="digital|quantize",
+        help="products that a quantised file leaves in float: on the digital unit in float32, or quantised for macros; "
+        "default: as the workload says, else digital",
+    ),
+]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
@@ -152,11 +161,19 @@ def arch_of(name: str, overrides: list[str] | None) -> "Arch":
     return load_arch(name, dict(parse_override(text) for text in overrides or ()))
 
 
-def workload_of(name: str, network: Path | None = None, given: "Given | None" = None) -> "Workload":
-    """The workload of that name or path; `network` replaces its network's file, `given` is for a network file alone."""
+def workload_of(
+    name: str, network: Path | None = None, given: "Given | None" = None, float_layers: str | None = None
+) -> "Workload":
+    """The workload of that name or path; `network` replaces its network's file, `given` is for a network file alone,
+    `float_layers` replaces the workload's key of that name."""
     from cimemu.loading.load import load_workload
 
     work = load_workload(name, given)
+    if float_layers is not None:
+        if float_layers not in ("digital", "quantize"):
+            raise CimemuError(f"--float-layers {float_layers}: must be digital or quantize")
+        settings = work.manifest.quantize.model_copy(update={"float_layers": float_layers})
+        work = replace(work, manifest=work.manifest.model_copy(update={"quantize": settings}))
     if network is None:
         return work
     refuse_input(network, WorkloadError, "a network file")

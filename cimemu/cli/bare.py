@@ -12,6 +12,7 @@ from cimemu.terminal import make_console
 if TYPE_CHECKING:
     from cimemu.loading.bare import Given
     from cimemu.workload.manifest import Workload
+    from cimemu.workload.network import Network
 
 InputsOption = Annotated[
     Path | None,
@@ -77,12 +78,28 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
     return name, shape
 
 
-def print_notes(work: "Workload") -> None:
-    """What a reader of the results has to know of the images."""
-    for note in work.notes:
+def print_notes(work: "Workload", network: "Network") -> None:
+    """What a reader of the results has to know of the images, and of products that are not on macros."""
+    for note in _notes(work, network):
         make_console().print(f"Note: {note}.", highlight=False, markup=False)
 
 
-def told(work: "Workload") -> dict[str, list[str]]:
+def told(work: "Workload", network: "Network") -> dict[str, list[str]]:
     """The same for `--json`: nothing where there is nothing to tell."""
-    return {"notes": list(work.notes)} if work.notes else {}
+    notes = _notes(work, network)
+    return {"notes": notes} if notes else {}
+
+
+def _notes(work: "Workload", network: "Network") -> list[str]:
+    from cimemu.lower import left_in_float
+
+    left = [layer.name for layer in left_in_float(network)]
+    if not left:
+        return list(work.notes)
+    shown = ", ".join(left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
+    are = "products are" if len(left) > 1 else "product is"
+    return [
+        *work.notes,
+        f"{len(left)} {are} left in float by the file and made in float32 on the digital unit: {shown}; "
+        "--float-layers quantize puts such products on macros",
+    ]

@@ -7,6 +7,7 @@ import typer
 from cimemu.cli.app import (
     ArchName,
     CalibrateOption,
+    FloatLayersOption,
     ImagesOption,
     JsonOption,
     ModuleOption,
@@ -52,6 +53,7 @@ def check(
     labels_from: LabelsOption = None,
     calibration_file: CalibrationOption = None,
     input_shape: InputShapeOption = None,
+    float_layers: FloatLayersOption = None,
     path: PathOption = "serial",
     as_json: JsonOption = False,
 ) -> None:
@@ -61,15 +63,15 @@ def check(
     from cimemu.prepare import quantized_network
 
     given = given_of(inputs_file, labels_from, calibration_file, input_shape, module)
-    chip, work = arch_of(arch, overrides), workload_of(workload, network_file, given)
+    chip, work = arch_of(arch, overrides), workload_of(workload, network_file, given, float_layers)
     inputs, _ = work.inputs(images)
     network = quantized_network(work, chip, converters=calibrate_adc, module=module)
     refuse_fixed(network, overrides)
     found = check_network(network, chip.macro, inputs, against=against, path=path)
     if as_json:
-        print_json({**found.as_dict(), **told(work)})
+        print_json({**found.as_dict(), **told(work, network)})
     else:
         print_check(found)
-        print_notes(work)
+        print_notes(work, network)
     if found.failed:
         raise typer.Exit(1)

@@ -7,6 +7,7 @@ import typer
 
 from cimemu.cli.app import (
     DEFAULT_ARCH,
+    FloatLayersOption,
     ForceOption,
     ModuleOption,
     SetOption,
@@ -60,6 +61,7 @@ def quantize(
     ] = None,
     overrides: SetOption = None,
     module: ModuleOption = None,
+    float_layers: FloatLayersOption = None,
     force: ForceOption = False,
 ) -> None:
     """Quantise a float network to an arch's bits and write it as a standard QDQ ONNX file."""
@@ -79,7 +81,7 @@ def quantize(
         if images is None and not source.is_quantized:
             raise WorkloadError(f"{network}: is a float network, give --calibration FILE.npy or name a workload")
     else:
-        work = workload_of(network)
+        work = workload_of(network, float_layers=float_layers)
         images = work.calibration() if calibration is None else read_array(calibration)
         source = load_network(work.network, module=module, input_shape=images.shape[1:])
         settings = work.manifest.quantize
@@ -109,6 +111,7 @@ def quantize(
         weight_granularity=weights or (settings.weights if settings else "channel"),
         method=method or (settings.activations if settings else "minmax"),
         percentile=percentile or (settings.percentile if settings else 99.99),
+        float_layers=float_layers or (settings.float_layers if settings else "digital"),
     )
     save_onnx(made, out, overwrite=force)
     make_console().print(

@@ -11,6 +11,7 @@ from cimemu.cli.app import (
     DEFAULT_WORKLOAD,
     ArchName,
     CalibrateOption,
+    FloatLayersOption,
     ForceOption,
     ImagesOption,
     JsonOption,
@@ -70,6 +71,7 @@ def run(
     labels_from: LabelsOption = None,
     calibration_file: CalibrationOption = None,
     input_shape: InputShapeOption = None,
+    float_layers: FloatLayersOption = None,
     batch: Annotated[
         int, typer.Option("--batch", metavar="N", callback=whole(1, 10**6), help="images computed together")
     ] = 64,
@@ -102,7 +104,7 @@ def run(
 
     arch, workload = lone_network(arch, workload)
     given = given_of(inputs_file, labels_from, calibration_file, input_shape, module)
-    chip, work = arch_of(arch, overrides), workload_of(workload, network_file, given)
+    chip, work = arch_of(arch, overrides), workload_of(workload, network_file, given, float_layers)
     if detail not in ("ops", "cycles"):
         raise CimemuError(f"--detail {detail}: must be ops or cycles")
     compose(vary or ()).check(2**chip.macro.cell.bits - 1)  # before the network is read
@@ -150,7 +152,7 @@ def run(
         engines = engines_of(chip, network, images=result.images, path=path, vary=vary or (), seed=seed, trial=trial)
     if as_json:
         listed = {"engines": [asdict(layer) for layer in engines]} if explain else {}
-        print_json({**result.summary(), **extra, **told(work), **listed})
+        print_json({**result.summary(), **extra, **told(work, network), **listed})
         return
     if result.trace is not None:
         print_sections(result.trace, ("summary", "layers"))
@@ -160,7 +162,7 @@ def run(
     for name, value in extra.items():
         shown = f"{value:.4f}" if isinstance(value, float) else "unknown, no labels" if value is None else value
         make_console().print(f"{name.replace('_', ' ')}: {shown}")
-    print_notes(work)
+    print_notes(work, network)
     for layer in engines:
         make_console().print(str(layer), highlight=False, markup=False)
     if result.trace is not None:

@@ -13,6 +13,7 @@ from cimemu.errors import WorkloadError
 from cimemu.importer import WEIGHTS, load_network
 from cimemu.layer.base import TensorType
 from cimemu.layer.shape import Gather
+from cimemu.lower import left_in_float
 from cimemu.workload.manifest import Manifest, Workload
 from cimemu.workload.network import Network
 from cimemu.workload.npz import is_npz, npy_array, npz_array, npz_names
@@ -92,7 +93,8 @@ class BareWorkload(Workload):
         if given.inputs is None:
             kinds = ", ".join(f"{n} {described(network.types[n])}" for n in network.inputs)
             told.append(f"images are random numbers ({kinds}); give your own with --inputs FILE.npz")
-        if not network.is_quantized and given.calibration is None:
+        chosen = self.manifest.quantize.float_layers == "quantize" and left_in_float(network)
+        if (chosen or not network.is_quantized) and given.calibration is None:
             what = "random numbers" if given.inputs is None else "the images that are run"
             told.append(
                 f"ranges of activations are calibrated on {what}; give other images with --calibration FILE.npz"

@@ -18,7 +18,8 @@ def lower(network: Network) -> Network:
 
     Products of quantised operands become macro layers; adds, pools and moves become integer layers with ONNX
     Runtime's arithmetic; what is left between DequantizeLinear and QuantizeLinear runs in float32 on the digital
-    unit. Raises WorkloadError where a product is left in float: it could not run on macros.
+    unit, a product that the file leaves in float (`cimemu.lower.left`) among them. Raises WorkloadError for a product of
+    integers that macros cannot hold.
     """
     if network.is_integer and (network.qdq is not None or not any(isinstance(x, PRODUCTS) for x in network.layers)):
         return network

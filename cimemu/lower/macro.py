@@ -11,23 +11,24 @@ from cimemu.layer.quant import QuantizeLinear
 from cimemu.layer.requantize import Fp32HalfEven, OutputStage, RealBias, ToFloat
 from cimemu.lower.bias import Real, product_bias
 from cimemu.lower.graph import Graph, Quantized
+from cimemu.lower.left import is_float
 from cimemu.lower.limits import check_operands, check_output, check_weight_scales
 from cimemu.lower.products import Bounds, Group
 
 
 def lower_product(graph: Graph, group: Group, quantize: QuantizeLinear | None) -> MacroLayer | None:
-    """The macro layer of a Conv, Gemm or MatMul; None where its weight is no constant: two activations meet on the digital
-    unit.
+    """The macro layer of a Conv, Gemm or MatMul; None where it runs on the digital unit: two activations meet, or the file
+    leaves it in float.
 
     `quantize` is the QuantizeLinear behind it (None: the output stays float). Raises WorkloadError, with the cause, for a
     product of a constant that cannot run on macros.
     """
     layer = group.core
-    if layer.inputs[1] not in graph.network.constants:
+    if layer.inputs[1] not in graph.network.constants or is_float(graph, layer):
         return None
     x, w = graph.quantized(layer.inputs[0]), graph.quantized(layer.inputs[1])
-    if x is None or w is None or w.value is None or x.value is not None:
-        raise layer.error("its input or weight is not quantised, so it cannot run on macros: quantise the network")
+    assert x is not None
+    assert w is not None
     check_operands(layer, x, w)
     weight, geometry, layout, axis = _shaped(graph, layer, w)
     outputs = geometry.channels_out

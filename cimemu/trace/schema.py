@@ -135,7 +135,8 @@ _LAYER = (
         "str",
         "layer",
         "",
-        "engines that computed its values: exact, planes, lookup, packed, steps, or the twin naive; empty off macros",
+        "engines that computed its values: exact, planes, lookup, packed, steps, or the twin naive; digital float32: a product "
+        "off macros; else empty",
     ),
     *(
         Item(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cimemu.errors import TraceError
 from cimemu.events import Counter, Kind
-from cimemu.mapping.plan import Plan
+from cimemu.mapping.plan import LayerPlan, Plan
 from cimemu.shown import printable
 from cimemu.tally import CHARGED, Tally, count_prices
 from cimemu.timing.timeline import Events, Timeline
@@ -27,6 +27,8 @@ _DTYPES = {item.path: item.dtype for item in DATASETS}
 _FILTERS = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
 MAX_EVENTS = 20_000_000
 UNFINISHED = "unfinished"  # root attribute of a partial file: what it is
+
+DIGITAL_PRODUCT = "digital float32"
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +204,7 @@ class TraceWriter:
             "macros": macros,
             "utilization": [c / (m * size) if m else np.nan for c, m in zip(cells, macros)],
             "energy_pj": tally.energy_pj[: len(layers)].sum(axis=1),
-            "path": ["+".join(sorted(paths.get(layer.name, ()))) for layer in layers],
+            "path": ["+".join(sorted(paths.get(layer.name, ()))) or _unit(layer) for layer in layers],
         }
         columns.update(zip(STALLS, timeline.layer_stalls.T))
         for name, values in columns.items():
@@ -257,6 +259,11 @@ def _laws(plan: Plan, timeline: Timeline, tally: Tally, counts: NDArray[np.int64
         == by_event + int(tally.energy_quanta[-1].sum()),
         "interconnect: bits in = bits out": timeline.noc_bits[0] == timeline.noc_bits[1],
     }
+
+
+def _unit(layer: LayerPlan) -> str:
+    """What computed a layer off macros: named for products, which are on macros as a rule."""
+    return DIGITAL_PRODUCT if layer.op in ("Conv", "Gemm", "MatMul") else ""
 
 
 def _dataset_names(outputs: Iterable[str]) -> list[str]:

@@ -62,11 +62,15 @@ class Preprocess(Record):
 
 
 class QuantizeSettings(Record):
-    """Post-training quantisation of a float network."""
+    """Post-training quantisation of a float network, or of what a quantised one leaves in float."""
 
     activations: Literal["minmax", "percentile", "mse"] = Field("minmax", description="how ranges are calibrated")
     percentile: float = Field(99.99, gt=50, le=100, description="for percentile")
     weights: Literal["channel", "layer"] = Field("channel", description="granularity of weight scales")
+    float_layers: Literal["digital", "quantize"] = Field(
+        "digital",
+        description="products that a quantised file leaves in float: in float32 on the digital unit, or quantised for macros",
+    )
 
 
 class Metric(Record):
