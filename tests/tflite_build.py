@@ -12,7 +12,7 @@ tf = pytest.importorskip("ai_edge_litert.schema_py_generated")
 CODES = {
     "int8": tf.TensorType.INT8, "uint8": tf.TensorType.UINT8, "int16": tf.TensorType.INT16,
     "int32": tf.TensorType.INT32, "int64": tf.TensorType.INT64, "float32": tf.TensorType.FLOAT32,
-    "float16": tf.TensorType.FLOAT16,
+    "float16": tf.TensorType.FLOAT16, "bool": tf.TensorType.BOOL, "resource": tf.TensorType.RESOURCE,
 }  # fmt: skip
 VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 5}
 FIRST = (
@@ -31,8 +31,31 @@ FIRST = (
     "SQRT",
     "ABS",
     "CUMSUM",
+    "SIN",
+    "SQUARE",
+    "ROUND",
+    "NEG",
+    "IF",
+    "CALL_ONCE",
+    "VAR_HANDLE",
+    "READ_VARIABLE",
+    "ASSIGN_VARIABLE",
 )  # of version 1
-PLAIN = ("LOGISTIC", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH", "PRELU", "ELU", "RSQRT", "SQRT", "DENSIFY")
+PLAIN = (
+    "LOGISTIC",
+    "RELU",
+    "RELU6",
+    "RELU_N1_TO_1",
+    "RELU_0_TO_1",
+    "TANH",
+    "PRELU",
+    "ELU",
+    "RSQRT",
+    "SQRT",
+    "DENSIFY",
+    "SIN",
+    "ROUND",
+)
 
 
 def options(kind):
@@ -49,16 +72,20 @@ def options(kind):
 class TflBuilder:
     """A file, tensor by tensor and operator by operator."""
 
-    def __init__(self):
-        self.model, self.graph = tf.ModelT(), tf.SubGraphT()
-        self.model.version, self.model.description = 3, "test"
-        self.model.buffers, self.model.operatorCodes, self.model.subgraphs = [tf.BufferT()], [], [self.graph]
+    def __init__(self, of=None):
+        """A new file, or another subgraph `of` a builder's file."""
+        self.model, self.graph = tf.ModelT() if of is None else of.model, tf.SubGraphT()
+        if of is None:
+            self.model.version, self.model.description = 3, "test"
+            self.model.buffers, self.model.operatorCodes, self.model.subgraphs = [tf.BufferT()], [], []
+        self.model.subgraphs.append(self.graph)
         self.graph.tensors, self.graph.operators = [], []
 
-    def tensor(self, name, shape, dtype, scale=None, zero=0, data=None, axis=0):
-        """The number of a new tensor; `data` makes it a constant."""
+    def tensor(self, name, shape, dtype, scale=None, zero=0, data=None, axis=0, signature=None):
+        """The number of a new tensor; `data` makes it a constant, `signature` leaves the sizes -1 open."""
         made = tf.TensorT()
         made.name, made.shape, made.type, made.buffer = name, list(shape), CODES[dtype], 0
+        made.shapeSignature = signature
         if data is not None:
             buffer = tf.BufferT()
             buffer.data = np.frombuffer(np.ascontiguousarray(data).astype(dtype).tobytes(), np.uint8)
@@ -95,6 +122,10 @@ class TflBuilder:
         """The file."""
         self.graph.inputs, self.graph.outputs = list(inputs), list(outputs)
         return packed(self.model)
+
+    def ends(self, inputs, outputs):
+        """The inputs and outputs of a subgraph that is not the main one."""
+        self.graph.inputs, self.graph.outputs = list(inputs), list(outputs)
 
     def save(self, path: Path, inputs, outputs) -> Path:
         """Write the file; its path."""

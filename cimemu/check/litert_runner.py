@@ -7,6 +7,7 @@ import numpy as np
 
 from cimemu.check.forms import Form
 from cimemu.errors import CimemuError, WorkloadError
+from cimemu.importer.tflite_float import FIRST, TO_CHANNELS_FIRST
 from cimemu.layer.base import Array
 from cimemu.workload.network import Network
 
@@ -38,6 +39,8 @@ class LiteRtRun:
                 experimental_op_resolver_type=OpResolverType.BUILTIN_REF,
                 experimental_preserve_all_tensors=True,
             )
+            for detail in self.interpreter.get_input_details():
+                self._resize(detail, network)
             self.interpreter.allocate_tensors()
             details = self.interpreter.get_tensor_details()
         except Exception as error:  # the runtime's own exceptions have no common base
@@ -45,9 +48,17 @@ class LiteRtRun:
         self.version = str(getattr(ai_edge_litert, "__version__", ""))
         self.settings = {"kernels": "BUILTIN_REF", "image by image": "yes"}
         self.numbers = _numbers(details)
+        # Float images stand channels first here, under a name of their own.
+        self.numbers |= {f"{name}{FIRST}": number for name, number in self.numbers.items()}
         self.batch = {d["index"]: int(d["shape"][0]) if len(d["shape"]) else 1 for d in details}
         self.names = tuple(name for name in network.types if name in self.numbers and name not in network.inputs)
-        self.forms = _forms(self.interpreter, {self.numbers[name]: name for name in self.names})
+        self.forms = _forms(self.interpreter, self.numbers, self.names)
+
+    def _resize(self, detail: Mapping[str, Any], network: Network) -> None:
+        """An input with sizes that were open gets the network's."""
+        kind = network.types.get(str(detail["name"]))
+        if kind is not None and -1 in detail["shape_signature"][1:]:
+            self.interpreter.resize_tensor_input(detail["index"], [1, *kind.shape])
 
     def tensors(self, inputs: Sequence[Array], network: Network, first: int = 0) -> dict[str, Array]:
         """Every computed tensor for one batch, image by image; a fixed batch is filled with copies of the image."""
@@ -67,6 +78,8 @@ class LiteRtRun:
 
 
 def _one_image(value: Array, network: Network, name: str) -> Array:
+    if name.endswith(FIRST):
+        return value[:1].transpose(TO_CHANNELS_FIRST)
     return value[:1] if value.ndim == len(network.types[name].shape) + 1 else value.reshape(1, *value.shape)
 
 
@@ -87,12 +100,9 @@ def _numbers(details: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     return numbers
 
 
-def _forms(interpreter: Any, names: Mapping[int, str]) -> dict[str, Form]:
+def _forms(interpreter: Any, numbers: Mapping[str, int], names: Sequence[str]) -> dict[str, Form]:
     """The operator that makes each tensor, where the interpreter tells."""
     details: list[Mapping[str, Any]] = getattr(interpreter, "_get_ops_details", list)()
-    forms = {name: Form("reference kernel") for name in names.values()}
-    for operator in details:
-        for number in operator["outputs"]:
-            if int(number) in names:
-                forms[names[int(number)]] = Form(f"{operator['op_name']}, reference kernel")
-    return forms
+    makers = {int(number): operator["op_name"] for operator in details for number in operator["outputs"]}
+    known = {name: makers.get(numbers[name]) for name in names}
+    return {name: Form(f"{maker}, reference kernel" if maker else "reference kernel") for name, maker in known.items()}

@@ -1,6 +1,6 @@
 """`cimemu check`: every tensor against another runtime."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,6 +31,10 @@ from cimemu.cli.bare import (
 )
 from cimemu.terminal import print_json
 
+if TYPE_CHECKING:
+    from cimemu.check.report import CheckReport
+    from cimemu.workload.manifest import Workload
+
 
 @app.command()
 def check(
@@ -55,19 +59,36 @@ def check(
     input_shape: InputShapeOption = None,
     float_layers: FloatLayersOption = None,
     path: PathOption = "serial",
+    as_it_is: Annotated[
+        bool,
+        typer.Option("--float", help="compare a float .tflite file as it is, before it is quantised, with LiteRT"),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare every tensor with another runtime (lossless converter), and say how far the arch's converter moves them."""
     from cimemu.check.network import check_network
-    from cimemu.cli.check_report import print_check
+    from cimemu.loading.load import network_of
     from cimemu.prepare import quantized_network
 
     given = given_of(inputs_file, labels_from, calibration_file, input_shape, module)
     chip, work = arch_of(arch, overrides), workload_of(workload, network_file, given, float_layers)
     inputs, _ = work.inputs(images)
+    if as_it_is:
+        from cimemu.check.float_network import check_float
+
+        found = check_float(network_of(work, module), work.network, inputs)
+        _told(found, work, as_json)
+        return
     network = quantized_network(work, chip, converters=calibrate_adc, module=module)
     refuse_fixed(network, overrides)
     found = check_network(network, chip.macro, inputs, against=against, path=path)
+    _told(found, work, as_json)
+
+
+def _told(found: "CheckReport", work: "Workload", as_json: bool) -> None:
+    """Print the report; exit status 1 where something differs."""
+    from cimemu.cli.check_report import print_check
+
     if as_json:
         print_json({**found.as_dict(), **told(work, network)})
     else:

@@ -11,7 +11,7 @@ from cimemu.workload.network import Network
 
 MOST_BYTES = 64 * GIB
 WEIGHTS = (".safetensors", ".pt", ".pth")
-OPEN_SIZES = ".onnx"  # the format whose files may leave sizes open
+OPEN_SIZES = (".onnx", ".tflite")  # formats whose files may leave sizes open
 # suffix -> (module, function); each function takes the path and gives a Network. Those of WEIGHTS hold no graph
 # and take the module and the shape of an image besides.
 FORMATS: dict[str, tuple[str, str]] = {
@@ -33,7 +33,7 @@ def load_network(
 
     PyTorch weights (.safetensors, .pt, .pth) need `module` (a torch.nn.Module, a function that makes one, or
     "FILE.py:NAME") and `input_shape`, that of one image; other formats need and take neither. `input_shapes` are whole
-    shapes [batch, ...] by input name ("": of the only input), for sizes that an ONNX file leaves open.
+    shapes [batch, ...] by input name ("": of the only input), for sizes that an ONNX or TensorFlow Lite file leaves open.
 
     >>> import cimemu
     >>> network = cimemu.load_network(cimemu.load_workload("digits").network)
@@ -52,8 +52,10 @@ def load_network(
         return _network(load(path, module, input_shape))
     if module is not None:
         raise WorkloadError(f"{path}: holds its network itself, a module is for {', '.join(WEIGHTS)}")
-    if input_shapes and suffix != OPEN_SIZES:
-        raise WorkloadError(f"{path}: fixes the sizes of its inputs, shapes are for open sizes of {OPEN_SIZES}")
+    if input_shapes and suffix not in OPEN_SIZES:
+        raise WorkloadError(
+            f"{path}: fixes the sizes of its inputs, shapes are for open sizes of {' and '.join(OPEN_SIZES)}"
+        )
     return _network(load(path, input_shapes) if input_shapes else load(path))
 
 

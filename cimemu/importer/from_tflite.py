@@ -2,17 +2,19 @@
 layers (channels first inside, as the float layers are)."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from cimemu.errors import WorkloadError
-from cimemu.importer.tflite_checks import check_input_type, check_wiring
+from cimemu.importer.tflite_calls import inlined
+from cimemu.importer.tflite_checks import WEIGHTED, check_input_type, check_wiring
 from cimemu.importer.tflite_file import BROKEN, TflFile, TflOperator, TflTensor, read_tflite
 from cimemu.importer.tflite_float import FloatGraph
 from cimemu.importer.tflite_fold import folded
+from cimemu.importer.tflite_sizes import with_shapes
 from cimemu.importer.tflite_table import BETWEEN_OPS, FLOAT_OPS, INTEGER_OPS
 from cimemu.importer.unsupported import refusal
 from cimemu.layer.base import Layer, TensorType
@@ -26,17 +28,22 @@ REMEDY = (
 CODES = ("int8", "uint8", "int16")
 
 
-def load_tflite(path: str | Path) -> Network:
-    """The network in a TensorFlow Lite file. Raises WorkloadError in one line that names file and operator."""
+def load_tflite(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None) -> Network:
+    """The network in a TensorFlow Lite file. Raises WorkloadError in one line that names file and operator.
+
+    `shapes` are whole shapes [1, ...] by input name ("": of the only input), for sizes that the file leaves open.
+    """
     path = Path(path)
     file = read_tflite(path)
     try:
         check_wiring(file)
+        file = inlined(file)
+        check_wiring(file)
         for number in file.inputs:
             check_input_type(file.tensors[number].name, file.tensors[number].dtype)
-        file = folded(file)
+        file = folded(*with_shapes(file, shapes or {}))
         integer = any(_is_code(file, i) for op in file.operators for i in (*op.inputs, *op.outputs))
-        _check_supported(file, {*INTEGER_OPS, *BETWEEN_OPS} if integer else FLOAT_OPS)
+        _check_supported(file, [op for op in file.operators if op.op not in _table(file, op, integer)])
         made = _integer(file, path) if integer else _float(file, path)
     except WorkloadError as error:
         raise WorkloadError(f"{path}: {error}") from None
@@ -50,13 +57,25 @@ def _is_code(file: TflFile, number: int) -> bool:
     return number >= 0 and file.tensors[number].value is None and file.tensors[number].dtype in CODES
 
 
-def _check_supported(file: TflFile, known: Collection[str]) -> None:
-    """WorkloadError that names every operator that is not `known`, how often it occurs, and what could run."""
-    missing = Counter(op.op for op in file.operators if op.op not in known)
-    if missing:
-        macs = {op.index: _macs(op, file) for op in file.operators}
-        able = sum(macs[op.index] for op in file.operators if op.op in known)
-        raise refusal(missing, able, sum(macs.values()), REMEDY)
+def _between(file: TflFile, op: TflOperator) -> bool:
+    """Whether an operator of an integer network computes floats of floats (or truth values)."""
+    computed = [t for i in (*op.inputs, *op.outputs) if i >= 0 and (t := file.tensors[i]).value is None]
+    return bool(computed) and all(tensor.dtype in ("float32", "bool") for tensor in computed)
+
+
+def _table(file: TflFile, op: TflOperator, integer: bool) -> Collection[str]:
+    """What an operator is looked up in. A float product between integers is refused by itself."""
+    if not integer:
+        return FLOAT_OPS
+    return {*BETWEEN_OPS, *WEIGHTED} if _between(file, op) else INTEGER_OPS
+
+
+def _check_supported(file: TflFile, left: Sequence[TflOperator]) -> None:
+    """WorkloadError that names every operator that is `left`, how often it occurs, and what could run."""
+    if left:
+        macs = sum(_macs(op, file) for op in file.operators)
+        able = macs - sum(_macs(op, file) for op in left)
+        raise refusal(Counter(op.op for op in left), able, macs, REMEDY)
 
 
 def _macs(op: TflOperator, file: TflFile) -> int:
@@ -88,8 +107,7 @@ def _integer(file: TflFile, path: Path) -> Network:
     for operator in file.operators:
         inputs = tuple(None if i < 0 else file.tensors[i] for i in operator.inputs)
         targets = tuple(file.tensors[i] for i in operator.outputs)
-        computed = [tensor for tensor in (*inputs, *targets) if tensor is not None and tensor.value is None]
-        if computed and all(tensor.dtype == "float32" for tensor in computed):
+        if _between(file, operator):
             if operator.op not in BETWEEN_OPS:
                 raise operator.error(
                     "multiplies floats with weights between integers, which is not supported: convert the network with "

@@ -13,6 +13,7 @@ BYTES = ("int8", "uint8")
 WIDE = ("int16",)
 WIDTHS = "16-bit codes are not supported here"
 REMEDY = "convert the network with full int8 quantisation"
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")
 
 
 def check_wiring(file: TflFile) -> None:
@@ -36,12 +37,21 @@ def check_wiring(file: TflFile) -> None:
             if i in ready or file.tensors[i].value is not None:
                 raise operator.error(f"makes tensor {file.tensors[i].name} that is there already: convert it again")
         ready |= set(operator.outputs)
+        _check_finite(file, operator)
     for i in file.inputs:
         if file.tensors[i].value is not None:
             raise WorkloadError(f"input {file.tensors[i].name} is a constant: convert it again")
     for i in file.outputs:
         if i not in ready or i in file.inputs:
             raise WorkloadError(f"output {file.tensors[i].name} is made by no operator: convert it again")
+
+
+def _check_finite(file: TflFile, op: TflOperator) -> None:
+    """WorkloadError for an infinite weight or bias; elsewhere an infinity may be a bound."""
+    for i in (i for i in op.inputs[1:3] if i >= 0 and op.op in WEIGHTED):
+        value = file.tensors[i].value
+        if value is not None and value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise op.error(f"tensor {file.tensors[i].name} holds a value that is no number, must be finite")
 
 
 def check_activation(op: TflOperator, tensor: TflTensor | None, *, wide: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from cimemu.given_file import read_bytes
 from cimemu.importer.tflite_sparse import expanded
 
 MAX_BYTES = 1 << 31
+MOST_SUBGRAPHS = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,7 @@ class TflTensor:
     zero_point: NDArray[np.int64]
     axis: int
     value: NDArray[Any] | None
+    signature: tuple[int, ...] = ()  # the shape with -1 where a size is open; empty where none is
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +49,19 @@ class TflOperator:
 
 @dataclass(frozen=True, eq=False)
 class TflFile:
-    """The main subgraph of a file."""
+    """A subgraph of a file: the main one has the `others`, in the file's order, which its operators call by number."""
 
     tensors: tuple[TflTensor, ...]
     operators: tuple[TflOperator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    others: tuple["TflFile", ...] = ()
+
+    def subgraph(self, op: TflOperator, number: int) -> "TflFile":
+        """Subgraph `number` of the file that an operator of the main one calls. WorkloadError where there is none."""
+        if not 1 <= number <= len(self.others):
+            raise op.error(f"calls subgraph {number} of {len(self.others) + 1}, must be another one: convert it again")
+        return self.others[number - 1]
 
 
 OPTIONS = {
@@ -61,13 +70,17 @@ OPTIONS = {
     "ARG_MIN": "ArgMinOptions",
     "AVERAGE_POOL_2D": "Pool2DOptions",
     "BATCH_MATMUL": "BatchMatMulOptions",
+    "CALL_ONCE": "CallOnceOptions",
     "CONCATENATION": "ConcatenationOptions",
     "CONV_2D": "Conv2DOptions",
+    "CUMSUM": "CumsumOptions",
     "DEPTH_TO_SPACE": "DepthToSpaceOptions",
     "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions",
     "DIV": "DivOptions",
     "FULLY_CONNECTED": "FullyConnectedOptions",
     "GATHER": "GatherOptions",
+    "GELU": "GeluOptions",
+    "IF": "IfOptions",
     "L2_NORMALIZATION": "L2NormOptions",
     "LEAKY_RELU": "LeakyReluOptions",
     "MAX_POOL_2D": "Pool2DOptions",
@@ -75,6 +88,8 @@ OPTIONS = {
     "MIRROR_PAD": "MirrorPadOptions",
     "MUL": "MulOptions",
     "PACK": "PackOptions",
+    "REDUCE_ALL": "ReducerOptions",
+    "REDUCE_ANY": "ReducerOptions",
     "REDUCE_MAX": "ReducerOptions",
     "REDUCE_MIN": "ReducerOptions",
     "REDUCE_PROD": "ReducerOptions",
@@ -83,17 +98,19 @@ OPTIONS = {
     "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighborOptions",
     "SOFTMAX": "SoftmaxOptions",
     "SPACE_TO_DEPTH": "SpaceToDepthOptions",
+    "SQUEEZE": "SqueezeOptions",
     "STRIDED_SLICE": "StridedSliceOptions",
     "SUB": "SubOptions",
     "SUM": "ReducerOptions",
     "TRANSPOSE_CONV": "TransposeConvOptions",
     "UNPACK": "UnpackOptions",
+    "VAR_HANDLE": "VarHandleOptions",
 }
 BROKEN = (struct.error, IndexError, ValueError, TypeError, AttributeError, UnicodeDecodeError, KeyError, OverflowError)
 
 
 def read_tflite(path: Path) -> TflFile:
-    """The main subgraph of `path`. WorkloadError for a missing, damaged or multi-graph file."""
+    """The main subgraph of `path`, the first, with the others. WorkloadError for a missing or damaged file."""
     data = read_bytes(path, WorkloadError, "a TensorFlow Lite file", most=MAX_BYTES)
     if data[4:8] != b"TFL3":
         raise WorkloadError(f"{path}: is no TensorFlow Lite file (identifier {data[4:8]!r}, must be b'TFL3')")
@@ -101,18 +118,30 @@ def read_tflite(path: Path) -> TflFile:
 
     try:
         model = tflite.Model.GetRootAsModel(data, 0)
-        if model.SubgraphsLength() != 1:
-            raise WorkloadError(f"{path}: has {model.SubgraphsLength()} subgraphs, only networks of one are supported")
-        graph = model.Subgraphs(0)
-        tensors = tuple(_tensors(model, graph, tflite, path))
-        return TflFile(
-            tensors=tensors,
-            operators=tuple(_operators(model, graph, tflite)),
-            inputs=tuple(int(i) for i in graph.InputsAsNumpy()),
-            outputs=tuple(int(i) for i in graph.OutputsAsNumpy()),
-        )
+        if not 1 <= model.SubgraphsLength() <= MOST_SUBGRAPHS:
+            raise WorkloadError(f"{path}: has {model.SubgraphsLength()} subgraphs, must have 1 .. {MOST_SUBGRAPHS}")
+        graphs = [_graph(model, number, tflite, path) for number in range(model.SubgraphsLength())]
+        return replace(graphs[0], others=tuple(graphs[1:]))
     except BROKEN as error:
         raise WorkloadError(f"{path}: damaged TensorFlow Lite file ({type(error).__name__})") from None
+
+
+def _graph(model: Any, number: int, tflite: Any, path: Path) -> TflFile:
+    """Subgraph `number`; tensors of all but the first have its number in front of their names."""
+    graph = model.Subgraphs(number)
+    tensors = tuple(_tensors(model, graph, tflite, path))
+    if number:
+        tensors = tuple(replace(tensor, name=f"subgraph{number}:{tensor.name}") for tensor in tensors)
+    return TflFile(
+        tensors=tensors,
+        operators=tuple(_operators(model, graph, tflite)),
+        inputs=_numbers(graph.InputsLength(), graph.Inputs),
+        outputs=_numbers(graph.OutputsLength(), graph.Outputs),
+    )
+
+
+def _numbers(count: int, number: Any) -> tuple[int, ...]:
+    return tuple(int(number(i)) for i in range(count))
 
 
 def _tensors(model: Any, graph: Any, tflite: Any, path: Path) -> Iterator[TflTensor]:
@@ -140,9 +169,12 @@ def _tensors(model: Any, graph: Any, tflite: Any, path: Path) -> Iterator[TflTen
             value = np.frombuffer(bytes(buffer.DataAsNumpy()), dtype=np.dtype(dtype))
             sparsity = tensor.Sparsity()
             value = value.reshape(shape) if sparsity is None else expanded(value, shape, sparsity)
-            if value.dtype.kind == "f" and not np.isfinite(value).all():
-                raise WorkloadError(f"{path}: tensor {name}: holds a value that is no number, must be finite")
-        yield TflTensor(index, name, shape, dtype, scale, zero, axis, value)
+            if value.dtype.kind == "f" and np.isnan(value).any():
+                raise WorkloadError(f"{path}: tensor {name}: holds a value that is no number, must be one")
+        if value is None and 0 in shape:  # a shape of no axes, say
+            value = np.zeros(shape, np.dtype(dtype))
+        signature = _numbers(tensor.ShapeSignatureLength(), tensor.ShapeSignature)
+        yield TflTensor(index, name, shape, dtype, scale, zero, axis, value, signature)
 
 
 def _operators(model: Any, graph: Any, tflite: Any) -> Iterator[TflOperator]:
@@ -151,14 +183,17 @@ def _operators(model: Any, graph: Any, tflite: Any) -> Iterator[TflOperator]:
         operator = graph.Operators(index)
         code = model.OperatorCodes(operator.OpcodeIndex())
         op = names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
-        options = None
-        if op in OPTIONS and operator.BuiltinOptions() is not None:
+        options: Any = None
+        if op == "CUSTOM":
+            op = f"CUSTOM {(code.CustomCode() or b'').decode()}"
+            options = bytes(operator.CustomOptionsAsNumpy()) if operator.CustomOptionsLength() else b""
+        elif op in OPTIONS and operator.BuiltinOptions() is not None:
             options = getattr(tflite, OPTIONS[op])()
             options.Init(operator.BuiltinOptions().Bytes, operator.BuiltinOptions().Pos)
         yield TflOperator(
             index,
             op,
             options,
-            tuple(int(i) for i in operator.InputsAsNumpy()),
-            tuple(int(i) for i in operator.OutputsAsNumpy()),
+            _numbers(operator.InputsLength(), operator.Inputs),
+            _numbers(operator.OutputsLength(), operator.Outputs),
         )

@@ -1,4 +1,4 @@
-"""Float TensorFlow Lite operators without weights: arithmetic, activations, moves and reductions.
+"""Float TensorFlow Lite operators without weights, element by element, and the product of two activations.
 
 A tensor of four axes that a convolution made stands channels first; operators keep it so where they can.
 """
@@ -11,228 +11,230 @@ import numpy as np
 
 from cimemu.importer.tflite_file import TflOperator
 from cimemu.importer.tflite_float import TO_CHANNELS_FIRST, FloatGraph, FloatRow
-from cimemu.importer.tflite_moves import SHAPE_MOVES, strided_cuts
-from cimemu.importer.tflite_rows import integers, option
-from cimemu.layer.activation import Activation, Clip, Elu, Exp, HardSwish, LeakyRelu, PRelu, Relu, Sigmoid, Tanh
+from cimemu.importer.tflite_rows import option
+from cimemu.layer.activation import (
+    Activation,
+    Clip,
+    Elu,
+    Exp,
+    Gelu,
+    HardSwish,
+    LeakyRelu,
+    PRelu,
+    Relu,
+    Sigmoid,
+    Tanh,
+)
+from cimemu.layer.along_axis import LogSoftmax
 from cimemu.layer.arithmetic import (
     Abs,
     Add,
+    And,
     Ceil,
     Div,
     Elementwise,
+    Equal,
     Floor,
+    Greater,
+    Less,
     Max,
     Min,
     Mul,
     Neg,
+    Not,
+    Or,
+    Pow,
     Reciprocal,
+    Round,
     Sqrt,
     Sub,
+    Where,
 )  # fmt: skip
 from cimemu.layer.base import Layer
-from cimemu.layer.reduce import Reduce, ReduceMax, ReduceMean, ReduceMin, ReduceSum
-from cimemu.layer.shape import Concat, Pad, Reshape, Slice, Split, Transpose
+from cimemu.layer.comparison import GreaterOrEqual, LessOrEqual, Sign
+from cimemu.layer.elementary import Cos, Log, Sin
+from cimemu.layer.matmul import MatMul
+from cimemu.layer.reduce import ReduceL2
+from cimemu.layer.shape import Transpose
 
-FIRST_AXIS = {0: 0, 1: 2, 2: 3, 3: 1}  # where an axis of [images, rows, columns, channels] is, channels first
 
+def operands(graph: FloatGraph, op: TflOperator) -> tuple[bool, bool, tuple[str, ...]]:
+    """(whether they stand channels first, whether they are whole, their names) of operands that are broadcast.
 
-def _operands(graph: FloatGraph, op: TflOperator) -> tuple[bool, tuple[str, ...]]:
-    """(whether they stand channels first, their names) of operands that are broadcast; constants are turned likewise."""
+    Constants are turned alike. Operands of one rank that begin with the images stay so; others keep every axis of the file.
+    """
     tensors = [graph.file.tensors[i] for i in op.inputs]
     computed = [i for i in op.inputs if graph.file.tensors[i].value is None]
-    images = all(len(graph.file.tensors[i].shape) == 4 for i in computed) and any(i in graph.first for i in computed)
+    forms = {(len(graph.file.tensors[i].shape), graph.file.tensors[i].shape[:1] == (1,)) for i in computed}
+    rank = max(len(tensor.shape) for tensor in tensors)
+    across = any(t.value is not None and t.shape[:1] != (1,) and len(t.shape) == rank for t in tensors)
+    whole = forms != {(rank, True)} or across
+    images = not whole and rank == 4 and any(i in graph.first for i in computed)
     names = []
     for number, tensor in zip(op.inputs, tensors):
         if tensor.value is None:
-            names.append(graph.image(number) if images else graph.plain(number))
+            names.append(graph.whole(number, rank) if whole else graph.image(number) if images else graph.plain(number))
             continue
-        value = graph.constant(op, tensor)
+        value = tensor.value if tensor.value.dtype.kind == "b" else graph.constant(op, tensor)
         if images:
             value = value.reshape((1,) * (4 - value.ndim) + value.shape).transpose(TO_CHANNELS_FIRST)
         names.append(f"{graph.file.tensors[op.outputs[0]].name}:{tensor.name}")
         graph.constants[names[-1]] = np.ascontiguousarray(value)
-    return images, tuple(names)
+    return images, whole, tuple(names)
 
 
-def _source(graph: FloatGraph, op: TflOperator, number: int = 0) -> tuple[bool, str]:
-    """(whether it stands channels first, its name) of one operand. WorkloadError where images do not come first."""
-    index = op.inputs[number]
-    tensor = graph.file.tensors[index]
-    if tensor.shape[:1] != (1,):
-        raise op.error(f"tensor {tensor.name} has shape {list(tensor.shape)}, must be [1, ...]: convert it again")
-    return (True, graph.image(index)) if index in graph.first else (False, graph.plain(index))
+def source(graph: FloatGraph, number: int) -> tuple[bool, str]:
+    """(whether it stands channels first, its name) of one operand that is looked at element by element."""
+    return (True, graph.image(number)) if number in graph.first else (False, graph.plain(number))
 
 
-def _put(
-    graph: FloatGraph, op: TflOperator, kind: type[Layer], names: Sequence[str], images: bool, **fields: Any
+def put(
+    graph: FloatGraph,
+    op: TflOperator,
+    kind: type[Layer],
+    names: Sequence[str],
+    images: bool,
+    *,
+    whole: bool = False,
+    **fields: Any,
 ) -> None:
     """Add a layer of one output, and the activation that is fused into it."""
     name = graph.file.tensors[op.outputs[0]].name
-    graph.activated(op, kind(name=name, inputs=tuple(names), outputs=(f"{name}:made",), **fields), images)
+    graph.activated(op, kind(name=name, inputs=tuple(names), outputs=(f"{name}:made",), **fields), images, whole=whole)
 
 
-def _axes(op: TflOperator, graph: FloatGraph, axes: Sequence[int], rank: int, images: bool) -> list[int]:
-    """Axes of the file as axes of the layer. WorkloadError for the images' own."""
-    if not all(-rank <= axis < rank and axis % rank for axis in axes):
-        raise op.error(f"axes {list(axes)} of {rank}, must be axes of the image: convert it again")
-    return [FIRST_AXIS[axis % rank] if images else axis % rank for axis in axes]
+def _arithmetic(kind: type[Layer], graph: FloatGraph, op: TflOperator) -> None:
+    images, whole, names = operands(graph, op)
+    put(graph, op, kind, names, images, whole=whole)
 
 
-def _arithmetic(kind: type[Elementwise], graph: FloatGraph, op: TflOperator) -> None:
-    images, names = _operands(graph, op)
-    _put(graph, op, kind, names, images)
-
-
-def _prelu(graph: FloatGraph, op: TflOperator) -> None:
-    images, names = _operands(graph, op)
-    _put(graph, op, PRelu, names, images)
-
-
-def _activation(kind: type[Activation], fields: dict[str, float], graph: FloatGraph, op: TflOperator) -> None:
-    images, name = _source(graph, op)
-    _put(graph, op, kind, [name], images, **fields)
+def _activation(kind: type[Activation], fields: dict[str, Any], graph: FloatGraph, op: TflOperator) -> None:
+    images, name = source(graph, op.inputs[0])
+    put(graph, op, kind, [name], images, **fields)
 
 
 def _leaky(graph: FloatGraph, op: TflOperator) -> None:
-    images, name = _source(graph, op)
-    _put(graph, op, LeakyRelu, [name], images, alpha=float(option(op, "Alpha", 0.0)))
+    images, name = source(graph, op.inputs[0])
+    put(graph, op, LeakyRelu, [name], images, alpha=float(option(op, "Alpha", 0.0)))
 
 
-def _inputs(graph: FloatGraph, op: TflOperator) -> list[Any]:
-    return [None if i < 0 else graph.file.tensors[i] for i in op.inputs]
-
-
-def _concatenation(graph: FloatGraph, op: TflOperator) -> None:
-    images, names = _operands(graph, op)
-    rank = len(graph.file.tensors[op.inputs[0]].shape)
-    (axis,) = _axes(op, graph, [int(option(op, "Axis", 0))], rank, images)
-    _put(graph, op, Concat, names, images, axis=axis)
-
-
-def _pad(graph: FloatGraph, op: TflOperator) -> None:
-    pads = [(int(a), int(b)) for a, b in integers(op, _inputs(graph, op), 1, "the padding").reshape(-1, 2)]
-    value = 0.0
-    if op.op == "PADV2":
-        value = float(graph.constant(op, graph.file.tensors[op.inputs[2]]).reshape(-1)[0])
-    images, name = _source(graph, op)
-    if not pads or pads[0] != (0, 0):
-        raise op.error(f"pads {pads[:1]} along the images, must be 0: convert it again")
-    order = [pads[axis] for axis in TO_CHANNELS_FIRST] if images else pads
-    _put(graph, op, Pad, [name], images, pads=tuple(order[1:]), value=value)
-
-
-def _reduce(kind: type[Reduce], graph: FloatGraph, op: TflOperator) -> None:
-    images, name = _source(graph, op)
-    x, keep = graph.file.tensors[op.inputs[0]], bool(option(op, "KeepDims", False))
-    given = integers(op, _inputs(graph, op), 1, "the axes").reshape(-1).tolist()
-    axes = tuple(sorted(_axes(op, graph, given, len(x.shape), images)))
-    if images and not keep and axes != (2, 3):
-        images, name = False, graph.plain(op.inputs[0])
-        axes = tuple(sorted(_axes(op, graph, given, len(x.shape), False)))
-    _put(graph, op, kind, [name], images and keep, axes=axes, keepdims=keep)
-
-
-def _transpose(graph: FloatGraph, op: TflOperator) -> None:
-    perm = tuple(integers(op, _inputs(graph, op), 1, "the order").reshape(-1).tolist())
-    _source(graph, op)
-    _put(graph, op, Transpose, [graph.plain(op.inputs[0])], False, perm=perm)
-
-
-def _reshape(graph: FloatGraph, op: TflOperator) -> None:
-    target = graph.file.tensors[op.outputs[0]]
-    if target.shape[:1] != (1,):
-        raise op.error(f"to {list(target.shape)}, must be [1, ...]: convert it again")
-    _source(graph, op)
-    _put(graph, op, Reshape, [graph.plain(op.inputs[0])], False, shape=target.shape[1:])
-
-
-def _slice(graph: FloatGraph, op: TflOperator) -> None:
-    _source(graph, op)
-    x, inputs, target = graph.file.tensors[op.inputs[0]], _inputs(graph, op), graph.file.tensors[op.outputs[0]]
-    if op.op == "SLICE":
-        begin, size = (integers(op, inputs, i, "the cut").reshape(-1).tolist() for i in (1, 2))
-        cuts: Sequence[Any] = [(b, whole if s == -1 else b + s, 1) for b, s, whole in zip(begin, size, x.shape)]
-    else:
-        cuts, _ = strided_cuts(op, inputs, x.shape)
-    if len(range(*slice(*cuts[0]).indices(1))) != 1 or target.shape[:1] != (1,):
-        raise op.error(f"cuts {cuts[0]} of the images, must keep them: convert it again")
-    whole = f"{target.name}:cut"
-    axes = tuple(range(1, len(cuts)))
-    columns = [tuple(column) for column in zip(*((s or 0 if t > 0 else s, e, t) for s, e, t in cuts[1:]))]
-    starts, ends, steps = columns if columns else ((), (), ())
-    source = graph.plain(op.inputs[0])
-    graph.layers.append(
-        Slice(name=whole, inputs=(source,), outputs=(whole,), axes=axes, starts=starts, ends=ends, steps=steps)
-    )
-    _put(graph, op, Reshape, [whole], False, shape=target.shape[1:])
+def _gelu(graph: FloatGraph, op: TflOperator) -> None:
+    images, name = source(graph, op.inputs[0])
+    kind = "tanh" if option(op, "Approximate", False) else "none"
+    put(graph, op, Gelu, [name], images, approximate=kind)
 
 
 def _two_steps(first: type[Layer], second: type[Layer], graph: FloatGraph, op: TflOperator) -> None:
     """An operator that is one layer of all operands and then one of the result: twice, if it takes two."""
-    images, names = _operands(graph, op)
+    images, whole, names = operands(graph, op)
     name = graph.file.tensors[op.outputs[0]].name
     middle = f"{name}:middle"
     graph.layers.append(first(name=middle, inputs=names, outputs=(middle,)))
-    _put(graph, op, second, [middle] * (2 if second is Mul else 1), images)
+    put(graph, op, second, [middle] * (2 if second is Mul else 1), images, whole=whole)
 
 
-def _moved(graph: FloatGraph, op: TflOperator) -> None:
-    graph.plain(op.inputs[0])
-    graph.layers.append(SHAPE_MOVES[op.op](op, _inputs(graph, op), graph.file.tensors[op.outputs[0]]))
+def _square(graph: FloatGraph, op: TflOperator) -> None:
+    images, name = source(graph, op.inputs[0])
+    put(graph, op, Mul, [name, name], images)
 
 
-def _split(graph: FloatGraph, op: TflOperator) -> None:
-    data, where = (1, 0) if op.op == "SPLIT" else (0, 2)
-    _source(graph, op, data)
-    x, inputs = graph.file.tensors[op.inputs[data]], _inputs(graph, op)
-    given = int(integers(op, inputs, where, "the axis").reshape(-1)[0])
-    (axis,) = _axes(op, graph, [given], len(x.shape), False)
-    sizes = [x.shape[axis] // len(op.outputs)] * len(op.outputs)
-    if op.op == "SPLIT_V":
-        sizes = integers(op, inputs, 1, "the sizes").reshape(-1).tolist()
-    names = tuple(graph.file.tensors[i].name for i in op.outputs)
-    source = graph.plain(op.inputs[data])
-    graph.layers.append(Split(name=names[0], inputs=(source,), outputs=names, axis=axis, sizes=tuple(sizes)))
+def _select(graph: FloatGraph, op: TflOperator) -> None:
+    """SELECT takes a condition of its operands' shape, or one an image row; SELECT_V2 broadcasts."""
+    shapes = [graph.file.tensors[i].shape for i in op.inputs]
+    if op.op == "SELECT" and shapes[0] != shapes[1]:
+        raise op.error(f"condition of {list(shapes[0])} for {list(shapes[1])}, must be alike: convert it again")
+    _arithmetic(Where, graph, op)
 
 
+def _log_softmax(graph: FloatGraph, op: TflOperator) -> None:
+    put(graph, op, LogSoftmax, [graph.plain(op.inputs[0])], False, axis=-1)
+
+
+def _l2_normalization(graph: FloatGraph, op: TflOperator) -> None:
+    """x over the root of its squares' sum along the last axis, at least 1e-6."""
+    name, plain = graph.file.tensors[op.outputs[0]].name, graph.plain(op.inputs[0])
+    root, least = f"{name}:root", f"{name}:least"
+    axis = len(graph.file.tensors[op.inputs[0]].shape) - (graph.file.tensors[op.inputs[0]].shape[:1] == (1,))
+    graph.layers.append(ReduceL2(name=root, inputs=(plain,), outputs=(root,), axes=(axis,), keepdims=True))
+    graph.layers.append(Clip(name=least, inputs=(root,), outputs=(least,), low=float(np.float32(1e-6)), high=None))
+    put(graph, op, Div, [plain, least], False)
+
+
+def _batch_matmul(graph: FloatGraph, op: TflOperator) -> None:
+    name = graph.file.tensors[op.outputs[0]].name
+    rank = max(len(graph.file.tensors[i].shape) for i in op.inputs)
+    names = []
+    for number, adjoint in zip(op.inputs, (option(op, "AdjX", False), option(op, "AdjY", False))):
+        tensor = graph.file.tensors[number]
+        if tensor.value is not None:
+            value = graph.constant(op, tensor)
+            value = value.swapaxes(-1, -2) if adjoint else value
+            value = value.reshape(value.shape[-2:]) if value.size == np.prod(value.shape[-2:]) else value
+            names.append(f"{name}:{tensor.name}")
+            graph.constants[names[-1]] = np.ascontiguousarray(value)
+            continue
+        source = graph.whole(number, rank)
+        if adjoint:
+            turned, axes = f"{name}:turned{number}", range(rank + 1)
+            perm = (*axes[:-2], axes[-1], axes[-2])
+            graph.layers.append(Transpose(name=turned, inputs=(source,), outputs=(turned,), perm=perm))
+            source = turned
+        names.append(source)
+    put(graph, op, MatMul, names, False, whole=True)
+
+
+def _not_equal(graph: FloatGraph, op: TflOperator) -> None:
+    _two_steps(Equal, Not, graph, op)
+
+
+ELEMENTWISE: dict[str, type[Elementwise] | type[Layer]] = {
+    "ABS": Abs,
+    "ADD": Add,
+    "CEIL": Ceil,
+    "COS": Cos,
+    "DIV": Div,
+    "EQUAL": Equal,
+    "FLOOR": Floor,
+    "GREATER": Greater,
+    "GREATER_EQUAL": GreaterOrEqual,
+    "LESS": Less,
+    "LESS_EQUAL": LessOrEqual,
+    "LOG": Log,
+    "LOGICAL_AND": And,
+    "LOGICAL_NOT": Not,
+    "LOGICAL_OR": Or,
+    "MAXIMUM": Max,
+    "MINIMUM": Min,
+    "MUL": Mul,
+    "NEG": Neg,
+    "POW": Pow,
+    "PRELU": PRelu,
+    "ROUND": Round,
+    "SIGN": Sign,
+    "SIN": Sin,
+    "SQRT": Sqrt,
+    "SUB": Sub,
+}
 FLOAT_DIGITAL_OPS: dict[str, FloatRow] = {
-    **dict.fromkeys(SHAPE_MOVES, _moved),
-    "ABS": partial(_arithmetic, Abs),
-    "ADD": partial(_arithmetic, Add),
-    "CEIL": partial(_arithmetic, Ceil),
-    "CONCATENATION": _concatenation,
-    "DIV": partial(_arithmetic, Div),
+    **{name: partial(_arithmetic, kind) for name, kind in ELEMENTWISE.items()},
+    "BATCH_MATMUL": _batch_matmul,
     "ELU": partial(_activation, Elu, {}),
     "EXP": partial(_activation, Exp, {}),
-    "EXPAND_DIMS": _reshape,
-    "FLOOR": partial(_arithmetic, Floor),
+    "GELU": _gelu,
     "HARD_SWISH": partial(_activation, HardSwish, {}),
+    "L2_NORMALIZATION": _l2_normalization,
     "LEAKY_RELU": _leaky,
     "LOGISTIC": partial(_activation, Sigmoid, {}),
-    "MAXIMUM": partial(_arithmetic, Max),
-    "MEAN": partial(_reduce, ReduceMean),
-    "MINIMUM": partial(_arithmetic, Min),
-    "MUL": partial(_arithmetic, Mul),
-    "NEG": partial(_arithmetic, Neg),
-    "PAD": _pad,
-    "PADV2": _pad,
-    "PRELU": _prelu,
-    "REDUCE_MAX": partial(_reduce, ReduceMax),
-    "REDUCE_MIN": partial(_reduce, ReduceMin),
+    "LOG_SOFTMAX": _log_softmax,
+    "NOT_EQUAL": _not_equal,
     "RELU": partial(_activation, Relu, {}),
     "RELU6": partial(_activation, Clip, {"low": 0.0, "high": 6.0}),
     "RELU_0_TO_1": partial(_activation, Clip, {"low": 0.0, "high": 1.0}),
     "RELU_N1_TO_1": partial(_activation, Clip, {"low": -1.0, "high": 1.0}),
     "RSQRT": partial(_two_steps, Sqrt, Reciprocal),
-    "SLICE": _slice,
-    "SPLIT": _split,
-    "SPLIT_V": _split,
-    "SQRT": partial(_arithmetic, Sqrt),
+    "SELECT": _select,
+    "SELECT_V2": _select,
+    "SQUARE": _square,
     "SQUARED_DIFFERENCE": partial(_two_steps, Sub, Mul),
-    "SQUEEZE": _reshape,
-    "STRIDED_SLICE": _slice,
-    "SUB": partial(_arithmetic, Sub),
-    "SUM": partial(_reduce, ReduceSum),
     "TANH": partial(_activation, Tanh, {}),
-    "TRANSPOSE": _transpose,
 }

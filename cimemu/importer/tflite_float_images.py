@@ -1,5 +1,8 @@
 """Float TensorFlow Lite operators that make images larger: RESIZE_BILINEAR, RESIZE_NEAREST_NEIGHBOR, TRANSPOSE_CONV."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 
 from cimemu.importer.tflite_file import TflOperator
@@ -39,6 +42,22 @@ def _resize(graph: FloatGraph, op: TflOperator) -> None:
     graph.activated(op, layer, images=True)
 
 
+def _biased(op: TflOperator) -> SimpleNamespace:
+    """The options of MediaPipe's Convolution2DTransposeBias: three integers (padding 1 SAME or 2 VALID, strides)."""
+    if len(op.options) < 12 or len(op.inputs) != 3:
+        raise op.error(f"{len(op.options)} bytes of options, must be 12 of padding and strides, and three inputs")
+    padding, width, height = (int(n) for n in np.frombuffer(op.options[:12], "<i4"))
+    if padding not in (1, 2) or min(width, height) < 1:
+        raise op.error(f"padding {padding}, strides {height} x {width}, must be 1 or 2, and >= 1")
+    return SimpleNamespace(Padding=lambda: padding - 1, StrideH=lambda: height, StrideW=lambda: width)
+
+
+def _transpose_conv_bias(graph: FloatGraph, op: TflOperator) -> None:
+    """TRANSPOSE_CONV with its operands in another order."""
+    image, weight, bias = op.inputs
+    _transpose_conv(graph, replace(op, options=_biased(op), inputs=(-1, weight, image, bias)))
+
+
 def _transpose_conv(graph: FloatGraph, op: TflOperator) -> None:
     """A product of every pixel with the weight, and the windows that it makes added up."""
     x, target = graph.file.tensors[op.inputs[2]], graph.file.tensors[op.outputs[0]]
@@ -76,6 +95,7 @@ def _transpose_conv(graph: FloatGraph, op: TflOperator) -> None:
 
 
 FLOAT_IMAGE_OPS: dict[str, FloatRow] = {
+    "CUSTOM Convolution2DTransposeBias": _transpose_conv_bias,
     "RESIZE_BILINEAR": _resize,
     "RESIZE_NEAREST_NEIGHBOR": _resize,
     "TRANSPOSE_CONV": _transpose_conv,

@@ -4,7 +4,7 @@ A converted network with an open batch computes shapes at run time (SHAPE, STRID
 one with float16 weights dequantises them, one with sparse weights expands them. None of this is work of the chip.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from cimemu.importer.tflite_file import TflFile, TflOperator, TflTensor
 from cimemu.importer.tflite_moves import strided_cuts
 from cimemu.importer.tflite_rows import option
+from cimemu.importer.tflite_shapes import is_open, worked_out
 from cimemu.layer.base import Array
 
 MOST = 1 << 20  # elements of a folded tensor that is no weight
@@ -75,11 +76,21 @@ INTEGER_FOLDS: dict[str, Fold] = {
 }
 
 
-def folded(file: TflFile) -> TflFile:
-    """The file without operators of constants; their outputs are constants. WorkloadError as the operators raise."""
+def folded(file: TflFile, resized: Collection[int] = ()) -> TflFile:
+    """The file without operators of constants; their outputs are constants. WorkloadError as the operators raise.
+
+    Shapes behind the tensors `resized`, and behind a shape that the file computes, are worked out anew.
+    """
     tensors = list(file.tensors)
     operators: list[TflOperator] = []
+    changed = set(resized)
     for op in file.operators:
+        given = [tensors[i] for i in op.inputs if i >= 0]
+        if changed.intersection(op.inputs) or (op.outputs and is_open(op, given, tensors[op.outputs[0]])):
+            for number, shape in zip(op.outputs, worked_out(op, given)):
+                if shape != tensors[number].shape:
+                    tensors[number] = replace(tensors[number], shape=tuple(int(n) for n in shape))
+                    changed.add(number)
         made = _folded(op, tensors) if len(op.outputs) == 1 and op.outputs[0] not in file.outputs else None
         if made is None:
             operators.append(op)

@@ -4,6 +4,7 @@ from cimemu.importer.tflite_elementwise import ELEMENTWISE_OPS
 from cimemu.importer.tflite_float import WEIGHTED_OPS, FloatRow
 from cimemu.importer.tflite_float_digital import FLOAT_DIGITAL_OPS
 from cimemu.importer.tflite_float_images import FLOAT_IMAGE_OPS
+from cimemu.importer.tflite_float_moves import FLOAT_MOVE_OPS
 from cimemu.importer.tflite_integer import PRODUCT_OPS
 from cimemu.importer.tflite_moves import MOVE_OPS
 from cimemu.importer.tflite_products import OTHER_PRODUCT_OPS
@@ -11,6 +12,7 @@ from cimemu.importer.tflite_rows import Row
 from cimemu.importer.tflite_wide import wide
 
 WIDE_PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+TRANSPOSED = ("TRANSPOSE_CONV", "CUSTOM Convolution2DTransposeBias")
 INTEGER_OPS: dict[str, Row] = {
     **PRODUCT_OPS,
     **{name: wide(PRODUCT_OPS[name]) for name in WIDE_PRODUCTS},
@@ -18,8 +20,8 @@ INTEGER_OPS: dict[str, Row] = {
     **ELEMENTWISE_OPS,
     **MOVE_OPS,
 }
-FLOAT_OPS: dict[str, FloatRow] = {**WEIGHTED_OPS, **FLOAT_IMAGE_OPS, **FLOAT_DIGITAL_OPS}
+FLOAT_OPS: dict[str, FloatRow] = {**WEIGHTED_OPS, **FLOAT_IMAGE_OPS, **FLOAT_DIGITAL_OPS, **FLOAT_MOVE_OPS}
 # Float operators that may stand between integers: those that multiply nothing with weights.
 BETWEEN_OPS: dict[str, FloatRow] = {
-    name: build for name, build in FLOAT_OPS.items() if name not in (*WIDE_PRODUCTS, "TRANSPOSE_CONV")
+    name: build for name, build in FLOAT_OPS.items() if name not in (*WIDE_PRODUCTS, *TRANSPOSED)
 }

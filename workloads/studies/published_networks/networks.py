@@ -24,8 +24,8 @@ def members(data, name):
         archive = zipfile.ZipFile(io.BytesIO(data))
         inner = [(one, archive.read(one)) for one in archive.namelist() if not one.endswith("/")]
     elif name.endswith((".tgz", ".tar.gz")):
-        archive = tarfile.open(fileobj=io.BytesIO(data))
-        inner = [(one.name, archive.extractfile(one).read()) for one in archive if one.isfile()]
+        with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+            inner = [(one.name, archive.extractfile(one).read()) for one in archive if one.isfile()]
     else:
         return
     for one, content in inner:

@@ -1,0 +1,162 @@
+"""Runs and checks every network file of a folder: `python -m cimemu.check.many FOLDER RESULTS.csv [OPTION ...]`.
+
+Each file (.onnx, .tflite, .pt2) is read, run with a timeline on random images, and checked: an integer file against its own
+runtime, a float file quantised, against ONNX Runtime, and a float `.tflite` file as it is, against LiteRT, too. A file has a
+process of its own, so that one that ends badly ends alone. Options: `--shapes FILE.csv` (columns file, input, shape: whole
+shapes of inputs with open sizes), `--images N`, `--arch NAME`, `--only TEXT`, `--seconds N` (the most for a file).
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from cimemu.arch.load import load_arch
+from cimemu.check.float_network import check_float
+from cimemu.check.network import check_network
+from cimemu.check.report import CheckReport
+from cimemu.errors import CimemuError
+from cimemu.importer import FORMATS, WEIGHTS
+from cimemu.loading.bare import BareWorkload, Given, random_images
+
+COLUMNS = (
+    "file", "sha256", "arithmetic", "kinds of layers", "layers", "layers on macros", "cycles", "compared with",
+    "integers compared", "integers that differ", "of these, explained", "floats compared", "floats that differ",
+    "as it is: floats compared", "as it is: floats that differ", "verdict", "what was said",
+)  # fmt: skip
+AGREES, DIFFERS, REFUSED, TRACEBACK = "agrees", "differs", "refused", "traceback"
+SHARE = 0.001  # of codes behind a float operator that may be one apart
+SEED = 0
+
+
+def one(path: Path, shapes: Mapping[str, tuple[int, ...]], images: int, arch: str) -> dict[str, Any]:
+    """The row of one file, without its name and checksum. Raises CimemuError where it is refused."""
+    # Of higher rows: a check by itself runs nothing.
+    from importlib import import_module
+
+    chip = load_arch(arch)
+    work = BareWorkload.of(path, Given(shapes=dict(shapes)))
+    network = work.load()
+    inputs = random_images(network, images, SEED)
+    kinds = Counter(layer.op for layer in network.layers)
+    row: dict[str, Any] = {
+        "arithmetic": "integer" if network.is_quantized else "float",
+        "kinds of layers": len(kinds),
+        "layers": len(network.layers),
+    }
+    made = import_module("cimemu.prepare").quantized_network(work, chip)
+    ran = import_module("cimemu.emulate").run(chip, made, inputs)
+    row |= {"cycles": ran.cycles, "layers on macros": sum(layer.on_macros for layer in made.layers)}
+    found = check_network(made, chip.macro, inputs)
+    row |= {
+        "compared with": found.against,
+        "integers compared": found.integers.elements,
+        "integers that differ": found.integers.differing,
+        "of these, explained": found.integers.explained,
+        "floats compared": found.floats.elements,
+        "floats that differ": found.floats.differing,
+    }
+    good = _good(found)
+    if not network.is_quantized and path.suffix.lower() == ".tflite":
+        straight = check_float(network, path, inputs)
+        row["as it is: floats compared"] = straight.floats.elements
+        row["as it is: floats that differ"] = straight.floats.differing
+        good = good and not straight.failed
+    row["verdict"] = AGREES if good else DIFFERS
+    row["what was said"] = "" if good else f"first layer that differs: {found.first_layer}"
+    return row
+
+
+def _good(found: CheckReport) -> bool:
+    """No integer of integer operators alone differs, no float beyond its bound, few codes behind floats and these by one."""
+    codes = found.integers
+    explained = [diff for diff in found.tensors if diff.explained]
+    return (
+        codes.differing == codes.explained
+        and codes.explained <= SHARE * max(1, codes.elements)
+        and all(diff.largest <= 1 for diff in explained)
+        and not found.floats.differing
+    )
+
+
+def _apart(path: Path, shapes: Mapping[str, tuple[int, ...]], given: argparse.Namespace) -> dict[str, Any]:
+    """The row of one file, from a process of its own."""
+    spelled = [f"{name}={','.join(map(str, shape))}" for name, shape in shapes.items()]
+    command = [sys.executable, "-m", "cimemu.check.many", "--one", str(path), "--images", str(given.images)]
+    command += ["--arch", given.arch, *(part for text in spelled for part in ("--shape", text))]
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=given.seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return {"verdict": TRACEBACK, "what was said": f"was not done in {given.seconds} seconds"}
+    lines = ended.stdout.strip().splitlines()
+    if ended.returncode or not lines:
+        said = (ended.stderr.strip().splitlines() or [f"ended with {ended.returncode}"])[-1]
+        return {"verdict": TRACEBACK, "what was said": said[:300]}
+    found: dict[str, Any] = json.loads(lines[-1])
+    return found
+
+
+def _shapes(path: str | None) -> dict[str, dict[str, tuple[int, ...]]]:
+    """File -> input -> whole shape."""
+    found: dict[str, dict[str, tuple[int, ...]]] = {}
+    if path is not None:
+        with Path(path).open(encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                sizes = tuple(int(size) for size in row["shape"].split("x"))
+                found.setdefault(row["file"], {})[row["input"]] = sizes
+    return found
+
+
+def _told(path: Path, given: argparse.Namespace) -> int:
+    """Print the row of one file as JSON: what a process of its own does."""
+    shapes = {name: tuple(int(n) for n in sizes.split(",")) for name, sizes in (s.split("=") for s in given.shape)}
+    try:
+        row = one(path, shapes, given.images, given.arch)
+    except CimemuError as error:
+        row = {"verdict": REFUSED, "what was said": str(error).replace(f"{path}: ", "")}
+    print(json.dumps(row))
+    return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Writes the table, row by row; 1 where a file differs or ends in a traceback."""
+    parser = argparse.ArgumentParser(prog="python -m cimemu.check.many")
+    parser.add_argument("folder", nargs="?")
+    parser.add_argument("results", nargs="?")
+    parser.add_argument("--one", type=Path)
+    parser.add_argument("--shape", action="append", default=[])
+    parser.add_argument("--shapes")
+    parser.add_argument("--images", type=int, default=2)
+    parser.add_argument("--arch", default="rram_128")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--seconds", type=float, default=1800.0)
+    given = parser.parse_args(arguments)
+    if given.one is not None:
+        return _told(given.one, given)
+    if given.folder is None or given.results is None:
+        parser.error("a folder of network files and the CSV file to write are needed")
+    suffixes = set(FORMATS) - set(WEIGHTS)
+    files = [path for path in sorted(Path(given.folder).iterdir()) if path.suffix.lower() in suffixes]
+    shapes, verdicts = _shapes(given.shapes), Counter[str]()
+    with Path(given.results).open("w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        for path in (path for path in files if given.only in path.name):
+            row = _apart(path, shapes.get(path.name, {}), given)
+            row |= {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            writer.writerow(row)
+            out.flush()
+            verdicts[row["verdict"]] += 1
+            print(f"{path.name}: {row['verdict']} {row.get('what was said', '')}"[:400], flush=True)
+    print(", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items())))
+    return int(verdicts[DIFFERS] + verdicts[TRACEBACK] > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
