@@ -1,6 +1,6 @@
 """`cimemu check`: every tensor against another runtime."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -30,10 +30,6 @@ from cimemu.cli.bare import (
     told,
 )
 from cimemu.terminal import print_json
-
-if TYPE_CHECKING:
-    from cimemu.check.report import CheckReport
-    from cimemu.workload.manifest import Workload
 
 
 @app.command()
@@ -67,6 +63,7 @@ def check(
 ) -> None:
     """Compare every tensor with another runtime (lossless converter), and say how far the arch's converter moves them."""
     from cimemu.check.network import check_network
+    from cimemu.cli.check_report import print_check
     from cimemu.loading.load import network_of
     from cimemu.prepare import quantized_network
 
@@ -76,19 +73,12 @@ def check(
     if as_it_is:
         from cimemu.check.float_network import check_float
 
-        found = check_float(network_of(work, module), work.network, inputs)
-        _told(found, work, as_json)
-        return
-    network = quantized_network(work, chip, converters=calibrate_adc, module=module)
-    refuse_fixed(network, overrides)
-    found = check_network(network, chip.macro, inputs, against=against, path=path)
-    _told(found, work, as_json)
-
-
-def _told(found: "CheckReport", work: "Workload", as_json: bool) -> None:
-    """Print the report; exit status 1 where something differs."""
-    from cimemu.cli.check_report import print_check
-
+        network = network_of(work, module)
+        found = check_float(network, work.network, inputs)
+    else:
+        network = quantized_network(work, chip, converters=calibrate_adc, module=module)
+        refuse_fixed(network, overrides)
+        found = check_network(network, chip.macro, inputs, against=against, path=path)
     if as_json:
         print_json({**found.as_dict(), **told(work, network)})
     else:
