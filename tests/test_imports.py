@@ -24,7 +24,7 @@ ROWS: list[set[str]] = [
     {"prepare"},
     {"emulate", "explained", "report", "golden", "prices"},
     {"views", "fitting", "difference"},
-    {"stress", "compare", "validate", "claims", "adapt"},
+    {"stress", "compare", "validate", "claims", "adapt", "many"},
     {"terminal", "testing", "extend"},
     {"cli", "printed_api"},
     {"printed"},

@@ -80,9 +80,10 @@ def check(
         refuse_fixed(network, overrides)
         found = check_network(network, chip.macro, inputs, against=against, path=path)
     if as_json:
-        print_json({**found.as_dict(), **told(work, network)})
+        print_json({**found.as_dict(), **({} if as_it_is else told(work, network))})
     else:
         print_check(found)
-        print_notes(work, network)
+        if not as_it_is:
+            print_notes(work, network)
     if found.failed:
         raise typer.Exit(1)

@@ -1,9 +1,10 @@
-"""Runs and checks every network file of a folder: `python -m cimemu.check.many FOLDER RESULTS.csv [OPTION ...]`.
+"""Runs and checks every network file of a folder: `python -m cimemu.many FOLDER RESULTS.csv [OPTION ...]`.
 
 Each file (.onnx, .tflite, .pt2) is read, run with a timeline on random images, and checked: an integer file against its own
 runtime, a float file quantised, against ONNX Runtime, and a float `.tflite` file as it is, against LiteRT, too. A file has a
 process of its own, so that one that ends badly ends alone. Options: `--shapes FILE.csv` (columns file, input, shape: whole
-shapes of inputs with open sizes), `--images N`, `--arch NAME`, `--only TEXT`, `--seconds N` (the most for a file).
+shapes of inputs with open sizes), `--images N`, `--arch NAME`, `--only TEXT`, `--seconds N` (the most for a file),
+`--keep` (rows that agree in RESULTS.csv and whose file is the same are not measured again).
 """
 
 import argparse
@@ -21,9 +22,12 @@ from cimemu.arch.load import load_arch
 from cimemu.check.float_network import check_float
 from cimemu.check.network import check_network
 from cimemu.check.report import CheckReport
+from cimemu.emulate import run
 from cimemu.errors import CimemuError
 from cimemu.importer import FORMATS, WEIGHTS
 from cimemu.loading.bare import BareWorkload, Given, random_images
+from cimemu.prepare import quantized_network
+from cimemu.workload.network import Network
 
 COLUMNS = (
     "file", "sha256", "arithmetic", "kinds of layers", "layers", "layers on macros", "cycles", "compared with",
@@ -37,9 +41,6 @@ SEED = 0
 
 def one(path: Path, shapes: Mapping[str, tuple[int, ...]], images: int, arch: str) -> dict[str, Any]:
     """The row of one file, without its name and checksum. Raises CimemuError where it is refused."""
-    # Of higher rows: a check by itself runs nothing.
-    from importlib import import_module
-
     chip = load_arch(arch)
     work = BareWorkload.of(path, Given(shapes=dict(shapes)))
     network = work.load()
@@ -50,8 +51,8 @@ def one(path: Path, shapes: Mapping[str, tuple[int, ...]], images: int, arch: st
         "kinds of layers": len(kinds),
         "layers": len(network.layers),
     }
-    made = import_module("cimemu.prepare").quantized_network(work, chip)
-    ran = import_module("cimemu.emulate").run(chip, made, inputs)
+    made = quantized_network(work, chip)
+    ran = run(chip, made, inputs)
     row |= {"cycles": ran.cycles, "layers on macros": sum(layer.on_macros for layer in made.layers)}
     found = check_network(made, chip.macro, inputs)
     row |= {
@@ -62,15 +63,24 @@ def one(path: Path, shapes: Mapping[str, tuple[int, ...]], images: int, arch: st
         "floats compared": found.floats.elements,
         "floats that differ": found.floats.differing,
     }
-    good = _good(found)
+    good, said = _good(found), ""
     if not network.is_quantized and path.suffix.lower() == ".tflite":
-        straight = check_float(network, path, inputs)
-        row["as it is: floats compared"] = straight.floats.elements
-        row["as it is: floats that differ"] = straight.floats.differing
-        good = good and not straight.failed
+        said, straight = _as_it_is(network, path, inputs)
+        row |= straight
+        good = good and not straight.get("as it is: floats that differ")
     row["verdict"] = AGREES if good else DIFFERS
-    row["what was said"] = "" if good else f"first layer that differs: {found.first_layer}"
+    row["what was said"] = said if good else f"first layer that differs: {found.first_layer or said}"
     return row
+
+
+def _as_it_is(network: Network, path: Path, inputs: Any) -> tuple[str, dict[str, int]]:
+    """(what was said, the counts) of a float file before it is quantised; LiteRT may not have an operator of another's."""
+    try:
+        found = check_float(network, path, inputs)
+    except CimemuError as error:
+        return str(error), {}
+    counts = {"compared": found.floats.elements, "that differ": found.floats.differing}
+    return found.first_layer or "", {f"as it is: floats {key}": value for key, value in counts.items()}
 
 
 def _good(found: CheckReport) -> bool:
@@ -88,7 +98,7 @@ def _good(found: CheckReport) -> bool:
 def _apart(path: Path, shapes: Mapping[str, tuple[int, ...]], given: argparse.Namespace) -> dict[str, Any]:
     """The row of one file, from a process of its own."""
     spelled = [f"{name}={','.join(map(str, shape))}" for name, shape in shapes.items()]
-    command = [sys.executable, "-m", "cimemu.check.many", "--one", str(path), "--images", str(given.images)]
+    command = [sys.executable, "-m", "cimemu.many", "--one", str(path), "--images", str(given.images)]
     command += ["--arch", given.arch, *(part for text in spelled for part in ("--shape", text))]
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=given.seconds, check=False)
@@ -113,6 +123,15 @@ def _shapes(path: str | None) -> dict[str, dict[str, tuple[int, ...]]]:
     return found
 
 
+def _kept(path: str) -> dict[tuple[str, ...], dict[str, Any]]:
+    """Rows of an earlier table that agree, by file and checksum."""
+    if not Path(path).is_file():
+        return {}
+    with Path(path).open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["verdict"] == AGREES]
+    return {(row["file"], row["sha256"]): row for row in rows}
+
+
 def _told(path: Path, given: argparse.Namespace) -> int:
     """Print the row of one file as JSON: what a process of its own does."""
     shapes = {name: tuple(int(n) for n in sizes.split(",")) for name, sizes in (s.split("=") for s in given.shape)}
@@ -126,7 +145,7 @@ def _told(path: Path, given: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """Writes the table, row by row; 1 where a file differs or ends in a traceback."""
-    parser = argparse.ArgumentParser(prog="python -m cimemu.check.many")
+    parser = argparse.ArgumentParser(prog="python -m cimemu.many")
     parser.add_argument("folder", nargs="?")
     parser.add_argument("results", nargs="?")
     parser.add_argument("--one", type=Path)
@@ -135,6 +154,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--arch", default="rram_128")
     parser.add_argument("--only", default="")
+    parser.add_argument("--keep", action="store_true")
     parser.add_argument("--seconds", type=float, default=1800.0)
     given = parser.parse_args(arguments)
     if given.one is not None:
@@ -143,13 +163,13 @@ def main(arguments: Sequence[str]) -> int:
         parser.error("a folder of network files and the CSV file to write are needed")
     suffixes = set(FORMATS) - set(WEIGHTS)
     files = [path for path in sorted(Path(given.folder).iterdir()) if path.suffix.lower() in suffixes]
-    shapes, verdicts = _shapes(given.shapes), Counter[str]()
+    shapes, verdicts, kept = _shapes(given.shapes), Counter[str](), _kept(given.results) if given.keep else {}
     with Path(given.results).open("w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()
         for path in (path for path in files if given.only in path.name):
-            row = _apart(path, shapes.get(path.name, {}), given)
-            row |= {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            name = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+            row = kept.get(tuple(name.values())) or _apart(path, shapes.get(path.name, {}), given) | name
             writer.writerow(row)
             out.flush()
             verdicts[row["verdict"]] += 1
