@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from cimemu.check.float_rules import Floats, U, gamma, rounded
 from cimemu.check.forms import Form
-from cimemu.check.result_apart import result_apart
+from cimemu.check.result_apart import cell_apart, result_apart
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
+from cimemu.layer.recurrent import RecurrentCell
 from cimemu.workload.network import Network
 
 INTEGER_KERNELS = ("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "QLinearConv", "QLinearMatMul")
@@ -113,6 +114,8 @@ class FloatBounds:
             return [np.full(results[0].shape, np.inf)]
         if isinstance(layer, MacroLayer):
             return [self._product(layer, values, results[0])]
+        if isinstance(layer, RecurrentCell):
+            return cell_apart(layer, operands, distances)
         if layer.op == "DynamicQuantizeLinear":
             return _dynamic(operands[0], np.broadcast_to(distances[0], operands[0].shape), results)
         if layer.op == "Split":

@@ -10,6 +10,7 @@ import onnx
 
 from cimemu.check.forms import Form, forms_of
 from cimemu.check.ort_session import PROBES, make_session, saturable, saturates
+from cimemu.check.shared_weights import with_own_weights
 from cimemu.check.unfused import ONE, keep_apart, operators_to_keep_apart
 from cimemu.errors import CimemuError, WorkloadError
 from cimemu.exporter import onnx_model
@@ -43,7 +44,7 @@ class OrtRun:
                 f"network {network.name}: has no QDQ graph, ONNX Runtime cannot run it; compare with litert or a file"
             )
         names = _tensors(network, network if network.qdq is None else network.qdq)
-        written = _model(network, names)
+        written = with_own_weights(_model(network, names))
         made = {name for node in written.graph.node for name in node.output}
         self.names = tuple(dict.fromkeys([*network.outputs, *(name for name in names if name in made)]))
         self.fixed_batch = max((_batch(value) for value in written.graph.input), default=0)

@@ -6,7 +6,8 @@ import numpy as np
 
 from cimemu.check import float_rules, float_rules_more
 from cimemu.check.float_rules import Floats, Rule
-from cimemu.layer.base import Layer
+from cimemu.layer.base import Array, Layer
+from cimemu.layer.recurrent import RecurrentCell
 
 ALL_RULES: dict[str, Rule] = {**float_rules.RULES, **float_rules_more.RULES}
 ALL_EXACT = float_rules.EXACT | float_rules_more.EXACT
@@ -22,3 +23,21 @@ def result_apart(layer: Layer, x: Sequence[Floats], apart: Sequence[Floats], y: 
     with np.errstate(over="ignore", invalid="ignore"):
         found = np.broadcast_to(np.asarray(rule(layer, x, wide, y), dtype=np.float64), y.shape)
     return np.where(np.isnan(found), np.inf, found)
+
+
+def cell_apart(cell: RecurrentCell, operands: Sequence[Array], distances: Sequence[Floats]) -> list[Floats]:
+    """How far the results of a recurrent network's cell can be apart: the rules of its parts, one after the other."""
+    values = dict(zip(cell.reads, operands))
+    apart = {n: np.broadcast_to(d, np.shape(v)) for n, v, d in zip(cell.reads, operands, distances)}
+    for part in cell.parts:
+        given = [values[name] for name in part.inputs]
+        made = part.forward(given)
+        own = [apart[name] for name in part.inputs]
+        if part.op == "Split":
+            found = list(part.forward([np.asarray(own[0], dtype=np.float64)]))
+        else:
+            x = [np.asarray(v, dtype=np.float64) for v in given]
+            found = [result_apart(part, x, own, np.asarray(made[0], dtype=np.float64))]
+        values.update(zip(part.outputs, made))
+        apart.update(zip(part.outputs, found))
+    return [apart[name] for name in cell.makes]

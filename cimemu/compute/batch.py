@@ -100,7 +100,8 @@ class LayerBatch:
         begin = cut.row_start * g.width_out  # output position of the first row; 0 where there are several images
         first = cut.first * g.positions + begin
         if count == 1:
-            reads = Reads(first_row=self.first_image * g.positions + first, positions=g.positions)
+            before = matrix.first_position  # of the image, on these cells: by layers that share them
+            reads = Reads(first_row=self.first_image * g.positions + first, positions=g.positions, replica=before)
             y = self._products(rows, cut, matrix.replicas[0], reads, first + np.arange(len(rows)), done)
         else:
             position = np.tile(np.arange(begin, begin + len(rows) // cut.images), cut.images)

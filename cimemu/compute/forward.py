@@ -1,5 +1,6 @@
 """A whole network on macros: every layer in order, outputs and what was counted on the way."""
 
+from collections import Counter as Tally
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from cimemu.layer.macro_layer import MacroLayer
 from cimemu.macro.sites import planned_sites
 from cimemu.macro.vary import share_arrays
 from cimemu.mapping.plan import Plan
+from cimemu.mapping.shared import cells_of, earlier_positions
 from cimemu.options import BUDGET_BYTES
 from cimemu.threads import on_threads
 from cimemu.variation.compose import Variations, compose
@@ -68,17 +70,23 @@ class Emulator:
         self.path, self.threads, self.budget_bytes = path, threads, budget_bytes
         chosen = network.converters if adcs is None else adcs
         planned = {} if plan is None else {layer.name: layer for layer in plan.layers}
-        self.matrices = {
-            layer.name: LayerMatrix(
+        self.cells_of = cells_of(network.layers)
+        earlier = earlier_positions(network.layers)
+        self.matrices: dict[str, LayerMatrix] = {}
+        for layer in network.layers:
+            if not isinstance(layer, MacroLayer):
+                continue
+            owner = self.cells_of[layer.name]
+            self.matrices[layer.name] = LayerMatrix(
                 layer,
                 macro,
-                adc=chosen.get(layer.name),
-                cells=None if cells is None else cells.get(layer.name),
+                adc=chosen.get(owner),
+                cells=None if cells is None else cells.get(owner),
                 cut=planned[layer.name].cut if planned else None,
+                like=self.matrices.get(owner),
             )
-            for layer in network.layers
-            if isinstance(layer, MacroLayer)
-        }
+            self.matrices[layer.name].first_position = earlier[layer.name]
+        self.sharing = {name for name, count in Tally(self.cells_of.values()).items() if count > 1}
         self.copies = {name: layer.replicas for name, layer in planned.items()}
         self.last_use = _last_uses(network)
         self.writes: dict[
@@ -100,7 +108,10 @@ class Emulator:
                 matrix.take([])
             return variations
         sites = planned_sites(plan)
-        drafts = {name: matrix.draft(sites[name], variations) for name, matrix in self.matrices.items()}
+        owner = {layer.name: plan.layers[layer.cells_of].name for layer in plan.layers if layer.on_macros}
+        drafts = {
+            name: matrix.draft(sites[name], variations) for name, matrix in self.matrices.items() if owner[name] == name
+        }
         every = [
             (name, r, u, draft)
             for name, units in drafts.items()
@@ -112,6 +123,8 @@ class Emulator:
         workers = threads or self.threads or 1
         on_threads(workers, lambda task: task(), tasks)
         on_threads(workers, lambda name: self.matrices[name].take(drafts[name]), drafts)
+        for name, first in owner.items():
+            self.matrices[name].take_from(self.matrices[first])
         self.writes = {(name, r, u, *place): w for name, r, u, draft in every for place, w in draft.writes.items()}
         return variations
 
@@ -144,10 +157,15 @@ class Emulator:
         nonzero: dict[int, tuple[NDArray[np.bool_], ...]] = {}
         paths: dict[str, frozenset[str]] = {}
         kept = keep | set(network.outputs)
+        driven: dict[str, Array] = {}  # by cells that layers share: what they were given last
         for index, layer in enumerate(network.layers):
             arrays = [values[name] for name in layer.inputs if name]
             if isinstance(layer, MacroLayer):
-                result = self._products(layer, arrays, first_image)
+                owner = self.cells_of[layer.name]
+                result = self._products(layer, arrays, first_image, driven.get(owner))
+                if owner in self.sharing and self.macro.cell.kind == "digital":
+                    zeros = arrays[1] if layer.dynamic_zero_point else None
+                    driven[owner] = self.matrices[layer.name].last_inputs(arrays[0], zeros)
                 counts[:, index] = result.counts
                 paths[layer.name] = result.paths
                 if result.nonzero:
@@ -182,7 +200,9 @@ class Emulator:
         layer = self.matrices[name].layer
         return self._products(layer, arrays, first_image).output
 
-    def _products(self, layer: MacroLayer, arrays: Sequence[Array], first_image: int) -> MatrixResult:
+    def _products(
+        self, layer: MacroLayer, arrays: Sequence[Array], first_image: int, before: Array | None = None
+    ) -> MatrixResult:
         try:
             return self.matrices[layer.name].run(
                 arrays[0],
@@ -192,6 +212,7 @@ class Emulator:
                 budget_bytes=self.budget_bytes,
                 first_image=first_image,
                 copies=self.copies.get(layer.name, 1),
+                before=before,
             )
         except WorkloadError as error:  # an input or a running sum that the macros do not hold
             raise WorkloadError(f"layer {layer.name}: {error}") from error

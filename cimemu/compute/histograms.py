@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from cimemu.adc import IdealAdc
 from cimemu.arch.macro import Macro
 from cimemu.compute.forward import Emulator
+from cimemu.compute.psum_samples import inputs_of_cells
 from cimemu.engines.programmed import Programmed
 from cimemu.engines.steps.run import step_psums
 from cimemu.layer.execute import first_images, in_order
@@ -42,14 +43,12 @@ def psum_histograms(
     """
     exact = macro.model_copy(update={"adc": IdealAdc(), "accumulator_bits": None})
     emulator = Emulator(network, exact, adcs={})
-    layers = {layer.name: layer for layer in network.layers if isinstance(layer, MacroLayer)}
-    keep = frozenset(layer.inputs[0] for layer in layers.values())
+    keep = frozenset(layer.inputs[0] for layer in network.layers if isinstance(layer, MacroLayer))
     images = in_order(network, first_images(inputs, 64))
     tensors = {**dict(zip(network.inputs, images)), **emulator.run(images, keep=keep).tensors}
     rng = np.random.default_rng(seed)
-    for name, layer in layers.items():
-        matrix = emulator.matrices[name]
-        yield _of_layer(layer, list(matrix.sampled_inputs(tensors[layer.inputs[0]], vectors, rng)), matrix.programmed)
+    for matrix, tensor in inputs_of_cells(emulator, tensors):
+        yield _of_layer(matrix.layer, list(matrix.sampled_inputs(tensor, vectors, rng)), matrix.programmed)
 
 
 def _of_layer(layer: MacroLayer, inputs: Sequence[NDArray[Any]], programmed: Sequence[Programmed]) -> LayerHistogram:

@@ -20,7 +20,7 @@ from cimemu.layer.column_scale import ColumnScale
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.macro.drive import drive_offset, stored_weights
 from cimemu.macro.sites import Sites
-from cimemu.macro.toggles import Toggles, merged, toggles_of_windows
+from cimemu.macro.toggles import Toggles, edge_window, merged, toggles_of_windows
 from cimemu.macro.vary import Draft, start_draft
 from cimemu.mapping.layout import LayerCut, Unit, cut_layer
 from cimemu.threads import on_threads
@@ -41,10 +41,12 @@ class LayerMatrix(WrittenLayer):
         adc: Adc | None = None,
         cells: CellSource = None,
         cut: LayerCut | None = None,
+        like: "LayerMatrix | None" = None,
     ) -> None:
         """Write `layer`'s weights; `adc` replaces the macro's converter, `cells` gives effective levels per unit.
 
-        `cut` is the layer's cut as its plan has it (none: it is cut here).
+        `cut` is the layer's cut as its plan has it (none: it is cut here). `like` is the layer whose cells this one uses:
+        nothing is written then.
 
         Raises MappingError or WorkloadError naming the layer where weights or inputs do not fit the macro.
         """
@@ -54,10 +56,26 @@ class LayerMatrix(WrittenLayer):
             cut = self._cut()
         self.units = cut.units
         self.drive_offset = drive_offset(layer, macro.input)
-        self.stored, shift = stored_weights(layer, macro.weight)
-        self.weight_zero = layer.weight_zero_point - shift
-        self.programmed = []
         self.writer = OutputWriter(layer)
+        self.exact: ExactLayer | None = None
+        self.first_position = 0  # output positions of an image that the cells have served before this layer
+        if like is None:
+            self.stored, shift = stored_weights(layer, macro.weight)
+            self.weight_zero = layer.weight_zero_point - shift
+            self._write(cut, adc, cells)
+        else:
+            self.stored, self.weight_zero, self.programmed = like.stored, like.weight_zero, like.programmed
+        bit_serial = macro.timing.skip_zero_slices or layer.column_scale is not None
+        if like is not None and like.layer.geometry == geometry:
+            self.exact = like.exact
+        elif all(p.proven for p in self.programmed) and not bit_serial:
+            self.exact = ExactLayer(self.stored - self.weight_zero[:, None], geometry)
+        self.replicas = [self.programmed]
+
+    def _write(self, cut: LayerCut, adc: Adc | None, cells: CellSource) -> None:
+        """The matrices of all units, in ideal cells."""
+        layer, macro = self.layer, self.macro
+        self.programmed = []
         for number, (unit, layout) in enumerate(zip(cut.units, cut.layouts)):
             try:
                 self.programmed.append(
@@ -74,11 +92,6 @@ class LayerMatrix(WrittenLayer):
                 )
             except CimemuError as error:
                 raise MappingError(f"layer {layer.name}: {error}") from error
-        self.exact: ExactLayer | None = None
-        bit_serial = macro.timing.skip_zero_slices or layer.column_scale is not None
-        if all(p.proven for p in self.programmed) and not bit_serial:
-            self.exact = ExactLayer(self.stored - self.weight_zero[:, None], geometry)
-        self.replicas = [self.programmed]
 
     def _cut(self) -> LayerCut:
         g = self.layer.geometry
@@ -100,6 +113,10 @@ class LayerMatrix(WrittenLayer):
     def take(self, drafts: Sequence[Sequence[Draft]]) -> None:
         """Run on written drafts from now on; on the ideal cells where there are none."""
         self.replicas = [[Programmed(draft.finish()) for draft in units] for units in drafts] or [self.programmed]
+
+    def take_from(self, other: "LayerMatrix") -> None:
+        """Run on the cells that were written for another layer, whose matrix this is too."""
+        self.replicas = other.replicas if other.replicas != [other.programmed] else [self.programmed]
 
     def _unit_scale(self, unit: Unit) -> ColumnScale | None:
         scale = self.layer.column_scale
@@ -149,12 +166,14 @@ class LayerMatrix(WrittenLayer):
         zero_points: NDArray[Any] | None = None,
         first_image: int = 0,
         copies: int = 1,
+        before: NDArray[Any] | None = None,
     ) -> MatrixResult:
         """The output tensor of a batch `quantized` [images, *input shape] of the layer's input dtype.
 
         `zero_points` [images] replace the layer's own input zero point; `first_image` is the batch's first image among
         all (what read noise is keyed by), `copies` how many replicas of ideal cells share the positions. Arrays of the
-        work in progress take at most `budget_bytes`.
+        work in progress take at most `budget_bytes`. `before` [images, rows] are the inputs that a layer of the same cells
+        drove last.
         """
         source = self._source(quantized, self._zero_points(len(quantized), zero_points))
         at_once = EXACT.name in engines_of(path) and self.replicas == [self.programmed]
@@ -165,11 +184,17 @@ class LayerMatrix(WrittenLayer):
             toggles = merged(
                 toggles_of_windows(source, self.macro, max(copies, len(self.replicas)), workers), len(self.replicas)
             )
+            if before is not None:
+                toggles = [toggles[0].following(before, edge_window(source, last=False), self.macro)]
         batch = LayerBatch(self, source, exact, path, first_image)
         strips = batch.strips(workers, budget_bytes)
         if workers == 1 or len(strips) < 2:
             return batch.result([batch.work(strips)], toggles)
         return batch.result(on_threads(workers, batch.work, [strips[n::workers] for n in range(workers)]), toggles)
+
+    def last_inputs(self, quantized: NDArray[Any], zero_points: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Inputs [images, rows] of every image's last operation, as the wordlines are given them."""
+        return edge_window(self._source(quantized, self._zero_points(len(quantized), zero_points)), last=True)
 
     def vectors(self, quantized: NDArray[Any], zero_points: NDArray[Any] | None = None) -> Iterator[NDArray[Any]]:
         """Inputs [images * positions, rows] of every unit, as the wordlines are given them; `zero_points` as in `run`."""

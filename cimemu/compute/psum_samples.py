@@ -1,6 +1,6 @@
 """Partial sums that calibration images make on a lossless converter, kept one by one: what converters are fitted to."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,8 +64,20 @@ def psum_samples(
     images = inputs[:chunk]
     tensors = {**dict(zip(network.inputs, [images])), **emulator.run([images], keep=frozenset(names.values())).tensors}
     rng = np.random.default_rng(seed)
+    for matrix, tensor in inputs_of_cells(emulator, tensors):
+        yield _of_layer(matrix.layer.name, matrix, tensor, vectors, rng)
+
+
+def inputs_of_cells(emulator: Emulator, tensors: Mapping[str, Array]) -> Iterator[tuple[LayerMatrix, Array]]:
+    """Every matrix in cells, as its first layer has it, with the input tensors of all layers that share it, one behind the
+    other."""
     for name, matrix in emulator.matrices.items():
-        yield _of_layer(name, matrix, tensors[names[name]], vectors, rng)
+        if emulator.cells_of[name] != name:
+            continue
+        users = [m for other, m in emulator.matrices.items() if emulator.cells_of[other] == name]
+        alike = [m for m in users if m.layer.geometry == matrix.layer.geometry]
+        parts = [tensors[m.layer.inputs[0]] for m in alike]
+        yield matrix, parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def lossless_emulator(network: Network, macro: Macro) -> Emulator:

@@ -26,6 +26,7 @@ class WrittenLayer:
     programmed: list[Programmed]  # ideal cells, by unit
     replicas: list[list[Programmed]]  # [replica][unit]: output position p runs on replica p mod R
     writer: OutputWriter
+    first_position: int  # output positions of an image that earlier layers of the same cells have
 
     def windows(self, strip: NDArray[Any], source: Source, cut: Strip, room: Room) -> NDArray[Any]:
         """Input vectors [images * positions, groups * rows] of a padded strip."""

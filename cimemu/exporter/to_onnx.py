@@ -1,6 +1,7 @@
 """A float or QDQ network as an ONNX model: one entry per layer type in NODES."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from cimemu.errors import WorkloadError
 from cimemu.exporter.onnx_writers import ATTRIBUTES, PLAIN, WRITERS, attributes_of
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.quant import DequantizeLinear
+from cimemu.layer.recurrent import RecurrentCell
 from cimemu.whole_file import whole_file
 from cimemu.workload.annotations import KEY, annotation_text
 from cimemu.workload.network import Network
@@ -220,6 +222,7 @@ def onnx_model(network: Network, extra_outputs: Sequence[str] = ()) -> Any:
                 f"network {network.name}: has integer layers and no QDQ graph behind it, cannot be written as ONNX"
             )
         network = network.qdq
+    network = _written_out(network)
     writer = _Writer(network)
     for layer in network.layers:
         if layer.op in NODES:
@@ -246,6 +249,20 @@ def onnx_model(network: Network, extra_outputs: Sequence[str] = ()) -> Any:
         helper.set_model_props(model, {KEY: annotation})
     onnx.checker.check_model(model)
     return model
+
+
+def _written_out(network: Network) -> Network:
+    """Cells of recurrent networks as the operators that they consist of."""
+    layers: list[Layer] = []
+    types = dict(network.types)
+    for layer in network.layers:
+        if not isinstance(layer, RecurrentCell):
+            layers.append(layer)
+            continue
+        layers += layer.named_parts()
+        own = {**dict(zip(layer.reads, layer.inputs)), **dict(zip(layer.makes, layer.outputs))}
+        types |= {own.get(name, f"{layer.name}/{name}"): kind for name, kind in layer.types.items()}
+    return replace(network, layers=tuple(layers), types=types)
 
 
 def _value(network: Network, name: str) -> Any:

@@ -58,7 +58,7 @@ def map_network(lowered: Network, arch: Arch) -> NetworkOnChip:
 def _row(plan: Plan, loading: Loading, layer: LayerPlan) -> dict[str, Any]:
     g, macro = layer.geometry, plan.arch.macro
     assert g is not None
-    macros = len({(p.phase, p.macro) for p in plan.placed if p.layer == layer.index})
+    macros = len({(p.phase, p.macro) for p in plan.placed if p.layer == layer.cells_of})
     cells = sum(block.cells for block in layer.blocks)
     return {
         "layer": layer.name,

@@ -103,7 +103,7 @@ def _on_units(matrix: LayerMatrix, quantized: Array, zeros: Array | None, ops: i
             mine = np.flatnonzero(position % count == r)
             if not len(mine):
                 continue
-            reads = Reads(positions=-(-(per_image - r) // count), replicas=count, replica=r)
+            reads = Reads(positions=-(-(per_image - r) // count), replicas=count, replica=r + matrix.first_position)
             steps = unit_steps(written[number], x[:ops][mine], reads)
             macros += block_vectors(steps, number, Replica(r, count))
             if outputs is None:

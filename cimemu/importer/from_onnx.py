@@ -22,6 +22,7 @@ from cimemu.importer.onnx_norms import NORMS
 from cimemu.importer.onnx_ops import OPS, Builder, unsupported
 from cimemu.importer.onnx_places import PLACES
 from cimemu.importer.onnx_qoperator import expand_quantized
+from cimemu.importer.onnx_recurrent import RECURRENT, STEPS_IN_FRONT
 from cimemu.importer.onnx_resize import RESIZES
 from cimemu.importer.onnx_sizes import sized
 from cimemu.importer.onnx_unsupported import refuse_unsupported
@@ -41,6 +42,7 @@ GROUPS: dict[str, dict[str, Builder]] = {
     "attention": ATTENTION,
     "resizing, looking up, Einstein sums": RESIZES,
     "integer products": {**INTEGER_OPS},
+    "recurrent networks, unrolled": RECURRENT,
 }
 OPERATORS: dict[str, Builder] = {name: builder for group in GROUPS.values() for name, builder in group.items()}
 ELEMENTWISE = ("Add", "Div", "Mul", "Sub")
@@ -89,13 +91,13 @@ def _network(model: onnx.ModelProto, name: str) -> Network:
     try:
         return together.network(name)
     except WorkloadError as refused:
-        if together.batches.isdisjoint((0, 1)):
+        if together.batches.isdisjoint((0, 1)) and not any(node.op_type in RECURRENT for node in model.graph.node):
             raise
         alone = _Import(model, alone=True)
         try:
             return alone.network(name)
         except WorkloadError as error:
-            at_once = str(error).split("):")[0] == str(refused).split("):")[0]  # at the same node
+            at_once = str(error).split("):")[0] == str(refused).split("):")[0] and STEPS_IN_FRONT not in str(refused)
             further = alone.forms is not None and alone.forms.only_whole and not at_once
             raise (error if further else refused) from None
 

@@ -10,6 +10,8 @@ from cimemu.errors import WorkloadError
 from cimemu.importer.onnx_constants import BATCH, Constants
 from cimemu.layer.base import Array, TensorType
 
+WHOLE_FORM = "cimemu.whole"  # an attribute of nodes whose tensors have all axes of the file behind the axis of images
+
 
 class Node:
     """A node with its surroundings; builders read it and return a layer.
@@ -63,6 +65,11 @@ class Node:
         if self.inputs[index] in self._constants.varying:
             raise self.error(f"{what} depends on the number of images, images must stay apart")
         return self._constants.values[self.inputs[index]]
+
+    @property
+    def constants(self) -> Mapping[str, Array]:
+        """All constants by name."""
+        return self._constants.values
 
     def make_constant(self, name: str, value: Array) -> None:
         """A constant beside those of the file."""

@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 
+from cimemu.importer.onnx_node import WHOLE_FORM
 from cimemu.importer.onnx_whole import RULES, Rule, WholeNode, along_axis, as_it_is
 
 
@@ -80,7 +81,13 @@ def einsum(node: WholeNode) -> list[onnx.NodeProto]:
     return [node.changed(equation=f"{whole}->{spare}{result}")]
 
 
+def recurrent(node: WholeNode) -> list[onnx.NodeProto]:
+    """Steps, batch and directions stay where the file has them."""
+    return [node.changed(node.inputs, **{WHOLE_FORM: 1})]
+
+
 MORE: dict[str, Rule] = {
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), recurrent),
     **dict.fromkeys(("BitCast", "CastLike", "Det", "SwiGLU", "Trilu"), as_it_is),
     **dict.fromkeys(("CumSum", "CumProd"), running),
     **dict.fromkeys(("GatherElements", "ScatterElements", "Scatter"), places(0)),

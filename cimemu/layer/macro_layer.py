@@ -89,6 +89,7 @@ class MacroLayer(Layer):
     layout: str = "nchw"
     dynamic_zero_point: bool = False  # a second input is the input's zero point, a value an image
     column_scale: ColumnScale | None = None
+    shares: str = ""  # layers with an equal one that is not empty use one matrix in the cells, one after the other
 
     op: ClassVar[str] = "macro"
     on_macros: ClassVar[bool] = True

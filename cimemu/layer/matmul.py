@@ -12,7 +12,12 @@ from cimemu.layer.shapes import Operand, broadcast, constant, dtype_of, rank_of,
 
 @dataclass(frozen=True, eq=False)
 class MatMul(Layer):
-    """`a @ b` over the last two axes; either may be a constant (a weight matrix) or a runtime tensor."""
+    """`a @ b` over the last two axes; either may be a constant (a weight matrix) or a runtime tensor.
+
+    Products of one weight with equal `shares` that are not empty are one matrix in the cells of macros.
+    """
+
+    shares: str = ""
 
     op: ClassVar[str] = "MatMul"
 

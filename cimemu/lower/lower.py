@@ -50,7 +50,7 @@ def lower(network: Network) -> Network:
             layers.append(_scaled(made[id(layer)], network))
         elif id(layer) not in absorbed:
             layers.append(layer)
-    layers = _needed(layers, network)
+    layers = _with_one_weight(_needed(layers, network))
     used = {name for layer in layers for name in layer.inputs}
     constants = {name: value for name, value in network.constants.items() if name in used}
     inputs = {name: network.types[name] for name in network.inputs}
@@ -68,13 +68,29 @@ def lower(network: Network) -> Network:
         scheme=network.scheme,
         column_scales=network.column_scales,
         whole=network.whole,
+        shares=network.shares,
     )
 
 
+def _with_one_weight(layers: list[Layer]) -> list[Layer]:
+    """Layers that share their cells hold one array of equal weights."""
+    first: dict[str, MacroLayer] = {}
+    made: list[Layer] = []
+    for layer in layers:
+        if isinstance(layer, MacroLayer) and layer.shares:
+            other = first.setdefault(layer.shares, layer)
+            if layer.weight.shape == other.weight.shape and (layer.weight == other.weight).all():
+                layer = replace(layer, weight=other.weight)
+        made.append(layer)
+    return made
+
+
 def _scaled(layer: Layer, network: Network) -> Layer:
-    """A macro layer with its column scales."""
-    scale = network.column_scales.get(layer.name)
-    return replace(layer, column_scale=scale) if isinstance(layer, MacroLayer) and scale is not None else layer
+    """A macro layer with its column scales, and the layers that it shares its cells with."""
+    if not isinstance(layer, MacroLayer):
+        return layer
+    scale = network.column_scales.get(layer.name, layer.column_scale)
+    return replace(layer, column_scale=scale, shares=network.shares.get(layer.name, layer.shares))
 
 
 def _needed(layers: list[Layer], network: Network) -> list[Layer]:

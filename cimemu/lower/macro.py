@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from cimemu.layer.base import Layer, TensorType
 from cimemu.layer.conv import Conv
 from cimemu.layer.macro_layer import Geometry, MacroLayer
-from cimemu.layer.matmul import Gemm
+from cimemu.layer.matmul import Gemm, MatMul
 from cimemu.layer.quant import QuantizeLinear
 from cimemu.layer.requantize import Fp32HalfEven, OutputStage, RealBias, ToFloat
 from cimemu.lower.bias import Real, product_bias
@@ -50,6 +50,7 @@ def lower_product(graph: Graph, group: Group, quantize: QuantizeLinear | None) -
         stage=_stage(graph, group, quantize, (x.scale[0], weight_scale), real),
         output_type=TensorType(graph.network.types[layer.outputs[0]].shape, dtype),
         layout=layout,
+        shares=layer.shares if isinstance(layer, MatMul) else "",
     )
 
 

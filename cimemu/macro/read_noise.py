@@ -28,7 +28,8 @@ class Reads:
     """Which reads the rows of `x [P, K]` are: row j is row `first_row + j` of all images' positions, image-major.
 
     `positions` are the positions of an image on this matrix; with replicas, position q of replica r of R is output
-    position `q * R + r` of the layer.
+    position `q * R + r` of the layer. Layers that share cells have one replica, and `replica` is then how many positions
+    of the image the cells have served before.
     """
 
     first_row: int = 0

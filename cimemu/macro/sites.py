@@ -44,7 +44,10 @@ def planned_sites(plan: Plan) -> dict[str, list[list[Sites]]]:
         earlier = sum(phase < placed.phase for phase in written[placed.macro])
         site = Site(macro=placed.macro, first_column=placed.first_column, write=earlier)
         found[layer.name][placed.replica][block.unit][block.row_block, block.col_block] = site
-    return {name: [list(replica) for replica in replicas] for name, replicas in found.items()}
+    made: dict[str, list[list[Sites]]] = {
+        name: [list(replica) for replica in replicas] for name, replicas in found.items()
+    }
+    return {layer.name: made[plan.layers[layer.cells_of].name] for layer in plan.layers if layer.blocks}
 
 
 def by_placed(plan: Plan, writes: Mapping[tuple[str, int, int, int, int], Any]) -> dict[tuple[int, int, int], Any]:

@@ -3,7 +3,8 @@
 A product is an input slice times the level of a cell, bit by bit. The state of a block's products is 0 before an image
 and runs on through that image's operations on the block: output positions, then groups, then input slices. Rows of
 another group than the one raised have products 0, and so have skipped slices. Columns hold their state while a macro
-works for other blocks. So what is counted depends on neither batch, thread, schedule nor placement, and a wordline
+works for other blocks. Layers that share cells go on from where the one before left them.
+So what is counted depends on neither batch, thread, schedule nor placement, and a wordline
 (row `k` of a block) decides it with the number of its cells alone:
 
  - one group: from slice to slice, from the last slice of a position to the first of the next;
@@ -105,6 +106,15 @@ class Toggles:
         """Of two replicas with the same cells."""
         return Toggles(self.alone + other.alone, self.meetings + other.meetings, self.ends + other.ends)
 
+    def following(self, before: NDArray[np.integer], first: NDArray[np.integer], macro: Macro) -> "Toggles":
+        """Of cells that stand as inputs `before` [images, K] left them where the first inputs `first` [images, K] come."""
+        mask = 2**macro.input.bits - 1
+        old, new = before.astype(np.int64) & mask, first.astype(np.int64) & mask
+        tables = change_tables(macro)
+        met = np.stack([_ones(table.last[old] & table.first[new]) for table in tables])
+        left = np.stack([_ones(table.last[old]) for table in tables])
+        return Toggles(self.alone, self.meetings + met, self.ends - left)
+
     def changes(self, layout: Layout) -> NDArray[np.int64]:
         """Bits that change [factors, images, K] where the rows are raised as `layout` says."""
         several, falls = np.zeros(layout.rows, dtype=np.bool_), np.zeros(layout.rows, dtype=np.bool_)
@@ -159,6 +169,16 @@ def toggles_of_windows(source: Source, macro: Macro, replicas: int, workers: int
     on_threads(workers, count, range(0, images, step))
     flat = counts.reshape(3, len(tables), replicas, images, -1)
     return [Toggles(*flat[:, :, r]) for r in range(replicas)]
+
+
+def edge_window(source: Source, *, last: bool) -> NDArray[np.int64]:
+    """Inputs [images, rows] of every image's first or last output position."""
+    g, images, room = source.geometry, len(source.tensor), Room()
+    strip = source.strip(Strip(0, images, 0, g.height_out), room)
+    down, right = ((g.height_out - 1) * g.stride_h, (g.width_out - 1) * g.stride_w) if last else (0, 0)
+    window = strip[:, :, down :: g.dilation_h, right :: g.dilation_w][:, :, : g.kernel_h, : g.kernel_w]
+    made: NDArray[np.int64] = window.astype(np.int64).reshape(images, -1)
+    return made
 
 
 def merged(parts: Sequence[Toggles], kinds: int) -> list[Toggles]:

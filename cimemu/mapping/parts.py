@@ -32,7 +32,7 @@ def layer_parts(plan: Plan, layer: LayerPlan) -> dict[int, Part]:
     phases: dict[tuple[int, int], set[int]] = {}
     outputs: dict[tuple[int, int], int] = {}
     for p in plan.placed:
-        if p.layer == layer.index:
+        if p.layer == layer.cells_of:
             block = layer.blocks[p.block]
             phases.setdefault((block.unit, block.col_block), set()).add(p.phase)
             outputs[block.unit, block.col_block] = block.outputs

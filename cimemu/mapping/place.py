@@ -1,5 +1,6 @@
 """`make_plan`: cut a network into blocks and put them on macros - shared, replicated, or one phase after another."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ from cimemu.layer.macro_layer import Geometry, MacroLayer
 from cimemu.mapping.cycles import op_cycles
 from cimemu.mapping.layout import LayerCut, cut_layer
 from cimemu.mapping.plan import Block, LayerPlan, Placed, Plan
+from cimemu.mapping.shared import cells_of
 from cimemu.workload.network import Network
 
 
@@ -42,21 +44,25 @@ def make_plan(network: Network, arch: Arch) -> Plan:
     placed: list[Placed] = []
     final: list[LayerPlan] = list(layers)
     phases_of: dict[int, list[int]] = {}
+    holders: dict[int, int] = {}
     for number, members in enumerate(phases):
         chosen = place_phase(members, arch, number)
         assert chosen is not None  # the phase was made to fit
         whole = [member for member in members if len(member.blocks) == len(layers[member.index].blocks)]
         replicas = _replicate(whole, chosen, arch, number)
         placed += chosen
+        first: dict[int, int] = {}
         for member in members:
             phases_of.setdefault(member.index, []).append(number)
+            holders[member.index] = first.setdefault(member.cells_of, member.index)
         for index, count in replicas.items():
             final[index] = replace(final[index], replicas=count)
     current = 0
     for index, layer in enumerate(final):  # a digital layer runs in the phase of what comes before it
         own = phases_of.get(index, [0])
         current = max([own[-1], *(final[i].phase for i in layer.inputs if i >= 0), 0 if layer.on_macros else current])
-        final[index] = replace(layer, phase=current, first_phase=own[0] if len(own) > 1 else current)
+        start = own[0] if len(own) > 1 else current
+        final[index] = replace(layer, phase=current, first_phase=start, cells_of=holders.get(index, -1))
     used = len({(p.phase, p.macro) for p in placed})
     cells = np.zeros((len(phases), arch.macros), dtype=np.int64)
     for p in placed:
@@ -77,6 +83,8 @@ def make_plan(network: Network, arch: Arch) -> Plan:
 
 def _layer_plans(network: Network, macro: Macro) -> list[LayerPlan]:
     maker = {name: index for index, layer in enumerate(network.layers) for name in layer.outputs}
+    number = {layer.name: index for index, layer in enumerate(network.layers)}
+    owner = {number[name]: number[first] for name, first in cells_of(network.layers).items()}
     plans = []
     for index, layer in enumerate(network.layers):
         runtime = [name for name in layer.inputs if name in network.types]
@@ -101,6 +109,7 @@ def _layer_plans(network: Network, macro: Macro) -> list[LayerPlan]:
             "output_types": outputs,
             "digital_ops": layer.digital_ops(operands, outputs),
             "table_bits": layer.table_bits(operands, outputs),
+            "cells_of": owner.get(index, -1),
             "pool_rows": tuple(getattr(layer, "kernel_shape", ()))[:1] + tuple(getattr(layer, "strides", ()))[:1],
         }
         if isinstance(layer, MacroLayer):
@@ -165,13 +174,14 @@ def _phases(layers: Sequence[LayerPlan], arch: Arch) -> list[list[LayerPlan]]:
             phases.append(current)
         *full, rest = _pieces(layer, arch)
         phases += [[piece] for piece in full]
-        current = [rest]
+        current = [rest if full else layer]
     return [*phases, current]
 
 
 def _pieces(layer: LayerPlan, arch: Arch) -> list[LayerPlan]:
     """A layer's blocks in parts that fit the chip, as few as they can be: all row blocks of a column block before the next,
-    so that few sums wait for a later phase."""
+    so that few sums wait for a later phase. A part shares its cells with no other layer."""
+    layer = replace(layer, cells_of=-1 - layer.index)
     left = sorted(layer.blocks, key=lambda block: (block.unit, block.col_block, block.row_block))
     pieces = []
     while left:
@@ -228,7 +238,10 @@ def _first_fit(layers: Sequence[LayerPlan], arch: Arch, phase: int, own_too: boo
     rooms: list[_Room] = []
     open_rooms: list[int] = []  # macros with columns left
     placed: list[Placed] = []
-    order = [(layer, block) for layer in layers for block in layer.blocks]
+    owners = {
+        layer.cells_of: layer for layer in reversed(layers)
+    }  # the first of those that share cells has them written
+    order = [(layer, block) for layer in layers if owners[layer.cells_of] is layer for block in layer.blocks]
     if arch.mapping.packing == "tight":
         order.sort(key=lambda pair: -pair[1].physical_columns)
     for layer, block in order:
@@ -259,6 +272,10 @@ def _first_fit(layers: Sequence[LayerPlan], arch: Arch, phase: int, own_too: boo
 
 def _replicate(layers: Sequence[LayerPlan], placed: list[Placed], arch: Arch, phase: int) -> dict[int, int]:
     """Copies of the slowest layers on the macros left over; `placed` grows. Replicas by layer index."""
+    sharing = Counter(layer.cells_of for layer in layers)
+    layers = [
+        layer for layer in layers if sharing[layer.cells_of] == 1
+    ]  # copies of shared cells would part an image's steps
     replicas = {layer.index: 1 for layer in layers}
     next_macro = 1 + max((p.macro for p in placed), default=-1)
     by_index = {layer.index: layer for layer in layers}

@@ -34,7 +34,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Placed:
-    """One copy of one block in one macro: replica r serves output positions p with p mod R == r."""
+    """One copy of one block in one macro: replica r serves output positions p with p mod R == r.
+
+    `layer` is the first of the layers that share the cells in that phase (`LayerPlan.cells_of`).
+    """
 
     layer: int
     block: int
@@ -68,6 +71,7 @@ class LayerPlan:
     table_bits: int  # of a constant table read from off-chip memory, an image
     is_output: bool  # whether a network output is among the outputs
     first_phase: int = 0
+    cells_of: int = -1  # of a layer on macros: whose cells it uses, its own index where it has its own
 
     @property
     def units(self) -> tuple[Unit, ...]:

@@ -14,6 +14,7 @@ from cimemu.layer.execute import infer_types
 from cimemu.layer.matmul import Gemm, MatMul
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.layer.shape import Gather
+from cimemu.ptq.gates import gate_layers, one_range
 from cimemu.ptq.ranges import Observer
 from cimemu.ptq.widths import MOVES, Widths, tensor_bits
 from cimemu.workload.network import Network
@@ -49,6 +50,8 @@ class QdqBuilder:
                 self.readers.setdefault(name, []).append(layer)
         self.renamed: dict[str, str] = {}  # a float tensor -> what stands for it
         self.islands = mixes_tokens(network)
+        self.gates = gate_layers(network)
+        self.alias = one_range(network)
         bits = min(macro.input.bits, 8)
         self.bits = tensor_bits(network, widths or Widths(bits, bits, bits), self._is_product)
 
@@ -93,6 +96,9 @@ class QdqBuilder:
         if self.islands:
             self.layers.append(layer)
             return
+        if layer.name in self.gates:  # states and gates keep their precision on the digital unit
+            self.layers.append(self._with_inputs(layer))
+            return
         if isinstance(layer, PRODUCTS):  # activations times activations: on the digital unit, in float
             self.layers.append(self._with_inputs(layer))
             return
@@ -134,7 +140,7 @@ class QdqBuilder:
         name, scales = self._weight(layer, weight, axis, least)
         third = (self._bias(layer, scales, self.parameters[x][0]),) if biased else layer.inputs[2:]
         self.layers.append(replace(layer, inputs=(self.renamed[x], name, *third)))
-        if not self.islands:
+        if not self.islands and layer.name not in self.gates:
             self._quantize_or_defer(layer.outputs[0], None)
 
     def _weight(
@@ -223,7 +229,7 @@ class QdqBuilder:
         if self.steps is not None:
             shared = self.steps[name]
         if shared is None:
-            observer = self.observers[range_of or name]
+            observer = self.observers[self.alias.get(range_of or name, range_of or name)]
             levels = high_q - low_q + 1
             low, high = observer.range(self.method, self.percentile, levels, self.macro.input.signed)
             if isinstance(bounds, Clip):

@@ -16,6 +16,7 @@ from cimemu.keywords import filled
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.execute import check_inputs, images_at_once, run_float
 from cimemu.lower import left_in_float, lower
+from cimemu.ptq.gates import one_range
 from cimemu.ptq.partly import PartlyBuilder
 from cimemu.ptq.qdq import QdqBuilder, Step, WeightRule
 from cimemu.ptq.ranges import Ranges, RangesKeywords, observe
@@ -48,7 +49,8 @@ def quantize(
     scales) -> (int8 values, scales [outputs] or [1]), `steps` the calibration: (scale, zero point) of every tensor that
     is quantised, by name. `widths` gives tensors bits by who reads them (none: those of `arch` everywhere). Of a
     transformer (attention or layer normalisation) only the operands of products with weights are quantised: softmax,
-    normalisation, GELU and attention stay in float on the digital unit. A network that is quantised already is
+    normalisation, GELU and attention stay in float on the digital unit. So do the gates and states of a recurrent network;
+    the states that its products take have one range for all steps. A network that is quantised already is
     lowered as it is. Products that it leaves in float run in float32 on the digital unit (`float_layers` "digital"), or
     ("quantize") are quantised as those of a float network. `.qdq` of the result is the QDQ graph. Raises WorkloadError.
 
@@ -72,7 +74,10 @@ def quantize(
     names = [name for name, t in network.types.items() if t.dtype == "float32"]
     if left:
         names = list(dict.fromkeys(layer.inputs[0] for layer in left))
-    observers = observe(_run_calibration(network, macro, calibration, names), ranges.method) if steps is None else {}
+    observers = {}
+    if steps is None:
+        seen = _run_calibration(network, macro, calibration, names)
+        observers = observe(seen, ranges.method, one_range(network))
     rule = _plain_rule(macro, ranges.weight_granularity) if weights is None else weights
     recipe = (network, macro, observers, rule, ranges.method, ranges.percentile, steps, widths)
     if left:

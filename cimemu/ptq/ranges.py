@@ -129,11 +129,14 @@ class Observer:
         return chosen
 
 
-def observe(batches: Iterable[Mapping[str, Array]], method: str) -> dict[str, Observer]:
-    """An observer per tensor over all batches, for ranges by `method`."""
+def observe(
+    batches: Iterable[Mapping[str, Array]], method: str, one_range: Mapping[str, str] | None = None
+) -> dict[str, Observer]:
+    """An observer per tensor over all batches, for ranges by `method`; tensors of `one_range` have that of another, its value."""
+    alias = one_range or {}
     observers: dict[str, Observer] = {}
     for batch in batches:
         for name, values in batch.items():
             if values.dtype.kind == "f":
-                observers.setdefault(name, Observer(method != "minmax")).add(values)
+                observers.setdefault(alias.get(name, name), Observer(method != "minmax")).add(values)
     return observers

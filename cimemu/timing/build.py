@@ -14,6 +14,7 @@ from cimemu.timing.graph import GraphBuilder, Template
 from cimemu.timing.macro_tasks import macro_layer
 from cimemu.timing.routes import Routes
 from cimemu.timing.storage import place_tensors
+from cimemu.timing.turns import Turns
 
 
 def phase_template(plan: Plan, phase: int, units: dict[str, int] | None = None, images: int = 1) -> Template:
@@ -35,12 +36,15 @@ def phase_template(plan: Plan, phase: int, units: dict[str, int] | None = None, 
         residents.setdefault(p.macro // arch.tile.macros, set()).add(p.layer)
     together = arch.schedule == "pipelined"
     sharers = {tile: len(layers) if together else 1 for tile, layers in residents.items()}
+    turns = Turns(feeds, members if together else ())
     for layer in members:
         is_output = layer.is_output
         if layer.on_macros:
-            own = [p for p in placed if p.layer == layer.index]
+            own = [p for p in placed if p.layer == layer.cells_of]
             part = layer_parts(plan, layer)[phase]
+            turns.begin(layer)
             written = macro_layer(feeds, routes, layer, own, sharers, is_output, part)
+            turns.end(layer, written)
         else:
             written = digital_layer(feeds, layer, is_output)
         if not together:

@@ -182,7 +182,7 @@ class TraceWriter:
         activity, paths = content.activity, content.paths
         layers, images = plan.layers, len(activity)
         totals = activity.sum(axis=0)
-        macros = [len({(p.phase, p.macro) for p in plan.placed if p.layer == layer.index}) for layer in layers]
+        macros = [len({(p.phase, p.macro) for p in plan.placed if p.layer == layer.cells_of}) for layer in layers]
         cells = [sum(block.cells for block in layer.blocks) * layer.replicas for layer in layers]
         size = plan.arch.macro.rows * plan.arch.macro.columns
         columns: dict[str, Any] = {

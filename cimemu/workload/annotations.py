@@ -29,7 +29,8 @@ def annotation_text(network: Network) -> str | None:
         for layer in network.layers
         if isinstance(layer, MacroLayer) and layer.column_scale is not None
     }
-    if not (network.converters or scales or network.overrides or network.scheme):
+    shares = {layer.name: layer.shares for layer in network.layers if isinstance(layer, MacroLayer) and layer.shares}
+    if not (network.converters or scales or network.overrides or network.scheme or shares):
         return None
     tree = {
         "version": VERSION,
@@ -37,6 +38,7 @@ def annotation_text(network: Network) -> str | None:
         "scheme": network.scheme,
         "converters": {name: adc.model_dump(mode="json") for name, adc in network.converters.items()},
         "column_scales": {name: _plain(scale) for name, scale in scales.items()},
+        **({"shares": shares} if shares else {}),
     }
     return json.dumps(tree, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
@@ -55,6 +57,7 @@ def read_annotation(text: str) -> dict[str, Any]:
             "scheme": tree["scheme"],
             "converters": {name: _ADC.validate_python(value) for name, value in tree["converters"].items()},
             "column_scales": {name: _scale(value) for name, value in tree["column_scales"].items()},
+            "shares": {str(name): str(value) for name, value in tree.get("shares", {}).items()},
         }
     except ValidationError as error:
         first = error.errors()[0]

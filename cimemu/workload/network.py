@@ -20,7 +20,7 @@ class Network:
     network, the QuantizeLinear / DequantizeLinear graph it came from: the form that is exported and that
     other runtimes execute. `origin` is the file of a network that came as integers.
     `overrides` are the dotted arch keys that the network was made for (its widths, encoding, converter), `scheme` the
-    quantisation scheme that made it, `column_scales` what `lower` gives the macro layer of that name.
+    quantisation scheme that made it, `column_scales` and `shares` what `lower` gives the macro layer of that name.
     `whole` is None where other runtimes take many images together; else they take the file's images one at a time, and
     tensors of these names have no axis of images there: here they are [images, all axes of the file].
 
@@ -43,6 +43,7 @@ class Network:
     scheme: Mapping[str, Any] | None = None
     column_scales: Mapping[str, ColumnScale] = field(default_factory=dict)
     whole: frozenset[str] | None = None
+    shares: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_integer(self) -> bool:
