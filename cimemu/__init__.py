@@ -30,6 +30,7 @@ _PUBLIC = {
     "export_trace": "cimemu.views",
     "fit": "cimemu.fitting.report",
     "diff_traces": "cimemu.difference",
+    "generate": "cimemu.generation",
     "grouped_view": "cimemu.mapping.grouped",
     "import_costs": "cimemu.cost.external",
     "list_archs": "cimemu.arch.load",
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from cimemu.explained import explain
     from cimemu.exporter import save_onnx
     from cimemu.fitting.report import fit
+    from cimemu.generation import generate
     from cimemu.importer import load_network
     from cimemu.loading.load import list_workloads, load_workload
     from cimemu.mapping.cycles import op_cycles

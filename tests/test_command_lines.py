@@ -30,6 +30,7 @@ RIGHT = {
     "check": ["rram_128", "digits", "--images", "1"],
     "report": ["{trace}"],
     "export": ["{trace}", "--format", "csv"],
+    "generate": ["rram_128", "digits", "--prompt", "image=1"],
     "golden": ["rram_128", "digits", "--out", "g"],
     "stress": ["rram_128", "digits", "--vary", "lognormal:sigma=0", "--trials", "1"],
     "sweep": ["rram_128", "digits", "--vary", "macro.adc.bits=5"],

@@ -23,7 +23,7 @@ ROWS: list[set[str]] = [
     {"trace"},
     {"prepare"},
     {"emulate", "explained", "report", "golden", "prices"},
-    {"views", "fitting", "difference"},
+    {"views", "fitting", "difference", "generation"},
     {"stress", "compare", "validate", "claims", "adapt", "many"},
     {"terminal", "testing", "extend"},
     {"cli", "printed_api"},

@@ -8,6 +8,7 @@ from pathlib import Path
 import nets
 import numpy as np
 import pytest
+from decoder import decoder
 
 import cimemu
 
@@ -67,6 +68,10 @@ def calls(tmp_path_factory):
     source = cimemu.load_network(digits.network)
     calibration = digits.calibration()[:4]
     out = folder / "out"
+    (folder / "decoder.onnx").write_bytes(decoder().SerializeToString())
+    writing = cimemu.load_network(folder / "decoder.onnx")
+    zeros = {name: np.zeros((1, *t.shape), t.dtype) for name, t in writing.types.items() if name in writing.inputs}
+    writer = cimemu.quantize(writing, arch, zeros)
     return {
         "apply_scheme": ((source, arch, calibration, cimemu.read_scheme("layer")), {}),
         "calibrate_converters": ((network, arch, images), {"granularity": "layer"}),
@@ -75,6 +80,7 @@ def calls(tmp_path_factory):
         "explain": ((arch, network), {"images": 2, "path": "auto", "vary": (), "seed": 0, "trial": 0}),
         "export_trace": ((trace, out, "csv"), {"window": None, "group": "layers", "overwrite": True}),
         "fit": ((arch, network), {"macros": None, "goal": 0.9, "propose": False, "seed": 0}),
+        "generate": ((arch, writer, {"token": [[1, 2]]}, 2), {"feedback": None, "position": None, "stop": None, "seed": 0}),
         "grouped_view": ((np.ones((2, 3, 3, 3)), arch.macro), {}),
         "import_costs": (("python3", [], out), {"timeout_s": 1.0}),
         "list_archs": ((), {}),

@@ -18,6 +18,7 @@ from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
     docs,
     export,
     fit,
+    generate,
     golden,
     init,
     outside,

@@ -123,7 +123,7 @@ def run(
             chip,
             network,
             inputs,
-            None if work.manifest.metric.kind == "reconstruction" else labels,  # these are no classes
+            None if work.manifest.metric.kind in ("reconstruction", "perplexity") else labels,  # these are no classes
             trace=None if no_trace else target,
             detail=detail,
             seed=seed,

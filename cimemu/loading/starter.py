@@ -25,7 +25,7 @@ preprocess:
   # std: [0.229, 0.224, 0.225]     # then divided by this, a value per channel
   dtype: {dtype}
 {integers}
-# metric: {{kind: accuracy}}       # or reconstruction, detection, retrieval
+# metric: {{kind: accuracy}}       # or reconstruction, detection, retrieval, perplexity
 # expect: {{float_accuracy: 0.9, note: where the figure comes from}}
 """
 ONE = """\

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cimemu.errors import WorkloadError, why_unreadable
 from cimemu.given_file import GIB, read_bytes, refuse_input
+from cimemu.workload.metrics import IGNORED
 from cimemu.workload.npz import DAMAGE, is_npz, npy_array, npz_array, npz_names
 
 Labels = NDArray[np.int64] | None
@@ -263,7 +264,7 @@ def _cifar_binary(path: Path, images: str, labels: str | None, first: int, stop:
 def _checked(
     images: Any, labels: Any, path: Path, images_key: str, labels_key: str | None
 ) -> tuple[NDArray[Any], Labels]:
-    """Finite numbers with a batch axis, and integer labels >= 0."""
+    """Finite numbers with a batch axis, and integer labels >= 0 (-100: one that perplexity leaves out)."""
     images = np.asarray(images)
     if images.dtype.kind not in "iuf" or images.ndim < 2:
         raise WorkloadError(
@@ -275,11 +276,13 @@ def _checked(
     if labels is None:
         return images, None
     labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu" or labels.ndim != 1:
+    if labels.dtype.kind not in "iu" or labels.ndim not in (1, 2):
         raise WorkloadError(
             f"{path}: {labels_key} is {labels.dtype} of shape {labels.shape}, must be integers [images]"
         )
-    if len(labels) and int(labels.min()) < 0:
-        first = int(np.argmax(labels < 0))
-        raise WorkloadError(f"{path}: {labels_key}[{first}] = {labels[first]}, must be >= 0")
+    wrong = (labels < 0) & ((labels != IGNORED) if labels.ndim == 2 else True)
+    if wrong.any():
+        first = [int(i) for i in np.argwhere(wrong)[0]]
+        shown = first[0] if len(first) == 1 else ", ".join(map(str, first))
+        raise WorkloadError(f"{path}: {labels_key}[{shown}] = {labels[tuple(first)]}, must be >= 0")
     return images, labels.astype(np.int64)

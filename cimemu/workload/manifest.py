@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, assert_never
@@ -13,7 +14,7 @@ from pydantic import Field
 from cimemu.errors import WorkloadError
 from cimemu.record import Record
 from cimemu.workload.data import moved_labels, read_images, read_tensors, windows_per_clip
-from cimemu.workload.metrics import area_under_curve, detection_errors, of_clips, retrieval_top1
+from cimemu.workload.metrics import area_under_curve, detection_errors, of_clips, perplexity, retrieval_top1
 
 
 class DataSource(Record):
@@ -76,11 +77,12 @@ class QuantizeSettings(Record):
 class Metric(Record):
     """What is reported beside accuracy."""
 
-    kind: Literal["accuracy", "reconstruction", "detection", "retrieval"] = Field(
+    kind: Literal["accuracy", "reconstruction", "detection", "retrieval", "perplexity"] = Field(
         "accuracy",
         description="accuracy of labels, or the mean squared error between real inputs and outputs (anomaly detection), "
         "and the AUC of its mean over each clip where labels are 0 (normal) and 1; or false alarms and misses of one class; "
-        "or how often the output nearest (by angle) to that of image 2i, of images 1, 3, 5 ..., is that of image 2i + 1",
+        "or how often the output nearest (by angle) to that of image 2i, of images 1, 3, 5 ..., is that of image 2i + 1; "
+        "or the perplexity of the tokens that are the labels (of each image one, or [images, steps]) by the outputs, logits",
     )
     positive: int = Field(0, ge=0, description="detection: number of the class that is looked for")
     output_scale: float = Field(1.0, gt=0, description="reconstruction: real value of an output code")
@@ -137,10 +139,12 @@ class Workload:
         images, labels = self._read(self.manifest.inputs, limit)
         return images, labels
 
-    def metrics(self, outputs: NDArray[Any], labels: NDArray[np.int64] | None) -> dict[str, float | int | None]:
-        """What the workload's metric reports beside accuracy for the first images' `outputs`, by name.
+    def metrics(self, outputs: Any, labels: NDArray[np.int64] | None) -> dict[str, float | int | None]:
+        """What the workload's metric reports beside accuracy for the first images' `outputs` (an array, or arrays by name), by
+        name.
 
-        reconstruction: `mean_squared_error`, `auc`; detection: `false_positives`, `false_negatives` (None without labels).
+        reconstruction: `mean_squared_error`, `auc`; detection: `false_positives`, `false_negatives`;
+        perplexity: `perplexity` (None without labels).
         """
         metric = self.manifest.metric
         match metric.kind:
@@ -148,6 +152,9 @@ class Workload:
                 return detection_errors(outputs, labels, metric.positive)
             case "accuracy" | "retrieval":
                 return {}
+            case "perplexity":
+                first = next(iter(outputs.values())) if isinstance(outputs, Mapping) else outputs
+                return {"perplexity": perplexity(first, labels)}
             case "reconstruction":
                 return self._reconstruction(outputs, labels)
             case other:
@@ -188,7 +195,16 @@ class Workload:
     ) -> tuple[Any, NDArray[np.int64] | None]:
         if source.tensors:
             file, form = self._resolve(source.file), source.format
-            return read_tensors(file, form, source.tensors, source.first, source.limit, limit), None
+            found = read_tensors(file, form, source.tensors, source.first, source.limit, limit)
+            if self.manifest.metric.kind != "perplexity" or source.labels is None:
+                return found, None
+            key = source.labels
+            labels = read_tensors(file, form, {key: (key,)}, source.first, source.limit, limit)[key]
+            if labels.dtype.kind not in "iu" or labels.ndim > 2:
+                raise WorkloadError(
+                    f"{file}: {key} is {labels.dtype} of shape {labels.shape}, must be integers [images, steps]"
+                )
+            return found, labels.astype(np.int64)
         images, labels = read_images(
             self._resolve(source.file),
             source.format,

@@ -5,6 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.errors import WorkloadError
+
+IGNORED = -100  # a label that perplexity leaves out, as PyTorch's cross entropy does
+
 
 def area_under_curve(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> float | None:
     """How often a sample labelled 1 scores above one labelled 0 (ties count half); None where one kind is missing."""
@@ -33,6 +37,31 @@ def detection_errors(
     found = outputs.reshape(len(outputs), -1).argmax(axis=1) == positive
     there = labels[: len(outputs)] == positive
     return {"false_positives": int((found & ~there).sum()), "false_negatives": int((~found & there).sum())}
+
+
+def perplexity(logits: NDArray[Any], labels: NDArray[np.int64] | None) -> float | None:
+    """exp of the mean negative log-likelihood of tokens `labels`, [images] or [images, steps], in float64; None without labels.
+
+    `logits` are [images, ..., vocabulary]; of labels [images] those of the last step count. A label of -100 is left out.
+    Raises WorkloadError for labels of another shape, or that are no token.
+    """
+    if labels is None:
+        return None
+    wanted = labels[: len(logits)]
+    steps = logits.reshape(len(logits), -1, logits.shape[-1]).astype(np.float64)
+    steps = steps[:, -1:] if wanted.ndim == 1 else steps
+    truth = wanted.reshape(len(wanted), -1)
+    if truth.shape != steps.shape[:2]:
+        raise WorkloadError(f"labels of shape {list(wanted.shape)}, must be [images] or {list(steps.shape[:2])}")
+    counted = truth != IGNORED
+    if not counted.any() or truth[counted].min() < 0 or truth.max() >= steps.shape[-1]:
+        raise WorkloadError(
+            f"labels {truth.min()} .. {truth.max()}, must be tokens 0 .. {steps.shape[-1] - 1}, or {IGNORED}: left out"
+        )
+    shifted = steps - steps.max(axis=-1, keepdims=True)
+    chosen = np.take_along_axis(shifted, np.where(counted, truth, 0)[..., None], axis=-1)[..., 0]
+    loss = np.log(np.exp(shifted).sum(axis=-1)) - chosen
+    return float(np.exp(loss[counted].mean()))
 
 
 def retrieval_top1(outputs: NDArray[Any]) -> float:
