@@ -80,7 +80,7 @@ def generate(
     if len(draws.vary):
         emulator.program(plan, draws.vary, draws.seed, draws.trial)
     simulation = Simulation(plan, by_placed(plan, emulator.writes), loop.texts)
-    cycles = energy = 0
+    cycles, energy = 0, 0.0
     for result in loop.steps(emulator, tokens, stop):
         skipping = chip.macro.timing.skip_zero_slices
         timeline = simulation.run(loop.texts, nonzero=result.nonzero if skipping else None)

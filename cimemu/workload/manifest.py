@@ -199,12 +199,12 @@ class Workload:
             if self.manifest.metric.kind != "perplexity" or source.labels is None:
                 return found, None
             key = source.labels
-            labels = read_tensors(file, form, {key: (key,)}, source.first, source.limit, limit)[key]
-            if labels.dtype.kind not in "iu" or labels.ndim > 2:
+            tokens = read_tensors(file, form, {key: (key,)}, source.first, source.limit, limit)[key]
+            if tokens.dtype.kind not in "iu" or tokens.ndim > 2:
                 raise WorkloadError(
-                    f"{file}: {key} is {labels.dtype} of shape {labels.shape}, must be integers [images, steps]"
+                    f"{file}: {key} is {tokens.dtype} of shape {tokens.shape}, must be integers [images, steps]"
                 )
-            return found, labels.astype(np.int64)
+            return found, tokens.astype(np.int64)
         images, labels = read_images(
             self._resolve(source.file),
             source.format,
