@@ -74,6 +74,7 @@ def convert(
             "macro.weight.column_flipping = true with a converter that is not ideal: training has no columns that are "
             "stored inverted, and their psums are others; set it to false, or quantize without training"
         )
+    _check_encoding(macro)
     if macro.accumulator_bits is not None:
         _check_accumulator(fitted, macro, made, code_parity)
     macros = {}
@@ -92,6 +93,19 @@ def convert(
             _converter(macros[layer.name], layer, adc, macro, made, _input_step(layer, fitted))
     module.set_norms(images)
     return module
+
+
+def _check_encoding(macro: Macro) -> None:
+    """Training makes integers of either sign: an encoding (of a plug-in) that lacks some of them is refused."""
+    bits, values = macro.weight.bits, macro.encoding.values(macro.weight.bits)
+    top = max(1, 2 ** (bits - 1) - 1)
+    wanted = range(-1, 2, 2) if bits == 1 else range(-top, top + 1)
+    missing = next((w for w in wanted if w not in values), None)
+    if missing is not None:
+        raise WorkloadError(
+            f"macro.weight.encoding = {macro.weight.encoding} has no weight {missing} at weight.bits = {bits}, and training "
+            f"makes {'-1 and 1' if bits == 1 else f'every integer of {-top} .. {top}'}; train with an encoding that holds them"
+        )
 
 
 def _check_accumulator(fitted: Network, macro: Macro, scheme: Scheme, code_parity: bool) -> None:

@@ -11,7 +11,9 @@ from onnx import helper, numpy_helper
 
 from cimemu.errors import WorkloadError
 from cimemu.exporter.onnx_writers import ATTRIBUTES, PLAIN, WRITERS, attributes_of
+from cimemu.exporter.outside import nodes_of
 from cimemu.layer.base import Array, Layer
+from cimemu.layer.operator import Operator
 from cimemu.layer.quant import DequantizeLinear
 from cimemu.layer.recurrent import RecurrentCell
 from cimemu.whole_file import whole_file
@@ -40,6 +42,7 @@ class _Writer:
         self.nodes: list[Any] = []
         self.initializers: dict[str, Array] = {}
         crd = any(layer.op == "SpaceToDepth" and getattr(layer, "mode", "") == "CRD" for layer in network.layers)
+        self.domains: dict[str, int] = {}  # versions of the operator sets of operators from outside
         self.opset = max([OPSET, *(NEWER.get(layer.op, OPSET) for layer in network.layers), 28 if crd else OPSET])
 
     def constant(self, name: str, value: Array) -> str:
@@ -50,10 +53,25 @@ class _Writer:
     def node(self, layer: Layer, inputs: Sequence[str] | None = None, op: str | None = None, **attributes: Any) -> None:
         """A node in the place of `layer`."""
         names = list(layer.inputs if inputs is None else inputs)
+        self.constants_among(names)
+        self.nodes.append(helper.make_node(op or layer.op, names, list(layer.outputs), name=layer.name, **attributes))
+
+    def outside(self, layer: Operator) -> None:
+        """The nodes that an operator from outside brings."""
+        nodes, domains = nodes_of(layer, self.opset)
+        for domain, version in domains.items():
+            if self.domains.setdefault(domain, version) != version:
+                raise layer.error(
+                    f"version {version} of {domain}, of which another operator has {self.domains[domain]}: give them one"
+                )
+        self.constants_among(layer.inputs)
+        self.nodes += nodes
+
+    def constants_among(self, names: Sequence[str]) -> None:
+        """Initializers for those of `names` that are constants."""
         for name in names:
             if name in self.network.constants and name not in self.dequantized:
                 self.constant(name, self.network.constants[name])
-        self.nodes.append(helper.make_node(op or layer.op, names, list(layer.outputs), name=layer.name, **attributes))
 
     @property
     def dequantized(self) -> set[str]:
@@ -225,7 +243,9 @@ def onnx_model(network: Network, extra_outputs: Sequence[str] = ()) -> Any:
     network = _written_out(network)
     writer = _Writer(network)
     for layer in network.layers:
-        if layer.op in NODES:
+        if isinstance(layer, Operator):
+            writer.outside(layer)
+        elif layer.op in NODES:
             NODES[layer.op](writer, layer)
         elif layer.op in WRITERS:
             WRITERS[layer.op](writer, layer)
@@ -243,7 +263,8 @@ def onnx_model(network: Network, extra_outputs: Sequence[str] = ()) -> Any:
         [_value(network, name) for name in outputs],
         [numpy_helper.from_array(value, name) for name, value in writer.initializers.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", writer.opset)], producer_name="cimemu")
+    sets = [helper.make_opsetid(domain, version) for domain, version in {"": writer.opset, **writer.domains}.items()]
+    model = helper.make_model(graph, opset_imports=sets, producer_name="cimemu")
     model.ir_version = 8 if writer.opset == OPSET else 10
     if annotation is not None:
         helper.set_model_props(model, {KEY: annotation})

@@ -1,7 +1,10 @@
 """What an operator of a plug-in derives from: a node of one's own ONNX domain as a layer of the digital unit."""
 
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, Self
+
+import numpy as np
 
 from cimemu.layer.base import Layer
 
@@ -15,10 +18,14 @@ class Operator(Layer):
     `digital_ops(inputs, outputs)`, elementary operations of one image: the digital unit does one a lane and cycle, and
     each costs `costs.digital.energy_pj` pJ (default: one an output element). Attributes of the node are fields of the
     class (a dataclass, frozen and without eq) by their names; one without a default must be given.
+
+    Where a network is written as ONNX, the layer becomes the node that it was read from, of `version` of its domain. A
+    class that overrides `from_node`, or wants other nodes, defines `onnx_nodes(opset)`.
     """
 
     plugin_group: ClassVar[str] = "cimemu.operator"
     operator: ClassVar[str] = ""
+    version: ClassVar[int] = 1
 
     def __init_subclass__(cls, **keys: Any) -> None:
         """The name that reports show is the operator's."""
@@ -39,3 +46,26 @@ class Operator(Layer):
                 raise node.error(f"attribute '{field.name}' is not given, export the network with it")
             given[field.name] = value
         return cls(node.name, node.data(), node.outputs, **given)
+
+    def onnx_nodes(self, opset: int) -> Sequence[Any]:
+        """The onnx.NodeProto that stand for the layer in a file of ONNX operator set `opset`, in order.
+
+        They read `self.inputs` and give `self.outputs`; names in between begin with `self.name`. Constants of their own are
+        Constant nodes. WorkloadError where the class reads nodes in a way of its own and defines no writer.
+        """
+        from onnx import helper, numpy_helper
+
+        if type(self).from_node.__func__ is not Operator.from_node.__func__:  # type: ignore[attr-defined]
+            raise self.error(
+                "cannot be written as ONNX: its class reads nodes with a from_node of its own and has no onnx_nodes; define it"
+            )
+        attributes = {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in ("name", "inputs", "outputs") and getattr(self, field.name) is not None
+        }
+        for name, value in attributes.items():
+            if isinstance(value, np.ndarray):
+                attributes[name] = numpy_helper.from_array(value)
+        domain, _, op_type = self.operator.rpartition(":")
+        return [helper.make_node(op_type, self.inputs, self.outputs, name=self.name, domain=domain, **attributes)]

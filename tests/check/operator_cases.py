@@ -391,6 +391,85 @@ def matmul_qdq(draw):
     return net
 
 
+def gemm_qdq(draw):
+    """With the weight either way round, with and without a bias and the QuantizeLinear behind it."""
+    turned, biased, real = (draw.rng.random() < share for share in (0.5, 0.75, 0.2))
+    net = draw.net(outputs={"y": "float32"} if real else None)
+    x, x_scale, w, w_scale, bias = product_inputs(draw, net, "rows")
+    if turned:
+        net.constants["w"] = np.ascontiguousarray(net.constants["w"].T)
+    net.node("DequantizeLinear", [w, *w_scale], "w.real", axis=0 if turned else 1)
+    operands = [net.dequantize(x, x_scale), "w.real"]
+    if biased:
+        with np.errstate(over="ignore"):
+            net.constant("bias.s", net.constants["a.s"] * net.constants["w.s"])
+        net.node("DequantizeLinear", [net.constant("bias", bias), "bias.s"], "bias.real", axis=0)
+        operands.append("bias.real")
+    made = net.node("Gemm", operands, "y" if real else "r", transB=int(turned))
+    if not real:
+        net.quantize(made, draw.scale(net, 3))
+    return net
+
+
+def layer_norm_qdq(draw):
+    """Rows of 1 to 100 codes, or of images, with a float scale and with or without a bias."""
+    net, rank = draw.net(), int(draw.rng.integers(1, 3))
+    shape = tuple(int(v) for v in draw.rng.choice([1, 2, 3, 8, 33, 100], rank))
+    x = net.feed("x", draw.random(200, 3, *shape))
+    scale = net.constant("scale", draw.rng.normal(1, 0.5, shape).astype(np.float32))
+    operands = [net.dequantize(x, draw.scale(net, 0)), scale]
+    if draw.rng.random() < 0.5:
+        operands.append(net.constant("bias", draw.rng.normal(size=shape).astype(np.float32)))
+    epsilon = float(draw.rng.choice([1e-5, 1e-12, 0.1]))
+    draw.scales[3] = np.float32(draw.rng.choice([0.02, 0.03125, 0.017]))  # what a normal value is quantised to
+    net.quantize(net.node("LayerNormalization", operands, "r", axis=-rank, epsilon=epsilon), draw.scale(net, 3))
+    return net
+
+
+def gemm_to_real(draw):
+    """A QGemm without a scale of its result: float32."""
+    net = draw.net(outputs={"y": "float32"})
+    x, x_scale, w, w_scale, bias = product_inputs(draw, net, "rows")
+    inputs = [x, *x_scale, w, *w_scale, net.constant("bias", bias)]
+    net.node("QGemm", inputs, domain=MICROSOFT)
+    return net
+
+
+def moves_qdq(op):
+    """A move between codes of one scale: ONNX Runtime drops the DequantizeLinear and the QuantizeLinear around it."""
+
+    def qdq(draw):
+        net = draw.net()
+        scale = draw.scale(net, 0)
+        image = draw.random(8, 3, 6, 5)
+        image[:, :, :, 0].flat = np.resize(draw.codes(), image[:, :, :, 0].size)
+        x = net.dequantize(net.feed("x", image), scale)
+        numbers = {"shape": [-1, 6, 15], "starts": [1, 0], "ends": [9, 4], "axes": [2, 3], "steps": [2, 1]}
+        numbers["pads"] = [0, 0, 1, 2, 0, 0, 0, 1]
+        given, attributes = {
+            "Reshape": (["shape"], {}),
+            "Transpose": ([], {"perm": [0, 2, 3, 1]}),
+            "Slice": (["starts", "ends", "axes", "steps"], {}),
+            "MaxPool": ([], {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 1, 1]}),
+            "Pad": (["pads"], {"mode": "constant"}),
+        }[op]
+        names = [net.constant(name, np.array(numbers[name], np.int64)) for name in given]
+        net.quantize(net.node(op, [x, *names], "r", **attributes), scale)
+        return net
+
+    return qdq
+
+
+def clip_qdq(draw):
+    """A Clip between codes of two scales, bounds on codes and between them."""
+    net = draw.net()
+    real = net.dequantize(net.feed("x", every_code(draw)), draw.scale(net, 0))
+    low, high = (np.float32(n * np.float64(draw.scales[0])) for n in sorted(draw.rng.integers(-400, 400, 2) / 2))
+    ends = [net.constant("low", low), net.constant("high", high)]
+    net.quantize(net.node("Clip", [real, *ends], "r"), draw.scale(net, 3))
+    return net
+
+
 def matmul_integer(draw):
     net = draw.net(outputs={"y": "int32"})
     x, x_scale, w, _, _ = product_inputs(draw, net, "rows")
@@ -456,12 +535,19 @@ CASES = {
     "QLinearMatMul": matmul_qlinear,
     "MatMul, QDQ": matmul_qdq,
     "QGemm": gemm_qlinear,
+    "QGemm to float32": gemm_to_real,
+    "Gemm, QDQ": gemm_qdq,
     "MatMulInteger": matmul_integer,
     "ConvInteger": conv_integer,
     **_functions("Relu", "Tanh", "HardSigmoid", "HardSwish"),
+    "Clip, QDQ": clip_qdq,
+    **{f"{op}, QDQ": moves_qdq(op) for op in ("Reshape", "Transpose", "Slice", "MaxPool", "Pad")},
 }
 # Functions that each runtime approximates in float its own way: a code on a tie may differ by one step.
-FLOAT_FUNCTIONS = _functions("Erf", "Gelu", "Elu", "Exp", "Softplus")
+FLOAT_FUNCTIONS = {
+    **_functions("Erf", "Gelu", "Elu", "Exp", "Softplus"),
+    "LayerNormalization, QDQ": layer_norm_qdq,
+}
 
 
 def compare(net, folder, macro):
