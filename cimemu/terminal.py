@@ -136,6 +136,40 @@ def _shown(value: Any, share: bool) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else printable(str(value))
 
 
+def print_pairs(lines: Sequence[tuple[str, str]]) -> None:
+    """Name and text of every line, the names in bold; what a text cannot fit goes on below itself."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, text in lines:
+        table.add_row(Text(name, style="bold"), Text(printable(text)))
+    make_console().print(table)
+
+
+def run_lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A run without a trace in words: what `cimemu run --json` has as fields."""
+    s, images = summary, summary["images"]
+    lines = [
+        ("images", f"{images:,}"),
+        ("accuracy", "unknown, no labels" if s["accuracy"] is None else f"{100 * s['accuracy']:.2f} %"),
+        ("time", f"{s['cycles']:,} cycles = {s['latency_us']:,.1f} us for all images together"),
+        ("energy", f"{s['energy_uj']:,.3f} uJ, {s['energy_uj'] / images:,.4f} uJ an image"),
+        (
+            "work",
+            f"{s['macs']:,} MACs (multiply-accumulates of the network), {s['adc_conversions']:,} conversions by an ADC "
+            "(sums of columns turned into codes)",
+        ),
+        (
+            "chip",
+            f"{s['macros']:,} macros (crossbars) used, {100 * s['utilization']:.1f} % of their cells hold weights",
+        ),
+    ]
+    if s["tops_per_w"] is not None:
+        lines.insert(5, ("efficiency", f"{s['tops_per_w']:.3g} TOPS/W (10^12 operations a joule, a MAC counts as two)"))
+    return lines
+
+
 def print_scheme(layers: Sequence[Any], out: Any) -> None:
     """What a scheme's fit left of each layer."""
     rows = [

@@ -2,7 +2,10 @@
 
 import re
 
+import pytest
 from pages import ROOT
+
+import cimemu
 
 CONTRACT = (ROOT / "cimemu/docs/design/contract.md").read_text(encoding="utf-8")
 HEADINGS = set(re.findall(r"^#{2,3} (\d+(?:\.\d+)?)\.? ", CONTRACT, re.M))
@@ -34,3 +37,13 @@ def test_every_cited_section_is_a_heading_of_the_contract():
 def test_the_code_cites_the_contract():
     citing = [path for path in FILES if path.suffix == ".py" and cited(path.read_text(encoding="utf-8"))]
     assert len(citing) >= 10
+
+
+@pytest.mark.parametrize("key", ["input.bits", "input.dac_bits", "weight.bits"])
+def test_widths_end_where_the_contract_says(key):
+    (top,) = re.findall(r"`input.bits`, `dac_bits` and `weight.bits` lie in 1 \.\. (\d+)", CONTRACT)
+    changes = {"macro.input.bits": int(top), "macro.weight.bits": int(top), f"macro.{key}": int(top)}
+    assert cimemu.load_arch("rram_128", changes).macro.input.bits == int(top)
+    for bits, rule in ((int(top) + 1, f"<= {top}"), (0, ">= 1")):
+        with pytest.raises(cimemu.ArchError, match=rf"^[^\n]*macro\.{key} = {bits}, must be {rule}$"):
+            cimemu.load_arch("rram_128", {f"macro.{key}": bits})

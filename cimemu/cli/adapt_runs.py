@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cimemu.cli.study_table import print_study
 from cimemu.errors import WorkloadError
-from cimemu.terminal import EpochLines, ProgressBars, make_console, print_json, print_table
+from cimemu.terminal import EpochLines, ProgressBars, make_console, print_json
 
 if TYPE_CHECKING:
     from cimemu.adapt.config import AdaptConfig
@@ -230,11 +231,8 @@ def study_run(
         print_json({"runs": rows, "out": str(out / RESULTS)})
         _fail_below(below)
         return
-    shares = [
-        name for name in dict.fromkeys(key for row in rows for key in row) if "accuracy" in name or "error" in name
-    ]
-    print_table([{k: v for k, v in row.items() if k != "below_start"} for row in rows], shares=shares)
-    make_console().print(f"wrote {out / RESULTS}")
+    print_study(rows)
+    make_console().print(f"wrote {out / RESULTS}, which has all of it")
     _fail_below(below)
 
 

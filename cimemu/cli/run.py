@@ -44,7 +44,7 @@ from cimemu.cli.bare import (
     told,
 )
 from cimemu.errors import CimemuError
-from cimemu.terminal import ProgressBars, make_console, print_json
+from cimemu.terminal import ProgressBars, make_console, print_json, print_pairs, run_lines
 
 
 @app.command()
@@ -157,8 +157,7 @@ def run(
     if result.trace is not None:
         print_sections(result.trace, ("summary", "layers"))
     else:
-        for name, value in result.summary().items():
-            make_console().print(f"{name}: {value}")
+        print_pairs(run_lines(result.summary()))
     for name, value in extra.items():
         shown = f"{value:.4f}" if isinstance(value, float) else "unknown, no labels" if value is None else value
         make_console().print(f"{name.replace('_', ' ')}: {shown}")

@@ -28,6 +28,12 @@ class Selu(Activation):
             below = self.alpha * np.expm1(np.minimum(wide, 0))
             return (self.gamma * np.where(wide > 0, wide, below)).astype(x.dtype)
 
+    def tabulated(self, x: Array) -> Array:
+        """With the float32 difference exp(x) - 1, as ONNX Runtime has it: 0 for tiny x."""
+        alpha, gamma = np.float32(self.alpha), np.float32(self.gamma)
+        power = np.exp(np.minimum(x, 0).astype(np.float64)).astype(np.float32)
+        return gamma * np.where(x > 0, x, alpha * (power - np.float32(1)))
+
 
 @dataclass(frozen=True, eq=False)
 class Celu(Activation):
@@ -44,6 +50,12 @@ class Celu(Activation):
         with np.errstate(all="ignore"):
             below = self.alpha * np.expm1(np.minimum(wide / np.float64(self.alpha), 700))
             return (np.maximum(wide, 0) + np.minimum(0, below)).astype(x.dtype)
+
+    def tabulated(self, x: Array) -> Array:
+        """With the float32 difference exp(x / alpha) - 1, as ONNX Runtime has it: 0 for tiny x."""
+        alpha = np.float32(self.alpha)
+        power = np.exp(np.minimum(x / alpha, 0).astype(np.float64)).astype(np.float32)
+        return np.where(x >= 0, x, alpha * (power - np.float32(1)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -190,12 +190,21 @@ class Scheme(Record):
             changed["macro.weight.correction"] = "digital"
         return changed
 
+    def _check_one_bit(self, macro: Macro) -> None:
+        """WorkloadError where the arch asks for what weights of one cell each cannot have."""
+        if macro.weight.column_flipping:
+            raise WorkloadError(
+                f"scheme {self.name}: weights of one bit on macro.weight.column_flipping = true: a column of binary weights is "
+                "not stored inverted; set it to false"
+            )
+
     def overrides(self, macro: Macro) -> dict[str, Any]:
         """Dotted keys of an arch that the scheme changes, but for the fitted converter's parameters."""
         changed: dict[str, Any] = {}
         if not isinstance(self.weights, GivenWeights):
             changed["macro.input.bits"] = max(self.activations.bits, self.activations.image_bits or 0)
         if self.one_bit:
+            self._check_one_bit(macro)
             weight = {"bits": 1, "encoding": Binary.name, "correction": macro.weight.correction}
             changed |= {"macro.weight": weight, "macro.cell.bits": 1}
         else:

@@ -11,6 +11,7 @@ from cimemu.adc.base import LIMIT
 from cimemu.compare import dequantization
 from cimemu.compute.forward import Emulator
 from cimemu.compute.psum_samples import lossless_emulator, psum_samples
+from cimemu.errors import WorkloadError
 from cimemu.macro.references import make_references
 from cimemu.ptq.apply import apply_scheme, macro_of, quantized_weights
 from cimemu.ptq.binary import binarize
@@ -394,3 +395,15 @@ def test_a_ramp_that_applies_the_activation_sees_only_where_it_lives():
     small = cimemu.load_arch("rram_128", {**chip, "macro.rows": 20})
     layers = apply_scheme(float_nets.residual(), small, images(), scheme).layers
     assert [layer.folded for layer in layers] == [False, False, True]
+
+
+@pytest.mark.parametrize("changes", [{"weights.kind": "binary"}, {"weights.bits": 1}])
+def test_weights_of_one_bit_are_refused_on_columns_that_are_stored_inverted(changes):
+    arch = cimemu.load_arch("isaac", {"macro.weight.column_flipping": True})
+    scheme = scheme_of("layer", changes)
+    with pytest.raises(
+        WorkloadError, match=r"^scheme layer: weights of one bit on macro\.weight\.column_flipping = true[^\n]*$"
+    ):
+        scheme.overrides(arch.macro)
+    plain = cimemu.load_arch("isaac").macro
+    assert scheme.overrides(plain)["macro.weight"]["encoding"] == "binary"
