@@ -41,10 +41,10 @@ def test_a_study_is_settings_in_words_and_a_table_that_fits(narrow, capsys):
     )
     assert out.count("weights 4 column mse, activations of 4 bits") == 2, "one line a run, not one a seed"
     assert "cells vary by lognormal:sigma=0.3" in " ".join(out.split())
-    head = next(i for i, line in enumerate(lines) if "kept epoch" in line)
-    assert lines[head].split() == ["run", "seed", "before", "after", "kept", "epoch", "training", "loss", "seconds"]
+    head = next(i for i, line in enumerate(lines) if "before" in line and "seed" in line)
+    assert lines[head].split() == ["run", "seed", "before", "after", "epoch", "training", "loss", "seconds"]
     first, second, third = (line.split() for line in lines[head + 1 : head + 4])
-    assert first == ["lognormal_0.3", "0", "87.5", "%", "90.5", "+-", "2.1", "%", "3", "91.0", "%", "0.2634", "32"]
+    assert first == ["lognormal_0.3", "0", "87.5", "%", "90.5", "%", "+-", "2.1", "3", "91.0", "%", "0.2634", "32"]
     assert second[1] == "1"
     assert third[:6] == ["ideal", "0", "87.5", "%", "90.5", "%"]
     assert "fitted and not trained" in " ".join(out.split())

@@ -21,9 +21,9 @@ def print_study(rows: Sequence[Row]) -> None:
     make_console().print()
     print_table([results_of(row, sets_of(rows)) for row in rows])
     make_console().print(
-        "Accuracies are of test images. before: of the start, which is fitted and not trained; after: of the kept epoch, the best "
-        "one on images that are held back from training, with its standard error; training and loss: of the last epoch, on the "
-        "images it trains on"
+        "Accuracies are of test images. before: of the start, which is fitted and not trained; after: of the epoch that is kept "
+        "and named, the best one on images that are held back from training, +- its standard error; training and loss: of the "
+        "last epoch, on the images it trains on"
     )
 
 
@@ -54,7 +54,7 @@ def results_of(row: Row, sets: Sequence[str]) -> dict[str, Any]:
         found[f"before{where}"] = percent(row.get(BEFORE + name))
         found[f"after{where}"] = percent(row.get(ACCURACY + name), row.get(ERROR + name))
     return found | {
-        "kept epoch": row["kept_epoch"],
+        "epoch": row["kept_epoch"],
         "training": percent(row["train_accuracy"]),
         "loss": row["loss"],
         "seconds": round(row["seconds"]),

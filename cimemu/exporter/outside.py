@@ -1,10 +1,12 @@
 """ONNX nodes of operators from outside: those that their classes bring, held to what a graph needs of them."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
+import numpy as np
 import onnx
-from onnx import NodeProto
+from onnx import NodeProto, helper, numpy_helper
 
 from cimemu.errors import WorkloadError
 from cimemu.layer.operator import Operator
@@ -17,7 +19,7 @@ def nodes_of(layer: Operator, opset: int) -> tuple[list[NodeProto], dict[str, in
     """
     try:
         made: Any = layer.onnx_nodes(opset)
-        nodes = list(made)
+        nodes = [_own_node(layer)] if made is None else list(made)
     except WorkloadError:
         raise
     except Exception as error:
@@ -36,6 +38,22 @@ def nodes_of(layer: Operator, opset: int) -> tuple[list[NodeProto], dict[str, in
         except onnx.checker.ValidationError as error:
             raise layer.error(f"onnx_nodes: {' '.join(str(error).split())[:200]}; correct the node") from None
     return nodes, dict.fromkeys(domains, layer.version)
+
+
+def _own_node(layer: Operator) -> NodeProto:
+    """The node that a layer was read from. WorkloadError where its class reads nodes in a way of its own."""
+    if type(layer).from_node.__func__ is not Operator.from_node.__func__:  # type: ignore[attr-defined]
+        raise layer.error(
+            "cannot be written as ONNX: its class reads nodes with a from_node of its own and has no onnx_nodes; define it"
+        )
+    values = {field.name: getattr(layer, field.name) for field in fields(layer)}
+    attributes = {
+        name: numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
+        for name, value in values.items()
+        if name not in ("name", "inputs", "outputs") and value is not None
+    }
+    domain, _, op_type = layer.operator.rpartition(":")
+    return helper.make_node(op_type, layer.inputs, layer.outputs, name=layer.name, domain=domain, **attributes)
 
 
 def _check_names(layer: Operator, nodes: Sequence[NodeProto]) -> None:

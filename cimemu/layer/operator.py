@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, Self
 
-import numpy as np
-
 from cimemu.layer.base import Layer
 
 
@@ -47,25 +45,10 @@ class Operator(Layer):
             given[field.name] = value
         return cls(node.name, node.data(), node.outputs, **given)
 
-    def onnx_nodes(self, opset: int) -> Sequence[Any]:
+    def onnx_nodes(self, opset: int) -> Sequence[Any] | None:
         """The onnx.NodeProto that stand for the layer in a file of ONNX operator set `opset`, in order.
 
-        They read `self.inputs` and give `self.outputs`; names in between begin with `self.name`. Constants of their own are
-        Constant nodes. WorkloadError where the class reads nodes in a way of its own and defines no writer.
+        They read `self.inputs` and give `self.outputs`; names in between begin with `self.name`, and constants of their own
+        are Constant nodes. None: the node that the layer was read from.
         """
-        from onnx import helper, numpy_helper
-
-        if type(self).from_node.__func__ is not Operator.from_node.__func__:  # type: ignore[attr-defined]
-            raise self.error(
-                "cannot be written as ONNX: its class reads nodes with a from_node of its own and has no onnx_nodes; define it"
-            )
-        attributes = {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name not in ("name", "inputs", "outputs") and getattr(self, field.name) is not None
-        }
-        for name, value in attributes.items():
-            if isinstance(value, np.ndarray):
-                attributes[name] = numpy_helper.from_array(value)
-        domain, _, op_type = self.operator.rpartition(":")
-        return [helper.make_node(op_type, self.inputs, self.outputs, name=self.name, domain=domain, **attributes)]
+        return None

@@ -105,7 +105,7 @@ REFUSED = {
     "no writer": (OWN_READER, "reads nodes with a from_node of its own and has no onnx_nodes; define it"),
     "one that fails": ("    def onnx_nodes(self, opset):\n        return 1 / 0\n", "onnx_nodes: ZeroDivisionError"),
     "no nodes": ("    def onnx_nodes(self, opset):\n        return ['Shrink']\n", "no onnx.NodeProto"),
-    "nothing": ("    def onnx_nodes(self, opset):\n        return None\n", "onnx_nodes: TypeError"),
+    "nothing": ("    def onnx_nodes(self, opset):\n        return 3\n", "onnx_nodes: TypeError"),
     "no output": ("    def onnx_nodes(self, opset):\n        return []\n", "no node gives the output 'b'"),
     "an unknown input": (
         METHOD.replace("self.inputs", "['q']"), "Shrink reads 'q', which no input or earlier node gives",
