@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cimemu.layer.activation import Activation, Softmax
+from cimemu.layer.activation import Activation, Clip, Softmax
 from cimemu.layer.arithmetic import Add, Mul
 from cimemu.layer.base import Layer
 from cimemu.layer.pool import AveragePool, GlobalAveragePool, MaxPool
@@ -16,6 +16,7 @@ from cimemu.layer.q_table import Codes, QTable
 from cimemu.layer.quant import QuantizeLinear
 from cimemu.layer.shape import Pad, Reshape, Slice, Transpose
 from cimemu.lower.graph import Graph, Quantized
+from cimemu.lower.products import without_effect
 
 MOVES = (Reshape, Transpose, Slice, MaxPool)
 
@@ -61,6 +62,9 @@ def lower_digital(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> Layer
             return None
         return QSoftmax(inputs=(first.name,), x=source, y=target, axis=layer.axis, flatten=layer.flatten, **common)
     if isinstance(layer, Activation) and graph.network.types[layer.inputs[0]].shape:
+        if isinstance(layer, Clip) and without_effect(graph, layer, quantize):
+            # ONNX Runtime drops it, also where scales are so small that it limits.
+            layer = replace(layer, low=None, high=None)
         own = np.iinfo(first.dtype)
         x = Codes(source, int(own.min), int(own.max), first.dtype)
         y = Codes(target, low, high, quantize.storage)

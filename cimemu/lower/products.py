@@ -52,7 +52,7 @@ def behind(graph: Graph, quantize: QuantizeLinear) -> Group | None:
             absorbed.append(maker)
             name = maker.inputs[0]
             continue
-        if isinstance(_beneath(graph, maker), FUSED) and (dropped := _without_effect(graph, maker, quantize)):
+        if isinstance(_beneath(graph, maker), FUSED) and (dropped := without_effect(graph, maker, quantize)):
             absorbed += dropped
             name = dropped[-1].inputs[0]
             continue
@@ -82,7 +82,7 @@ def _added(graph: Graph, add: Layer | None) -> tuple[MatMul, str] | None:
     return None
 
 
-def _without_effect(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> list[Layer]:
+def without_effect(graph: Graph, layer: Layer, quantize: QuantizeLinear) -> list[Layer]:
     """`layer`, a Relu or Clip, where the QuantizeLinear behind it limits as much: then ONNX Runtime drops it. A Relu in
     front of a Clip is part of that Clip, and is given too; nothing where the limit has an effect.
 
