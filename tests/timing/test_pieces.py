@@ -227,3 +227,21 @@ def test_a_tensor_made_in_an_earlier_phase_is_off_chip_and_one_of_this_phase_is_
     apart = small(chip__tiles=1, tile__macros=1, mapping={"share_macros": False}, allow_reprogram=True)
     assert [set(place_tensors(make_plan(network, apart), phase).offchip) for phase in (0, 1)] == [{0}, {0}]
     assert set(place_tensors(make_plan(network, small(tile__macros=2)), 0).offchip) == set()
+
+
+def test_operations_are_numbered_through_phases_and_the_writing_between_them():
+    """Every task has one number in the whole run: those of a phase's writing come before those of the phase."""
+    first = nets.matrix_layer("a", "x", "h", 2, 4, 4, stage=nets.requantize(2))
+    second = nets.matrix_layer("b", "h", "y", 2, 4, 2, stage=nets.requantize(2))
+    network = nets.network("chain", [first, second], {"x": TensorType((2, 4), "uint8")}, ["y"])
+    arch = small(chip__tiles=1, tile__macros=1, mapping={"share_macros": False}, allow_reprogram=True)
+    simulation = simulate.Simulation(make_plan(network, arch))
+    seen = []
+    simulation.run(2, sink=lambda events: seen.append((int(events["image"][0]), events["op"])))
+    templates = [t for pair in zip(simulation.programming, simulation.phases) for t in pair if t is not None]
+    begin = np.cumsum([0, *(t.tasks for t in templates)])
+    where = [int(np.searchsorted(begin, ops[0], side="right")) - 1 for _, ops in seen]
+    assert [image for image, _ in seen] == [-1, 0, 1] * 2
+    assert where == [0, 1, 1, 2, 3, 3]
+    for (_, ops), number in zip(seen, where):
+        assert begin[number] <= ops.min() and ops.max() < begin[number + 1]  # noqa: PT018
