@@ -8,6 +8,7 @@ from cimemu.compute.psum_samples import PsumSamples, Step
 from cimemu.ptq.converter import _candidates
 from cimemu.ptq.cut import make_cut
 from cimemu.ptq.levels import EDGE, _optimal, clipping_ranges, interior
+from cimemu.ptq.output_fit import SHIFTS, STEPS, SWEEPS, least_output, output_error
 from cimemu.ptq.psum_fit import fit_linear
 from cimemu.ptq.ranges import Observer
 from cimemu.ptq.scheme import LinearConverter, scheme_of
@@ -68,7 +69,7 @@ def test_a_bias_larger_than_the_weights_widens_their_scale(tmp_path):
     weight = np.array([[1e-9, 0.5], [1e-9, 0.5]])
     x = np.array([[0.0, 2.55], [2.55, 0.0]], dtype=np.float32)
     network = quantized(tmp_path, weight, x, bias=[1.0, 1.0])
-    run = cimemu.run("rram_128", network, x, path="auto")
+    run = cimemu.run(cimemu.load_arch("rram_128"), network, x)
     assert np.allclose(run.outputs[:, 1], 1 + 0.5 * 2.55, atol=0.02)
     assert np.allclose(run.outputs[:, 0], 1.0, atol=0.02)
 
@@ -209,3 +210,24 @@ def test_the_best_levels_of_many_values_are_means_of_runs(count):
     v = np.sort(np.concatenate([c + rng.uniform(-1, 1, 2000) for c in centres]))
     levels = _optimal(v, np.ones(len(v)), count)
     assert levels == pytest.approx(centres, abs=5)  # a bin may hold the border of two runs
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_descent_takes_the_best_of_all_steps_and_shifts_tried(seed):
+    """One column, so one output: twice in turn, the best of all (step, shift) around the present one."""
+    rng = np.random.default_rng(seed)
+    psums = rng.integers(-20, 60, (50, 1))
+    count, lsb, zero = 8, 11.0, -7.0
+    plain = samples(psums)
+
+    def error(step, base):
+        codes = np.clip(np.floor((psums - base) / step + 0.5), 0, count - 1)
+        return float(((base + codes * step - psums) ** 2).sum())
+
+    found = least_output(plain, [(np.array([[lsb]]), np.array([[zero]]))], np.zeros((1, 1), dtype=np.int64), count)
+    for _ in range(SWEEPS):
+        tried = [(error(lsb * s, zero + t * lsb), k, lsb * s, zero + t * lsb)
+                 for k, (s, t) in enumerate((s, t) for s in (1.0, *STEPS) for t in (0.0, *SHIFTS))]  # fmt: skip
+        _, _, lsb, zero = min(tried)
+    assert (found[0].item(), found[1].item()) == (lsb, zero)
+    assert output_error(plain, *found, count) == pytest.approx(error(lsb, zero))
