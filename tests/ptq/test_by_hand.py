@@ -7,7 +7,7 @@ import cimemu
 from cimemu.compute.psum_samples import PsumSamples, Step
 from cimemu.ptq.converter import _candidates
 from cimemu.ptq.cut import make_cut
-from cimemu.ptq.levels import EDGE, _optimal, clipping_ranges, interior
+from cimemu.ptq.levels import DP_BINS, EDGE, _optimal, clipping_ranges, interior
 from cimemu.ptq.output_fit import SHIFTS, STEPS, SWEEPS, least_output, output_error
 from cimemu.ptq.psum_fit import fit_linear
 from cimemu.ptq.ranges import Observer
@@ -231,3 +231,35 @@ def test_the_descent_takes_the_best_of_all_steps_and_shifts_tried(seed):
         _, _, lsb, zero = min(tried)
     assert (found[0].item(), found[1].item()) == (lsb, zero)
     assert output_error(plain, *found, count) == pytest.approx(error(lsb, zero))
+
+
+def test_values_beyond_the_last_bin_belong_to_it():
+    """1,024 values of one weight in 512 bins of equal shares: the last bin has the three last values."""
+    assert DP_BINS == 512
+    levels = _optimal(np.arange(1024.0), np.ones(1024), 512)
+    assert levels[-1] == 1022
+    assert levels[0] == 0
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 6.0), (0.0, None), (None, 6.0), (None, None)])
+def test_a_clip_that_the_range_of_codes_does_goes(tmp_path, low, high):
+    """What a product gives lies in the clip's own range already, so that its codes saturate as the clip does."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = float_product(WEIGHT)
+    ends = []
+    for name, value in (("low", low), ("high", high)):
+        if value is not None:
+            model.graph.initializer.append(numpy_helper.from_array(np.float32(value), name))
+        ends.append(name if value is not None else "")
+    model.graph.node[0].output[0] = "h"
+    model.graph.node.append(helper.make_node("Clip", ["h", *ends], ["y"]))
+    onnx.save(model, tmp_path / "n.onnx")
+    network = cimemu.quantize(
+        cimemu.load_network(tmp_path / "n.onnx"), cimemu.load_arch("rram_128"), calibration=20 * X
+    )
+    assert [layer.op for layer in network.layers if "Clip" in layer.op] == []
+    y = cimemu.run(cimemu.load_arch("rram_128"), network, 20 * X).outputs
+    assert y.max() <= (6.0 if high is not None else np.inf)
+    assert y.min() >= (0.0 if low is not None else -np.inf)
