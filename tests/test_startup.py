@@ -86,6 +86,7 @@ def copied(tmp_path):
     return tmp_path / "copy"
 
 
+@pytest.mark.slow
 @needs_jit
 def test_a_read_only_install_keeps_its_compiled_kernels_in_the_users_cache(tmp_path):
     folder, cache = copied(tmp_path), tmp_path / "cache"
@@ -97,6 +98,7 @@ def test_a_read_only_install_keeps_its_compiled_kernels_in_the_users_cache(tmp_p
     assert not list(folder.rglob("*.nbi"))
 
 
+@pytest.mark.slow
 @needs_jit
 def test_an_install_that_can_keep_nothing_works_and_says_so(tmp_path):
     folder, nowhere = copied(tmp_path), tmp_path / "file"
@@ -135,6 +137,7 @@ def test_compiled_kernels_are_fresh_where_a_helper_of_another_file_has_changed(t
     assert names[0] == names[1], "files of the old sources are left"
 
 
+@pytest.mark.slow
 @needs_jit
 def test_damaged_compiled_kernels_are_compiled_again(tmp_path):
     cache = str(tmp_path)

@@ -122,17 +122,23 @@ def test_a_coral_network_equals_the_reference_kernels_on_photographs(name):
 @pytest.mark.parametrize(
     "overrides",
     [
-        {"macro.weight.encoding": "twos_complement"},
-        {"macro.weight.encoding": "differential", "macro.weight.bits": 9},
-        {
-            "macro.weight.encoding": "differential",
-            "macro.weight.bits": 9,
-            "macro.weight.subtract": "analog",
-            "macro.cell.bits": 4,
-        },
+        pytest.param({"macro.weight.encoding": "twos_complement"}, marks=pytest.mark.slow),
+        pytest.param({"macro.weight.encoding": "differential", "macro.weight.bits": 9}, marks=pytest.mark.slow),
+        pytest.param(
+            {
+                "macro.weight.encoding": "differential",
+                "macro.weight.bits": 9,
+                "macro.weight.subtract": "analog",
+                "macro.cell.bits": 4,
+            },
+            marks=pytest.mark.slow,
+        ),
         {"macro.cell.bits": 2, "macro.input.dac_bits": 4},
-        {"macro.weight.combine": "analog", "macro.active_rows": 9},
-        {"macro.weight.bits": 9, "macro.cell.bits": 3, "macro.input.bits": 9, "macro.input.signed": True},
+        pytest.param({"macro.weight.combine": "analog", "macro.active_rows": 9}, marks=pytest.mark.slow),
+        pytest.param(
+            {"macro.weight.bits": 9, "macro.cell.bits": 3, "macro.input.bits": 9, "macro.input.signed": True},
+            marks=pytest.mark.slow,
+        ),
         {"macro.timing.skip_zero_slices": True, "macro.mapping.groups": "separate"},
     ],
 )

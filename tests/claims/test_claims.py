@@ -29,6 +29,7 @@ def test_the_shapes_are_those_of_the_papers():
     assert {int(v) for layer in small for v in np.unique(layer.weight)} == {-1, 1}
 
 
+@pytest.mark.slow
 def test_energy_latency_and_area_only_grow_with_activation_bits(capsys):
     assert main(["claims", "activation-bits", "--json"]) == 0
     data = json.loads(capsys.readouterr().out)

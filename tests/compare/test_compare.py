@@ -158,6 +158,7 @@ LEVELS += ["--vary", "converter.granularity=layer,column", "--set", "macro.weigh
 LEVELS += ["--vary", "weights.bits=4", "--calibration", "4"]
 
 
+@pytest.mark.slow
 def test_levels_and_their_psums_are_beside_the_table_and_plotted(tmp_path, capsys):
     """The file holds what was fitted and what it was fitted to; the plot draws every level and every share of it."""
     pytest.importorskip("matplotlib")

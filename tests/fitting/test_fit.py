@@ -109,6 +109,7 @@ def test_loading_is_what_a_run_in_phases_charges():
     assert weight_loading(ran.plan).layer_pj.sum() == pytest.approx(wanted)
 
 
+@pytest.mark.slow
 def test_a_proposal_is_checked_by_the_mapper_and_repeats(monkeypatch):
     monkeypatch.setattr("cimemu.fitting.search.STEPS", 100)
     chip = arch(**{"chip.tiles": 4, "macro.rows": 64, "macro.active_rows": 64, "macro.columns": 64})

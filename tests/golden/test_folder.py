@@ -47,6 +47,7 @@ def entries(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_a_killed_command_leaves_nothing_under_the_name(tmp_path):
     command = [
         sys.executable,

@@ -123,6 +123,7 @@ def test_sums_of_looked_up_levels(seed):
     )
 
 
+@pytest.mark.slow
 @given(SEEDS)
 @common
 def test_converters_in_registers(seed):
@@ -215,6 +216,7 @@ def test_noise_in_registers(seed):
     )
 
 
+@pytest.mark.slow
 @settings(common, max_examples=6)
 @given(SEEDS)
 def test_whole_passes(seed):
@@ -275,6 +277,7 @@ def test_levels_are_counted_and_added_in_order(seed):
     )
 
 
+@pytest.mark.slow
 @settings(common, max_examples=6)
 @given(SEEDS)
 def test_whole_passes_with_levels(seed):

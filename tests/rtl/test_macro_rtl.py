@@ -291,6 +291,7 @@ def test_the_rtl_has_the_parts_of_many_drawn_macros(tmp_path):
     assert all(met[part] >= 3 for part in parts), met
 
 
+@pytest.mark.slow
 def test_the_rtl_flags_an_overflow_and_one_that_wraps_instead_of_saturating_is_caught(tmp_path):
     macro, made = next(
         (m, made)

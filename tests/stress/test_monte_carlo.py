@@ -54,6 +54,7 @@ def test_ideal_cells_give_no_error_and_the_networks_own_accuracy(four_points):
     assert four_points.columns["method"][0] == "wilson"
 
 
+@pytest.mark.slow
 def test_schemes_are_compared_on_the_same_chips(digits):
     arch, network, images, labels = digits
     found = stress(arch, {"a": network, "b": network}, images, labels, vary=["lognormal:sigma=0.3"], trials=2)

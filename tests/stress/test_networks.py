@@ -48,6 +48,7 @@ def test_networks_are_compared_on_the_same_chips(files, tmp_path, monkeypatch, c
     assert json.loads(capsys.readouterr().out)["accuracy"] == both["ideal"]["column"]["accuracy"]
 
 
+@pytest.mark.slow
 def test_the_worst_chip_names_its_network(files, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert stress("--network", str(files / "layer.onnx"), "--vary", "lognormal:sigma=0.5") == 0

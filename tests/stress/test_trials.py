@@ -26,6 +26,7 @@ def go(made, out, **changes):
     return done
 
 
+@pytest.mark.slow
 def test_the_partial_file_opens_with_what_has_ended_and_resume_gives_the_same_bytes(tmp_path):
     whole, cut = tmp_path / "whole.h5", tmp_path / "cut.h5"
     go(campaign(Square()), whole)
