@@ -52,7 +52,8 @@ _PUBLIC = {
     "write_html": "cimemu.views",
 }
 
-_PACKAGES = ("adapt",)  # reached as cimemu.adapt.convert; what is in it needs the extra `torch`, and says so
+# Reached as cimemu.adapt.convert and cimemu.torch.emulate; what is in them needs the extra `torch`, and says so.
+_PACKAGES = ("adapt", "torch")
 
 __all__ = ["__version__", *sorted(_PUBLIC)]
 

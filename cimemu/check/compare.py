@@ -42,7 +42,7 @@ class TensorDiff:
     ours: float | None = None
     theirs: float | None = None
     largest: float = 0.0
-    kind: str = "integer"  # integer, float, or input: a tensor that both were given
+    kind: str = "integer"  # integer, float, code: integers made of floats, or input: a tensor that both were given
     within_bound: int = 0
     bound: float = 0.0
     explained: int = 0

@@ -12,15 +12,28 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.check.float_rules import Floats, U, gamma, rounded
+from cimemu.check.float_rules import Floats, U, gamma, largest, moved, rounded
+from cimemu.check.float_rules_more import laid_out
 from cimemu.check.forms import Form
-from cimemu.check.result_apart import cell_apart, result_apart
+from cimemu.check.result_apart import ALL_RULES, cell_apart, result_apart
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.layer.recurrent import RecurrentCell
 from cimemu.workload.network import Network
 
+# Operators that move, choose or negate elements: of exact operands their results are exact.
+MOVES = frozenset(
+    [
+        *(op for op, rule in ALL_RULES.items() if rule in (moved, laid_out, largest)),
+        "Split",
+        "Where",
+        "Relu",
+        "Clip",
+        "Neg",
+        "Abs",
+    ]
+)
 INTEGER_KERNELS = ("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "QLinearConv", "QLinearMatMul")
 
 
@@ -48,21 +61,45 @@ class FloatBounds:
                 continue
             self.layers.append(layer)
             open_tensors |= {name for name in layer.outputs if not self._decided(name)}
+        self.codes = frozenset(  # integers that are made of floats which are not exact
+            name
+            for layer in self.layers
+            for name in layer.outputs
+            if self._decided(name) and name not in self.of_float_products
+        )
+        self.fed = self.codes | (open_tensors & self.compared)  # what the emulator is given as the reference has it
         names = {name for layer in self.layers for name in (*layer.inputs, *layer.outputs)}
         self.needed = frozenset(name for name in names if name in network.types)
 
-    def of(self, ours: Mapping[str, Array], theirs: Mapping[str, Array]) -> dict[str, Floats]:
-        """Bounds of one batch by tensor; what is not among them is exact."""
+    def feed(self, theirs: Mapping[str, Array]) -> dict[str, Array]:
+        """Of what the reference gave, the tensors behind float operators, which the emulator's layers read instead of its own.
+
+        What float operators leave open is then judged where it arises, and never a second time behind it.
+        """
+        types = self.network.types
+        return {
+            name: array
+            for name in self.fed
+            if (array := theirs.get(name)) is not None
+            and array.dtype == types[name].dtype
+            and array.shape[1:] == types[name].shape
+        }
+
+    def of(
+        self, ours: Mapping[str, Array], theirs: Mapping[str, Array], feed: Mapping[str, Array] | None = None
+    ) -> dict[str, Floats]:
+        """Bounds of one batch by tensor; what is not among them is exact. `feed` holds what both sides' layers were given."""
         apart: dict[str, Floats] = {}
         bounds: dict[str, Floats] = {}
-        values = {**self.network.constants, **ours}
+        feed = feed or {}
+        values, given = {**self.network.constants, **ours}, {**self.network.constants, **ours, **feed}
         for layer in self.layers:
-            made = self._apart(layer, values, apart)
+            made = self._apart(layer, values, given, apart)
             if isinstance(layer, QuantizeLinear):
                 self._narrow(layer, values, theirs, apart)
             for name, distance in zip(layer.outputs, made):
                 bounds[name] = distance
-                if self._decided(name):
+                if self._decided(name) or name in feed:
                     continue
                 other = theirs.get(name)
                 if other is not None and other.shape == distance.shape and other.dtype.kind in "iufb":
@@ -106,14 +143,17 @@ class FloatBounds:
             return self.float_runtime and operator not in INTEGER_KERNELS
         return operator in ("QuantizeLinear", "Clip") and self.network.qdq is not None
 
-    def _apart(self, layer: Layer, values: Mapping[str, Array], apart: Mapping[str, Floats]) -> Sequence[Floats]:
-        operands = [values[name] for name in layer.inputs if name]
+    def _apart(
+        self, layer: Layer, values: Mapping[str, Array], given: Mapping[str, Array], apart: Mapping[str, Floats]
+    ) -> Sequence[Floats]:
+        """How far the results of a layer are apart; `given` are its operands, `values` what it made."""
+        operands = [given[name] for name in layer.inputs if name]
         distances = [apart.get(name, np.zeros(())) for name in layer.inputs if name]
         results = [values[name] for name in layer.outputs]
         if any(np.any(d) for d in distances) and isinstance(layer, MacroLayer):
             return [np.full(results[0].shape, np.inf)]
         if isinstance(layer, MacroLayer):
-            return [self._product(layer, values, results[0])]
+            return [self._product(layer, given, results[0])]
         if isinstance(layer, RecurrentCell):
             return cell_apart(layer, operands, distances)
         if layer.op == "DynamicQuantizeLinear":
@@ -181,7 +221,9 @@ def _rounds(layer: Layer, network: Network) -> bool:
     """Whether a layer makes floats of its own (and does not only move or choose them)."""
     if isinstance(layer, MacroLayer):
         return _makes_float(layer)
-    return any(name in network.types and network.types[name].dtype == "float32" for name in layer.outputs)
+    return layer.op not in MOVES and any(
+        name in network.types and network.types[name].dtype == "float32" for name in layer.outputs
+    )
 
 
 def _dynamic(x: Array, distance: NDArray[np.float64], results: Sequence[Array]) -> list[Floats]:

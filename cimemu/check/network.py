@@ -67,21 +67,23 @@ def check_network(
     conversions = 0
     for first in firsts:
         part = [array[first : min(first + batch, images)] for array in arrays]
-        ours = exact.run(part, keep=keep)
+        theirs = reference.tensors(part, network, first)
+        feed = bounds.feed(theirs)
+        ours = exact.run(part, keep=keep, feed=feed)
         conversions += int(ours.counts[:, :, Counter.CONVERSIONS].sum())
         for name, ran in ours.paths.items():
             paths[name] = paths.get(name, frozenset()) | ran
-        theirs = reference.tensors(part, network, first)
-        limits = bounds.of(ours.tensors, theirs)
+        limits = bounds.of(ours.tensors, theirs, feed)
         for name in given:
             rows[name].append(compare_tensor(name, ours.tensors[name], theirs[name], kind="input"))
         for name in compared:
             bound, slack = bounds.split(name, limits.get(name, 0.0))
-            rows[name].append(compare_tensor(name, ours.tensors[name], theirs[name], bound, slack=slack))
+            kind = "code" if name in bounds.codes else ""
+            rows[name].append(compare_tensor(name, ours.tensors[name], theirs[name], bound, kind, slack=slack))
         if own is not None:
             wanted = _layer_outputs(network)
             changed = own.run(part, keep=wanted)
-            straight = ours if wanted <= keep else exact.run(part, keep=wanted)
+            straight = ours if wanted <= keep and not feed else exact.run(part, keep=wanted)
             for name in changed.tensors:
                 moves.setdefault(name, Moves()).add(straight.tensors[name], changed.tensors[name])
     return CheckReport(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cimemu.check.compare import TensorDiff
-from cimemu.check.report import CheckReport, Verdict
+from cimemu.check.report import CODE_SHARE, CODE_STEPS, CheckReport, Verdict
 from cimemu.terminal import make_console
 
 MANY = 6  # names that one line shows
@@ -17,6 +17,8 @@ def print_check(found: CheckReport) -> None:
         f"against {found.against}{f' ({settings})' if settings else ''}: {found.images} images", soft_wrap=True
     )
     console.print(f"integers: {_integers(found.integers)}")
+    if found.codes.tensors:
+        console.print(f"codes behind float operators: {_codes(found.codes)}", soft_wrap=True)
     console.print(f"floats: {_floats(found.floats)}")
     if found.uncompared:
         absent = [name for name in found.outputs if name in found.uncompared]
@@ -41,10 +43,10 @@ def print_check(found: CheckReport) -> None:
         console.print(f"first layer that differs: {found.first_layer}")
     for diff in found.tensors:
         _print_row(console, found, diff)
-    if found.float_operators and found.integers.differing:
+    if found.codes.differing:
         console.print(
-            f"note: {', '.join(found.float_operators)} run in float, where each runtime rounds its last bits its own way: "
-            "codes behind them may differ by that, and what is behind a code that differs cannot agree",
+            "note: each runtime rounds the last bits of floats its own way, so that a code made of them may be one apart; "
+            "the layers behind it were given the reference's code",
             soft_wrap=True,
         )
     _print_movement(console, found)
@@ -56,9 +58,15 @@ def _integers(total: Verdict) -> str:
     text = f"{total.tensors} tensors, {total.elements:,} elements, {total.differing:,} differ"
     if total.within_bound:
         text += f"; {total.within_bound:,} more are apart by no more than the reference's float product leaves open"
-    if total.explained:
-        text += f" ({total.explained:,} of them by no more than a float operator in front of them leaves open)"
     return text
+
+
+def _codes(total: Verdict) -> str:
+    share = 100 * total.differing / total.elements
+    text = f"{total.tensors} tensors, {total.elements:,} elements, {total.differing:,} differ"
+    if total.differing:
+        text += f" ({share:.3g} %, by at most {total.largest:g}; float rounding explains {total.explained:,} of them)"
+    return f"{text}; allowed are {100 * CODE_SHARE:g} %, by {CODE_STEPS}, where float rounding explains them"
 
 
 def _floats(total: Verdict) -> str:

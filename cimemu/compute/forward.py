@@ -133,21 +133,40 @@ class Emulator:
         """The layers that run on macros, in order."""
         return [matrix.layer for matrix in self.matrices.values()]
 
-    def run(self, inputs: Sequence[Array], keep: frozenset[str] = frozenset(), first_image: int = 0) -> Batch:
+    def run(
+        self,
+        inputs: Sequence[Array],
+        keep: frozenset[str] = frozenset(),
+        first_image: int = 0,
+        feed: Mapping[str, Array] | None = None,
+    ) -> Batch:
         """One batch: `inputs` in the order of `network.inputs`, `keep` names tensors to return beside the outputs.
+
+        `feed` holds values [images, ...] of tensors by name that the layers which read them are given in the place of the
+        computed ones; the computed ones are returned.
 
         `first_image` is the batch's place among all images, which read noise is keyed by. Images are taken in parts
         whose tensors fit half the budget, one at least; the work in progress of a layer has the other half.
         """
         images = _checked_images(self.network, inputs)
         step = max(1, self.budget_bytes // 2 // live_bytes(self.network, keep))
+        feed = feed or {}
         if images <= step:
-            return self._run_part(inputs, keep, first_image)
-        firsts = range(0, images, step)
-        parts = [self._run_part([x[b : b + step] for x in inputs], keep, first_image + b) for b in firsts]
+            return self._run_part(inputs, keep, first_image, feed)
+        parts = [
+            self._run_part(
+                [x[b : b + step] for x in inputs],
+                keep,
+                first_image + b,
+                {name: array[b : b + step] for name, array in feed.items()},
+            )
+            for b in range(0, images, step)
+        ]
         return _joined(parts, self.network)
 
-    def _run_part(self, inputs: Sequence[Array], keep: frozenset[str], first_image: int) -> Batch:
+    def _run_part(
+        self, inputs: Sequence[Array], keep: frozenset[str], first_image: int, feed: Mapping[str, Array]
+    ) -> Batch:
         """The same for images that are in memory together."""
         network = self.network
         images = len(inputs[0])
@@ -158,6 +177,7 @@ class Emulator:
         paths: dict[str, frozenset[str]] = {}
         kept = keep | set(network.outputs)
         driven: dict[str, Array] = {}  # by cells that layers share: what they were given last
+        computed: dict[str, Array] = {}  # what `feed` took the place of
         for index, layer in enumerate(network.layers):
             arrays = [values[name] for name in layer.inputs if name]
             if isinstance(layer, MacroLayer):
@@ -174,10 +194,12 @@ class Emulator:
             else:
                 outputs = self._digital(layer, arrays, images)
             values.update(zip(layer.outputs, outputs))
+            for name in feed.keys() & set(layer.outputs):
+                computed[name], values[name] = values[name], feed[name]
             for name in layer.inputs:
                 if self.last_use.get(name) == index and name not in kept:
                     values.pop(name, None)
-        tensors = {name: values[name] for name in values if name in kept}
+        tensors = {name: computed.get(name, values[name]) for name in values if name in kept}
         return Batch(tensors=tensors, counts=counts, nonzero=nonzero, paths=paths)
 
     def _digital(self, layer: Layer, arrays: Sequence[Array], images: int) -> tuple[Array, ...]:

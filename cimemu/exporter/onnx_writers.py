@@ -160,7 +160,7 @@ def _pool(writer: Writes, layer: Any) -> None:
         "kernel_shape": list(layer.kernel_shape),
         "strides": list(layer.strides),
         "pads": [*(before for before, _ in layer.pads), *(after for _, after in layer.pads)],
-        "dilations": list(layer.dilations),
+        **({"dilations": list(layer.dilations)} if set(layer.dilations) != {1} else {}),
         "ceil_mode": int(layer.ceil_mode),
     }
     if layer.op == "AveragePool3d":

@@ -122,6 +122,28 @@ def _split(writer: _Writer, layer: Any) -> None:
     writer.node(layer, [layer.inputs[0], sizes], axis=layer.axis)
 
 
+def _concat(writer: _Writer, layer: Any) -> None:
+    """A constant that joins every image is written as often as there are images: ONNX joins alike shapes only."""
+    types, names = writer.network.types, list(layer.inputs)
+    source = next(name for name in names if name in types)
+    for place, name in enumerate(names):
+        if name in types:
+            continue
+        value = writer.network.constants[name]
+        made = f"{layer.name}_{place}"
+        if name not in writer.dequantized:
+            writer.constant(name, value)
+        if f"{layer.name}_images" not in writer.initializers:
+            writer.nodes.append(helper.make_node("Shape", [source], [f"{layer.name}_shape"]))
+            first = writer.constant(f"{layer.name}_images", np.zeros(1, np.int64))
+            writer.nodes.append(helper.make_node("Gather", [f"{layer.name}_shape", first], [f"{layer.name}_count"]))
+        rest = writer.constant(f"{made}_rest", np.array(value.shape[1:], np.int64))
+        whole, names[place] = f"{made}_whole", f"{made}_images_joined"
+        writer.nodes.append(helper.make_node("Concat", [f"{layer.name}_count", rest], [whole], axis=0))
+        writer.nodes.append(helper.make_node("Expand", [name, whole], [names[place]]))
+    writer.node(layer, names, axis=layer.axis)
+
+
 def _conv(writer: _Writer, layer: Any) -> None:
     weight = writer.network.constants[layer.inputs[1]]
     flat = weight.ndim == 3
@@ -220,7 +242,7 @@ NODES: dict[str, Callable[[_Writer, Any], None]] = {
     "QuantizeLinear": _quant,
     "DequantizeLinear": _quant,
     "Transpose": _attributes("perm"),
-    "Concat": _attributes("axis"),
+    "Concat": _concat,
     "Gather": _attributes("axis"),
     "Softmax": _softmax,
     "LeakyRelu": _attributes("alpha"),

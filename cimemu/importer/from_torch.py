@@ -11,8 +11,9 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,7 +40,7 @@ def load_torch(
         raise WorkloadError(f"{path}: holds weights without a network, give the module too: --module FILE.py:NAME")
     if input_shape is None or not input_shape or min(input_shape) < 1:
         raise WorkloadError(f"{path}: input shape {input_shape}: give that of one image, such as (3, 32, 32)")
-    torch = _torch()
+    torch = torch_of()
     built = _build(torch, module)
     _fill(path, built, _state(torch, path))
     return replace(_network(torch, path, built, tuple(input_shape)), name=path.stem)
@@ -50,9 +51,9 @@ def load_program(path: str | Path) -> Network:
 
     The file is read as data: nothing in it is run. Raises WorkloadError in one line.
     """
-    path, torch = Path(path), _torch()
+    path, torch = Path(path), torch_of()
     try:
-        with warnings.catch_warnings(), _silence("torch"):
+        with warnings.catch_warnings(), silence():
             warnings.simplefilter("ignore")
             program = _as_data(torch.export.load, path)
     except Exception as error:  # the reader's kinds are many
@@ -62,7 +63,7 @@ def load_program(path: str | Path) -> Network:
         ) from None
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "network.onnx"
-        _written(torch, path, program, {}, "", file)
+        write_program(torch, path, program, {}, "", file)
         try:
             return replace(load_onnx(file), origin=None, name=path.stem)
         except WorkloadError as error:
@@ -87,7 +88,7 @@ def network_of_module(module: Any, input_shape: Sequence[int]) -> Network:
 
     The module is left in the mode it was in. Raises WorkloadError in one line.
     """
-    torch, was = _torch(), module.training
+    torch, was = torch_of(), module.training
     name = type(module).__name__
     try:
         return replace(_network(torch, Path(name), module, tuple(input_shape)), name=name)
@@ -104,10 +105,13 @@ def _network(torch: Any, path: Path, module: Any, shape: tuple[int, ...]) -> Net
         return replace(load_onnx(file), origin=None)
 
 
-def _torch() -> Any:
+def torch_of() -> Any:
+    """The torch package. WorkloadError where the extra `torch` is not installed."""
     try:
         importlib.import_module("onnxscript")  # what torch.onnx.export stands on
-        return importlib.import_module("torch")
+        torch = importlib.import_module("torch")
+        importlib.import_module("torch.export")
+        return torch
     except ImportError as error:
         raise WorkloadError(f'{error.name} is not installed: pip install "cimemu[torch]"') from None
 
@@ -203,16 +207,16 @@ def _export(torch: Any, path: Path, module: Any, shape: tuple[int, ...], file: P
         "input_names": ["input"],
         "dynamic_shapes": ({0: torch.export.Dim.DYNAMIC},),
     }
-    _written(torch, path, module, given, f" for images of {list(shape)}", file)
+    write_program(torch, path, module, given, f" for images of {list(shape)}", file)
 
 
-def _written(torch: Any, path: Path, source: Any, given: Mapping[str, Any], what: str, file: Path) -> None:
+def write_program(torch: Any, path: Path, source: Any, given: Mapping[str, Any], what: str, file: Path) -> None:
     """Write a module or an exported program as ONNX with functions inlined and constants folded, and nothing fused.
 
     Batch normalisation is folded into weights by our own rule, as for every ONNX file, so that both give the same integers.
     """
     optimizer = importlib.import_module("onnxscript.optimizer")
-    with warnings.catch_warnings(), _silence("torch.onnx"):
+    with warnings.catch_warnings(), silence():
         warnings.simplefilter("ignore")  # the exporter's remarks on its own internals
         try:
             program = torch.onnx.export(source, **given, dynamo=True, optimize=False, verbose=False)
@@ -221,18 +225,20 @@ def _written(torch: Any, path: Path, source: Any, given: Mapping[str, Any], what
             optimizer.remove_unused_nodes(program.model)
             program.save(str(file), external_data=False)
         except Exception as error:  # the exporter's kinds are many and the cause is in the last line
-            cause = error.__cause__ or error
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
             reason = " ".join(str(cause).split())[:300]
-            raise WorkloadError(f"{path}: PyTorch cannot export the module{what}: {reason}") from None
+            raise WorkloadError(f"{path}: PyTorch cannot export the module{what}: {reason}") from error
 
 
 @contextmanager
-def _silence(name: str) -> Iterator[None]:
-    """What a logger of that name says of its own doings is not shown: what went wrong is told by an exception."""
-    log = logging.getLogger(name)
-    level = log.level
-    log.setLevel(logging.CRITICAL)
+def silence() -> Iterator[None]:
+    """What PyTorch prints and logs of its own doings is not shown: what went wrong is told by an exception."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        yield
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            yield
     finally:
-        log.setLevel(level)
+        logging.disable(level)

@@ -71,7 +71,7 @@ def quantize(
     if calibration is None and steps is None:
         what = f"leaves {left[0].name} in float" if left else "is float"
         raise WorkloadError(f"network {network.name}: {what}, give calibration images to quantise it")
-    names = [name for name, t in network.types.items() if t.dtype == "float32"]
+    names = _quantised(network)
     if left:
         names = list(dict.fromkeys(layer.inputs[0] for layer in left))
     observers = {}
@@ -94,6 +94,22 @@ def _as_it_is(network: Network, left: Sequence[Layer]) -> Network:
             "nothing; quantise what it leaves in float: --float-layers quantize (float_layers in Python)"
         )
     return made
+
+
+def _quantised(network: Network) -> list[str]:
+    """The float tensors that get integers: of a transformer the operands of products with weights, else every one.
+
+    Those that stay in float may be infinite, as scores behind a mask are.
+    """
+    names = [name for name, kind in network.types.items() if kind.dtype == "float32"]
+    if not mixes_tokens(network):
+        return names
+    taken = {
+        layer.inputs[0]
+        for layer in network.layers
+        if isinstance(layer, PRODUCTS) and len(layer.inputs) > 1 and layer.inputs[1] in network.constants
+    }
+    return [name for name in names if name in taken or name in network.outputs]
 
 
 def _plain_rule(macro: Macro, granularity: str) -> WeightRule:

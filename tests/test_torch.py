@@ -1,0 +1,160 @@
+"""`cimemu.torch.emulate`: a module on a chip gives what its exported file gives, in the module's own structure."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch (the torch extra) is not installed")
+pytest.importorskip("onnxscript", reason="onnxscript (the torch extra) is not installed")
+
+from torch import nn  # noqa: E402
+
+import cimemu  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def lines(run, kind=cimemu.CimemuError):
+    with pytest.raises(kind) as caught:
+        run()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def small():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3)), torch.randn(8, 1, 8, 8)
+
+
+def test_outputs_are_those_of_the_exported_file_and_a_trace_is_written(small, tmp_path):
+    model, x = small
+    model.train()
+    emulated = cimemu.torch.emulate(
+        model, "rram_128", calibration=x, onnx=tmp_path / "m.onnx", trace=tmp_path / "t.h5", seed=3
+    )
+    assert emulated.report is None
+    assert emulated.trace is None
+    y = emulated(x)
+    assert model.training
+    assert (type(y), y.dtype) == (torch.Tensor, torch.float32)
+    twin = cimemu.run("rram_128", tmp_path / "m.onnx", x.numpy(), seed=3)
+    assert np.array_equal(y.numpy(), twin.outputs)
+    assert (emulated.report.cycles, emulated.report.energy_uj) == (twin.cycles, twin.energy_uj)
+    assert (y - model.eval()(x)).abs().max() < 0.05
+    with cimemu.open_trace(emulated.trace) as trace:
+        assert trace.attributes["seed"] == 3
+    assert "exists" in lines(lambda: emulated(x)) or "overwrite" in lines(lambda: emulated(x))
+    torch.onnx.export(model, (x[:1],), str(tmp_path / "own.onnx"), dynamo=False)
+    assert np.array_equal(cimemu.run("rram_128", tmp_path / "own.onnx", x.numpy(), detail=None).outputs, y.numpy())
+
+
+class Several(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.linear = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 5)
+
+    def forward(self, x, mask, *, scale=1.0, extra=None):
+        y = torch.relu(self.norm(self.conv(x))) * scale
+        z = self.linear(y.mean((2, 3))) * mask
+        return {"a": z, "b": (y, None, z.argmax(1)), "c": [z.unsqueeze(1)]}
+
+
+def test_several_inputs_and_outputs_keywords_batches_and_constants():
+    torch.manual_seed(1)
+    model, x, mask = Several(), torch.randn(6, 3, 8, 8), torch.ones(6, 5)
+    emulated = cimemu.torch.emulate(model, calibration=[(x[:3], mask[:3]), (x[3:], mask[3:])], detail=None)
+    made, own = emulated(x[:4], mask=mask[:4]), model.eval()(x[:4], mask[:4])
+    assert list(made) == ["a", "b", "c"]
+    assert made["b"][1] is None
+    assert made["b"][2].dtype == torch.int64
+    for ours, theirs in ((made["a"], own["a"]), (made["b"][0], own["b"][0]), (made["c"][0], own["c"][0])):
+        assert ours.shape == theirs.shape
+        assert (ours - theirs).abs().max() < 0.05 * theirs.abs().max()
+    scaled = cimemu.torch.emulate(model, calibration={"x": x, "mask": mask, "scale": 2.0}, detail=None)
+    assert scaled(x, mask, scale=2.0)["a"].shape == (6, 5)
+    assert "other arguments than in calibration" in lines(lambda: scaled(x, mask))
+    assert "as many images" in lines(lambda: emulated(x, mask[:2]))
+    assert "missing a required argument: 'mask'" in lines(lambda: emulated(x))
+
+
+class Turned(nn.Module):
+    """Its sequences come first inside and outside."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16)
+
+    def forward(self, x):
+        return self.layer(x.transpose(0, 1))
+
+
+def test_images_stand_where_the_module_has_them():
+    torch.manual_seed(2)
+    model, x = Turned().eval(), torch.randn(4, 3, 8)
+    made = cimemu.torch.emulate(model, calibration=x, detail=None)(x)
+    assert made.shape == (3, 4, 8)
+    assert (made - model(x)).abs().max() < 0.1
+
+
+def test_schemes_and_widths(small):
+    model, x = small
+    arch = cimemu.load_arch("rram_128", {"macro.adc.bits": 6})
+    made = cimemu.torch.emulate(model, arch, calibration=x, scheme="layer", detail=None)
+    assert made(x[:2]).shape == (2, 3)
+    assert made.network.scheme is not None
+    assert "a scheme says" in lines(
+        lambda: cimemu.torch.emulate(model, arch, calibration=x, scheme="layer", method="mse")
+    )
+
+
+class Bad(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+
+class NotAnOperator(Bad):
+    def forward(self, x):
+        return torch.nonzero(self.linear(x))
+
+
+class NoOnnx(Bad):
+    def forward(self, x):
+        return self.linear(torch.special.i0(x))
+
+
+class Branches(Bad):
+    def forward(self, x):
+        return self.linear(-x if x.sum() > 0 else x)
+
+
+class Mixes(Bad):
+    def forward(self, x):
+        x = self.linear(x)
+        return x - x.mean(0)
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (NotAnOperator, '"return torch.nonzero(self.linear(x))": node'),
+        (NoOnnx, '"return self.linear(torch.special.i0(x))": NoOnnx: PyTorch cannot export'),
+        (Branches, '"return self.linear(-x if x.sum() > 0 else x)": PyTorch cannot export'),
+        (Mixes, '"return x - x.mean(0)": node'),
+    ],
+)
+def test_a_refusal_begins_with_the_modules_own_line(module, said, capfd):
+    text = lines(lambda: cimemu.torch.emulate(module(), calibration=torch.randn(4, 8)))
+    assert text.startswith("test_torch.py, line ")
+    assert said in text
+    assert capfd.readouterr() == ("", "")
+
+
+def test_wrong_arguments_are_one_line(small):
+    model, x = small
+    assert "must be a torch.nn.Module" in lines(lambda: cimemu.torch.emulate(lambda x: x, calibration=x))
+    assert "give calibration" in lines(lambda: cimemu.torch.emulate(model))
+    assert "did you mean seed?" in lines(lambda: cimemu.torch.emulate(model, calibration=x, sed=3))
+    half = lambda: cimemu.torch.emulate(model.half(), calibration=x.half())  # noqa: E731
+    assert "must be float32 or integers" in lines(half)
+    model.float()
