@@ -247,7 +247,7 @@ OF_FOLDER: dict[str, Callable[..., str]] = {
     "commands": commands_markdown,
     "studies": studies_markdown,
 }
-BLOCK = re.compile(r"<!-- printed: (\w+)(?: ([\w/]+))? -->\n.*?<!-- end -->", re.S)
+BLOCK = re.compile(r"<!-- printed: (\w+)(?: ([\w./]+))? -->\n.*?<!-- end -->", re.S)
 
 
 def refreshed(text: str, folder: Path = Path()) -> str:

@@ -90,7 +90,7 @@ def emulate(
     >>> x = torch.randn(8, 1, 8, 8)
     >>> emulated = cimemu.torch.emulate(model, "rram_128", calibration=x)
     >>> emulated(x[:2]).shape, emulated.report.conversions
-    (torch.Size([2, 3]), 187648)
+    (torch.Size([2, 3]), 19200)
     """
     torch = torch_of()
     if not isinstance(model, torch.nn.Module):
@@ -110,7 +110,7 @@ def emulate(
             if ranges != Ranges():
                 name = type(model).__name__
                 raise WorkloadError(f"{name}: a scheme says how ranges are found, leave out what is given beside it")
-            chosen = scheme if isinstance(scheme, Scheme) else read_scheme(scheme)
+            chosen = scheme if isinstance(scheme, Scheme) else read_scheme(str(scheme))
             if len(images) > 1:
                 raise WorkloadError(f"{type(model).__name__}: takes {len(images)} inputs, a scheme is for one")
             network = apply_scheme(called.program.network, arch, next(iter(images.values())), chosen).network

@@ -158,3 +158,18 @@ def test_wrong_arguments_are_one_line(small):
     half = lambda: cimemu.torch.emulate(model.half(), calibration=x.half())  # noqa: E731
     assert "must be float32 or integers" in lines(half)
     model.float()
+
+
+def test_the_manuals_lines_and_the_functions_own_example_run(tmp_path, monkeypatch, capsys):
+    import doctest
+
+    from pages import ROOT, blocks
+
+    monkeypatch.chdir(tmp_path)
+    page = blocks(ROOT / "cimemu" / "docs" / "manual" / "networks.md")
+    (block,) = [block for block in page if "cimemu.torch.emulate" in block.body]
+    exec(compile(block.body, "networks.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("torch.Size([4, 10])")
+    assert (tmp_path / "module.h5").exists()
+    example = doctest.DocTestParser().get_doctest(cimemu.torch.emulate.__doc__, {}, "emulate", None, None)
+    assert doctest.DocTestRunner(verbose=False).run(example).failed == 0

@@ -77,7 +77,7 @@ def program_of_module(
                 lambda leaf: leaf[:1] if isinstance(leaf, torch.Tensor) else leaf, (tuple(args), dict(keywords))
             )
             try:
-                return replace(_program(torch, module, *alone, file, many=False), refused=refused)
+                return replace(_program(torch, module, alone[0], alone[1], file, many=False), refused=refused)
             except CimemuError:
                 raise refused from None
     finally:
