@@ -78,8 +78,8 @@ def program_of_module(
             )
             try:
                 return replace(_program(torch, module, alone[0], alone[1], file, many=False), refused=refused)
-            except CimemuError:
-                raise refused from None
+            except CimemuError as error:
+                raise (error if "PyTorch cannot export" in str(refused) else refused) from None
     finally:
         module.train(was)
 
