@@ -94,7 +94,7 @@ class FloatBounds:
         feed = feed or {}
         values, given = {**self.network.constants, **ours}, {**self.network.constants, **ours, **feed}
         for layer in self.layers:
-            made = self._apart(layer, values, given, apart)
+            made = self._apart(layer, given, values, apart)
             if isinstance(layer, QuantizeLinear):
                 self._narrow(layer, values, theirs, apart)
             for name, distance in zip(layer.outputs, made):
@@ -144,16 +144,16 @@ class FloatBounds:
         return operator in ("QuantizeLinear", "Clip") and self.network.qdq is not None
 
     def _apart(
-        self, layer: Layer, values: Mapping[str, Array], given: Mapping[str, Array], apart: Mapping[str, Floats]
+        self, layer: Layer, values: Mapping[str, Array], made: Mapping[str, Array], apart: Mapping[str, Floats]
     ) -> Sequence[Floats]:
-        """How far the results of a layer are apart; `given` are its operands, `values` what it made."""
-        operands = [given[name] for name in layer.inputs if name]
+        """How far the results of a layer are apart; `values` holds its operands, `made` what it computed."""
+        operands = [values[name] for name in layer.inputs if name]
         distances = [apart.get(name, np.zeros(())) for name in layer.inputs if name]
-        results = [values[name] for name in layer.outputs]
+        results = [made[name] for name in layer.outputs]
         if any(np.any(d) for d in distances) and isinstance(layer, MacroLayer):
             return [np.full(results[0].shape, np.inf)]
         if isinstance(layer, MacroLayer):
-            return [self._product(layer, given, results[0])]
+            return [self._product(layer, values, results[0])]
         if isinstance(layer, RecurrentCell):
             return cell_apart(layer, operands, distances)
         if layer.op == "DynamicQuantizeLinear":

@@ -57,37 +57,6 @@ def make_session(model: bytes, *, optimized: Path | None = None, threads: int = 
         return session("0")
 
 
-def with_own_weights(model: bytes) -> bytes:
-    """The same model, in which every reader of a dequantised constant has a DequantizeLinear and a constant of its own."""
-    made = onnx.load_model_from_string(model)
-    constants = {tensor.name: tensor for tensor in made.graph.initializer}
-    readers: dict[str, list[tuple[onnx.NodeProto, int]]] = {}
-    for node in made.graph.node:
-        for place, name in enumerate(node.input):
-            readers.setdefault(name, []).append((node, place))
-    nodes = []
-    for node in made.graph.node:
-        nodes.append(node)
-        if node.op_type != "DequantizeLinear" or node.input[0] not in constants:
-            continue
-        for number, (reader, place) in enumerate(readers.get(node.output[0], [])[1:], 1):
-            copy = onnx.NodeProto()
-            copy.CopyFrom(node)
-            copy.name, copy.output[0] = f"{node.name}_own_{number}", f"{node.output[0]}_own_{number}"
-            for which, name in enumerate(node.input):
-                if name in constants:
-                    own = made.graph.initializer.add()
-                    own.CopyFrom(constants[name])
-                    own.name = copy.input[which] = f"{name}_own_{number}_{node.name}"
-            reader.input[place] = copy.output[0]
-            nodes.append(copy)
-    copies = [type(node).FromString(node.SerializeToString()) for node in nodes]
-    del made.graph.node[:]
-    made.graph.node.extend(copies)
-    text: bytes = made.SerializeToString()
-    return text
-
-
 @cache
 def saturates() -> bool:
     """True where this processor's uint8 x int8 kernel is not exact."""
