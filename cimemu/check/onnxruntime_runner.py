@@ -11,7 +11,6 @@ import onnx
 from cimemu.check.forms import Form, forms_of
 from cimemu.check.ort_session import PROBES, make_session, saturable, saturates
 from cimemu.check.shared_weights import with_own_weights
-from cimemu.check.own_weights import with_own_weights
 from cimemu.check.unfused import ONE, keep_apart, operators_to_keep_apart
 from cimemu.errors import CimemuError, WorkloadError
 from cimemu.exporter import onnx_model
@@ -125,7 +124,7 @@ def _session(network: Network, model: onnx.ModelProto, threads: int) -> tuple[An
     with tempfile.TemporaryDirectory() as folder:
         optimized = Path(folder) / "optimized.onnx"
         try:
-            session = make_session(with_own_weights(model).SerializeToString(), optimized=optimized, threads=threads)
+            session = make_session(model.SerializeToString(), optimized=optimized, threads=threads)
             return session, onnx.load(str(optimized))
         except Exception as error:  # the runtime's own exceptions have no common base
             raise _refused(network, error) from None

@@ -47,11 +47,6 @@ def make_session(model: bytes, *, optimized: Path | None = None, threads: int = 
     try:
         return session("1")
     except Exception as refusal:  # the runtime's own exceptions have no common base
-        if "replace the existing tensor" in str(
-            refusal
-        ):  # its rewrite gives a weight that is read twice one name twice
-            model = with_own_weights(model)
-            return make_session(model, optimized=optimized, threads=threads, rewrites=rewrites)
         if "NOT_IMPLEMENTED" not in str(refusal) and "Could not find an implementation" not in str(refusal):
             raise
         return session("0")
