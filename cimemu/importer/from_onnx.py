@@ -17,6 +17,7 @@ from cimemu.importer.onnx_file import read_model
 from cimemu.importer.onnx_forms import Forms, literal, merge_reshapes, open_batch
 from cimemu.importer.onnx_functions import FUNCTIONS
 from cimemu.importer.onnx_integer import INTEGER_OPS
+from cimemu.importer.onnx_loops import LOOPS, Surroundings, read_loop
 from cimemu.importer.onnx_node import Node
 from cimemu.importer.onnx_norms import NORMS
 from cimemu.importer.onnx_ops import OPS, Builder, unsupported
@@ -86,12 +87,12 @@ def load_onnx(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = Non
 
 def _network(model: onnx.ModelProto, name: str) -> Network:
     """The network for any number of images, or else one that takes one image at a time, where the file allows it."""
-    refuse_unsupported(model, [*plugins.names("cimemu.operator"), "If"])
+    refuse_unsupported(model, [*plugins.names("cimemu.operator"), "If", *LOOPS])
     together = _Import(model)
     try:
         return together.network(name)
     except WorkloadError as refused:
-        if together.batches.isdisjoint((0, 1)) and not any(node.op_type in RECURRENT for node in model.graph.node):
+        if together.batches.isdisjoint((0, 1)) and not _steps_in_front(model):
             raise
         alone = _Import(model, alone=True)
         try:
@@ -100,6 +101,11 @@ def _network(model: onnx.ModelProto, name: str) -> Network:
             at_once = str(error).split("):")[0] == str(refused).split("):")[0] and STEPS_IN_FRONT not in str(refused)
             further = alone.forms is not None and alone.forms.only_whole and not at_once
             raise (error if further else refused) from None
+
+
+def _steps_in_front(model: onnx.ModelProto) -> bool:
+    """Whether axis 0 of an input may be that of the steps of a sequence."""
+    return any(node.op_type in (*RECURRENT, *LOOPS) for node in model.graph.node)
 
 
 class _Import:
@@ -176,7 +182,9 @@ class _Import:
             raise WorkloadError(f"input '{name}' has images of {list(sizes)}, at most {MAX_ELEMENTS} elements")
 
     def _read(self, proto: onnx.NodeProto) -> None:
-        if self.forms is None:
+        if proto.op_type in LOOPS and proto.domain in ("", "ai.onnx"):
+            read_loop(proto, Surroundings(self.constants, self._read, self._whole_shape))
+        elif self.forms is None:
             self._read_plain(proto)
         else:
             self._read_alone(proto, self.forms)
@@ -190,6 +198,12 @@ class _Import:
             self._read_plain(proto)
         else:
             forms.add(proto)
+
+    def _whole_shape(self, name: str) -> Sequence[int] | None:
+        """The file's shape of a tensor; None where its axis 0 are the images."""
+        if name in self.constants:
+            return tuple(self.constants.values[name].shape)
+        return None if self.forms is None or name not in self.types else self.forms.shape(name)
 
     def _holds_infinity(self, proto: onnx.NodeProto) -> bool:
         """Whether a weight is no finite number."""

@@ -10,6 +10,7 @@ from cimemu.layer import activation, arithmetic, matmul, norm, pool, quant, redu
 from cimemu.layer.base import Layer
 
 Builder = Callable[[Node], Layer | Sequence[Layer]]  # several where one operator is a chain of layers
+SHARES = "cimemu.shares"  # on a product in the body of a loop: all turns use one matrix
 FLATTEN = "cimemu.flatten"  # on a Softmax made of a QLinearSoftmax, whose own `opset` says what its axis means
 
 
@@ -71,7 +72,7 @@ def _prelu(node: Node) -> Layer:
 
 
 def _matmul(node: Node) -> Layer:
-    return matmul.MatMul(node.name, node.data(), node.outputs)
+    return matmul.MatMul(node.name, node.data(), node.outputs, str(node.attribute(SHARES, "")))
 
 
 def _gemm(node: Node) -> Layer:
