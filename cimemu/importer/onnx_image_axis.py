@@ -176,6 +176,16 @@ def product(node: WholeNode, places: Places, shape: Sequence[int]) -> Place:
     return place[0] - rank + len(shape), place[1]
 
 
+def recurrent(node: WholeNode, places: Places, shape: Sequence[int]) -> Place:
+    """Sequences of a batch stay apart: behind the steps, or in front of all (layout 1)."""
+    in_front = bool(node.attribute("layout", 0))
+    wanted = {0: 0 if in_front else 1, 4: 0, 5: 0 if in_front else 1, 6: 0 if in_front else 1}
+    for position, place in enumerate(places):
+        if place is not None and place != (wanted.get(position, -1), 1):
+            raise apart(node, "works along")
+    return (0 if in_front else 2 if len(shape) == 4 else 1), 1
+
+
 def _given(places: Places) -> Place:
     return next(place for place in places if place is not None)
 
@@ -211,6 +221,7 @@ FOLLOWED: dict[str, Callable[[WholeNode, Places, Sequence[int]], Place]] = {
     "Squeeze": squeezed,
     "Unsqueeze": unsqueezed,
     **dict.fromkeys(("MatMul", "MatMulInteger", "Gemm"), product),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), recurrent),
     "Gather": gathered,
     "Slice": cut,
     "Transpose": transposed,

@@ -133,3 +133,41 @@ def test_the_batch_in_front_keeps_images_apart(tmp_path):
     ours = run_float(network, feeds["X"].transpose(1, 0, 2))
     for name, other, axes in zip(("Y", "Y_h", "Y_c"), theirs, ((2, 0, 1, 3), (1, 0, 2), (1, 0, 2))):
         np.testing.assert_allclose(ours[name], other.transpose(axes), rtol=2e-5, atol=2e-6)
+
+
+def open_batch(tmp_path, perm):
+    """A batch of any size, whose sequences go into an LSTM by `perm` and come out as they went in."""
+    model, _ = build(Case("LSTM", steps=4, batch=1), outputs=("Y",))
+    graph = model.graph
+    before = onnx.helper.make_node("Transpose", ["x"], ["X"], perm=perm)
+    axes = onnx.numpy_helper.from_array(np.array([1], np.int64), "axes")
+    after = [
+        onnx.helper.make_node("Squeeze", ["Y", "axes"], ["flat"]),
+        onnx.helper.make_node("Transpose", ["flat"], ["y"], perm=[1, 0, 2]),
+    ]
+    kind = onnx.TensorProto.FLOAT
+    made = onnx.helper.make_graph(
+        [before, *graph.node, *after],
+        "open",
+        [onnx.helper.make_tensor_value_info("x", kind, ["N", 4, 3] if perm == [1, 0, 2] else ["N", 3, 4])],
+        [onnx.helper.make_tensor_value_info("y", kind, ["N", 4, 5])],
+        [*graph.initializer, axes],
+    )
+    whole = onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    whole.ir_version = 8
+    path = tmp_path / "open.onnx"
+    path.write_bytes(whole.SerializeToString())
+    return path, whole
+
+
+def test_an_open_batch_that_is_turned_and_turned_back(tmp_path):
+    path, model = open_batch(tmp_path, [1, 0, 2])
+    x = np.random.default_rng(3).standard_normal((6, 4, 3)).astype(np.float32)
+    (theirs,) = ort.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    np.testing.assert_allclose(run_float(cimemu.load_network(path), x)["y"], theirs, rtol=2e-5, atol=2e-6)
+
+
+def test_a_batch_in_the_place_of_the_steps_is_refused(tmp_path):
+    path, _ = open_batch(tmp_path, [0, 2, 1])
+    with pytest.raises(cimemu.WorkloadError, match="images must stay apart"):
+        cimemu.load_network(path)
