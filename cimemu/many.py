@@ -3,7 +3,8 @@
 Each file (.onnx, .tflite, .pt2) is read, run with a timeline on random images, and checked: an integer file against its own
 runtime, a float file quantised, against ONNX Runtime, and a float `.tflite` file as it is, against LiteRT, too. A file has a
 process of its own, so that one that ends badly ends alone. Options: `--shapes FILE.csv` (columns file, input, shape: whole
-shapes of inputs with open sizes), `--images N`, `--arch NAME`, `--only TEXT`, `--seconds N` (the most for a file),
+shapes of inputs with open sizes), `--images N`, `--arch NAME` (with tiles enough for any network),
+`--only TEXT`, `--seconds N` (the most for a file), `--jobs N` (files at a time),
 `--keep` (rows that agree in RESULTS.csv and whose file is the same are not measured again).
 """
 
@@ -15,7 +16,9 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from cimemu.arch.load import load_arch
@@ -35,11 +38,13 @@ COLUMNS = (
 )  # fmt: skip
 AGREES, DIFFERS, REFUSED, TRACEBACK = "agrees", "differs", "refused", "traceback"
 SEED = 0
+LOCK = Lock()
+MOST_TILES = 4096  # so many that every network fits, whatever the chip
 
 
 def one(path: Path, shapes: Mapping[str, tuple[int, ...]], images: int, arch: str) -> dict[str, Any]:
     """The row of one file, without its name and checksum. Raises CimemuError where it is refused."""
-    chip = load_arch(arch)
+    chip = load_arch(arch, {"chip.tiles": MOST_TILES})
     work = BareWorkload.of(path, Given(shapes=dict(shapes)))
     network = work.load()
     inputs = random_images(network, images, SEED)
@@ -129,6 +134,14 @@ def _told(path: Path, given: argparse.Namespace) -> int:
     return 0
 
 
+def _write(path: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """The table so far, by file name."""
+    with LOCK, Path(path).open("w", newline="", encoding="utf-8") as out:
+        writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[name] for name in sorted(rows))
+
+
 def main(arguments: Sequence[str]) -> int:
     """Writes the table, row by row; 1 where a file differs or ends in a traceback."""
     parser = argparse.ArgumentParser(prog="python -m cimemu.many")
@@ -140,6 +153,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--images", type=int, default=2)
     parser.add_argument("--arch", default="rram_128")
     parser.add_argument("--only", default="")
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--seconds", type=float, default=1800.0)
     given = parser.parse_args(arguments)
@@ -149,17 +163,21 @@ def main(arguments: Sequence[str]) -> int:
         parser.error("a folder of network files and the CSV file to write are needed")
     suffixes = set(FORMATS) - set(WEIGHTS)
     files = [path for path in sorted(Path(given.folder).iterdir()) if path.suffix.lower() in suffixes]
-    shapes, verdicts, kept = _shapes(given.shapes), Counter[str](), _kept(given.results) if given.keep else {}
-    with Path(given.results).open("w", newline="", encoding="utf-8") as out:
-        writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
-        writer.writeheader()
-        for path in (path for path in files if given.only in path.name):
-            name = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-            row = kept.get(tuple(name.values())) or _apart(path, shapes.get(path.name, {}), given) | name
-            writer.writerow(row)
-            out.flush()
-            verdicts[row["verdict"]] += 1
-            print(f"{path.name}: {row['verdict']} {row.get('what was said', '')}"[:400], flush=True)
+    shapes, kept = _shapes(given.shapes), _kept(given.results) if given.keep else {}
+    rows: dict[str, dict[str, Any]] = {}
+
+    def measure(path: Path) -> None:
+        """The row of one file; the table is written anew with it."""
+        name = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        row = kept.get(tuple(name.values())) or _apart(path, shapes.get(path.name, {}), given) | name
+        rows[path.name] = row
+        _write(given.results, rows)
+        print(f"{path.name}: {row['verdict']} {row.get('what was said', '')}"[:400], flush=True)
+
+    smallest_first = sorted((path for path in files if given.only in path.name), key=lambda path: path.stat().st_size)
+    with ThreadPoolExecutor(given.jobs) as pool:
+        list(pool.map(measure, smallest_first))
+    verdicts = Counter(row["verdict"] for row in rows.values())
     print(", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items())))
     return int(verdicts[DIFFERS] + verdicts[TRACEBACK] > 0)
 

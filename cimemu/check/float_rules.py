@@ -297,7 +297,7 @@ EXACT = {  # operators of integers alone: of equal operands they give equal resu
     "QLinearGlobalAveragePool", "QTable",
     # of TensorFlow Lite
     "SUB", "MUL", "PRELU", "SQUARED_DIFFERENCE", "MAXIMUM", "MINIMUM", "MEAN", "REDUCE_MAX", "ARG_MAX", "L2_NORMALIZATION",
-    "RESHAPE", "TRANSPOSE", "STRIDED_SLICE", "SPLIT", "CONCATENATION", "PACK", "UNPACK", "SPACE_TO_BATCH_ND",
+    "RESHAPE", "TILE", "TRANSPOSE", "STRIDED_SLICE", "SPLIT", "CONCATENATION", "PACK", "UNPACK", "SPACE_TO_BATCH_ND",
     "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "TRANSPOSE_CONV", "BATCH_MATMUL", "BYTES", "WIDE_SUM",
 }  # fmt: skip
 SEVERAL = ("Split", "DynamicQuantizeLinear")  # operators of several outputs: `cimemu.check.float_bound` has their rules

@@ -172,12 +172,16 @@ def of_windows(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floa
 
 def looked_up(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> Floats:
     """Weights of a few elements near a place: the place itself errs by a few units of the image's size in float32."""
-    if any(d.any() for d in apart):
+    if any(d.any() for d in apart[1:]):
         return np.full(y.shape, np.inf)
-    nearest = (layer.rule.mode if layer.op == "Resize" else layer.mode) == "nearest"
+    mode = layer.rule.mode if layer.op == "Resize" else layer.mode
+    # Weights of a line are at least 0 and add up to 1; those of a cubic one may be negative, of 2 in all at most.
+    carried = (
+        layer.forward([apart[0], *x[1:]])[0] if mode != "cubic" else np.full(y.shape, 2 * apart[0].max(initial=0.0))
+    )
     reach = np.abs(x[0]).max(initial=0.0)
     size = float(max(x[0].shape[2:], default=1))
-    return np.zeros(y.shape) if nearest else np.full(y.shape, 64 * U * reach * (size + 16) + TINY)
+    return np.abs(carried) + (0.0 if mode == "nearest" else 64 * U * reach * (size + 16) + TINY)
 
 
 def summed(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> Floats:

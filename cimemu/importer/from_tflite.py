@@ -11,6 +11,7 @@ import numpy as np
 from cimemu.errors import WorkloadError
 from cimemu.importer.tflite_calls import inlined
 from cimemu.importer.tflite_checks import WEIGHTED, check_input_type, check_wiring
+from cimemu.importer.tflite_dilation import dilated
 from cimemu.importer.tflite_file import BROKEN, TflFile, TflOperator, TflTensor, read_tflite
 from cimemu.importer.tflite_float import FloatGraph
 from cimemu.importer.tflite_fold import folded
@@ -41,7 +42,7 @@ def load_tflite(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = N
         check_wiring(file)
         for number in file.inputs:
             check_input_type(file.tensors[number].name, file.tensors[number].dtype)
-        file = folded(*with_shapes(file, shapes or {}))
+        file = dilated(folded(*with_shapes(file, shapes or {})))
         integer = any(_is_code(file, i) for op in file.operators for i in (*op.inputs, *op.outputs))
         _check_supported(file, [op for op in file.operators if op.op not in _table(file, op, integer)])
         made = _integer(file, path) if integer else _float(file, path)

@@ -27,6 +27,7 @@ from cimemu.layer.tfl_pairs import (
     TflSum,
 )
 from cimemu.layer.tfl_tables import hard_swish, inverse_roots, leaky, logistic, of_function, requantized
+from cimemu.layer.tfl_wide_tables import wide_logistic, wide_tanh
 
 Maker = Callable[[TflOperator, Codes, Codes], Array]
 BOUNDS = {"RELU": (0.0, None), "RELU_N1_TO_1": (-1.0, 1.0), "RELU6": (0.0, 6.0), "RELU_0_TO_1": (0.0, 1.0)}
@@ -42,14 +43,14 @@ def table(op: TflOperator, x: TflTensor, target: TflTensor, make: Callable[[Code
     return QTable(target.name, (x.name,), (target.name,), values, lowest, op.op)
 
 
-def function(make: Maker) -> Row:
-    """A function of one code of one 8-bit type."""
+def function(make: Maker, *, wide: bool = False) -> Row:
+    """A function of one code of one 8-bit type (or int16)."""
 
     def build(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
         x = given(op, inputs, 0)
         return table(op, x, target, partial(make, op))
 
-    return row(build)
+    return row(build, wide=wide)
 
 
 def _rectified(op: TflOperator, x: Codes, y: Codes) -> Array:
@@ -71,7 +72,20 @@ def _leaky(op: TflOperator, x: Codes, y: Codes) -> Array:
     return leaky(x, y, alpha)
 
 
+def _wide(op: TflOperator, x: Codes, y: Codes, make: Callable[[np.float32], Array]) -> Array:
+    """A function of 16-bit codes with results from -1 to 1."""
+    if float(y.scale.scale) != 1 / 32768:
+        raise op.error(f"output scale {y.scale.scale:.7g}, must be 1/32768: convert it again")
+    return make(np.float32(x.scale.scale))
+
+
+def _tanh(op: TflOperator, x: Codes, y: Codes) -> Array:
+    return _wide(op, x, y, wide_tanh) if y.dtype == "int16" else of_function(x, y, tanh)
+
+
 def _logistic(op: TflOperator, x: Codes, y: Codes) -> Array:
+    if y.dtype == "int16":
+        return _wide(op, x, y, wide_logistic)
     if float(y.scale.scale) != 1 / 256:
         raise op.error(f"output scale {y.scale.scale:.7g}, must be 1/256: convert it again")
     return of_function(x, y, logistic)
@@ -184,19 +198,19 @@ ELEMENTWISE_OPS: dict[str, Row] = {
     "ADD": row(partial(_sum, TflAdd), wide=True),
     "DEQUANTIZE": _dequantize,
     "HARD_SWISH": function(lambda op, x, y: hard_swish(x, y)),
-    "LEAKY_RELU": function(_leaky),
-    "LOGISTIC": function(_logistic),
+    "LEAKY_RELU": function(_leaky, wide=True),
+    "LOGISTIC": function(_logistic, wide=True),
     "MAXIMUM": row(partial(_choice, TflMaximum), wide=True),
     "MINIMUM": row(partial(_choice, TflMinimum), wide=True),
     "MUL": row(_mul, wide=True),
     "PRELU": row(_prelu),
     "QUANTIZE": _quantize,
-    "RELU": function(_rectified),
-    "RELU6": function(_rectified),
-    "RELU_0_TO_1": function(_rectified),
-    "RELU_N1_TO_1": function(_rectified),
+    "RELU": function(_rectified, wide=True),
+    "RELU6": function(_rectified, wide=True),
+    "RELU_0_TO_1": function(_rectified, wide=True),
+    "RELU_N1_TO_1": function(_rectified, wide=True),
     "RSQRT": function(_rsqrt),
     "SQUARED_DIFFERENCE": row(partial(_sum, TflSquaredDifference)),
     "SUB": row(partial(_sum, TflSub), wide=True),
-    "TANH": function(lambda op, x, y: of_function(x, y, tanh)),
+    "TANH": function(_tanh, wide=True),
 }

@@ -13,9 +13,9 @@ import numpy as np
 from cimemu.importer.tflite_file import TflOperator
 from cimemu.importer.tflite_float import TO_CHANNELS_FIRST, FloatGraph, FloatRow
 from cimemu.importer.tflite_float_digital import operands, put, source
-from cimemu.importer.tflite_moves import SHAPE_MOVES, strided_cuts
+from cimemu.importer.tflite_moves import SHAPE_MOVES, repeats_of, strided_cuts
 from cimemu.importer.tflite_rows import integers, option
-from cimemu.layer.arrange import DepthToSpace, SpaceToDepth
+from cimemu.layer.arrange import DepthToSpace, SpaceToDepth, Tile
 from cimemu.layer.base import Layer
 from cimemu.layer.reduce import Reduce, ReduceMax, ReduceMean, ReduceMin, ReduceProd, ReduceSum
 from cimemu.layer.shape import Concat, Gather, Pad, Reshape, Slice, Split, Transpose
@@ -194,6 +194,12 @@ def _gather(graph: FloatGraph, op: TflOperator) -> None:
     put(graph, op, Gather, [data, name], False, whole=not apart, axis=axis if apart else axis + 1)
 
 
+def _tile(graph: FloatGraph, op: TflOperator) -> None:
+    repeats = repeats_of(op, _inputs(graph, op))
+    name = graph.whole(op.inputs[0], len(repeats))
+    put(graph, op, Tile, [name], False, whole=True, repeats=repeats)
+
+
 def _blocks(kind: type[DepthToSpace | SpaceToDepth], graph: FloatGraph, op: TflOperator) -> None:
     if len(_shape(graph, op)) != 4 or not _apart(graph, op, []):
         _moved(graph, op)
@@ -217,6 +223,7 @@ REDUCTIONS: dict[str, Callable[..., Layer]] = {
 FLOAT_MOVE_OPS: dict[str, FloatRow] = {
     **{name: partial(_reduce, kind) for name, kind in REDUCTIONS.items()},  # type: ignore[arg-type]
     "BATCH_TO_SPACE_ND": _moved,
+    "BROADCAST_TO": _tile,
     "CONCATENATION": _concatenation,
     "DEPTH_TO_SPACE": partial(_blocks, DepthToSpace),
     "EXPAND_DIMS": _reshape,
@@ -231,6 +238,7 @@ FLOAT_MOVE_OPS: dict[str, FloatRow] = {
     "SPLIT_V": _split,
     "SQUEEZE": _reshape,
     "STRIDED_SLICE": _slice,
+    "TILE": _tile,
     "TRANSPOSE": _transpose,
     "UNPACK": _unpack,
 }

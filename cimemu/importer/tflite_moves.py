@@ -32,6 +32,7 @@ from cimemu.layer.tfl_moves import (
     TflReshape,
     TflSlice,
     TflSplit,
+    TflTile,
     TflTranspose,
     TflUnpack,
 )
@@ -62,6 +63,22 @@ def _reshape(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
 def _transpose(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
     perm = tuple(int(axis) for axis in integers(op, inputs, 1, "the order").reshape(-1))
     return TflTranspose(**_common(op, given(op, inputs, 0), target), perm=perm)
+
+
+def repeats_of(op: TflOperator, inputs: Tensors) -> tuple[int, ...]:
+    """How often a TILE or BROADCAST_TO repeats each axis of its result."""
+    shape, given_numbers = given(op, inputs, 0).shape, integers(op, inputs, 1, "the numbers").reshape(-1).tolist()
+    if op.op == "TILE":
+        return tuple(given_numbers)
+    front = len(given_numbers) - len(shape)
+    pairs = list(zip(given_numbers, (1,) * front + shape))
+    if front < 0 or not all(size in (1, wanted) for wanted, size in pairs):
+        raise op.error(f"of {list(shape)} to {given_numbers}, must broadcast: convert it again")
+    return tuple(1 if size == wanted else wanted for wanted, size in pairs)
+
+
+def _tile(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
+    return TflTile(**_common(op, given(op, inputs, 0), target), repeats=repeats_of(op, inputs))
 
 
 def _slice(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
@@ -301,6 +318,7 @@ MOVE_OPS: dict[str, Row] = {
     "ARG_MAX": partial(_argument, True),
     "ARG_MIN": partial(_argument, False),
     "BATCH_TO_SPACE_ND": row(_batch_to_space),
+    "BROADCAST_TO": row(_tile, wide=True),
     "CONCATENATION": _concatenation,
     "DEPTH_TO_SPACE": row(partial(_depth, TflDepthToSpace)),
     "EXPAND_DIMS": row(_reshape, wide=True),
@@ -311,10 +329,10 @@ MOVE_OPS: dict[str, Row] = {
     "PACK": _pack,
     "PAD": row(_pad, wide=True),
     "PADV2": row(_pad, wide=True),
-    "REDUCE_MAX": row(partial(_extreme, True)),
-    "REDUCE_MIN": row(partial(_extreme, False)),
-    "RESIZE_BILINEAR": row(partial(_resize, TflResizeBilinear)),
-    "RESIZE_NEAREST_NEIGHBOR": row(partial(_resize, TflResizeNearest)),
+    "REDUCE_MAX": row(partial(_extreme, True), wide=True),
+    "REDUCE_MIN": row(partial(_extreme, False), wide=True),
+    "RESIZE_BILINEAR": row(partial(_resize, TflResizeBilinear), wide=True),
+    "RESIZE_NEAREST_NEIGHBOR": row(partial(_resize, TflResizeNearest), wide=True),
     "SLICE": row(_slice, wide=True),
     "SPACE_TO_BATCH_ND": row(_space_to_batch),
     "SPACE_TO_DEPTH": row(partial(_depth, TflSpaceToDepth)),
@@ -323,6 +341,7 @@ MOVE_OPS: dict[str, Row] = {
     "SQUEEZE": row(_reshape, wide=True),
     "STRIDED_SLICE": row(_strided_slice, wide=True),
     "SUM": row(partial(_sum_or_mean, False)),
+    "TILE": row(_tile, wide=True),
     "TRANSPOSE": row(_transpose, wide=True),
     "UNPACK": _unpack,
 }

@@ -139,6 +139,10 @@ def _gather(op: TflOperator, inputs: Given) -> Sequence[Shape]:
     return [(*shape[:axis], *inputs[1].shape, *shape[axis + 1 :])]
 
 
+def _tile(op: TflOperator, inputs: Given) -> Sequence[Shape]:
+    return [tuple(n * times for n, times in zip(inputs[0].shape, _numbers(op, inputs[1])))]
+
+
 def _resize(op: TflOperator, inputs: Given) -> Sequence[Shape]:
     shape = inputs[0].shape
     return [(shape[0], *_numbers(op, inputs[1]), shape[3])]
@@ -180,6 +184,7 @@ RULES: dict[str, Rule] = {
     "PACK": _pack,
     "RESHAPE": _reshape,
     "SQUEEZE": _squeeze,
+    "TILE": _tile,
     "TRANSPOSE": _transpose,
     "UNPACK": _unpack,
 }

@@ -35,7 +35,7 @@ def _product(op: TflOperator, inputs: Tensors, target: TflTensor) -> Sequence[La
     same_type(op, (x, target), wide=True)
     check_weight(op, replace(x, dtype="int8"), w, 3 if op.op == "DEPTHWISE_CONV_2D" else 0)
     assert w.value is not None
-    bias = _bias(op, inputs)
+    bias = wide_bias(op, inputs)
     if op.op == "FULLY_CONNECTED":
         geometry, pads, image, weight = _rows(op, x, w.value)
     else:
@@ -50,9 +50,7 @@ def _product(op: TflOperator, inputs: Tensors, target: TflTensor) -> Sequence[La
         raise op.error(
             f"output of shape {list(target.shape)}, must have {rows * geometry.width_out * outputs} elements"
         )
-    scales = [quantize_multiplier(float(real)) for real in multipliers(x, w, target)]
-    if not all(-31 <= shift <= 7 for _, shift in scales):
-        raise op.error("its multipliers must be within 2^-32 .. 2^7: convert it again")
+    q31, shift = wide_scales(op, x, w, target)
     low, high = limits(op, target)
     halves, products = f"{target.name}:bytes", f"{target.name}:products"
     return [
@@ -79,14 +77,24 @@ def _product(op: TflOperator, inputs: Tensors, target: TflTensor) -> Sequence[La
             out=image_shape(target.shape),
             rows=rows,
             bias=128 * sums + (0 if bias is None else bias),
-            q31=np.array([q31 for q31, _ in scales], dtype=np.int64),
-            shift=np.array([shift for _, shift in scales], dtype=np.int64),
+            q31=q31,
+            shift=shift,
             low=low,
             high=high,
             dtype=target.dtype,
             real=multipliers(x, w, target) if op.op == "FULLY_CONNECTED" else None,
         ),
     ]
+
+
+def wide_scales(op: TflOperator, x: TflTensor, w: TflTensor, target: TflTensor) -> tuple[np.ndarray, np.ndarray]:
+    """(31 bits, shifts) of a 16x8 product's multipliers. WorkloadError for one that the runtime does not take."""
+    scales = [quantize_multiplier(float(real)) for real in multipliers(x, w, target)]
+    if not all(-31 <= shift <= 7 for _, shift in scales):
+        raise op.error("its multipliers must be within 2^-32 .. 2^7: convert it again")
+    return np.array([q31 for q31, _ in scales], dtype=np.int64), np.array(
+        [shift for _, shift in scales], dtype=np.int64
+    )
 
 
 Parts = tuple[Geometry, tuple[tuple[int, int], tuple[int, int]], tuple[int, int, int], np.ndarray]
@@ -141,7 +149,7 @@ def _images(op: TflOperator, x: TflTensor, target: TflTensor, value: np.ndarray)
     return geometry, ((before[0], bottom), (before[1], after[1])), (height, width, channels), weight
 
 
-def _bias(op: TflOperator, inputs: Tensors) -> np.ndarray | None:
+def wide_bias(op: TflOperator, inputs: Tensors) -> np.ndarray | None:
     """A constant bias of 64 bits, or none."""
     tensor = inputs[2] if len(inputs) > 2 else None
     if tensor is None:

@@ -53,6 +53,27 @@ class TflTranspose(Whole):
 
 
 @dataclass(frozen=True, eq=False)
+class TflTile(Whole):
+    """`TILE`: the tensor `repeats` times along each axis; `BROADCAST_TO` repeats axes of 1, and adds axes in front."""
+
+    repeats: tuple[int, ...]
+
+    op: ClassVar[str] = "TILE"
+
+    def made(self) -> Sequence[Shape]:
+        """Sizes times repeats."""
+        shape = (1,) * (len(self.repeats) - len(self.shapes[0])) + self.shapes[0]
+        if len(self.repeats) != len(shape) or min(self.repeats, default=1) < 1:
+            raise self.error(f"repeats {list(self.repeats)} of {list(self.shapes[0])}, must be >= 1 for each axis")
+        return [tuple(size * times for size, times in zip(shape, self.repeats))]
+
+    def moved(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        """Exact."""
+        added = (1,) * (len(self.repeats) - len(self.shapes[0]))
+        return [np.tile(arrays[0].reshape(len(arrays[0]), *added, *self.shapes[0]), (1, *self.repeats))]
+
+
+@dataclass(frozen=True, eq=False)
 class TflSlice(Whole):
     """`SLICE` and `STRIDED_SLICE`: elements `start : stop : step` of every axis, then axes of one element dropped."""
 

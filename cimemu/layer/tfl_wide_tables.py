@@ -1,4 +1,7 @@
-"""TensorFlow Lite's SOFTMAX of 16-bit codes: tables of exp(x) and 1 / (1 + x) with straight lines between their entries."""
+"""TensorFlow Lite's functions of 16-bit codes, from tables with straight lines between their entries.
+
+SOFTMAX has tables of exp(x) and 1 / (1 + x), LOGISTIC and TANH one of 1 / (1 + exp(-x)) up to x = 255 / 24.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,6 +49,58 @@ def _looked_up(table: Ints, code: Ints) -> Ints:
 
 def _limited(code: Ints) -> Ints:
     return np.asarray(np.clip(code, -32768, 32767))
+
+
+@cache
+def _sigmoid() -> Ints:
+    """65536 / (1 + exp(-i / 24)) of i = 0 .. 255, each moved by half of its line's error midway; the last is the largest."""
+
+    def real(i: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(65536 / (1 + np.exp(-i / 24)))
+
+    at = np.arange(255.0)
+    error = real(at + 0.5) - (real(at) + real(at + 1)) / 2
+    return np.append(np.floor(real(at) + error / 2 + 0.5), 65535.0).astype(np.int64)
+
+
+def _steps(scale: np.float32, exact: tuple[int, ...]) -> Ints:
+    """All 16-bit codes of a scale, in steps of 1 / 12288, as the runtime multiplies them.
+
+    A scale that is 2^(shift - 12) for a shift among `exact` is multiplied by 3 << shift; another by 15 bits of a multiplier.
+    """
+    codes = np.arange(-32768, 32768, dtype=np.int64)
+    fraction, exponent = np.frexp(np.float64(scale))
+    shift = int(exponent) - 1 + 12
+    if fraction == 0.5 and shift in exact:
+        return codes * (3 << shift)
+    real, right = float(scale) * 4096.0 * 3.0, 0
+    while real <= 32767.0 / 2.0 and right <= 30:
+        real, right = real * 2.0, right + 1
+    if not real < 65536.0:
+        raise ValueError(f"input scale {scale:.4g}, must be at most 5")
+    return (codes * int(real) + ((1 << right) >> 1)) >> right
+
+
+def wide_logistic(scale: np.float32) -> NDArray[np.int16]:
+    """LOGISTIC of every 16-bit code of a scale, in steps of 2^-15. ValueError where the runtime's 32 bits overflow."""
+    x = _steps(scale, (0,))
+    size, table = np.abs(x), _sigmoid()
+    place, part = np.minimum(size >> 9, 254), size & 511
+    line = (table[place] << 9) + part * (table[place + 1] - table[place])
+    made = np.where(size >> 9 >= 255, 0x7FFF << 10, line)
+    made = np.where(x >= 0, made + (1 << 9), (1 << 25) - made + (1 << 9) - 1) >> 10
+    return made.astype(np.int16)
+
+
+def wide_tanh(scale: np.float32) -> NDArray[np.int16]:
+    """TANH of every 16-bit code of a scale, in steps of 2^-15: twice the LOGISTIC of twice x, less 1."""
+    x = _steps(scale, (0, 1))
+    size, table = np.abs(x), _sigmoid()
+    place, part = np.minimum(size >> 8, 254), size & 255
+    line = (table[place] << 8) + part * (table[place + 1] - table[place])
+    made = np.where(size >> 8 >= 255, 0xFFFF << 8, line)
+    made = np.where(x >= 0, made - (1 << 23) + (1 << 7), (1 << 23) - made + (1 << 7) - 1) >> 8
+    return made.astype(np.int16)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,11 +1,16 @@
 """TensorFlow Lite files of several subgraphs, with variables, and with shapes left to run time, against LiteRT."""
 
+import csv
+
 import numpy as np
 import pytest
 from tflite_build import TflBuilder, digital, litert
 
 import cimemu
+from cimemu import many
+from cimemu.check.float_network import check_float
 from cimemu.check.network import check_network
+from cimemu.cli import main
 from cimemu.importer import load_network
 from cimemu.layer.execute import run_float
 
@@ -164,6 +169,8 @@ FLOAT = {
     "mirrored": ("MIRROR_PAD", [[1, 4, 3]], [([3, 2], "int32", [0, 0, 2, 1, 0, 2])], [1, 7, 5], {"mode": 0}),
     "chosen": ("GATHER", [[1, 4, 3]], [([2], "int32", [2, 0])], [1, 2, 3], {"axis": 1}),
     "blocks": ("DEPTH_TO_SPACE", [[1, 2, 3, 8]], [], [1, 4, 6, 2], {"blockSize": 2}),
+    "tiles": ("TILE", [[1, 4, 3]], [([3], "int32", [2, 1, 3])], [2, 4, 9], {}),
+    "broadcast": ("BROADCAST_TO", [[4, 1]], [([3], "int32", [2, 4, 3])], [2, 4, 3], {}),
     "softmax with beta": ("SOFTMAX", [[1, 4, 3]], [], [1, 4, 3], {"beta": 0.5}),
     **{
         name: (name, [[1, 4, 3]], [], [1, 4, 3], {})
@@ -193,3 +200,72 @@ def test_a_float_operator_gives_what_the_reference_kernel_gives(tmp_path, name):
     images = [RNG.standard_normal((1, int(np.prod(shape)))).astype(np.float32) for shape in shapes or [made, made]]
     (theirs,) = litert(path.read_bytes(), *images)
     np.testing.assert_allclose(digital(path, *images)[0], theirs, rtol=3e-6, atol=3e-7)
+
+
+def dilated(path, dtype, *, read=False):
+    """A depthwise convolution with a dilation of 2 as TensorFlow writes it: the images' number is not known between."""
+    b = TflBuilder()
+    scale, zero = (0.1, 3) if dtype == "int8" else (None, 0)
+    ends = [scale, zero] if scale else []
+    x, y = b.tensor("x", [1, 9, 9, 3], dtype, *ends), b.tensor("y", [1, 9, 9, 3], dtype, *ends)
+    apart = b.tensor("a", [1, 7, 7, 3], dtype, *ends, signature=[-1, 7, 7, 3])
+    made = b.tensor("m", [1, 5, 5, 3], dtype, *ends, signature=[-1, 5, 5, 3])
+    block = b.tensor("k", [2], "int32", data=[2, 2])
+    pads = b.tensor("p", [2, 2], "int32", data=[[2, 3], [2, 3]])
+    crops = b.tensor("c", [2, 2], "int32", data=[[0, 1], [0, 1]])
+    b.op("SPACE_TO_BATCH_ND", [x, block, pads], [apart])
+    integer = dtype == "int8"
+    values = RNG.integers(-127, 128, (1, 3, 3, 3))
+    weight = b.tensor("w", [1, 3, 3, 3], dtype, *([0.02, 0] if integer else []), data=values)
+    bias = b.tensor("o", [3], "int32" if integer else "float32", *([0.002, 0] if integer else []), data=[5, -7, 9])
+    fields = {
+        "padding": 1,
+        "strideH": 1,
+        "strideW": 1,
+        "depthMultiplier": 1,
+        "dilationHFactor": 1,
+        "dilationWFactor": 1,
+    }
+    b.op("DEPTHWISE_CONV_2D", [apart, weight, bias], [made], fusedActivationFunction=1, **fields)
+    b.op("BATCH_TO_SPACE_ND", [made, block, crops], [y])
+    return b.save(path, [x], [y, made] if read else [y])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_a_convolution_between_space_and_batch_is_a_dilated_one(tmp_path, dtype):
+    path = dilated(tmp_path / "n.tflite", dtype)
+    network = load_network(path)
+    image = RNG.integers(-128, 128, (1, 9, 9, 3)).astype(dtype)
+    (theirs,) = litert(path.read_bytes(), image)
+    if dtype == "int8":
+        found = check_network(network, MACRO, image)
+        assert (found.integers.elements, found.differing) == (243, 0)
+        return
+    np.testing.assert_allclose(run_float(network, image)["y"], theirs, rtol=1e-6)
+
+
+def test_a_float_file_is_checked_before_it_is_quantised(tmp_path):
+    network = load_network(path := dilated(tmp_path / "n.tflite", "float32"))
+    found = check_float(network, path, RNG.standard_normal((2, 9, 9, 3)).astype(np.float32))
+    assert found.floats.elements >= 2 * 243
+    assert not found.failed
+    assert main(["check", "rram_128", str(path), "--float", "--images", "2"]) == 0
+    codes, x = load_network(stream(tmp_path / "m.tflite")), np.zeros((1, 1, 4), np.int8)
+    with pytest.raises(cimemu.WorkloadError, match="has integers already, compare it without --float"):
+        check_float(codes, tmp_path / "m.tflite", x)
+
+
+def test_many_files_are_run_and_checked_in_one_table(tmp_path, capsys):
+    stream(tmp_path / "good.tflite")
+    stream(tmp_path / "bad.tflite", set_to=False)
+    open_input(tmp_path / "open.tflite")
+    (tmp_path / "shapes.csv").write_text("file,input,shape\nopen.tflite,x,1x5x3\n")
+    table = tmp_path / "t.csv"
+    given = [str(tmp_path), str(table), "--images", "1", "--shapes", str(tmp_path / "shapes.csv")]
+    assert many.main(given) == 0
+    rows = {row["file"]: row for row in csv.DictReader(table.open())}
+    assert (rows["good.tflite"]["verdict"], rows["good.tflite"]["integers that differ"]) == ("agrees", "0")
+    assert rows["bad.tflite"]["verdict"] == "refused"
+    assert "no CALL_ONCE sets to a constant" in rows["bad.tflite"]["what was said"]
+    assert len(rows) == 3
+    assert "1 agrees" in capsys.readouterr().out

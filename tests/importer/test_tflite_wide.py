@@ -132,7 +132,82 @@ def moves(d, path):
     return (d.codes(shapes[0]),)
 
 
+def of_a_code(op, *, scale=None, **fields):
+    """A function of all 16-bit codes; `scale` is the output's where the kernel fixes it."""
+
+    def build(d, path):
+        b, shape = TflBuilder(), [1, 65536]
+        own = np.float32(
+            2.0 ** int(d.rng.integers(-16, -10)) if d.kind in ("powers", "ties") else d.rng.uniform(1e-5, 3e-3)
+        )
+        x = b.tensor("x", shape, "int16", own, 0)
+        y = b.tensor("y", shape, "int16", scale or np.float32(own * 2.0 ** d.rng.uniform(-2, 2)), 0)
+        b.op(op, [x], [y], **fields)
+        b.save(path, [x], [y])
+        return (np.arange(-32768, 32768).astype(np.int16).reshape(shape),)
+
+    return build
+
+
+def transposed(d, path):
+    b, rng, outputs = TflBuilder(), d.rng, 4
+    xs, ws, ys = d.scales_of_product()
+    if rng.random() < 0.5:
+        ws = (ws * 2.0 ** rng.uniform(-3, 0, outputs)).astype(np.float32)
+    kernel, stride = [int(n) for n in rng.integers(1, 4, 2)], [int(n) for n in rng.integers(1, 4, 2)]
+    size, padding = [5, 4], int(rng.integers(0, 2))
+    out = [s * t if padding == 0 else (s - 1) * t + max(k, t) for s, t, k in zip(size, stride, kernel)]
+    x, y = b.tensor("x", [1, *size, 5], "int16", xs, 0), b.tensor("y", [1, *out, outputs], "int16", ys, 0)
+    w = b.tensor("w", [outputs, *kernel, 5], "int8", ws, 0, rng.integers(-127, 128, (outputs, *kernel, 5)))
+    c = b.tensor("b", [outputs], "int64", (xs * ws).astype(np.float32), 0, rng.integers(-(2**22), 2**22, outputs))
+    shape = b.tensor("s", [4], "int32", data=[1, *out, outputs])
+    b.op("TRANSPOSE_CONV", [shape, w, x, c], [y], padding=padding, strideH=stride[0], strideW=stride[1])
+    b.save(path, [x], [y])
+    return (d.codes((1, *size, 5)),)
+
+
+def matmul(d, path):
+    b, depth = TflBuilder(), int(d.rng.integers(1, 90))
+    xs, zs, ys = d.scales_of_product()
+    ys = np.float32(min(ys * 2.0 ** d.rng.integers(4, 14), 3e38))
+    a, c = b.tensor("a", [1, 2, 7, depth], "int16", xs, 0), b.tensor("c", [1, 2, 9, depth], "int16", zs, 0)
+    y = b.tensor("y", [1, 2, 7, 9], "int16", ys, 0)
+    b.op("BATCH_MATMUL", [a, c], [y], adjX=False, adjY=True)
+    b.save(path, [a, c], [y])
+    return d.codes((1, 2, 7, depth)), d.codes((1, 2, 9, depth))
+
+
+def resized(op):
+    def build(d, path):
+        b, scale = TflBuilder(), d.scale()
+        size, out = [int(n) for n in d.rng.integers(1, 12, 2)], [int(n) for n in d.rng.integers(1, 30, 2)]
+        corners = bool(d.rng.integers(0, 2))
+        x, y = (b.tensor(name, [1, *s, 3], "int16", scale, 0) for name, s in (("x", size), ("y", out)))
+        fields = {"alignCorners": corners, "halfPixelCenters": not corners and bool(d.rng.integers(0, 2))}
+        b.op(op, [x, b.tensor("s", [2], "int32", data=out)], [y], **fields)
+        b.save(path, [x], [y])
+        return (d.codes((1, *size, 3)),)
+
+    return build
+
+
+def extreme(op):
+    def build(d, path):
+        b, scale = TflBuilder(), d.scale()
+        x, y = b.tensor("x", [1, 7, 9, 50], "int16", scale, 0), b.tensor("y", [1, 7, 50], "int16", scale, 0)
+        b.op(op, [x, b.tensor("axes", [1], "int32", data=[2])], [y], keepDims=False)
+        b.save(path, [x], [y])
+        return (d.codes((1, 7, 9, 50)),)
+
+    return build
+
+
 BUILDERS = {
+    **{op: of_a_code(op, scale=1 / 32768) for op in ("LOGISTIC", "TANH")},
+    **{op: of_a_code(op) for op in ("RELU", "RELU6")}, "LEAKY_RELU": of_a_code("LEAKY_RELU", alpha=0.3),
+    "TRANSPOSE_CONV": transposed, "BATCH_MATMUL": matmul,
+    **{op: resized(op) for op in ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")},
+    **{op: extreme(op) for op in ("REDUCE_MAX", "REDUCE_MIN")},
     **{op: product(op) for op in (*DILATED, "FULLY_CONNECTED")},
     "ADD": pair("ADD", potScaleInt16=False), "SUB": pair("SUB", potScaleInt16=False), "MUL": pair("MUL"),
     "MAXIMUM": pair("MAXIMUM", alike=True), "MINIMUM": pair("MINIMUM", alike=True),
@@ -152,7 +227,7 @@ def sweep(op, sets, folder):
             continue
         images = BUILDERS[op](draw, path)
         try:
-            ours = (on_macros if op in (*DILATED, "FULLY_CONNECTED") else digital)(path, *images)
+            ours = (on_macros if op in (*DILATED, "FULLY_CONNECTED", "TRANSPOSE_CONV") else digital)(path, *images)
         except cimemu.WorkloadError:
             continue
         compared += 1

@@ -263,6 +263,8 @@ GRIDS = {
     "PADV2": moved("PADV2", [1, 5, 6, 7], [1, 8, 6, 12], [[[0, 0], [1, 2], [0, 0], [3, 2]], "code"]),
     "MIRROR_PAD": moved("MIRROR_PAD", [1, 5, 6, 7], [1, 8, 6, 12], [[[0, 0], [1, 2], [0, 0], [3, 2]]], mode=0),
     "TRANSPOSE": moved("TRANSPOSE", [1, 5, 6, 7], [6, 1, 7, 5], [[2, 0, 3, 1]]),
+    "TILE": moved("TILE", [1, 5, 6, 7], [1, 10, 6, 21], [[1, 2, 1, 3]]),
+    "BROADCAST_TO": moved("BROADCAST_TO", [1, 5, 1, 7], [1, 5, 6, 7], [[1, 5, 6, 7]]),
     "SQUEEZE": moved("SQUEEZE", [1, 5, 1, 7], [5, 7]),
     "EXPAND_DIMS": moved("EXPAND_DIMS", [1, 5, 7], [1, 1, 5, 7], [0]),
     "SLICE": moved("SLICE", [1, 5, 6, 7], [1, 3, 6, 2], [[0, 1, 0, 5], [1, 3, -1, 2]]),

@@ -123,7 +123,7 @@ def u_net(size=64):
     x = _conv(layers.Concatenate()([x, kept[2]]), 16, activation="relu")
     x = layers.UpSampling2D(2, interpolation="bilinear")(x)
     x = _conv(layers.Concatenate()([x, kept[1]]), 12, activation="relu")
-    x = layers.UpSampling2D(2, interpolation="nearest")(x)
+    x = NearestResize()(x)
     x = _conv(layers.Concatenate()([x, kept[0]]), 8, activation="relu")
     x = layers.Conv2DTranspose(4, 3, 1, padding="same")(x)
     return keras.Model(inputs, layers.Conv2D(1, 1, activation="sigmoid")(x))
@@ -161,6 +161,14 @@ class ChannelPad(layers.Layer):
 
     def call(self, x):
         return tf.pad(x, [[0, 0], [0, 0], [0, 0], [0, self.more]])
+
+
+@keras.saving.register_keras_serializable("cimemu")
+class NearestResize(layers.Layer):
+    """Twice the rows and columns, by TensorFlow's own operator (Keras repeats elements instead)."""
+
+    def call(self, x):
+        return tf.image.resize(x, [2 * x.shape[1], 2 * x.shape[2]], method="nearest")
 
 
 def tf_pad(x, more):
