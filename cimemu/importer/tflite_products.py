@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def _transpose_conv(op: TflOperator, inputs: Tensors, targets: Sequence[TflTenso
     matrix = np.ascontiguousarray(value.transpose(1, 2, 0, 3).reshape(kh * kw * outputs, channels, 1, 1))
     zeros = np.tile(np.broadcast_to(w.zero_point, (outputs,)).astype(np.int64), kh * kw)
     name = f"{target.name}:products"
-    added = {
+    added: dict[str, Any] = {
         "name": target.name,
         "inputs": (name,),
         "outputs": (target.name,),
