@@ -181,7 +181,7 @@ def looked_up(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Float
     )
     reach = np.abs(x[0]).max(initial=0.0)
     size = float(max(x[0].shape[2:], default=1))
-    return np.abs(carried) + (0.0 if mode == "nearest" else 64 * U * reach * (size + 16) + TINY)
+    return np.asarray(np.abs(carried) + (0.0 if mode == "nearest" else 64 * U * reach * (size + 16) + TINY))
 
 
 def summed(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> Floats:
