@@ -20,6 +20,7 @@ from cimemu.layer.base import Array, Layer
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.layer.recurrent import RecurrentCell
+from cimemu.layer.wide import WideSum
 from cimemu.workload.network import Network
 
 # Operators that move, choose or negate elements: of exact operands their results are exact.
@@ -69,6 +70,7 @@ class FloatBounds:
         )
         self.fed = self.codes | (open_tensors & self.compared)  # what the emulator is given as the reference has it
         names = {name for layer in self.layers for name in (*layer.inputs, *layer.outputs)}
+        names |= {self._codes(layer) for layer in self.layers if isinstance(layer, WideSum)}
         self.needed = frozenset(name for name in names if name in network.types)
 
     def feed(self, theirs: Mapping[str, Array]) -> dict[str, Array]:
@@ -152,7 +154,7 @@ class FloatBounds:
         results = [made[name] for name in layer.outputs]
         if any(np.any(d) for d in distances) and isinstance(layer, MacroLayer):
             return [np.full(results[0].shape, np.inf)]
-        if isinstance(layer, MacroLayer):
+        if isinstance(layer, MacroLayer | WideSum):
             return [self._product(layer, values, results[0])]
         if isinstance(layer, RecurrentCell):
             return cell_apart(layer, operands, distances)
@@ -165,15 +167,22 @@ class FloatBounds:
         first = result_apart(layer, x, distances, np.asarray(results[0], dtype=np.float64))
         return [first, *(np.full(result.shape, np.inf) for result in results[1:])]
 
-    def _product(self, layer: MacroLayer, values: Mapping[str, Array], y: Array) -> Floats:
+    def _codes(self, layer: WideSum) -> str:
+        """The 16-bit input of a product that is made of parts."""
+        assert self.network.qdq is not None
+        makers = {name: one for one in self.network.qdq.layers for name in one.outputs}
+        return makers[makers[layer.outputs[0]].inputs[0]].inputs[0]
+
+    def _product(self, layer: MacroLayer | WideSum, values: Mapping[str, Array], y: Array) -> Floats:
         """Of equal codes: three roundings of an exact sum, or a float sum where the reference ran one."""
         result = np.asarray(y, dtype=np.float64)
-        if layer.name not in self.in_float:
+        if isinstance(layer, MacroLayer) and layer.name not in self.in_float:
             return rounded(result, 3) if _makes_float(layer) else np.zeros(result.shape)
         qdq = self.network.qdq
         assert qdq is not None
-        source = next(one for one in qdq.layers if one.name == layer.name)
         makers = {name: one for one in qdq.layers for name in one.outputs}
+        wide = isinstance(layer, WideSum)
+        source = makers[layer.outputs[0]] if wide else next(one for one in qdq.layers if one.name == layer.name)
         dequantize = makers[source.inputs[0]]
         operands = [values.get(name, qdq.constants.get(name)) for name in dequantize.inputs]
         x = np.asarray(dequantize.forward([a for a in operands if a is not None])[0], dtype=np.float64)
@@ -191,7 +200,7 @@ class FloatBounds:
                 most = getattr(behind, "high", None)
                 low = low if least is None else max(low, least)
                 high = high if most is None else min(high, most)
-        reach = gamma(layer.geometry.rows_per_group + 5) * size * (1 + 1e-5)
+        reach = gamma(rest[0].size / _outputs(layer) + 5) * size * (1 + 1e-5)
         end = makers[layer.outputs[0]]
         if not isinstance(end, QuantizeLinear):
             return np.asarray(reach + rounded(result, 3))
@@ -210,6 +219,10 @@ def _chain(source: Layer, name: str, makers: Mapping[str, Layer]) -> list[Layer]
         if not isinstance(layer, QuantizeLinear):
             layers.append(layer)
     return layers[::-1]
+
+
+def _outputs(layer: MacroLayer | WideSum) -> int:
+    return layer.geometry.channels_out if isinstance(layer, MacroLayer) else len(layer.scale)
 
 
 def _makes_float(layer: MacroLayer) -> bool:

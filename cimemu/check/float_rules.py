@@ -288,13 +288,14 @@ RULES: dict[str, Rule] = {
     "BatchNormalization": batch_normalised,
     "Cast": cast,
     "QuantizeLinear": quantized,
+    "IntegerCodes": quantized,
     "DequantizeLinear": dequantized,
     "QUANTIZE": quantized,
     "DEQUANTIZE": lambda layer, x, apart, y: apart[0] * float(layer.scale) + np.where(apart[0] > 0, rounded(y), 0.0),
 }
 EXACT = {  # operators of integers alone: of equal operands they give equal results
     "macro", "ADD", "POOL_2D", "SOFTMAX", "QLinearAdd", "QLinearMul", "QLinearSoftmax", "QLinearAveragePool",
-    "QLinearGlobalAveragePool", "QTable",
+    "QLinearGlobalAveragePool", "QTable", "Halves",
     # of TensorFlow Lite
     "SUB", "MUL", "PRELU", "SQUARED_DIFFERENCE", "MAXIMUM", "MINIMUM", "MEAN", "REDUCE_MAX", "ARG_MAX", "L2_NORMALIZATION",
     "RESHAPE", "TILE", "TRANSPOSE", "STRIDED_SLICE", "SPLIT", "CONCATENATION", "PACK", "UNPACK", "SPACE_TO_BATCH_ND",

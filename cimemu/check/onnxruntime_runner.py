@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from cimemu.check.forms import Form, forms_of
-from cimemu.check.ort_session import PROBES, make_session, saturable, saturates
+from cimemu.check.ort_session import NBITS, PROBES, make_session, saturable, saturates
 from cimemu.check.shared_weights import with_own_weights
 from cimemu.check.unfused import ONE, keep_apart, operators_to_keep_apart
 from cimemu.errors import CimemuError, WorkloadError
@@ -20,7 +20,7 @@ from cimemu.layer.reduce import ReduceMean, ReduceSum
 from cimemu.layer.sum_order import depends_on_batch
 from cimemu.workload.network import Network
 
-FLOAT = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
+FLOAT = ("Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "FusedMatMul", "MatMulNBits")
 
 
 class OrtRun:
@@ -62,6 +62,8 @@ class OrtRun:
         options = self.session.get_session_options()
         precise = options.get_session_config_entry("session.x64quantprecision")
         self.settings = {"graph optimisation": "all, as shipped", "session.x64quantprecision": precise}
+        if "MatMulNBits" in self.kernels:
+            self.settings[NBITS[0]] = NBITS[1]
 
     @property
     def unfused(self) -> int:

@@ -23,6 +23,9 @@ PRODUCTS = {  # operator -> where its activation's and its weight's type is seen
 UNWRITTEN = ("NOT_IMPLEMENTED", "Could not find an implementation", "AddInitializedOrtValue")
 WEIGHTS = {"QLinearConv": 3, "QLinearMatMul": 3, "QGemm": 3, "ConvInteger": 0}  # else 1
 
+# ONNX Runtime makes MatMulNBits of MatMul behind a DequantizeLinear; by default (4) that quantises activations to 8 bits, by 1 not.
+NBITS = ("session.qdq_matmulnbits_accuracy_level", "1")
+
 
 def make_session(model: bytes, *, optimized: Path | None = None, threads: int = 0, rewrites: bool = True) -> Any:
     """A session on the processor; `optimized` is written with the graph that it really runs.
@@ -41,6 +44,7 @@ def make_session(model: bytes, *, optimized: Path | None = None, threads: int = 
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.qdqisint8allowed", "1")  # else int8 products stay in float on x86
         options.add_session_config_entry("session.x64quantprecision", precise)
+        options.add_session_config_entry(*NBITS)
         if not rewrites:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if optimized is not None:

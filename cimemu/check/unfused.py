@@ -1,4 +1,4 @@
-"""Operators that ONNX Runtime must not fuse, because the fused kernel drops a parameter that the file stores.
+"""Operators that ONNX Runtime must not fuse, because what is fused is not what the file says.
 
 Everything else is compared as ONNX Runtime ships it, fusions included. A function of DROPPED finds such operators; they are
 kept apart by factors of 1.0 that are fed at run time, around the operator's float operands and its results: exact, and no
@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.requantize import RealBias
+from cimemu.lower import left_in_float
 from cimemu.workload.network import Network
 
 ONE = "cimemu_one"  # the input that is fed 1.0
@@ -34,7 +35,13 @@ def biases_with_scales_of_their_own(network: Network) -> dict[str, str]:
     return {layer.outputs[0]: why for layer in network.qdq.layers if layer.name in dropped}
 
 
-DROPPED: tuple[Finder, ...] = (biases_with_scales_of_their_own,)
+def products_left_in_float(network: Network) -> dict[str, str]:
+    """Products of float weights between DequantizeLinear and QuantizeLinear: ONNX Runtime makes 8-bit integers of such weights."""
+    why = "ONNX Runtime would quantise its float weights"
+    return {} if network.qdq is None else {layer.outputs[0]: why for layer in left_in_float(network.qdq)}
+
+
+DROPPED: tuple[Finder, ...] = (biases_with_scales_of_their_own, products_left_in_float)
 
 
 def operators_to_keep_apart(network: Network) -> dict[str, str]:

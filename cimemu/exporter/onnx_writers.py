@@ -320,6 +320,43 @@ def _rms_norm(writer: Writes, layer: Any) -> None:
     writer.node(layer, [normal, layer.inputs[1]], op="Mul")
 
 
+def _integer_codes(writer: Writes, layer: Any) -> None:
+    """QONNX's codes step by step; magnitudes are rounded and get their sign back."""
+    x = layer.inputs[0]
+    scale, zero = (str(writer.constant(name, writer.network.constants[name])) for name in layer.inputs[1:])
+    made = _step(writer, layer, "Add", [_step(writer, layer, "Div", [x, scale], "steps"), zero], "codes")
+
+    def value(what: str, number: float) -> str:
+        return str(writer.constant(f"{layer.name}_{what}", np.array(number, np.float32)))
+
+    if layer.divide != 1.0:
+        made = _step(
+            writer,
+            layer,
+            "Div",
+            [_step(writer, layer, "Round", [made], "whole"), value("divide", layer.divide)],
+            "less",
+        )
+    if layer.rounding == "SIGN":
+        above = _step(writer, layer, "GreaterOrEqual", [made, value("none", 0.0)], "above")
+        made = _step(writer, layer, "Where", [above, value("one", 1.0), value("less_one", -1.0)], "sign")
+    elif layer.rounding in PLAIN_ROUNDINGS:
+        made = _step(writer, layer, PLAIN_ROUNDINGS[layer.rounding], [made], "rounded")
+    else:
+        size = _step(writer, layer, "Abs", [made], "size")
+        if layer.rounding in ("HALF_UP", "HALF_DOWN"):
+            half = value("half", 0.5)
+            size = _step(writer, layer, "Add" if layer.rounding == "HALF_UP" else "Sub", [size, half], "moved")
+        up = layer.rounding in ("UP", "HALF_DOWN")
+        size = _step(writer, layer, "Ceil" if up else "Floor", [size], "steps_of_size")
+        made = _step(writer, layer, "Mul", [_step(writer, layer, "Sign", [made], "sign"), size], "rounded")
+    made = _step(writer, layer, "Clip", [made, value("low", layer.low), value("high", layer.high)], "limited")
+    writer.node(layer, [made], op="Cast", to=helper.np_dtype_to_tensor_dtype(np.dtype(layer.dtype)))
+
+
+PLAIN_ROUNDINGS = {"ROUND": "Round", "HALF_EVEN": "Round", "FLOOR": "Floor", "CEIL": "Ceil"}
+
+
 def _affine_grid(writer: Writes, layer: Any) -> None:
     raise layer.error(
         "the number of images is one of its constants, so that it cannot be written for any number of them"
@@ -336,6 +373,7 @@ WRITERS: dict[str, Callable[[Any, Any], None]] = {
     "CumSum": _running,
     "Fold": _fold,
     "GroupNormalization": _group_norm,
+    "IntegerCodes": _integer_codes,
     "LpPool": _pool,
     "MaxPool3d": _pool,
     "OneHot": _one_hot,

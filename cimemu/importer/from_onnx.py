@@ -22,6 +22,7 @@ from cimemu.importer.onnx_node import Node
 from cimemu.importer.onnx_norms import NORMS
 from cimemu.importer.onnx_ops import OPS, Builder, unsupported
 from cimemu.importer.onnx_places import PLACES
+from cimemu.importer.onnx_qonnx import QONNX, uses_qonnx
 from cimemu.importer.onnx_qoperator import expand_quantized
 from cimemu.importer.onnx_recurrent import RECURRENT, STEPS_IN_FRONT
 from cimemu.importer.onnx_resize import RESIZES
@@ -44,6 +45,7 @@ GROUPS: dict[str, dict[str, Builder]] = {
     "resizing, looking up, Einstein sums": RESIZES,
     "integer products": {**INTEGER_OPS},
     "recurrent networks, unrolled": RECURRENT,
+    "QONNX": QONNX,
 }
 OPERATORS: dict[str, Builder] = {name: builder for group in GROUPS.values() for name, builder in group.items()}
 ELEMENTWISE = ("Add", "Div", "Mul", "Sub")
@@ -82,7 +84,8 @@ def load_onnx(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = Non
             network = replace(network, **read_annotation(notes[KEY]))
     except WorkloadError as error:
         raise WorkloadError(f"{path}: {error}") from None
-    return replace(network, origin=path) if network.is_quantized else network
+    runs_elsewhere = not uses_qonnx([f"{node.domain}:{node.op_type}" for node in model.graph.node])
+    return replace(network, origin=path) if network.is_quantized and runs_elsewhere else network
 
 
 def _network(model: onnx.ModelProto, name: str) -> Network:
@@ -120,7 +123,9 @@ class _Import:
         self.layers: list[Layer] = []
         self._index = 0  # nodes read
         self.batches: set[int] = set()
-        self.scalars: set[str] = set()  # tensors without axes in the file, of which every image has its own value here
+        self.scalars: set[str] = (
+            set()
+        )  # tensors without an axis of images in the file, of which every image has its own here
         self._names: set[str] = set()
         self.forms: Forms | None = None
         if alone:
@@ -250,10 +255,10 @@ class _Import:
             self.layers.append(layer)
             made = infer_layer(layer, self.constants.values, self.types)
             self.types.update(made)
-            if layer.op == DynamicQuantizeLinear.op or all(
-                n in self.constants or n in self.scalars for n in layer.inputs
-            ):
+            if layer.op == DynamicQuantizeLinear.op:
                 self.scalars |= {name for name, output in made.items() if not output.shape}
+            elif all(n in self.constants or n in self.scalars for n in layer.inputs):
+                self.scalars |= set(made)
             return
         arrays = [self.constants.values[name] for name in layer.inputs]
         layer.infer(arrays)
@@ -262,18 +267,30 @@ class _Import:
             self.layers.append(layer)
 
     def _align_scalars(self, node: Node) -> None:
-        """One value an image (a dynamic scale) gets the axes of the other operands, so that the batch axes align."""
-        others = [name for name in node.inputs if name in self.types]
+        """What has no axis of images in the file, but a value for each here (a dynamic scale, times those of the channels), gets
+        the axes of the other operands, so that the axes of images align."""
+        if not self.scalars.intersection(node.inputs):
+            return
+        ranks = {name: len(self.types[name].shape) for name in node.inputs if name in self.types}
+        batched = [rank for name, rank in ranks.items() if name not in self.scalars]
         constants = [self.constants.values[name].ndim for name in node.inputs if name in self.constants]
-        rank = max([len(self.types[name].shape) for name in others] + constants, default=0)
+        rank = max(batched, default=0) or max([*constants, *ranks.values()])
         names = list(node.inputs)
         for position, name in enumerate(names):
-            if name not in self.scalars or not rank:
+            if name not in self.scalars or ranks[name] == rank:
                 continue
+            shape = self.types[name].shape
+            extra = max(0, ranks[name] - rank)
+            if any(size != 1 for size in shape[:extra]):
+                raise node.error(
+                    f"operand '{name}' of shape {list(shape)} has more axes than the other: it does not fit"
+                )
+            shape = (1,) * (rank - ranks[name]) + shape[extra:]
             made = f"{name}:{rank}"
             if made not in self.types:
-                self.layers.append(Reshape(made, (name,), (made,), (1,) * rank))
-                self.types[made] = TensorType((1,) * rank, self.types[name].dtype)
+                self.layers.append(Reshape(made, (name,), (made,), shape))
+                self.types[made] = TensorType(shape, self.types[name].dtype)
+                self.scalars.add(made)
             names[position] = made
         node.inputs = tuple(names)
 
@@ -296,7 +313,7 @@ class _Import:
         moved.CopyFrom(proto)
         moved.input[0], moved.output[0] = source.inputs[0], f"{node.outputs[0]}.integers"
         self._fold(node, moved)
-        layer = DequantizeLinear(node.name, (moved.output[0], *source.inputs[1:]), node.outputs, axis)
+        layer = DequantizeLinear(node.name, (moved.output[0], *source.inputs[1:]), node.outputs, axis, source.stored)
         arrays = [self.constants.values[name] for name in layer.inputs]
         self.constants.values[node.outputs[0]] = layer.forward(arrays)[0]
         self.layers.append(layer)

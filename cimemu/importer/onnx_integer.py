@@ -71,9 +71,13 @@ def conv_integer(node: Node) -> Layer:
     weight = _weight(node)
     shape = conv(node)  # reads the attributes as those of a float convolution
     assert isinstance(shape, Conv)
-    if weight.ndim != 4:
-        raise node.error(f"weight of shape {weight.shape}, must be a 2-D convolution")
-    channels, height, width = node.shape()
+    if weight.ndim not in (3, 4):
+        raise node.error(f"weight of shape {weight.shape}, must be a 1-D or 2-D convolution")
+    channels, *image = node.shape()
+    if len(image) != weight.ndim - 2:
+        raise node.error(f"input of shape {node.shape()} and weight {weight.shape} have not as many axes")
+    weight = weight[:, :, None, :] if weight.ndim == 3 else weight
+    height, width = image if len(image) == 2 else (1, image[0])
     out = shape.output_size(height, width)
     top, left, bottom, right = shape.pads
     geometry = Geometry(
@@ -97,7 +101,7 @@ def conv_integer(node: Node) -> Layer:
     )
     if channels != weight.shape[1] * shape.groups or min(out) < 1:
         raise node.error(f"{channels} input channels, weight {weight.shape} and group = {shape.groups} do not fit")
-    return _layer(node, weight, geometry, (weight.shape[0], *out), "nchw")
+    return _layer(node, weight, geometry, (weight.shape[0], *out[2 - len(image) :]), "nchw")
 
 
 def matmul_integer(node: Node) -> Layer:

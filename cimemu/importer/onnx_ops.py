@@ -141,7 +141,9 @@ def _dequantize(node: Node) -> Layer:
     node.attribute("output_dtype")
     if node.attribute("block_size", 0):
         raise node.error("block_size is not supported: quantise per tensor or per axis")
-    return quant.DequantizeLinear(node.name, node.data(), node.outputs, _quant_axis(node))
+    stored = node.stored_type(0)
+    narrow = stored if stored in ("int4", "uint4") else ""
+    return quant.DequantizeLinear(node.name, node.data(), node.outputs, _quant_axis(node), narrow)
 
 
 def _quant_axis(node: Node) -> int:

@@ -71,10 +71,12 @@ class DequantizeLinear(Layer):
     """`(x - zero_point) * scale` in float32; inputs (x, scale) or (x, scale, zero_point).
 
     scale and zero_point are constants, one value or one per index of `axis` of x. x may be a constant:
-    then `axis` is an axis of it, while for a runtime x the batch axis is counted.
+    then `axis` is an axis of it, while for a runtime x the batch axis is counted. `stored` is int4 or uint4 where the
+    file has such integers, which are held in bytes.
     """
 
     axis: int = 1
+    stored: str = ""
 
     op: ClassVar[str] = "DequantizeLinear"
 

@@ -21,6 +21,7 @@ class Quantized:
     dtype: str
     axis: int
     value: Array | None
+    stored: str = ""  # int4 or uint4, where the file holds such integers (here in bytes)
 
     @property
     def per_tensor(self) -> bool:
@@ -57,7 +58,7 @@ class Graph:
         )
         value = constants.get(source)
         dtype = str(value.dtype) if value is not None else self.network.types[source].dtype
-        return Quantized(source, scale.reshape(-1), zero.reshape(-1), dtype, maker.axis, value)
+        return Quantized(source, scale.reshape(-1), zero.reshape(-1), dtype, maker.axis, value, maker.stored)
 
     def parameters(self, layer: QuantizeLinear) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Scale and zero point of a QuantizeLinear, flat."""

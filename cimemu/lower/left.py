@@ -2,16 +2,18 @@
 
 from cimemu.layer.base import Layer
 from cimemu.lower.graph import Graph
+from cimemu.lower.moved import integers_moved
 from cimemu.lower.products import PRODUCTS
 from cimemu.workload.network import Network
 
 
 def left_in_float(network: Network) -> tuple[Layer, ...]:
     """Conv, Gemm and MatMul of `network` with constant weights that no macro multiplies, in order."""
-    graph = Graph(network)
+    moved = integers_moved(network)
+    graph = Graph(moved)
     return tuple(
         layer
-        for layer in network.layers
+        for layer in moved.layers
         if isinstance(layer, PRODUCTS) and layer.inputs[1] in network.constants and is_float(graph, layer)
     )
 

@@ -6,19 +6,21 @@ from numpy.typing import NDArray
 from cimemu.layer.base import Layer
 from cimemu.layer.matmul import Gemm
 from cimemu.layer.quant import QuantizeLinear
+from cimemu.layer.wide import WIDE
 from cimemu.lower.graph import Quantized
 
 BYTES = ("int8", "uint8")
+HELD = (*BYTES, *WIDE)
 
 
 def check_operands(layer: Layer, x: Quantized, w: Quantized) -> None:
     """WorkloadError for an input or weight of another width, several scales of the input, and factors of a Gemm."""
-    if x.dtype not in BYTES:
+    if x.dtype not in HELD:
         raise layer.error(
-            f"its input '{x.name}' is {x.dtype}, macros take int8 or uint8: quantise activations to 8 bits"
+            f"its input '{x.name}' is {x.dtype}, must be of 4, 8 or 16 bits: quantise activations to 8 bits"
         )
-    if w.dtype not in BYTES:
-        raise layer.error(f"its weight '{w.name}' is {w.dtype}, macros hold int8 or uint8: quantise weights to 8 bits")
+    if w.dtype not in HELD:
+        raise layer.error(f"its weight '{w.name}' is {w.dtype}, must be of 4, 8 or 16 bits: quantise weights to 8 bits")
     if not x.per_tensor:
         raise layer.error(
             f"its input '{x.name}' has {x.scale.size} scales, macros add rows of one scale: quantise it per tensor"

@@ -1,5 +1,6 @@
 """`lower`: match QDQ groups as ONNX Runtime fuses them, keep the rest as float islands of the digital unit."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from cimemu.layer.base import Layer
@@ -8,7 +9,8 @@ from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.quant import QuantizeLinear
 from cimemu.lower.digital import lower_digital
 from cimemu.lower.graph import Graph
-from cimemu.lower.macro import lower_product
+from cimemu.lower.macro import integer_form, lower_product
+from cimemu.lower.moved import integers_moved
 from cimemu.lower.products import PRODUCTS, alone, behind
 from cimemu.workload.network import Network
 
@@ -23,18 +25,21 @@ def lower(network: Network) -> Network:
     """
     if network.is_integer and (network.qdq is not None or not any(isinstance(x, PRODUCTS) for x in network.layers)):
         return network
+    network = integers_moved(network)
     graph = Graph(network)
-    made: dict[int, Layer] = {}  # id of the layer it replaces (the last of its group) -> integer layer
+    made: dict[int, Sequence[Layer]] = {}  # id of the layer they replace (the last of its group) -> integer layers
     absorbed: set[int] = set()
     for layer in network.layers:
         if isinstance(layer, QuantizeLinear):
             group = behind(graph, layer)
             if group is None:
                 continue
-            if isinstance(group.core, PRODUCTS):
-                new: Layer | None = lower_product(graph, group, layer)
-            else:
-                new = lower_digital(graph, group.core, layer)
+            new: Sequence[Layer] | None = None
+            if not isinstance(group.core, PRODUCTS):
+                digital = lower_digital(graph, group.core, layer)
+                new = None if digital is None else [digital]
+            elif integer_form(graph, group.core, layer):
+                new = lower_product(graph, group, layer)
             if new is not None:
                 made[id(layer)] = new
                 absorbed |= {id(group.core), *(id(middle) for middle in group.absorbed)}
@@ -47,7 +52,7 @@ def lower(network: Network) -> Network:
     layers: list[Layer] = []
     for layer in network.layers:
         if id(layer) in made:
-            layers.append(_scaled(made[id(layer)], network))
+            layers += [_scaled(one, network) for one in made[id(layer)]]
         elif id(layer) not in absorbed:
             layers.append(layer)
     layers = _with_one_weight(_needed(layers, network))

@@ -22,7 +22,11 @@ def drive_offset(layer: MacroLayer, macro_input: Input) -> int:
 
 
 def stored_weights(layer: MacroLayer, weight: Weight) -> tuple[NDArray[np.int64], int]:
-    """Weights [outputs, K] as cells hold them, and what was taken off: uint8 weights are stored as `w - 128`."""
+    """Weights [outputs, K] as cells hold them, and what was taken off: uint8 weights are stored as `w - 128`, uint4 weights of
+    4-bit macros as `w - 8`."""
     values = layer.weight.astype(np.int64).reshape(layer.geometry.channels_out, layer.geometry.rows_per_group)
-    shift = 128 if int(values.max(initial=0)) > 127 and weight.bits <= 8 else 0
+    largest = int(values.max(initial=0))
+    shift = 128 if largest > 127 and weight.bits <= 8 else 0
+    if weight.bits == 4 and 7 < largest <= 15 and int(values.min(initial=0)) >= 0:
+        shift = 8
     return values - shift, shift

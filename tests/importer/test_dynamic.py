@@ -109,3 +109,58 @@ def test_resnet20_of_onnx_runtimes_dynamic_quantiser(tmp_path):
     assert first.differing == 0
     assert found.differing <= 0.002 * found.elements
     assert sum(layer.on_macros for layer in network.layers) >= 19
+
+
+def per_channel(rng, shape):
+    """The nodes behind a dynamic product of weights with a scale a channel, as ONNX Runtime's quantiser writes them."""
+    node = helper.make_node
+    nodes = [
+        node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        node("Mul", ["s", "ws"], ["scales"]),
+        node("Cast", ["i"], ["f"], to=TensorProto.FLOAT),
+        node("Mul", ["f", "scales"], ["y"]),
+    ]
+    return nodes, {"ws": rng.uniform(0.01, 0.02, shape).astype(np.float32)}
+
+
+@pytest.mark.parametrize("positions", [(), (4,), (2, 3)])
+def test_a_dynamic_matrix_product_with_a_scale_a_channel(tmp_path, positions):
+    rng = np.random.default_rng(0)
+    nodes, constants = per_channel(rng, 7)
+    constants |= {"w": rng.integers(-128, 128, (10, 7)).astype(np.int8), "wz": np.zeros(7, np.int8)}
+    nodes.insert(1, helper.make_node("MatMulInteger", ["q", "w", "z", "wz"], ["i"], name="m"))
+    network = saved(
+        tmp_path / "x.onnx", nodes, constants, (*positions, 10), [("y", TensorProto.FLOAT), ("q", TensorProto.UINT8)]
+    )
+    if not positions:
+        x = rng.normal(size=(5, 10)).astype(np.float32)
+    else:
+        x = rng.normal(size=(5, *positions, 10)).astype(np.float32)
+    found = check_network(network, ARCH.macro, x)
+    assert not found.failed
+    assert found.integers.differing == 0
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_a_dynamic_convolution_with_a_scale_a_channel(tmp_path, axes):
+    rng = np.random.default_rng(0)
+    nodes, constants = per_channel(rng, (1, 6, *(1,) * axes))
+    constants |= {"w": rng.integers(-128, 128, (6, 2, *(3,) * axes)).astype(np.int8)}
+    attributes = {"pads": [1, 2] if axes == 1 else [1, 0, 2, 1], "strides": [2] * axes, "group": 2}
+    nodes.insert(1, helper.make_node("ConvInteger", ["q", "w", "z"], ["i"], name="c", **attributes))
+    network = saved(
+        tmp_path / "x.onnx", nodes, constants, (4, *(7,) * axes), [("y", TensorProto.FLOAT), ("i", TensorProto.INT32)]
+    )
+    found = check_network(network, ARCH.macro, rng.normal(size=(5, 4, *(7,) * axes)).astype(np.float32))
+    assert not found.failed
+    assert found.integers.differing == 0
+
+
+@pytest.mark.parametrize("zeros", [True, False])
+def test_convinteger_of_a_line(tmp_path, zeros):
+    rng = np.random.default_rng(0)
+    constants = {"w": rng.integers(0, 256, (6, 2, 5)).astype(np.uint8), "xz": np.uint8(77), "wz": np.uint8(9)}
+    inputs = ["x", "w", "xz", "wz"] if zeros else ["x", "w"]
+    node = helper.make_node("ConvInteger", inputs, ["y"], name="c", pads=[1, 3], strides=[2], dilations=[2], group=2)
+    network = saved(tmp_path / "x.onnx", [node], constants, (4, 13), [("y", TensorProto.INT32)], TensorProto.UINT8)
+    nothing_differs(network, rng.integers(0, 256, (5, 4, 13)).astype(np.uint8))
