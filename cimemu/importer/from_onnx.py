@@ -45,7 +45,7 @@ GROUPS: dict[str, dict[str, Builder]] = {
     "resizing, looking up, Einstein sums": RESIZES,
     "integer products": {**INTEGER_OPS},
     "recurrent networks, unrolled": RECURRENT,
-    "QONNX": QONNX,
+    "QONNX": {**QONNX},
 }
 OPERATORS: dict[str, Builder] = {name: builder for group in GROUPS.values() for name, builder in group.items()}
 ELEMENTWISE = ("Add", "Div", "Mul", "Sub")

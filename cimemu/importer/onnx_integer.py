@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.importer.onnx_nbits import KEY, matmul_nbits
 from cimemu.importer.onnx_node import Node
 from cimemu.importer.onnx_windows import conv
 from cimemu.layer.base import Layer, TensorType
@@ -121,6 +122,7 @@ def dynamic_quantize(node: Node) -> Layer:
 
 
 INTEGER_OPS = {
+    KEY: matmul_nbits,
     "ConvInteger": conv_integer,
     "MatMulInteger": matmul_integer,
     "DynamicQuantizeLinear": dynamic_quantize,

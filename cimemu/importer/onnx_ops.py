@@ -140,7 +140,9 @@ def _quantize(node: Node) -> Layer:
 def _dequantize(node: Node) -> Layer:
     node.attribute("output_dtype")
     if node.attribute("block_size", 0):
-        raise node.error("block_size is not supported: quantise per tensor or per axis")
+        return quant.BlockDequantizeLinear(
+            node.name, node.data(), node.outputs, _quant_axis(node), node.attribute("block_size")
+        )
     stored = node.stored_type(0)
     narrow = stored if stored in ("int4", "uint4") else ""
     return quant.DequantizeLinear(node.name, node.data(), node.outputs, _quant_axis(node), narrow)

@@ -101,6 +101,40 @@ class DequantizeLinear(Layer):
         return 2 * outputs[0].elements
 
 
+@dataclass(frozen=True, eq=False)
+class BlockDequantizeLinear(Layer):
+    """A constant dequantised with a scale for every `block` elements along `axis`; inputs (x, scale) or (x, scale, zero_point).
+
+    No column of a macro has such scales, so that this is computed once, when a file is read.
+    """
+
+    axis: int = 0
+    block: int = 1
+
+    op: ClassVar[str] = "BlockDequantizeLinear"
+
+    def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
+        """The input's shape, in float32. WorkloadError for a computed input."""
+        x = constant(self, types[0], f"its input, with block_size = {self.block},")
+        scale = constant(self, types[1], "the scale")
+        blocks = list(x.shape)
+        axis = normal_axis(self, self.axis, x.ndim)
+        blocks[axis] = -(-blocks[axis] // self.block)
+        if list(scale.shape) != blocks:
+            raise self.error(
+                f"scale of shape {list(scale.shape)}, must be {blocks}: one for {self.block} along axis {axis}"
+            )
+        return (TensorType(tuple(x.shape[1:]), "float32"),)
+
+    def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """float32."""
+        x = arrays[0].astype(np.float32)
+        scale, *zeros = (np.repeat(part, self.block, self.axis) for part in arrays[1:])
+        inside = tuple(slice(size) for size in x.shape)
+        centred = x - zeros[0][inside].astype(np.float32) if zeros else x
+        return (np.asarray(centred * scale[inside]),)
+
+
 def _along(parameter: Array, rank: int, axis: int) -> Array:
     """A per-axis parameter shaped to broadcast; one value stays one value."""
     if parameter.size == 1:

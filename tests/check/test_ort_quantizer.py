@@ -1,5 +1,6 @@
 """Networks quantised by ONNX Runtime's own static quantiser, every form, against ONNX Runtime on the very file."""
 
+import csv
 import logging
 import os
 from itertools import product
@@ -13,10 +14,13 @@ import cimemu
 from cimemu.check.network import check_network
 
 quantization = pytest.importorskip("onnxruntime.quantization")
-pytestmark = [
-    pytest.mark.skipif("CIMEMU_DATA" not in os.environ, reason="CIMEMU_DATA names no folder of networks"),
-    pytest.mark.filterwarnings("ignore"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore")
+STUDY = Path(__file__).parent.parent.parent / "workloads/studies/ort_quantiser"
+SAMPLE = [
+    ("tcn", "QDQ s16s16"), ("squeezenet", "QDQ, every third excluded"), ("mlp_mixer", "dynamic s8 per channel"),
+    ("shufflenet_v2", "QOperator u8s8 per channel"), ("convnext", "QDQ u8s4"), ("distilbert", "QDQ, DedicatedQDQPair"),
+]  # fmt: skip
+NEEDS_DATA = pytest.mark.skipif("CIMEMU_DATA" not in os.environ, reason="CIMEMU_DATA names no folder of networks")
 # (activations, weights): ONNX Runtime does not quantise to int8 activations with uint8 weights
 TYPES = [("QUInt8", "QInt8"), ("QUInt8", "QUInt8"), ("QInt8", "QInt8")]
 FORMS = list(product(["QDQ", "QOperator"], TYPES, [False, True]))
@@ -66,12 +70,14 @@ def nothing_differs(path, images, macro, layers, elements):
     return network
 
 
+@NEEDS_DATA
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_resnet20(tmp_path, form):
     path = quantized_file(tmp_path, "resnet20_cifar10", cifar(6), form)
     nothing_differs(path, cifar(2), cimemu.load_arch("rram_128").macro, 20, 570_000)
 
 
+@NEEDS_DATA
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -86,9 +92,35 @@ def test_resnet20_in_other_encodings_and_slicings(tmp_path, form, overrides):
     nothing_differs(path, cifar(1), cimemu.load_arch("rram_128", overrides).macro, 20, 280_000)
 
 
+@NEEDS_DATA
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS, ids=str)
 def test_efficientnet_lite0(tmp_path, form):
     images = np.random.default_rng(0).normal(0, 0.6, (3, 3, 224, 224)).astype(np.float32).clip(-1, 1)
     path = quantized_file(tmp_path, "efficientnet_lite0_imagenet", images[:2], form)
     nothing_differs(path, images[2:], cimemu.load_arch("rram_128").macro, 50, 7_000_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("network", "setting"), SAMPLE)
+def test_a_sample_of_the_study(tmp_path, monkeypatch, network, setting):
+    """A row of `workloads/studies/ort_quantiser` measured again; `measure.py` measures all of them."""
+    pytest.importorskip("torch")
+    monkeypatch.syspath_prepend(STUDY)
+    import measure
+
+    logging.disable(logging.WARNING)
+    row = measure.measured(network, setting, tmp_path)
+    logging.disable(logging.NOTSET)
+    assert (row["verdict"], row["integers_differ"], row["floats_beyond_bound"]) == ("agrees", 0, 0), row
+    assert row["layers_on_macros"] > 0
+    assert row["integers"] > 0
+
+
+def test_the_table_of_the_study_has_no_traceback_and_integer_operators_never_differ():
+    with (STUDY / "results.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["verdict"] for row in rows} <= {"agrees", "not made", "differs"}
+    differ = {row["setting"] for row in rows if row["verdict"] == "differs"}
+    assert all(any(width in setting for width in ("s4", "u4", "16")) for setting in differ), differ
+    assert len({row["network"] for row in rows}) == 9
