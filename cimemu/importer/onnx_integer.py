@@ -1,5 +1,6 @@
 """ConvInteger and MatMulInteger: products of integers with exact 32-bit results, straight onto macros."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,7 @@ def dynamic_quantize(node: Node) -> Layer:
     return DynamicQuantizeLinear(node.name, node.data(), node.outputs)
 
 
-INTEGER_OPS = {
+INTEGER_OPS: dict[str, Callable[[Node], Layer | Sequence[Layer]]] = {
     KEY: matmul_nbits,
     "ConvInteger": conv_integer,
     "MatMulInteger": matmul_integer,
