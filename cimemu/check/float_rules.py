@@ -295,7 +295,7 @@ RULES: dict[str, Rule] = {
 }
 EXACT = {  # operators of integers alone: of equal operands they give equal results
     "macro", "ADD", "POOL_2D", "SOFTMAX", "QLinearAdd", "QLinearMul", "QLinearSoftmax", "QLinearAveragePool",
-    "QLinearGlobalAveragePool", "QTable", "Halves",
+    "QLinearGlobalAveragePool", "QTable", "Halves", "IntegerMatMul",
     # of TensorFlow Lite
     "SUB", "MUL", "PRELU", "SQUARED_DIFFERENCE", "MAXIMUM", "MINIMUM", "MEAN", "REDUCE_MAX", "ARG_MAX", "L2_NORMALIZATION",
     "RESHAPE", "TILE", "TRANSPOSE", "STRIDED_SLICE", "SPLIT", "CONCATENATION", "PACK", "UNPACK", "SPACE_TO_BATCH_ND",

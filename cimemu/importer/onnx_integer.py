@@ -12,6 +12,7 @@ from cimemu.importer.onnx_windows import conv
 from cimemu.layer.base import Layer, TensorType
 from cimemu.layer.conv import Conv
 from cimemu.layer.dynamic import DynamicQuantizeLinear
+from cimemu.layer.integer_matmul import IntegerMatMul
 from cimemu.layer.macro_layer import Geometry, MacroLayer
 from cimemu.layer.requantize import Accumulator
 
@@ -107,7 +108,9 @@ def conv_integer(node: Node) -> Layer:
 
 
 def matmul_integer(node: Node) -> Layer:
-    """MatMulInteger with a constant second operand as a macro layer."""
+    """MatMulInteger with a constant second operand as a macro layer; of two activations, on the digital unit."""
+    if len(node.inputs) == 4 and not any(node.is_constant(place) for place in range(4)):
+        return IntegerMatMul(node.name, node.data(), node.outputs)
     weight = _weight(node)
     shape = node.shape()
     if weight.ndim != 2 or not shape or shape[-1] != weight.shape[0]:

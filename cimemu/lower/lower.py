@@ -24,7 +24,8 @@ def lower(network: Network) -> Network:
     integers that macros cannot hold.
     """
     if network.is_integer and (network.qdq is not None or not any(isinstance(x, PRODUCTS) for x in network.layers)):
-        return network
+        idle = any(all(name in network.constants for name in layer.outputs) for layer in network.layers)
+        return replace(network, layers=tuple(_needed(list(network.layers), network))) if idle else network
     network = integers_moved(network)
     graph = Graph(network)
     made: dict[int, Sequence[Layer]] = {}  # id of the layer they replace (the last of its group) -> integer layers

@@ -164,3 +164,22 @@ def test_convinteger_of_a_line(tmp_path, zeros):
     node = helper.make_node("ConvInteger", inputs, ["y"], name="c", pads=[1, 3], strides=[2], dilations=[2], group=2)
     network = saved(tmp_path / "x.onnx", [node], constants, (4, 13), [("y", TensorProto.INT32)], TensorProto.UINT8)
     nothing_differs(network, rng.integers(0, 256, (5, 4, 13)).astype(np.uint8))
+
+
+def test_a_dynamic_product_of_two_activations(tmp_path):
+    node, rng = helper.make_node, np.random.default_rng(0)
+    nodes = [
+        node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        node("Transpose", ["q"], ["t"], perm=[0, 2, 1]),
+        node("MatMulInteger", ["q", "t", "z", "z"], ["i"], name="both"),
+        node("Cast", ["i"], ["f"], to=TensorProto.FLOAT),
+        node("MatMulInteger", ["q", "w", "z"], ["y"], name="m"),
+    ]
+    constants = {"w": rng.integers(-128, 128, (10, 7)).astype(np.int8)}
+    network = saved(
+        tmp_path / "x.onnx", nodes, constants, (4, 10), [("f", TensorProto.FLOAT), ("y", TensorProto.INT32)]
+    )
+    assert [layer.name for layer in network.layers if layer.on_macros] == ["m"]
+    found = check_network(network, ARCH.macro, rng.normal(size=(5, 4, 10)).astype(np.float32))
+    assert not found.failed
+    assert {diff.name for diff in found.tensors} >= {"i", "y"}
