@@ -50,6 +50,6 @@ def _own(
         tensor.name = f"{name}_of_{output}"
         model.graph.initializer.append(tensor)
         inputs.append(tensor.name)
-    made = helper.make_node("DequantizeLinear", inputs, [output], name=output)
+    made = helper.make_node("DequantizeLinear", inputs, [output], name=output, domain=dequantize.domain)
     made.attribute.extend(dequantize.attribute)
     return made
