@@ -4,7 +4,7 @@ A Quant whose zero point is 0, rounded half to even, is a QuantizeLinear with an
 fewer bits than their type; that is what the lowering fuses with products. Every other form is a layer of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -144,7 +144,7 @@ def trunc(node: Node) -> Sequence[Layer]:
     return _layers(node, codes, out_scale, out_zero)
 
 
-QONNX = {
+QONNX: dict[str, Callable[[Node], Layer | Sequence[Layer]]] = {
     f"{domain}:{name}": builder
     for domain in DOMAINS
     for name, builder in {"Quant": quant, "IntQuant": quant, "BipolarQuant": bipolar, "Trunc": trunc}.items()
