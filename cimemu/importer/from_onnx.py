@@ -51,19 +51,8 @@ OPERATORS: dict[str, Builder] = {name: builder for group in GROUPS.values() for 
 ELEMENTWISE = ("Add", "Div", "Mul", "Sub")
 RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
 INPUT_TYPES = (
-    "float32",
-    "float64",
-    "float16",
-    "int8",
-    "uint8",
-    "int16",
-    "uint16",
-    "int32",
-    "uint32",
-    "int64",
-    "uint64",
-    "bool",
-)
+    "float32", "float64", "float16", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool",
+)  # fmt: skip
 # Infinite constants are a fault where they are weights; in a mask or a limit they mean something.
 FINITE = {"Conv", "Gemm", "MatMul", "BatchNormalization", "LayerNormalization", "DequantizeLinear", "PRelu"}
 
