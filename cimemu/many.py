@@ -109,9 +109,28 @@ def _shapes(path: str | None) -> dict[str, dict[str, tuple[int, ...]]]:
     if path is not None:
         with Path(path).open(encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                sizes = tuple(int(size) for size in row["shape"].split("x"))
-                found.setdefault(row["file"], {})[row["input"]] = sizes
+                try:
+                    sizes = tuple(int(size) for size in row["shape"].split("x"))
+                    found.setdefault(row["file"], {})[row["input"]] = sizes
+                except (KeyError, ValueError, AttributeError):
+                    raise CimemuError(
+                        f"{path}: a row is {','.join(map(str, row.values()))}, must be file,input,shape as a.onnx,x,1x3x8x8"
+                    ) from None
     return found
+
+
+def _check(given: argparse.Namespace) -> None:
+    """CimemuError where an option or a path cannot be used."""
+    for option, value in (("--images", given.images), ("--jobs", given.jobs), ("--seconds", given.seconds)):
+        if not value > 0:
+            raise CimemuError(f"{option} = {value}, must be above 0")
+    if not Path(given.folder).is_dir():
+        raise CimemuError(f"{given.folder}: no such folder, name one with network files")
+    if not Path(given.results).parent.is_dir() or Path(given.results).is_dir():
+        raise CimemuError(f"{given.results}: cannot be written, name a CSV file in a folder that there is")
+    if given.shapes is not None and not Path(given.shapes).is_file():
+        raise CimemuError(f"{given.shapes}: no such file, name a CSV file with the columns file, input, shape")
+    load_arch(given.arch)
 
 
 def _kept(path: str) -> dict[tuple[str, ...], dict[str, Any]]:
@@ -143,7 +162,7 @@ def _write(path: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes the table, row by row; 1 where a file differs or ends in a traceback."""
+    """Writes the table, row by row; 1 where a file differs or ends in a traceback, 2 where it cannot begin."""
     parser = argparse.ArgumentParser(prog="python -m cimemu.many")
     parser.add_argument("folder", nargs="?")
     parser.add_argument("results", nargs="?")
@@ -161,9 +180,23 @@ def main(arguments: Sequence[str]) -> int:
         return _told(given.one, given)
     if given.folder is None or given.results is None:
         parser.error("a folder of network files and the CSV file to write are needed")
+    try:
+        _check(given)
+        return _measured(given, _shapes(given.shapes))
+    except CimemuError as error:
+        print(f"cimemu: {error}", file=sys.stderr)
+        return 2
+
+
+def _measured(given: argparse.Namespace, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> int:
+    """Measure the folder's files; 1 where one differs or ends in a traceback. CimemuError where there are none."""
     suffixes = set(FORMATS) - set(WEIGHTS)
     files = [path for path in sorted(Path(given.folder).iterdir()) if path.suffix.lower() in suffixes]
-    shapes, kept = _shapes(given.shapes), _kept(given.results) if given.keep else {}
+    if not any(given.only in path.name for path in files):
+        raise CimemuError(
+            f"{given.folder}: holds no file {'*'.join(('', given.only, ''))} of {', '.join(sorted(suffixes))}"
+        )
+    kept = _kept(given.results) if given.keep else {}
     rows: dict[str, dict[str, Any]] = {}
 
     def measure(path: Path) -> None:

@@ -143,12 +143,16 @@ class _Called:
         if not batches:
             raise WorkloadError(f"{name}: calibration is an empty list, give at least one batch")
         flat = [_flat(torch, module, *batch) for batch in batches]
+        for found, _ in flat:
+            _check_tensors(torch, found, name)
         leaves, structure = flat[0]
         for other, form in flat[1:]:
             if form != structure or [_constant(torch, x) for x in other] != [_constant(torch, x) for x in leaves]:
                 raise WorkloadError(f"{name}: batches of calibration differ in their arguments, must be alike")
         example = [_first(torch, leaf, 2) for leaf in leaves]
         args, keywords = tree.tree_unflatten(example, structure)
+        if onnx is not None and not isinstance(onnx, str | Path):
+            raise WorkloadError(f"onnx = {onnx!r:.60}, must be a path")
         program = program_of_module(module, args, keywords, None if onnx is None else Path(onnx))
         called = cls(torch, module, program, structure, [_constant(torch, leaf) for leaf in leaves])
         if len(program.network.inputs) != sum(isinstance(leaf, torch.Tensor) for leaf in leaves):
@@ -157,7 +161,7 @@ class _Called:
             )
         parts = [called.arrays(*batch) for batch in batches]
         called.calibration = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-        called.axes = called._image_axes(example)
+        called.axes = called._image_axes(_unlike(torch, example), leaves)
         return called
 
     def arrays(self, args: Sequence[Any], keywords: Mapping[str, Any]) -> dict[str, Array]:
@@ -169,13 +173,8 @@ class _Called:
             raise WorkloadError(
                 f"{name}: called with other arguments than in calibration; give tensors in the same places"
             )
-        tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-        if any(not leaf.ndim for leaf in tensors) or len({len(leaf) for leaf in tensors}) != 1:
-            shapes = ", ".join(str(list(leaf.shape)) for leaf in tensors)
-            raise WorkloadError(
-                f"{name}: tensors of shapes {shapes or 'none'}, the first axis of each must be as many images"
-            )
-        return {key: _array(torch, leaf, name) for key, leaf in zip(self.program.network.inputs, tensors)}
+        tensors = _check_tensors(torch, leaves, name)
+        return {key: leaf.detach().cpu().numpy() for key, leaf in zip(self.program.network.inputs, tensors)}
 
     def returned(self, outputs: Mapping[str, Array], args: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         """What the module returns, with the emulated tensors in it, on the device of the first tensor that was given."""
@@ -193,12 +192,16 @@ class _Called:
             leaves.append(torch.from_numpy(np.ascontiguousarray(array)).to(device))
         return torch.utils._pytree.tree_unflatten(leaves, self.program.returned)
 
-    def _image_axes(self, example: Sequence[Any]) -> list[int]:
+    def _image_axes(self, example: Sequence[Any], batch: Sequence[Any]) -> list[int]:
         """For every leaf that the module returns: where its images are, -1 where the network has them first, too.
 
-        WorkloadError where a leaf has no axis of images, or where an image's result depends on another image.
+        `example` is two images, `batch` the first batch of calibration. WorkloadError where a leaf has no axis of images,
+        or where an image's result depends on another image or on how many there are.
         """
-        alone, both = (self._float([_first(self.torch, leaf, count) for leaf in example]) for count in (1, 2))
+        torch = self.torch
+        alone, other = (self._float([_images(torch, leaf, n, n + 1) for leaf in example]) for n in (0, 1))
+        both = self._float(example)
+        start, whole = self._float([_images(torch, leaf, 0, 1) for leaf in batch]), self._float(batch)
         axes = []
         for number, output in enumerate(self.program.outputs):
             if isinstance(output, Constant):
@@ -212,22 +215,30 @@ class _Called:
                     f"{what} has shapes {list(one.shape)} and {list(two.shape)} for one and two images, must have an axis of "
                     "images: return one value an image"
                 )
-            first = two.narrow(moved[0], 0, 1)
-            if not self.torch.allclose(
-                first.double(), one.double(), rtol=1e-3, atol=1e-3 * float(one.double().abs().max())
-            ):
-                raise self.program.refused or WorkloadError(f"{what} of an image depends on the other images, must not")
+            pairs = [(two, 0, one), (two, 1, other[number]), (whole[number], 0, start[number])]
+            if not all(_alike(torch, many.narrow(moved[0], place, 1), lone) for many, place, lone in pairs):
+                refused = self.program.refused
+                if refused is not None and "PyTorch cannot export" not in str(refused):
+                    raise refused
+                raise WorkloadError(
+                    f"{what} of an image depends on the other images or on their number, must not: the first axis is that "
+                    "of the images (batch_first=True)"
+                )
             axes.append(-1 if moved[0] == 0 and shape == tuple(one.shape[1:]) else moved[0])
         return axes
 
     def _float(self, leaves: Sequence[Any]) -> list[Any]:
         """The leaves of what the module itself returns."""
         was = self.module.training
-        args, keywords = self.torch.utils._pytree.tree_unflatten(leaves, self.structure)
+        own = [leaf.clone() if isinstance(leaf, self.torch.Tensor) else leaf for leaf in leaves]
+        args, keywords = self.torch.utils._pytree.tree_unflatten(own, self.structure)
         self.module.eval()
         try:
             with self.torch.no_grad():
                 made = self.module(*args, **keywords)
+        except Exception as error:  # the user's own code, whatever it does wrong
+            reason = " ".join(str(error).split())[:300] or type(error).__name__
+            raise WorkloadError(f"{type(self.module).__name__}: its forward fails: {reason}") from None
         finally:
             self.module.train(was)
         found: list[Any] = self.torch.utils._pytree.tree_flatten(made)[0]
@@ -256,11 +267,49 @@ def _first(torch: Any, leaf: Any, count: int) -> Any:
     return reduce(lambda x, _: torch.cat([x, x[-1:]]), range(max(0, count - len(leaf))), leaf[:count])
 
 
-def _array(torch: Any, tensor: Any, name: str) -> Array:
-    """As NumPy has it."""
-    if tensor.dtype in (torch.bfloat16, torch.float16):
+def _images(torch: Any, leaf: Any, start: int, stop: int) -> Any:
+    return leaf[start:stop] if isinstance(leaf, torch.Tensor) else leaf
+
+
+def _unlike(torch: Any, example: Sequence[Any]) -> list[Any]:
+    """Two images that are not the same: where they are, the second one is turned round, floats of it halved."""
+    tensors = [leaf for leaf in example if isinstance(leaf, torch.Tensor)]
+    if not all(torch.equal(leaf[0], leaf[1]) for leaf in tensors):
+        return list(example)
+    made = []
+    for leaf in example:
+        if isinstance(leaf, torch.Tensor):
+            turned = leaf[1:].flip(tuple(range(1, leaf.ndim)))
+            leaf = torch.cat([leaf[:1], turned / 2 if leaf.is_floating_point() else turned])
+        made.append(leaf)
+    return made
+
+
+def _alike(torch: Any, ours: Any, theirs: Any) -> bool:
+    """Whether two results are the same but for the order of additions; what is no number is alike in both."""
+    if ours.shape != theirs.shape:
+        return False
+    ours, theirs = ours.double(), theirs.double()
+    finite = theirs[theirs.isfinite()].abs()
+    most = float(finite.max()) if finite.numel() else 0.0
+    return bool(torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * most, equal_nan=True))
+
+
+def _check_tensors(torch: Any, leaves: Sequence[Any], name: str) -> list[Any]:
+    """The tensors of `leaves`. WorkloadError where they are not dense ones of as many images, of a type that is emulated."""
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    for leaf in tensors:
+        if leaf.is_complex() or (leaf.is_floating_point() and leaf.dtype != torch.float32):
+            raise WorkloadError(
+                f"{name}: called with {leaf.dtype}, must be float32 or integers: model.float(), x.float()"
+            )
+        if leaf.layout != torch.strided:
+            raise WorkloadError(f"{name}: called with a tensor of {leaf.layout}, must be dense: x.to_dense()")
+    if not tensors or any(not leaf.ndim for leaf in tensors) or len({len(leaf) for leaf in tensors}) != 1:
+        shapes = ", ".join(str(list(leaf.shape)) for leaf in tensors)
         raise WorkloadError(
-            f"{name}: called with {tensor.dtype}, must be float32 or integers: model.float(), x.float()"
+            f"{name}: tensors of shapes {shapes or 'none'}, the first axis of each must be as many images"
         )
-    array: Array = tensor.detach().cpu().numpy()
-    return array
+    if not len(tensors[0]):
+        raise WorkloadError(f"{name}: called with no image, give at least one")
+    return tensors

@@ -177,3 +177,53 @@ def test_the_manuals_lines_and_the_functions_own_example_run(tmp_path, monkeypat
     assert (tmp_path / "module.h5").exists()
     example = doctest.DocTestParser().get_doctest(cimemu.torch.emulate.__doc__, {}, "emulate", None, None)
     assert doctest.DocTestRunner(verbose=False).run(example).failed == 0
+
+
+class Of(nn.Module):
+    """A linear layer and what a function makes of it and the input."""
+
+    def __init__(self, made):
+        super().__init__()
+        self.linear, self.made = nn.Linear(4, 3), made
+
+    def forward(self, x):
+        return self.made(self.linear, x)
+
+
+def test_images_that_hang_together_are_refused_wherever_they_do():
+    torch.manual_seed(0)
+    x = torch.randn(8, 4)
+    said = "other images|number|axis 0|images must stay apart|several images"
+    for model, given in (
+        (Of(lambda linear, x: linear(x).cumsum(0)), x),  # the first image alone is right
+        (nn.GRU(4, 5), torch.randn(5, 3, 4)),  # sequences first
+        (Of(lambda linear, x: linear(x) if len(x) <= 4 else -linear(x)), x),
+        (Of(lambda linear, x: linear(x).cumsum(0)), x[:1]),  # one image of calibration
+    ):
+        with pytest.raises(cimemu.CimemuError, match=said) as caught:
+            cimemu.torch.emulate(model, calibration=given, detail=None)
+        assert "\n" not in str(caught.value)
+
+
+def test_calibration_that_is_no_image_is_refused_in_one_line():
+    model, x = Of(lambda linear, x: linear(x)), torch.randn(4, 4)
+    for given, said in (
+        (torch.full((4, 4), float("nan")), "must be a finite number"),
+        (torch.tensor(1.0), "as many images"),
+        (x.double(), "must be float32 or integers"),
+        (x.to(torch.complex64), "must be float32 or integers"),
+        (x.to_sparse(), "must be dense"),
+        (x[:0], "no image"),
+        (3, "as many images"),
+    ):
+        assert said in lines(lambda given=given: cimemu.torch.emulate(model, calibration=given))
+    assert "must be a preset's name" in lines(lambda: cimemu.torch.emulate(model, 3, calibration=x))
+    assert "must be a path" in lines(lambda: cimemu.torch.emulate(model, calibration=x, onnx=3))
+
+
+def test_an_input_that_is_returned_is_itself():
+    torch.manual_seed(0)
+    model, x = Of(lambda linear, x: (linear(x), x)), torch.randn(8, 4)
+    made, same = cimemu.torch.emulate(model, calibration=x, detail=None)(x)
+    assert torch.equal(same, x)
+    assert (made - model(x)[0]).abs().max() < 0.05

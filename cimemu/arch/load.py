@@ -78,6 +78,8 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def _find(source: str | Path) -> Path:
+    if not isinstance(source, str | Path):
+        raise ArchError(f"architecture {source!r:.60}: must be a preset's name, a path or an Arch")
     path = Path(source)
     if path.suffix in (".yaml", ".yml") or path.is_file() or len(path.parts) > 1:
         if not path.is_file():

@@ -63,7 +63,7 @@ class QdqBuilder:
                 self._quantize(name)
         for layer in network.layers:
             self._layer(layer)
-        outputs = network.outputs if self.islands else tuple(self.renamed.get(n, n) for n in network.outputs)
+        outputs = network.outputs if self.islands else tuple(map(self._kept, network.outputs))
         layers = tuple(self.layers)
         if outputs != network.outputs:  # the network's outputs keep their names
             back = {new: old for old, new in zip(network.outputs, outputs) if old != new}
@@ -84,6 +84,10 @@ class QdqBuilder:
             outputs=network.outputs,
             types=infer_types(layers, constants, inputs),
         )
+
+    def _kept(self, output: str) -> str:
+        """What stands for an output; an input that is returned stands for itself."""
+        return output if output in self.network.inputs else self.renamed.get(output, output)
 
     def _is_product(self, layer: Layer) -> bool:
         """Whether a macro multiplies by its weights."""

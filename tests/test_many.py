@@ -1,0 +1,34 @@
+"""`python -m cimemu.many`: what cannot be used is one line and exit status 2."""
+
+import pytest
+
+from cimemu.many import main
+
+ROW = "file,input,shape\na.onnx,x,1x{}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nope", "r.csv"], "no such folder"),
+        (["a.onnx", "r.csv"], "no such folder"),
+        ([".", "nope/r.csv"], "cannot be written"),
+        ([".", "r.csv", "--shapes", "nope.csv"], "no such file"),
+        ([".", "r.csv", "--shapes", "columns.csv"], "must be file,input,shape"),
+        ([".", "r.csv", "--shapes", "sizes.csv"], "must be file,input,shape"),
+        ([".", "r.csv", "--images", "0"], "must be above 0"),
+        ([".", "r.csv", "--jobs", "0"], "must be above 0"),
+        ([".", "r.csv", "--seconds", "nan"], "must be above 0"),
+        ([".", "r.csv", "--arch", "nope"], "no such preset"),
+        ([".", "r.csv", "--only", "b."], "holds no file"),
+    ],
+)
+def test_wrong_uses_are_one_line(arguments, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.onnx").write_bytes(b"")
+    (tmp_path / "columns.csv").write_text("file,shape\na.onnx\n", encoding="utf-8")
+    (tmp_path / "sizes.csv").write_text(ROW.format("x"), encoding="utf-8")
+    assert main(arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert said in lines[0]
