@@ -9,7 +9,6 @@ from test_timeline import small
 
 import cimemu
 import cimemu.timing.simulate as simulate
-from cimemu.compute.forward import Emulator
 from cimemu.errors import MappingError
 from cimemu.events import Cause, Counter, Kind
 from cimemu.layer.base import TensorType
@@ -149,25 +148,6 @@ def test_images_of_programming_belong_to_no_image_and_the_first_image_is_one():
     assert timeline.programming_cycles > 0
     # Of two images each, the spans of the layers alone are the same with and without the writing between them.
     assert timeline.layer_cycles.tolist() == whole.layer_cycles.tolist()
-
-
-def test_tensors_have_half_of_the_budget_of_a_batch(monkeypatch):
-    """With room for n images' tensors in half of the budget, n images are computed together."""
-    from cimemu.compute import forward
-
-    network = nets.residual_network()
-    macro = cimemu.load_arch("rram_128").macro
-    images = np.zeros((7, 3, 5, 4), dtype=np.uint8)
-    each = forward.live_bytes(network, frozenset())
-    seen = []
-    part = Emulator._run_part
-    monkeypatch.setattr(
-        Emulator, "_run_part", lambda self, inputs, *rest: seen.append(len(inputs[0])) or part(self, inputs, *rest)
-    )
-    for budget, parts in ((1, [1] * 7), (4 * each, [2, 2, 2, 1]), (6 * each - 1, [2, 2, 2, 1]), (6 * each, [3, 3, 1])):
-        seen.clear()
-        Emulator(network, macro, budget_bytes=budget).run([images])
-        assert seen == parts
 
 
 def test_a_pipelined_chip_takes_an_image_before_the_last_one_is_done():
