@@ -295,10 +295,15 @@ RULES: dict[str, Rule] = {
 }
 EXACT = {  # operators of integers alone: of equal operands they give equal results
     "macro", "ADD", "POOL_2D", "SOFTMAX", "QLinearAdd", "QLinearMul", "QLinearSoftmax", "QLinearAveragePool",
-    "QLinearGlobalAveragePool", "QTable", "Halves", "IntegerMatMul",
+    "QLinearGlobalAveragePool", "QTable", "Halves", "IntegerMatMul", "WideSum",
+    "BlockDequantizeLinear",  # of constants alone
     # of TensorFlow Lite
     "SUB", "MUL", "PRELU", "SQUARED_DIFFERENCE", "MAXIMUM", "MINIMUM", "MEAN", "REDUCE_MAX", "ARG_MAX", "L2_NORMALIZATION",
     "RESHAPE", "TILE", "TRANSPOSE", "STRIDED_SLICE", "SPLIT", "CONCATENATION", "PACK", "UNPACK", "SPACE_TO_BATCH_ND",
     "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "TRANSPOSE_CONV", "BATCH_MATMUL", "BYTES", "WIDE_SUM",
 }  # fmt: skip
-SEVERAL = ("Split", "DynamicQuantizeLinear")  # operators of several outputs: `cimemu.check.float_bound` has their rules
+SEVERAL = (
+    "Split",
+    "DynamicQuantizeLinear",
+    "RecurrentCell",
+)  # operators of several outputs: `cimemu.check.float_bound` has their rules

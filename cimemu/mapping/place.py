@@ -121,6 +121,7 @@ def _layer_plans(network: Network, macro: Macro) -> list[LayerPlan]:
 
 def plan_macro_layer(geometry: Geometry, layout_name: str, macro: Macro, common: dict[str, Any]) -> LayerPlan:
     """A layer on macros cut into blocks; `common` are the fields of its plan that are not about macros."""
+    common = {"cells_of": common["index"], **common}  # its own, unless it is said to share those of another
     cut = cut_layer(geometry.groups, geometry.rows_per_group, geometry.outputs_per_group, macro, geometry.kernel_area)
     blocks: list[Block] = []
     for number, (unit, layout) in enumerate(zip(cut.units, cut.layouts)):

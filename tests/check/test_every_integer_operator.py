@@ -26,7 +26,9 @@ def activations(kind=Activation):
 def integer_operators():
     """What becomes an integer layer: operators on integers, and those that are lowered between codes."""
     of_codes = {layer.op for layer in (*PRODUCTS, *FUSED, *MOVES, Pad)}
-    return {*(op for _, op in EXPANSIONS), *INTEGER_OPS, *CODES, *of_codes, *activations()}
+    # MatMulNBits has integers in its weights alone: what it computes is a product of floats, block by block.
+    of_floats = {"com.microsoft:MatMulNBits"}
+    return {*(op for _, op in EXPANSIONS), *INTEGER_OPS, *CODES, *of_codes, *activations()} - of_floats
 
 
 SWEPT = {  # operator -> its sweeps

@@ -42,15 +42,6 @@ def scales(count, dtype="int8"):
 
 
 ONNX = {
-    "uint16 activations": (
-        {"xz": np.uint16(0), "yz": np.uint16(0)},
-        r"node 'node_r' \(MatMul\): its input 'xq' is uint16, macros take int8 or uint8: quantise activations to 8 bits",
-    ),
-    "int16 outputs": ({"yz": np.int16(0)}, r"its output 'yq' is int16, macros give int8 or uint8: quantise activations to"),
-    "int16 weights": (
-        {"w": np.ones((4, 3), np.int16), "wz": np.int16(0)},
-        r"its weight 'w' is int16, macros hold int8 or uint8: quantise weights to 8 bits",
-    ),
     "int32 weights": ({"w": np.ones((4, 3), np.int32), "wz": np.int32(0)}, r"its weight 'w' is int32, .*: quantise weights"),
     "scales along the inputs": (
         {"ws": scales(4)[0], "wz": scales(4)[1], "axis": 0},
