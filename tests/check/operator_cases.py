@@ -422,6 +422,7 @@ def layer_norm_qdq(draw):
         operands.append(net.constant("bias", draw.rng.normal(size=shape).astype(np.float32)))
     epsilon = float(draw.rng.choice([1e-5, 1e-12, 0.1]))
     draw.scales[0] = min(draw.scales[0], np.float32(1e15))  # squares beyond overflow ONNX Runtime's float32 sums
+    draw.scales[1] = min(draw.scales[1], np.float32(1e15))  # it multiplies by the weight before it divides
     draw.scales[3] = np.float32(draw.rng.choice([0.02, 0.03125, 0.017]))  # what a normal value is quantised to
     net.quantize(net.node("LayerNormalization", operands, "r", axis=-rank, epsilon=epsilon), draw.scale(net, 3))
     return net
