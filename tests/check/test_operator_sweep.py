@@ -81,5 +81,6 @@ def test_nothing_differs_in_the_full_sweep(name, tmp_path):
 @pytest.mark.parametrize("name", FLOAT_FUNCTIONS)
 def test_float_functions_differ_by_one_step_at_most_and_rarely(name, tmp_path):
     elements, differing, largest = sweep(name, FLOAT_FUNCTIONS[name], FULL_SETS, tmp_path)
-    assert differing <= elements / 1_000  # as many codes of floats as `cimemu check` allows
+    # One in ten thousand; of Swish, whose exponential is ONNX Runtime's own, as many as `cimemu check` allows.
+    assert differing <= elements / {"Swish, QDQ": 1_000}.get(name, 10_000)
     assert largest <= 1
