@@ -40,6 +40,10 @@ FIRST = (
     "VAR_HANDLE",
     "READ_VARIABLE",
     "ASSIGN_VARIABLE",
+    "REVERSE_V2",
+    "REDUCE_ANY",
+    "REDUCE_ALL",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM",
 )  # of version 1
 PLAIN = (
     "LOGISTIC",
@@ -65,7 +69,7 @@ def options(kind):
     words = "".join(word.capitalize() for word in kind.split("_"))
     special = {"PADV2": "PadV2Options", "MAXIMUM": "MaximumMinimumOptions", "MINIMUM": "MaximumMinimumOptions",
                "SPACE_TO_BATCH_ND": "SpaceToBatchNDOptions", "BATCH_TO_SPACE_ND": "BatchToSpaceNDOptions",
-               "SPLIT_V": "SplitVOptions"}  # fmt: skip
+               "SPLIT_V": "SplitVOptions", "REVERSE_V2": "ReverseV2Options"}  # fmt: skip
     return None if kind in PLAIN else OPTIONS.get(kind) or special.get(kind) or f"{words}Options"
 
 
@@ -81,11 +85,11 @@ class TflBuilder:
         self.model.subgraphs.append(self.graph)
         self.graph.tensors, self.graph.operators = [], []
 
-    def tensor(self, name, shape, dtype, scale=None, zero=0, data=None, axis=0, signature=None):
+    def tensor(self, name, shape, dtype, scale=None, zero=0, data=None, axis=0, signature=None, variable=False):
         """The number of a new tensor; `data` makes it a constant, `signature` leaves the sizes -1 open."""
         made = tf.TensorT()
         made.name, made.shape, made.type, made.buffer = name, list(shape), CODES[dtype], 0
-        made.shapeSignature = signature
+        made.shapeSignature, made.isVariable = signature, variable
         if data is not None:
             buffer = tf.BufferT()
             buffer.data = np.frombuffer(np.ascontiguousarray(data).astype(dtype).tobytes(), np.uint8)
@@ -99,7 +103,7 @@ class TflBuilder:
         self.graph.tensors.append(made)
         return len(self.graph.tensors) - 1
 
-    def op(self, kind, inputs, outputs, **fields):
+    def op(self, kind, inputs, outputs, intermediates=None, **fields):
         """An operator and the fields of its options."""
         code, made = tf.OperatorCodeT(), tf.OperatorT()
         code.builtinCode = getattr(tf.BuiltinOperator, kind)
@@ -108,6 +112,7 @@ class TflBuilder:
             VERSIONS.get(kind, 1 if kind in FIRST else 2),
         )
         made.opcodeIndex, made.inputs, made.outputs = len(self.model.operatorCodes), list(inputs), list(outputs)
+        made.intermediates = intermediates
         self.model.operatorCodes.append(code)
         name = options(kind)
         if name is not None:

@@ -69,6 +69,7 @@ class LiteRtRun:
                     number = self.numbers[name]
                     copies = np.repeat(array[image : image + 1], max(1, self.batch[number]), axis=0)
                     self.interpreter.set_tensor(number, copies)
+                self.interpreter.reset_all_variables()  # every image begins a sequence
                 self.interpreter.invoke()
                 for name, parts in found.items():
                     parts.append(_one_image(self.interpreter.get_tensor(self.numbers[name]), network, name))

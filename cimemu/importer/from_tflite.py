@@ -59,9 +59,10 @@ def _is_code(file: TflFile, number: int) -> bool:
 
 
 def _between(file: TflFile, op: TflOperator) -> bool:
-    """Whether an operator of an integer network computes floats of floats (or truth values)."""
+    """Whether an operator of an integer network computes floats of floats (or truth values), with indices perhaps."""
     computed = [t for i in (*op.inputs, *op.outputs) if i >= 0 and (t := file.tensors[i]).value is None]
-    return bool(computed) and all(tensor.dtype in ("float32", "bool") for tensor in computed)
+    kinds = {tensor.dtype for tensor in computed}
+    return bool(kinds & {"float32", "bool"}) and kinds <= {"float32", "bool", "int32", "int64"}
 
 
 def _table(file: TflFile, op: TflOperator, integer: bool) -> Collection[str]:
@@ -81,7 +82,10 @@ def _check_supported(file: TflFile, left: Sequence[TflOperator]) -> None:
 
 def _macs(op: TflOperator, file: TflFile) -> int:
     """Multiply-accumulates of one image; 0 of an operator that multiplies nothing with weights."""
-    if op.op not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL"):
+    if op.op == "UNIDIRECTIONAL_SEQUENCE_LSTM":
+        weights = sum(int(np.prod(file.tensors[i].shape, dtype=np.int64)) for i in op.inputs[1:9] if i >= 0)
+        return weights * int(np.prod(file.tensors[op.inputs[0]].shape[:2], dtype=np.int64))
+    if op.op not in WEIGHTED:
         return 0
     first, second = (file.tensors[i].shape for i in op.inputs[:2])
     out = int(np.prod(file.tensors[op.outputs[0]].shape, dtype=np.int64))

@@ -9,11 +9,10 @@ import numpy as np
 from cimemu.importer.onnx_node import WHOLE_FORM, Node
 from cimemu.importer.onnx_ops import Builder
 from cimemu.importer.recurrent_cells import GATES, STATES, Function, Gates, functions_of
-from cimemu.importer.unroll import Sequences, Unrolled, Unroller, Weights
+from cimemu.importer.unroll import MOST_STEPS, Sequences, Unrolled, Unroller, Weights
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.shape import Concat, Reshape, Split, Transpose
 
-MOST_STEPS = 4096
 STEPS_IN_FRONT = "layout = 0 has the images on axis 1 of its inputs"  # read as a whole, such a node may do
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 

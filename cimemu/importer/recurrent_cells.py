@@ -57,6 +57,7 @@ class Gates:
     inner_bias: str = ""
     peepholes: tuple[str, str, str] = ("", "", "")
     clip: float | None = None
+    cell_clip: float | None = None  # the largest size of an LSTM's cell state
     coupled: bool = False  # the forget gate of an LSTM is 1 - input gate
     resets_behind: bool = False  # a GRU's linear_before_reset
 
@@ -180,6 +181,8 @@ def lstm(chain: Chain, gates: Gates) -> tuple[str, str]:
     if c:
         forget = chain.rest(into) if gates.coupled else chain.apply(f, forget, gates.clip)
         state = chain.total(chain.add(arithmetic.Mul, forget, c), state)
+    if gates.cell_clip is not None:
+        state = chain.add(activation.Clip, state, low=-gates.cell_clip, high=gates.cell_clip)
     if peep_out:
         out = chain.total(out, chain.add(arithmetic.Mul, state, peep_out))
     out = chain.apply(f, out, gates.clip)

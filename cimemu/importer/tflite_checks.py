@@ -13,7 +13,14 @@ BYTES = ("int8", "uint8")
 WIDE = ("int16",)
 WIDTHS = "16-bit codes are not supported here"
 REMEDY = "convert the network with full int8 quantisation"
-WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL")
+WEIGHTED = (
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "FULLY_CONNECTED",
+    "TRANSPOSE_CONV",
+    "BATCH_MATMUL",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM",
+)
 
 
 def check_wiring(file: TflFile) -> None:
@@ -24,7 +31,7 @@ def check_wiring(file: TflFile) -> None:
             raise WorkloadError(
                 f"{what}s are tensors {list(numbers)}, must be different ones of {count}: convert it again"
             )
-    ready = set(file.inputs)
+    ready = {*file.inputs, *(tensor.index for tensor in file.tensors if tensor.variable)}
     for operator in file.operators:
         if not all(-1 <= i < count for i in operator.inputs) or not all(0 <= i < count for i in operator.outputs):
             raise operator.error(
@@ -48,7 +55,7 @@ def check_wiring(file: TflFile) -> None:
 
 def _check_finite(file: TflFile, op: TflOperator) -> None:
     """WorkloadError for an infinite weight or bias; elsewhere an infinity may be a bound."""
-    for i in (i for i in op.inputs[1:3] if i >= 0 and op.op in WEIGHTED):
+    for i in (i for i in op.inputs[1:] if i >= 0 and op.op in WEIGHTED):
         value = file.tensors[i].value
         if value is not None and value.dtype.kind == "f" and not np.isfinite(value).all():
             raise op.error(f"tensor {file.tensors[i].name} holds a value that is no number, must be finite")
@@ -169,6 +176,8 @@ def check_reshape(op: TflOperator, shape: TflTensor | None, target: TflTensor) -
 
 
 def check_input_type(name: str, dtype: str) -> None:
-    """WorkloadError for a network whose input is neither codes nor float."""
-    if dtype not in (*BYTES, *WIDE, "float32"):
-        raise WorkloadError(f"input {name} is {dtype}, must be int8, uint8, int16 or float32: {REMEDY}")
+    """WorkloadError for a network whose input is neither codes nor float nor the indices of a table."""
+    if dtype not in (*BYTES, *WIDE, "float32", "int32", "int64"):
+        raise WorkloadError(
+            f"input {name} is {dtype}, must be int8, uint8, int16, float32 or indices (int32, int64): {REMEDY}"
+        )

@@ -1,7 +1,7 @@
 """A TensorFlow Lite file as plain Python: tensors, quantisation, operators and their options."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class TflTensor:
     zero_point: NDArray[np.int64]
     axis: int
     value: NDArray[Any] | None
+    variable: bool = False  # keeps its value from one run to the next; every image begins with its zero
     signature: tuple[int, ...] = ()  # the shape with -1 where a size is open; empty where none is
 
 
@@ -41,6 +42,7 @@ class TflOperator:
     options: Any
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    intermediates: tuple[TflTensor, ...] = ()  # of a recurrent operator: what scales it has inside
 
     def error(self, message: str) -> WorkloadError:
         """A WorkloadError that names this operator."""
@@ -103,6 +105,7 @@ OPTIONS = {
     "SUB": "SubOptions",
     "SUM": "ReducerOptions",
     "TRANSPOSE_CONV": "TransposeConvOptions",
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTMOptions",
     "UNPACK": "UnpackOptions",
     "VAR_HANDLE": "VarHandleOptions",
 }
@@ -134,7 +137,7 @@ def _graph(model: Any, number: int, tflite: Any, path: Path) -> TflFile:
         tensors = tuple(replace(tensor, name=f"subgraph{number}:{tensor.name}") for tensor in tensors)
     return TflFile(
         tensors=tensors,
-        operators=tuple(_operators(model, graph, tflite)),
+        operators=tuple(_operators(model, graph, tflite, tensors)),
         inputs=_numbers(graph.InputsLength(), graph.Inputs),
         outputs=_numbers(graph.OutputsLength(), graph.Outputs),
     )
@@ -174,10 +177,10 @@ def _tensors(model: Any, graph: Any, tflite: Any, path: Path) -> Iterator[TflTen
         if value is None and 0 in shape:  # a shape of no axes, say
             value = np.zeros(shape, np.dtype(dtype))
         signature = _numbers(tensor.ShapeSignatureLength(), tensor.ShapeSignature)
-        yield TflTensor(index, name, shape, dtype, scale, zero, axis, value, signature)
+        yield TflTensor(index, name, shape, dtype, scale, zero, axis, value, bool(tensor.IsVariable()), signature)
 
 
-def _operators(model: Any, graph: Any, tflite: Any) -> Iterator[TflOperator]:
+def _operators(model: Any, graph: Any, tflite: Any, tensors: Sequence[TflTensor]) -> Iterator[TflOperator]:
     names = {number: name for name, number in vars(tflite.BuiltinOperator).items() if isinstance(number, int)}
     for index in range(graph.OperatorsLength()):
         operator = graph.Operators(index)
@@ -196,4 +199,5 @@ def _operators(model: Any, graph: Any, tflite: Any) -> Iterator[TflOperator]:
             options,
             _numbers(operator.InputsLength(), operator.Inputs),
             _numbers(operator.OutputsLength(), operator.Outputs),
+            tuple(tensors[i] for i in _numbers(operator.IntermediatesLength(), operator.Intermediates)),
         )

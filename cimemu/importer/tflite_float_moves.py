@@ -184,6 +184,7 @@ def _slice(graph: FloatGraph, op: TflOperator) -> None:
 
 def _gather(graph: FloatGraph, op: TflOperator) -> None:
     if option(op, "BatchDims", 0) or graph.file.tensors[op.inputs[1]].value is None:
+        graph.plain(op.inputs[1])
         _moved(graph, op)
         return
     (axis,) = _axes(op, [int(option(op, "Axis", 0))], len(_shape(graph, op)))
@@ -232,6 +233,9 @@ FLOAT_MOVE_OPS: dict[str, FloatRow] = {
     "PACK": _pack,
     "PAD": _pad,
     "PADV2": _pad,
+    "REDUCE_ALL": _moved,
+    "REDUCE_ANY": _moved,
+    "REVERSE_V2": _moved,
     "SLICE": _slice,
     "SPACE_TO_DEPTH": partial(_blocks, SpaceToDepth),
     "SPLIT": _split,

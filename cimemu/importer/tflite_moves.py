@@ -1,6 +1,7 @@
 """Integer TensorFlow Lite operators that move, choose or reduce elements, as layers."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,7 @@ from cimemu.layer.tfl_blocks import TflBatchToSpace, TflDepthToSpace, TflSpaceTo
 from cimemu.layer.tfl_moves import (
     TflConcatenation,
     TflGather,
+    TflGatherComputed,
     TflPack,
     TflPad,
     TflReshape,
@@ -36,7 +38,7 @@ from cimemu.layer.tfl_moves import (
     TflTranspose,
     TflUnpack,
 )
-from cimemu.layer.tfl_reduce import TflArgument, TflExtreme, TflSumOrMean
+from cimemu.layer.tfl_reduce import TflArgument, TflExtreme, TflProduct, TflSumOrMean
 from cimemu.layer.tfl_resize import Resize, TflResizeBilinear, TflResizeNearest
 from cimemu.layer.tfl_roots import TflL2Normalization
 from cimemu.layer.tfl_tables import concatenated
@@ -200,12 +202,31 @@ def _unpack(op: TflOperator, inputs: Tensors, targets: Sequence[TflTensor]) -> S
 
 
 def _gather(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
-    if option(op, "BatchDims", 0):
-        raise op.error(f"batch_dims = {op.options.BatchDims()}, must be 0: convert it again")
-    axis = int(option(op, "Axis", 0))
-    return TflGather(
-        **_common(op, given(op, inputs, 0), target), axis=axis, indices=integers(op, inputs, 1, "the index")
+    x, index = given(op, inputs, 0), given(op, inputs, 1)
+    axis, apart = int(option(op, "Axis", 0)), int(option(op, "BatchDims", 0))
+    if index.value is not None and not apart:
+        return TflGather(**_common(op, x, target), axis=axis, indices=integers(op, inputs, 1, "the index"))
+    if index.dtype not in ("int16", "int32", "int64"):
+        raise op.error(f"its index {index.name} is {index.dtype}, must be int16, int32 or int64: convert it again")
+    return TflGatherComputed(
+        target.name,
+        (x.name, index.name),
+        (target.name,),
+        (x.shape, index.shape),
+        axis=axis,
+        apart=apart,
+        stored=x.value is not None,
     )
+
+
+def _reverse(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
+    x, turned = given(op, inputs, 0), integers(op, inputs, 1, "the axes").reshape(-1).tolist()
+    rank = len(x.shape)
+    if not all(-rank <= axis < rank for axis in turned):
+        raise op.error(f"axes {turned} of {list(x.shape)}, must be in -{rank} .. {rank - 1}: convert it again")
+    places = {axis % rank for axis in turned}
+    cuts = tuple((None, None, -1 if axis in places else 1) for axis in range(rank))
+    return TflSlice(**_common(op, x, target), cuts=cuts)
 
 
 def _pad(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
@@ -283,6 +304,28 @@ def _extreme(largest: bool, op: TflOperator, inputs: Tensors, target: TflTensor)
     return TflExtreme(**_common(op, x, target), **_axes(op, inputs), largest=largest)
 
 
+def _truth(every: bool, op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
+    """REDUCE_ALL and REDUCE_ANY: the smallest and the largest of truth values."""
+    x = given(op, inputs, 0)
+    if x.dtype != "bool":
+        raise op.error(f"tensor {x.name} is {x.dtype}, must be bool: convert it again")
+    return TflExtreme(**_common(op, x, target), **_axes(op, inputs), largest=not every)
+
+
+def _product(op: TflOperator, inputs: Tensors, target: TflTensor) -> Layer:
+    x, axes = given(op, inputs, 0), _axes(op, inputs)
+    if x.dtype == "uint8":
+        raise op.error("is uint8, must be int8 or int16: convert the network with full int8 quantisation")
+    made = TflProduct(
+        **_common(op, x, target), **axes, zero_x=int(x.zero_point[0]), zero_y=int(target.zero_point[0]), scale=(0, 0)
+    )
+    # One root of the output's scale goes into every product, so that none leaves its range.
+    real = float(x.scale[0]) / float(target.scale[0]) ** (1.0 / made.count)
+    if not 2.0**-32 < real < 2.0**7:
+        raise op.error(f"its multiplier is {real:.4g}, must be within 2^-32 .. 2^7: convert it again")
+    return replace(made, scale=quantize_multiplier(real))
+
+
 def _argument(largest: bool, op: TflOperator, inputs: Tensors, targets: Sequence[TflTensor]) -> Sequence[Layer]:
     x, target = given(op, inputs, 0), one(op, targets)
     check_activation(op, x)
@@ -312,6 +355,9 @@ SHAPE_MOVES: dict[str, Callable[[TflOperator, Tensors, TflTensor], Layer]] = {
     "DEPTH_TO_SPACE": partial(_depth, TflDepthToSpace),
     "GATHER": _gather,
     "MIRROR_PAD": _mirror_pad,
+    "REDUCE_ALL": partial(_truth, True),
+    "REDUCE_ANY": partial(_truth, False),
+    "REVERSE_V2": _reverse,
     "SPACE_TO_DEPTH": partial(_depth, TflSpaceToDepth),
 }
 MOVE_OPS: dict[str, Row] = {
@@ -331,6 +377,8 @@ MOVE_OPS: dict[str, Row] = {
     "PADV2": row(_pad, wide=True),
     "REDUCE_MAX": row(partial(_extreme, True), wide=True),
     "REDUCE_MIN": row(partial(_extreme, False), wide=True),
+    "REDUCE_PROD": row(_product, wide=True),
+    "REVERSE_V2": row(_reverse, wide=True),
     "RESIZE_BILINEAR": row(partial(_resize, TflResizeBilinear), wide=True),
     "RESIZE_NEAREST_NEIGHBOR": row(partial(_resize, TflResizeNearest), wide=True),
     "SLICE": row(_slice, wide=True),

@@ -69,6 +69,12 @@ def _batch_matmul(op: TflOperator, inputs: Given) -> Sequence[Shape]:
     return [(*np.broadcast_shapes(a[:-2], b[:-2]), rows, columns)]
 
 
+def _lstm(op: TflOperator, inputs: Given) -> Sequence[Shape]:
+    """Inputs that are left out are not among these: the state's width is that of the outputs."""
+    state = next(tensor for tensor in inputs if tensor.variable)
+    return [(*inputs[0].shape[:2], state.shape[1])]
+
+
 def _places(op: TflOperator, sizes: Sequence[int], kernel: Sequence[int], dilation: Sequence[int]) -> Shape:
     strides = (op.options.StrideH(), op.options.StrideW())
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
@@ -135,8 +141,8 @@ def _pad(op: TflOperator, inputs: Given) -> Sequence[Shape]:
 
 def _gather(op: TflOperator, inputs: Given) -> Sequence[Shape]:
     shape = inputs[0].shape
-    axis = int(option(op, "Axis", 0)) % len(shape)
-    return [(*shape[:axis], *inputs[1].shape, *shape[axis + 1 :])]
+    axis, apart = int(option(op, "Axis", 0)) % len(shape), int(option(op, "BatchDims", 0))
+    return [(*shape[:axis], *inputs[1].shape[apart:], *shape[axis + 1 :])]
 
 
 def _tile(op: TflOperator, inputs: Given) -> Sequence[Shape]:
@@ -151,7 +157,7 @@ def _resize(op: TflOperator, inputs: Given) -> Sequence[Shape]:
 ALIKE = (
     "ABS", "CEIL", "COS", "DEQUANTIZE", "ELU", "EXP", "FLOOR", "GELU", "HARD_SWISH", "L2_NORMALIZATION", "LEAKY_RELU",
     "LOG", "LOGICAL_NOT", "LOGISTIC", "LOG_SOFTMAX", "NEG", "QUANTIZE", "RELU", "RELU6", "RELU_0_TO_1", "RELU_N1_TO_1",
-    "ROUND", "RSQRT", "SIGN", "SIN", "SOFTMAX", "SQRT", "SQUARE", "TANH", "CAST",
+    "REVERSE_V2", "ROUND", "RSQRT", "SIGN", "SIN", "SOFTMAX", "SQRT", "SQUARE", "TANH", "CAST",
 )  # fmt: skip
 BROADCAST = (
     "ADD", "DIV", "EQUAL", "FLOOR_DIV", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "LOGICAL_AND", "LOGICAL_OR",
@@ -177,6 +183,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("PAD", "PADV2", "MIRROR_PAD"), _pad),
     **dict.fromkeys(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"), _resize),
     "BATCH_MATMUL": _batch_matmul,
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": _lstm,
     "CONCATENATION": _concatenation,
     "EXPAND_DIMS": _expand_dims,
     "FULLY_CONNECTED": _fully_connected,

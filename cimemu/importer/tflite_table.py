@@ -6,6 +6,7 @@ from cimemu.importer.tflite_float_digital import FLOAT_DIGITAL_OPS
 from cimemu.importer.tflite_float_images import FLOAT_IMAGE_OPS
 from cimemu.importer.tflite_float_moves import FLOAT_MOVE_OPS
 from cimemu.importer.tflite_integer import PRODUCT_OPS
+from cimemu.importer.tflite_lstm import LSTM_OPS, float_lstm
 from cimemu.importer.tflite_moves import MOVE_OPS
 from cimemu.importer.tflite_products import OTHER_PRODUCT_OPS
 from cimemu.importer.tflite_rows import Row
@@ -19,9 +20,16 @@ INTEGER_OPS: dict[str, Row] = {
     **OTHER_PRODUCT_OPS,
     **ELEMENTWISE_OPS,
     **MOVE_OPS,
+    **LSTM_OPS,
 }
-FLOAT_OPS: dict[str, FloatRow] = {**WEIGHTED_OPS, **FLOAT_IMAGE_OPS, **FLOAT_DIGITAL_OPS, **FLOAT_MOVE_OPS}
+FLOAT_OPS: dict[str, FloatRow] = {
+    **WEIGHTED_OPS,
+    **FLOAT_IMAGE_OPS,
+    **FLOAT_DIGITAL_OPS,
+    **FLOAT_MOVE_OPS,
+    **dict.fromkeys(LSTM_OPS, float_lstm),
+}
 # Float operators that may stand between integers: those that multiply nothing with weights.
 BETWEEN_OPS: dict[str, FloatRow] = {
-    name: build for name, build in FLOAT_OPS.items() if name not in (*WIDE_PRODUCTS, *TRANSPOSED)
+    name: build for name, build in FLOAT_OPS.items() if name not in (*WIDE_PRODUCTS, *TRANSPOSED, *LSTM_OPS)
 }

@@ -15,6 +15,8 @@ from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.matmul import MatMul
 from cimemu.layer.shape import Concat, Split
 
+MOST_STEPS = 4096
+
 
 @dataclass(frozen=True)
 class Weights:

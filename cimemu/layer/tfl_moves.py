@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from cimemu.layer.base import Array
+from cimemu.layer.base import Array, TensorType
 from cimemu.layer.tfl_whole import Shape, Whole
 
 
@@ -200,6 +200,47 @@ class TflGather(Whole):
     def moved(self, arrays: Sequence[Array]) -> Sequence[Array]:
         """Exact."""
         return [np.take(arrays[0], self.indices.astype(np.int64), axis=self.axis_of(self.axis) + 1)]
+
+
+@dataclass(frozen=True, eq=False)
+class TflGatherComputed(Whole):
+    """`GATHER` at computed indices, the second input: of a tensor, or of a table where `stored` says so.
+
+    The first `apart` axes are those of both, every place of them is looked up by itself.
+    """
+
+    axis: int
+    apart: int
+    stored: bool
+
+    op: ClassVar[str] = "GATHER"
+
+    def made(self) -> Sequence[Shape]:
+        """The looked-up shape."""
+        data, index = self.shapes
+        axis = self.axis_of(self.axis)
+        if not 0 <= self.apart <= min(axis, len(index)) or data[: self.apart] != index[: self.apart]:
+            raise self.error(
+                f"batch_dims {self.apart} of {list(data)} and {list(index)}, must be axes of both: convert it again"
+            )
+        return [(*data[:axis], *index[self.apart :], *data[axis + 1 :])]
+
+    def moved(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        """Exact. WorkloadError where an index is outside."""
+        data, index = arrays
+        axis = self.axis_of(self.axis)
+        size = self.shapes[0][axis]
+        if index.size and not 0 <= index.min() <= index.max() < size:
+            raise self.error(f"index {index.min()} .. {index.max()}, must be in 0 .. {size - 1}: give other inputs")
+        places = index.astype(np.int64)
+        made = np.empty((*data.shape[: axis + 1], *places.shape[self.apart + 1 :], *data.shape[axis + 2 :]), data.dtype)
+        for one in np.ndindex(places.shape[: self.apart + 1]):  # the images and the axes of both
+            made[one] = np.take(data[one], places[one], axis=axis - self.apart)
+        return [made]
+
+    def table_bits(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """The elements looked up, where the table is a constant: it is larger than what a chip keeps for it."""
+        return outputs[0].bits if self.stored else 0
 
 
 @dataclass(frozen=True, eq=False)

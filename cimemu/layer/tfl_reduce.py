@@ -1,4 +1,4 @@
-"""TensorFlow Lite's reductions of integers: MEAN, SUM, REDUCE_MAX, REDUCE_MIN, ARG_MAX, ARG_MIN."""
+"""TensorFlow Lite's reductions of integers: MEAN, SUM, REDUCE_PROD, REDUCE_MAX, REDUCE_MIN, ARG_MAX, ARG_MIN."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 from cimemu.layer.base import Array, TensorType
 from cimemu.layer.rounding import gemmlowp_double
 from cimemu.layer.tfl_whole import Shape, Whole
+from cimemu.layer.tfl_wide import scaled_wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +64,36 @@ class TflSumOrMean(Reduction):
 
 
 @dataclass(frozen=True, eq=False)
+class TflProduct(Reduction):
+    """`REDUCE_PROD`: every product is scaled by itself, along the axes one element after the other, the last axis fastest."""
+
+    zero_x: int
+    zero_y: int
+    scale: tuple[int, int]  # (q31, shift) of input scale / the count's root of output scale
+
+    op: ClassVar[str] = "REDUCE_PROD"
+
+    def moved(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        """Each product has 15 bits of the multiplier and rounds half upwards."""
+        x = np.moveaxis(arrays[0], self.behind, range(-len(self.behind), 0)).astype(np.int64) - self.zero_x
+        rows = x.reshape(*x.shape[: x.ndim - len(self.behind)], self.count)
+        q31, shift = np.int64(self.scale[0]), np.int64(self.scale[1])
+        total = rows[..., 0]
+        for place in range(1, self.count + 1):  # the last factor of the scale has no element of its own
+            factor = rows[..., place] if place < self.count else 1
+            total = scaled_wide(total * factor, q31, shift).astype(np.int32).astype(np.int64)
+        limits = np.iinfo(arrays[0].dtype)
+        made = np.clip(total + self.zero_y, limits.min, limits.max)
+        return [np.expand_dims(made, self.behind) if self.keepdims else made]
+
+    def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
+        """A product and its scale an input element."""
+        return 4 * inputs[0].elements + outputs[0].elements
+
+
+@dataclass(frozen=True, eq=False)
 class TflExtreme(Reduction):
-    """`REDUCE_MAX` and `REDUCE_MIN`: codes keep their order."""
+    """`REDUCE_MAX` and `REDUCE_MIN`: codes keep their order. `REDUCE_ANY` and `REDUCE_ALL` are those of truth values."""
 
     largest: bool
 

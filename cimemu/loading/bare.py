@@ -13,6 +13,7 @@ from cimemu.errors import WorkloadError
 from cimemu.importer import WEIGHTS, load_network
 from cimemu.layer.base import TensorType
 from cimemu.layer.shape import Gather
+from cimemu.layer.tfl_moves import TflGatherComputed
 from cimemu.lower import left_in_float
 from cimemu.workload.manifest import Manifest, Workload
 from cimemu.workload.network import Network
@@ -224,5 +225,10 @@ def _random(
         len(network.constants[layer.inputs[0]])
         for layer in network.layers
         if isinstance(layer, Gather) and layer.inputs[1] == name and layer.inputs[0] in network.constants
+    ]
+    tables += [
+        layer.shapes[0][layer.axis_of(layer.axis)]
+        for layer in network.layers
+        if isinstance(layer, TflGatherComputed) and layer.inputs[1] == name
     ]
     return rng.integers(0, min(tables, default=2), shape).astype(dtype)

@@ -146,7 +146,7 @@ BUILDERS = {
 }  # fmt: skip
 
 
-ON_MACROS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+ON_MACROS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "UNIDIRECTIONAL_SEQUENCE_LSTM")
 # The reference kernel of SUM reads int8 codes as uint8 (LiteRT's issue 4079), so that only uint8 is compared.
 NOT = {("SUM", "int8"), *((op, "uint8") for op in INT8_ONLY)}
 CASES = [(op, dtype) for op in BUILDERS for dtype in DTYPES if (op, dtype) not in NOT]

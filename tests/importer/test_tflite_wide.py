@@ -191,10 +191,11 @@ def resized(op):
     return build
 
 
-def extreme(op):
+def extreme(op, *, alike=True):
     def build(d, path):
         b, scale = TflBuilder(), d.scale()
-        x, y = b.tensor("x", [1, 7, 9, 50], "int16", scale, 0), b.tensor("y", [1, 7, 50], "int16", scale, 0)
+        out = scale if alike else np.float32(scale * 2.0 ** d.rng.uniform(-2, 12))
+        x, y = b.tensor("x", [1, 7, 9, 50], "int16", scale, 0), b.tensor("y", [1, 7, 50], "int16", out, 0)
         b.op(op, [x, b.tensor("axes", [1], "int32", data=[2])], [y], keepDims=False)
         b.save(path, [x], [y])
         return (d.codes((1, 7, 9, 50)),)
@@ -207,7 +208,7 @@ BUILDERS = {
     **{op: of_a_code(op) for op in ("RELU", "RELU6")}, "LEAKY_RELU": of_a_code("LEAKY_RELU", alpha=0.3),
     "TRANSPOSE_CONV": transposed, "BATCH_MATMUL": matmul,
     **{op: resized(op) for op in ("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")},
-    **{op: extreme(op) for op in ("REDUCE_MAX", "REDUCE_MIN")},
+    **{op: extreme(op) for op in ("REDUCE_MAX", "REDUCE_MIN")}, "REDUCE_PROD": extreme("REDUCE_PROD", alike=False),
     **{op: product(op) for op in (*DILATED, "FULLY_CONNECTED")},
     "ADD": pair("ADD", potScaleInt16=False), "SUB": pair("SUB", potScaleInt16=False), "MUL": pair("MUL"),
     "MAXIMUM": pair("MAXIMUM", alike=True), "MINIMUM": pair("MINIMUM", alike=True),

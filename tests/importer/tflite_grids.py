@@ -236,6 +236,51 @@ def transpose_conv(d, path):
     return d.values().reshape(1, 1, 256, 1), rng.choice(d.values(), (1, 4, 4, 3))
 
 
+def lstm(d, path):
+    """A sequence through cells whose gates reach both ends of their functions, with every cell state's step."""
+    b, rng = TflBuilder(), d.rng
+    steps, inputs, hidden = (int(n) for n in (rng.integers(1, 9), rng.integers(1, 30), rng.integers(1, 40)))
+    coupled, major = bool(rng.integers(0, 2)), bool(rng.integers(0, 2))
+    xs, hs = np.float32(2.0 ** rng.uniform(-9, -3)), np.float32(2.0 ** rng.uniform(-9, -6))
+    cell = 2.0 ** -int(rng.integers(9, 16))
+    sizes = [steps, 1, inputs] if major else [1, steps, inputs]
+    x = b.tensor("x", sizes, "int8", xs, d.zero())
+    row = []
+
+    def constant(shape, dtype, scale, low, high):
+        row.append(b.tensor(f"k{len(row)}", shape, dtype, scale, 0, rng.integers(low, high, shape)))
+
+    scales = [np.float32(2.0 ** rng.uniform(-9, -5)) for _ in range(8)]
+    for place, scale in enumerate(scales):
+        if coupled and place in (0, 4):
+            row.append(-1)
+        else:
+            constant([hidden, inputs if place < 4 else hidden], "int8", scale, -127, 128)
+    row += [-1, -1, -1]
+    for place in range(4):
+        if coupled and place == 0:
+            row.append(-1)
+        else:
+            step = np.float32(xs * scales[place])
+            constant([hidden], "int32", step, -int(1 / step), int(1 / step) + 1)
+    zero = d.zero()
+    row += [-1, -1, b.tensor("h", [1, hidden], "int8", hs, zero, variable=True)]
+    row += [b.tensor("c", [1, hidden], "int16", cell, 0, variable=True), -1, -1, -1, -1]
+    inside = [b.tensor(f"i{i}", [0], "float32") for i in range(4)]
+    inside.append(b.tensor("hs", [0], "int8", hs, zero))
+    y = b.tensor("y", [*sizes[:2], hidden], "int8", hs, zero)
+    clip = float(rng.choice([0.0, 0.3, 10.0]))
+    b.op("UNIDIRECTIONAL_SEQUENCE_LSTM", [x, *row], [y], inside,
+         fusedActivationFunction=4, cellClip=clip, timeMajor=major)  # fmt: skip
+    if major:  # a network's own input begins with the images
+        given = b.tensor("g", [1, steps, inputs], "int8", *(xs, b.graph.tensors[x].quantization.zeroPoint[0]))
+        b.op("RESHAPE", [given], [x], newShape=sizes)
+        b.graph.operators.reverse()
+        x = given
+    b.save(path, [x], [y])
+    return (rng.choice(d.values(), (1, steps, inputs)),)
+
+
 def lowest(d):
     return 1 / 256, d.limits.min
 
@@ -256,7 +301,10 @@ GRIDS = {
     "LOGISTIC": function("LOGISTIC", lowest), "RSQRT": function("RSQRT", x=above),
     "QUANTIZE": quantize, "DEQUANTIZE": dequantize, "CONCATENATION": concatenation,
     "MEAN": reduction("MEAN"), "SUM": reduction("SUM"), "REDUCE_MAX": reduction("REDUCE_MAX", alike=True),
-    "REDUCE_MIN": reduction("REDUCE_MIN", alike=True), "ARG_MAX": argument("ARG_MAX"), "ARG_MIN": argument("ARG_MIN"),
+    "REDUCE_MIN": reduction("REDUCE_MIN", alike=True), "REDUCE_PROD": reduction("REDUCE_PROD"),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": lstm,
+    "REVERSE_V2": moved("REVERSE_V2", [1, 5, 6, 7], [1, 5, 6, 7], [[-2]]),
+    "ARG_MAX": argument("ARG_MAX"), "ARG_MIN": argument("ARG_MIN"),
     "RESIZE_BILINEAR": resized("RESIZE_BILINEAR"), "RESIZE_NEAREST_NEIGHBOR": resized("RESIZE_NEAREST_NEIGHBOR"),
     "L2_NORMALIZATION": l2_normalization, "BATCH_MATMUL": batch_matmul, "TRANSPOSE_CONV": transpose_conv,
     "PAD": moved("PAD", [1, 5, 6, 7], [1, 8, 6, 12], [[[0, 0], [1, 2], [0, 0], [3, 2]]]),
@@ -280,4 +328,4 @@ GRIDS = {
     "SPACE_TO_BATCH_ND": moved("SPACE_TO_BATCH_ND", BLOCK, [6, 4, 3, 12], [[2, 3], [[1, 1], [0, 1]]]),
     "BATCH_TO_SPACE_ND": batch_to_space,
 }  # fmt: skip
-INT8_ONLY = ("RSQRT", "SQUARED_DIFFERENCE", "BATCH_MATMUL")
+INT8_ONLY = ("RSQRT", "SQUARED_DIFFERENCE", "BATCH_MATMUL", "REDUCE_PROD", "UNIDIRECTIONAL_SEQUENCE_LSTM")
