@@ -77,7 +77,7 @@ class TflProduct(Reduction):
         """Each product has 15 bits of the multiplier and rounds half upwards."""
         x = np.moveaxis(arrays[0], self.behind, range(-len(self.behind), 0)).astype(np.int64) - self.zero_x
         rows = x.reshape(*x.shape[: x.ndim - len(self.behind)], self.count)
-        q31, shift = np.int64(self.scale[0]), np.int64(self.scale[1])
+        q31, shift = np.array(self.scale, dtype=np.int64)
         total = rows[..., 0]
         for place in range(1, self.count + 1):  # the last factor of the scale has no element of its own
             factor = rows[..., place] if place < self.count else 1
