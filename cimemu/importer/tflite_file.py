@@ -42,6 +42,7 @@ class TflOperator:
     options: Any
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    shares: str = ""  # products with an equal one that is not empty have one matrix in the cells: turns of a loop
     intermediates: tuple[TflTensor, ...] = ()  # of a recurrent operator: what scales it has inside
 
     def error(self, message: str) -> WorkloadError:
@@ -108,6 +109,7 @@ OPTIONS = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": "UnidirectionalSequenceLSTMOptions",
     "UNPACK": "UnpackOptions",
     "VAR_HANDLE": "VarHandleOptions",
+    "WHILE": "WhileOptions",
 }
 BROKEN = (struct.error, IndexError, ValueError, TypeError, AttributeError, UnicodeDecodeError, KeyError, OverflowError)
 
@@ -199,5 +201,5 @@ def _operators(model: Any, graph: Any, tflite: Any, tensors: Sequence[TflTensor]
             options,
             _numbers(operator.InputsLength(), operator.Inputs),
             _numbers(operator.OutputsLength(), operator.Outputs),
-            tuple(tensors[i] for i in _numbers(operator.IntermediatesLength(), operator.Intermediates)),
+            intermediates=tuple(tensors[i] for i in _numbers(operator.IntermediatesLength(), operator.Intermediates)),
         )

@@ -145,7 +145,7 @@ def _conv(graph: FloatGraph, op: TflOperator) -> None:
 def _fully_connected(graph: FloatGraph, op: TflOperator) -> None:
     x, w = graph.file.tensors[op.inputs[0]], graph.file.tensors[op.inputs[1]]
     weight = graph.constant(op, w)
-    if int(np.prod(x.shape, dtype=np.int64)) != weight.shape[1]:
+    if op.shares or int(np.prod(x.shape, dtype=np.int64)) != weight.shape[1]:
         _rows(graph, op, weight)
         return
     name = graph.file.tensors[op.outputs[0]].name
@@ -186,7 +186,7 @@ def _rows(graph: FloatGraph, op: TflOperator, weight: Array) -> None:
     flat = (elements // weight.shape[1], weight.shape[1])
     graph.layers.append(Reshape(name=rows, inputs=(graph.plain(op.inputs[0]),), outputs=(rows,), shape=flat))
     graph.constants[f"{name}:weight"] = np.ascontiguousarray(weight.T)
-    graph.layers.append(MatMul(name=name, inputs=(rows, f"{name}:weight"), outputs=(made,)))
+    graph.layers.append(MatMul(name=name, inputs=(rows, f"{name}:weight"), outputs=(made,), shares=op.shares))
     if len(op.inputs) > 2 and op.inputs[2] >= 0:
         graph.constants[f"{name}:bias"] = graph.constant(op, graph.file.tensors[op.inputs[2]]).reshape(-1)
         biased = f"{name}:biased"

@@ -180,7 +180,8 @@ def _batch_matmul(graph: FloatGraph, op: TflOperator) -> None:
             graph.layers.append(Transpose(name=turned, inputs=(source,), outputs=(turned,), perm=perm))
             source = turned
         names.append(source)
-    put(graph, op, MatMul, names, False, whole=True)
+    shares = op.shares if graph.file.tensors[op.inputs[1]].value is not None else ""
+    put(graph, op, MatMul, names, False, whole=True, shares=shares)
 
 
 def _not_equal(graph: FloatGraph, op: TflOperator) -> None:

@@ -56,16 +56,46 @@ def _slice(op: TflOperator, inputs: Sequence[TflTensor]) -> Array:
     return _value(inputs[0])[tuple(slice(b, None if s == -1 else b + s) for b, s in zip(begin, size))]
 
 
+def _fully_connected(op: TflOperator, inputs: Sequence[TflTensor]) -> Array:
+    x, w = _real(inputs[0]), _real(inputs[1])
+    made = x.reshape(-1, w.shape[1]) @ w.T
+    return np.asarray(made + _real(inputs[2]) if len(inputs) > 2 else made)
+
+
+def _batch_matmul(op: TflOperator, inputs: Sequence[TflTensor]) -> Array:
+    a, b = _real(inputs[0]), _real(inputs[1])
+    a = a.swapaxes(-1, -2) if option(op, "AdjX", False) else a
+    return np.asarray(np.matmul(a, b.swapaxes(-1, -2) if option(op, "AdjY", False) else b))
+
+
+def _real(tensor: TflTensor) -> Array:
+    """Floats of a constant; integers of one scale, or of one along the first axis, are dequantised."""
+    value = _value(tensor)
+    if value.dtype.kind == "f" or not len(tensor.scale):
+        return value.astype(np.float32)
+    shape = (-1, *(1,) * (value.ndim - 1))
+    centred = value.astype(np.float32) - tensor.zero_point.reshape(shape).astype(np.float32)
+    return np.asarray(centred * tensor.scale.reshape(shape))
+
+
 INTEGER_FOLDS: dict[str, Fold] = {
     "ADD": _two(np.add),
     "CAST": lambda op, inputs: _value(inputs[0]),
     "CONCATENATION": _concatenation,
+    "EQUAL": _two(np.equal),
     "EXPAND_DIMS": lambda op, inputs: _value(inputs[0]),
     "FLOOR_DIV": _two(np.floor_divide),
     "GATHER": _gather,
+    "GREATER": _two(np.greater),
+    "GREATER_EQUAL": _two(np.greater_equal),
+    "LESS": _two(np.less),
+    "LESS_EQUAL": _two(np.less_equal),
+    "LOGICAL_AND": _two(np.logical_and),
+    "LOGICAL_OR": _two(np.logical_or),
     "MAXIMUM": _two(np.maximum),
     "MINIMUM": _two(np.minimum),
     "MUL": _two(np.multiply),
+    "NOT_EQUAL": _two(np.not_equal),
     "PACK": _pack,
     "REDUCE_PROD": _product,
     "RESHAPE": lambda op, inputs: _value(inputs[0]),
@@ -74,6 +104,33 @@ INTEGER_FOLDS: dict[str, Fold] = {
     "STRIDED_SLICE": _strided_slice,
     "SUB": _two(np.subtract),
 }
+
+
+# What the first turn of a loop computes from its initial states.
+FLOAT_FOLDS: dict[str, Fold] = {
+    **{
+        name: INTEGER_FOLDS[name]
+        for name in ("ADD", "CONCATENATION", "GATHER", "MUL", "RESHAPE", "SLICE", "STRIDED_SLICE", "SUB")
+    },
+    "BATCH_MATMUL": _batch_matmul,
+    "FULLY_CONNECTED": _fully_connected,
+}
+
+
+def folded_in_loop(op: TflOperator, inputs: Sequence[TflTensor]) -> list[Array]:
+    """The outputs' values of an operator of constants, floats among them; empty where it is computed from the images."""
+    plain = inputs and all(x.value is not None and (x.value.dtype.kind == "f" or not len(x.scale)) for x in inputs[:1])
+    if not plain or any(x.value is None for x in inputs) or option(op, "FusedActivationFunction", 0):
+        return []
+    if op.op == "SPLIT":
+        return list(np.split(_value(inputs[1]), len(op.outputs), axis=int(_value(inputs[0]).reshape(-1)[0])))
+    integer = all(_value(x).dtype.kind in "iub" for x in inputs)
+    folds = INTEGER_FOLDS if integer else FLOAT_FOLDS
+    if op.op not in folds:
+        return []
+    made = folds[op.op](op, inputs)
+    shape = worked_out(op, inputs)[0] if op.op in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS") else made.shape
+    return [made.reshape(shape)]
 
 
 def folded(file: TflFile, resized: Collection[int] = ()) -> TflFile:

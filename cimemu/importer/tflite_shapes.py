@@ -75,6 +75,18 @@ def _lstm(op: TflOperator, inputs: Given) -> Sequence[Shape]:
     return [(*inputs[0].shape[:2], state.shape[1])]
 
 
+def _cut(op: TflOperator, inputs: Given) -> Sequence[Shape]:
+    """SLICE."""
+    begin, size = _numbers(op, inputs[1]), _numbers(op, inputs[2])
+    return [tuple(whole - b if s == -1 else s for whole, b, s in zip(inputs[0].shape, begin, size))]
+
+
+def _split(op: TflOperator, inputs: Given) -> Sequence[Shape]:
+    shape, axis = list(inputs[1].shape), _numbers(op, inputs[0])[0]
+    shape[axis] //= len(op.outputs)
+    return [tuple(shape)] * len(op.outputs)
+
+
 def _places(op: TflOperator, sizes: Sequence[int], kernel: Sequence[int], dilation: Sequence[int]) -> Shape:
     strides = (op.options.StrideH(), op.options.StrideW())
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
@@ -190,6 +202,8 @@ RULES: dict[str, Rule] = {
     "GATHER": _gather,
     "PACK": _pack,
     "RESHAPE": _reshape,
+    "SLICE": _cut,
+    "SPLIT": _split,
     "SQUEEZE": _squeeze,
     "TILE": _tile,
     "TRANSPOSE": _transpose,
