@@ -157,7 +157,7 @@ def _run(
         accuracy=accuracy,
         conversions=conversions,
         adc_conversions=0 if arch.macro.cell.kind == "digital" else conversions,
-        macs=done * sum(layer.geometry.macs for layer in emulator.macro_layers),
+        macs=done * emulator.macs,
         paths=values.paths,
         counts=values.activity,
     )
@@ -183,6 +183,7 @@ class _Values:
     activity: NDArray[np.int64]  # [images, layers, len(Counter)]
     driven: Mapping[int, Sequence[NDArray[np.bool_]]] | None
     paths: Mapping[str, frozenset[str]]
+    pulses: Mapping[int, NDArray[np.int64]]  # [images, blocks] of activations in cells
 
 
 def _values(emulator: Emulator, inputs: Any, options: Options, *, keep_driven: bool) -> _Values:
@@ -192,6 +193,7 @@ def _values(emulator: Emulator, inputs: Any, options: Options, *, keep_driven: b
     counts: list[NDArray[np.int64]] = []
     driven: list[Mapping[int, Sequence[NDArray[np.bool_]]]] = []
     paths: dict[str, frozenset[str]] = {}
+    pulses: dict[int, list[NDArray[np.int64]]] = {}
     done = 0
     total = images_in(inputs)
     for arrays in batches(inputs, network, options.batch):
@@ -201,6 +203,8 @@ def _values(emulator: Emulator, inputs: Any, options: Options, *, keep_driven: b
         counts.append(result.counts)
         if keep_driven:
             driven.append(result.nonzero)
+        for index, rows in result.pulses.items():
+            pulses.setdefault(index, []).append(rows)
         for name, ran in result.paths.items():
             paths[name] = paths.get(name, frozenset()) | ran
         done += len(result.counts)
@@ -209,7 +213,8 @@ def _values(emulator: Emulator, inputs: Any, options: Options, *, keep_driven: b
     if done == 0:
         raise WorkloadError("inputs: no image given, give at least one")
     joined = {name: np.concatenate(parts) for name, parts in outputs.items()}
-    return _Values(joined, np.concatenate(counts), _joined(driven), paths)
+    written = {index: np.concatenate(parts) for index, parts in pulses.items()}
+    return _Values(joined, np.concatenate(counts), _joined(driven), paths, written)
 
 
 class _Timed:
@@ -228,6 +233,7 @@ class _Timed:
             base.images,
             detail=str(self.options.detail),
             nonzero=self.values.driven,
+            pulses=self.values.pulses,
             sink=sink,
             progress=None if progress is None else lambda done, total: progress("timing", done, total),
         )
@@ -326,10 +332,13 @@ def _first_writing(plan: Plan, written: Written) -> dict[str, Any]:
     if not written:
         return {}
     rows: dict[tuple[int, int], int] = {}
-    for p in plan.placed:
+    for p in (p for p in plan.placed if not plan.layers[p.layer].written):
         key = (p.phase, p.macro)
         rows[key] = rows.get(key, 0) + written[p.layer, p.block, p.replica].rows
-    longest = [max(count for (phase, _), count in rows.items() if phase == number) for number in range(plan.phases)]
+    longest = [
+        max((count for (phase, _), count in rows.items() if phase == number), default=0)
+        for number in range(plan.phases)
+    ]
     pulses = sum(pulse.cells for pulse in written.values())
     return {
         "write_pulses": pulses,

@@ -16,6 +16,7 @@ from cimemu.options import Draws
 from cimemu.workload.network import Network
 
 DIGITAL = "digital unit, float32"
+WRITTEN = "macros, an engine chosen for every image: its right operand is written into cells"
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class LayerEngine:
     """The engine of some matrices of one layer: `matrices` of its `of` (units of grouped layers, replicas).
 
     `passed_over` are the faster engines in order, each with the reason why it does not run. A product that no macro
-    makes has the engine "digital unit, float32".
+    makes has the engine "digital unit, float32". The cells of a product of two activations on macros are each image's own,
+    and so is the engine.
     """
 
     layer: str
@@ -74,6 +76,9 @@ def explain(
     for layer in network.layers:
         if layer.name in emulator.matrices:
             found += _of_layer(emulator.matrices[layer.name], path, images)
+        elif layer.name in emulator.products:
+            matrices = len(emulator.products[layer.name].cut.units)
+            found.append(LayerEngine(layer.name, WRITTEN, (), matrices, matrices))
         elif isinstance(layer, PRODUCTS):
             found.append(LayerEngine(layer.name, DIGITAL, (("macros", _why_digital(layer, network)),), 1, 1))
     return tuple(found)
@@ -82,7 +87,9 @@ def explain(
 def _why_digital(layer: Layer, network: Network) -> str:
     """Why a product of a lowered network is not on macros."""
     if not any(name in network.constants for name in layer.inputs[:2]):
-        return "it multiplies two activations"
+        if network.activations == "macros":
+            return "it multiplies two activations that are not both integers"
+        return "it multiplies two activations (mapping.activations = macros writes the right one into cells)"
     if layer.inputs[1] not in network.constants:
         return "its first operand is the constant, macros hold the second"
     return "the file leaves it in float (float_layers: quantize puts it on macros)"

@@ -83,7 +83,8 @@ def generate(
     cycles, energy = 0, 0.0
     for result in loop.steps(emulator, tokens, stop):
         skipping = chip.macro.timing.skip_zero_slices
-        timeline = simulation.run(loop.texts, nonzero=result.nonzero if skipping else None)
+        driven = result.nonzero if skipping else None
+        timeline = simulation.run(loop.texts, nonzero=driven, pulses=result.pulses)
         activity = result.counts + simulation.traffic_counts()[None]
         tally = tally_energy(plan.arch, plan, activity, timeline.cycles, simulation.programming_counts())
         cycles, energy = cycles + timeline.cycles, energy + tally.total_pj

@@ -257,6 +257,9 @@ def _print_summary(summary: dict[str, Any], console: Console) -> None:
                 f"{s['programming_cycles']:,} cycles, {s['writes_per_cell']:g} writes a cell{life}",
             )
         )
+    elif s["writes_per_cell"]:
+        life = "" if s["lifetime_runs"] is None else f"; cells last {s['lifetime_runs']:,.4g} runs"
+        lines.append(("activations", f"written into macros, {s['writes_per_cell']:g} writes a cell{life}"))
     if not s["checks_hold"]:
         lines.append(("check", "a conservation law does not hold: see /check"))
     lines.append(("trace", s["trace"]))

@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from decoder import LENGTH, VOCABULARY, continued, decoder
+from decoder import EACH, HEADS, LENGTH, VOCABULARY, continued, decoder
 
 import cimemu
 from cimemu.check.network import check_network
 from cimemu.check.ort_session import make_session
 from cimemu.cli import main
+from cimemu.events import Counter
 from cimemu.layer.execute import run_float
 from cimemu.workload.metrics import perplexity
 
@@ -45,6 +46,64 @@ def test_32_tokens_are_those_of_onnx_runtime_on_the_integer_network(made, tmp_pa
     integers = [row for row in report.tensors if row.kind in ("integer", "code")]
     assert len(integers) >= 5
     assert sum(row.differing for row in integers) == 0
+
+
+@pytest.fixture(scope="module")
+def written(made):
+    """(arch, network) with the products of attention on macros whose cells may be written again."""
+    _, network, _, _, calibration = made
+    arch = cimemu.load_arch("sram_128", {**IDEAL, "mapping.activations": "macros"})
+    return arch, cimemu.quantize(network, arch, calibration)
+
+
+def test_32_tokens_of_attention_on_macros_are_those_of_onnx_runtime(written, tmp_path):
+    pytest.importorskip("onnxruntime")
+    arch, network = written
+    on_macros = [layer.name for layer in network.layers if layer.op == "WrittenProduct"]
+    assert on_macros == ["scores", "mixed"]
+    session = make_session(cimemu.save_onnx(network, tmp_path / "q.onnx").read_bytes())
+    names = [value.name for value in session.get_outputs()]
+    theirs, fed = continued(lambda feeds: dict(zip(names, session.run(names, feeds))), PROMPT, 32)
+    ours = cimemu.generate(arch, network, {"token": PROMPT}, 32)
+    assert np.array_equal(ours.tokens, theirs)
+    steps = {name: np.concatenate([feeds[name] for feeds in fed]) for name in network.inputs}
+    report = check_network(network, arch.macro, steps)
+    assert all(row.differing == 0 for row in report.tensors)  # floats too
+    assert report.shortcut_layers == 0
+    assert sum(row.kind == "code" for row in report.tensors) >= 7
+
+
+def test_a_cache_on_macros_is_written_in_every_step(written):
+    arch, network = written
+    ours = cimemu.generate(arch, network, {"token": PROMPT[:1]}, 2)
+    elsewhere = arch.model_copy(update={"programming": arch.programming.model_copy(update={"row_write_cycles": 50})})
+    slow = cimemu.generate(elsewhere, network, {"token": PROMPT[:1]}, 2)
+    assert np.array_equal(ours.tokens, slow.tokens)
+    # K^T of both heads has 8 rows each, one block; V has 48: written one behind the other, 4 steps.
+    assert slow.cycles > ours.cycles + ours.steps * (8 + 48) * 40
+    feeds = {"token": np.array([[3]]), "position": np.array([[0]])}
+    feeds |= {n: np.zeros((1, *network.types[n].shape), np.float32) for n in ("past.key", "past.value")}
+    run = cimemu.run(arch, network, feeds)
+    cells = [int(run.counts[0, layer.index, Counter.CELL_WRITES]) for layer in run.plan.layers if layer.written]
+    assert cells == [HEADS * EACH * LENGTH * 8, HEADS * LENGTH * EACH * 8]
+
+
+def test_the_command_line_generates_with_attention_on_macros(made, written, tmp_path, capsys):
+    arch, network = written
+    file = cimemu.save_onnx(network, tmp_path / "q.onnx")
+    keys = ["--set", "macro.adc={model: ideal}", "--set", "mapping.activations=macros", "--tokens", "3"]
+    line = [str(file), "--prompt", "token=3,1,4", *keys]
+    assert main(["generate", "rram_128", *line]) == 2
+    assert "cells for every image, and those of the chip rram_128 are non-volatile" in capsys.readouterr().err
+    assert main(["generate", "sram_128", *line, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    ours = cimemu.generate(arch, network, {"token": PROMPT[:1]}, 3)
+    assert (told["tokens"], told["cycles"]) == (ours.tokens[0].tolist(), ours.cycles)
+    plain = cimemu.save_onnx(made[3], tmp_path / "plain.onnx")  # quantised for the digital unit: attention is float
+    assert main(["generate", "sram_128", str(plain), *line[1:]]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "2 operators multiply two activations on the digital unit all the same" in told
+    assert "scores, mixed" in told
 
 
 def test_steps_are_runs_and_are_charged_as_such(made):

@@ -32,6 +32,7 @@ from cimemu.mapping.layout import make_layout
 from cimemu.ptq.apply import apply_scheme, calibration_samples, macro_of, with_converters
 from cimemu.ptq.psum_fit import groups_of
 from cimemu.ptq.scheme import BinaryWeights, LinearConverter, Scheme, UniformWeights, scheme_of
+from cimemu.ptq.written import of_two_activations
 from cimemu.workload.network import Network
 
 PRODUCTS = (Conv, Gemm, MatMul)
@@ -62,7 +63,7 @@ def convert(
     if isinstance(made.weights, BinaryWeights) and made.weights.method == "exact":
         raise WorkloadError("weights.method = exact has no gradient: train closed_form or xnor")
     network = with_biases(_folded(_network_of(model, calibration)))
-    _check(network)
+    _check(network, chip)
     images = np.asarray(calibration)
     fitted = apply_scheme(network, chip, images, made).network
     assert fitted.qdq is not None
@@ -177,8 +178,13 @@ def _weighted(layer: Any, network: Network) -> bool:
     return len(layer.inputs) > 1 and layer.inputs[1] in network.constants
 
 
-def _check(network: Network) -> None:
+def _check(network: Network, chip: Arch) -> None:
     for layer in network.layers:
+        if chip.mapping.activations == "macros" and of_two_activations(layer, network):
+            raise layer.error(
+                "multiplies two activations, which are not trained for macros (mapping.activations = macros): train with "
+                "mapping.activations = digital"
+            )
         if not isinstance(layer, PRODUCTS) or not _weighted(layer, network):
             continue
         if isinstance(layer, Conv) and layer.groups > 1:

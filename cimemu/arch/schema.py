@@ -103,6 +103,11 @@ class ChipMapping(Record):
     max_replicas: int = Field(
         1, ge=1, le=2**16, description="copies of a busy layer where macros are left over; 1: none"
     )
+    activations: Literal["digital", "macros"] = Field(
+        "digital",
+        description="products of two activations (attention): on the digital unit; or the right one is written into macros "
+        "for every image, and the left one driven (non-volatile cells need allow_reprogram)",
+    )
 
 
 class Arch(Record):

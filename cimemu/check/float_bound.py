@@ -21,6 +21,7 @@ from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.layer.recurrent import RecurrentCell
 from cimemu.layer.wide import WideSum
+from cimemu.layer.written_product import WrittenProduct
 from cimemu.workload.network import Network
 
 # Operators that move, choose or negate elements: of exact operands their results are exact.
@@ -35,6 +36,7 @@ MOVES = frozenset(
         "Abs",
     ]
 )
+OnMacros = MacroLayer | WrittenProduct
 INTEGER_KERNELS = ("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "QLinearConv", "QLinearMatMul")
 
 
@@ -49,7 +51,7 @@ class FloatBounds:
         self.network, self.forms, self.float_runtime = network, forms, float_runtime
         self.compared = frozenset(compared)
         self.in_float = frozenset(
-            layer.name for layer in network.layers if isinstance(layer, MacroLayer) and self._ran_in_float(layer)
+            layer.name for layer in network.layers if isinstance(layer, OnMacros) and self._ran_in_float(layer)
         )
         self.of_float_products = {
             name for layer in network.layers if layer.name in self.in_float for name in layer.outputs
@@ -138,7 +140,7 @@ class FloatBounds:
         """Whether a tensor is of integers that were compared: what is behind it is judged as if they were equal."""
         return name in self.compared and np.dtype(self.network.types[name].dtype).kind != "f"
 
-    def _ran_in_float(self, layer: MacroLayer) -> bool:
+    def _ran_in_float(self, layer: OnMacros) -> bool:
         """Whether the reference made a product of floats: a QuantizeLinear of its own behind it, or a float operator."""
         operator = self.forms[layer.outputs[0]].operator if layer.outputs[0] in self.forms else ""
         if _makes_float(layer):
@@ -152,9 +154,9 @@ class FloatBounds:
         operands = [values[name] for name in layer.inputs if name]
         distances = [apart.get(name, np.zeros(())) for name in layer.inputs if name]
         results = [made[name] for name in layer.outputs]
-        if any(np.any(d) for d in distances) and isinstance(layer, MacroLayer):
+        if any(np.any(d) for d in distances) and isinstance(layer, OnMacros):
             return [np.full(results[0].shape, np.inf)]
-        if isinstance(layer, MacroLayer | WideSum):
+        if isinstance(layer, OnMacros | WideSum):
             return [self._product(layer, values, results[0])]
         if isinstance(layer, RecurrentCell):
             return cell_apart(layer, operands, distances)
@@ -173,20 +175,24 @@ class FloatBounds:
         makers = {name: one for one in self.network.qdq.layers for name in one.outputs}
         return makers[makers[layer.outputs[0]].inputs[0]].inputs[0]
 
-    def _product(self, layer: MacroLayer | WideSum, values: Mapping[str, Array], y: Array) -> Floats:
+    def _product(self, layer: OnMacros | WideSum, values: Mapping[str, Array], y: Array) -> Floats:
         """Of equal codes: three roundings of an exact sum, or a float sum where the reference ran one."""
         result = np.asarray(y, dtype=np.float64)
-        if isinstance(layer, MacroLayer) and layer.name not in self.in_float:
+        if isinstance(layer, OnMacros) and layer.name not in self.in_float:
             return rounded(result, 3) if _makes_float(layer) else np.zeros(result.shape)
         qdq = self.network.qdq
         assert qdq is not None
         makers = {name: one for one in qdq.layers for name in one.outputs}
         wide = isinstance(layer, WideSum)
         source = makers[layer.outputs[0]] if wide else next(one for one in qdq.layers if one.name == layer.name)
-        dequantize = makers[source.inputs[0]]
-        operands = [values.get(name, qdq.constants.get(name)) for name in dequantize.inputs]
-        x = np.asarray(dequantize.forward([a for a in operands if a is not None])[0], dtype=np.float64)
-        rest = [np.asarray(qdq.constants[name], dtype=np.float64) for name in source.inputs[1:] if name]
+        if isinstance(layer, WrittenProduct):
+            x, rest = (
+                (values[layer.inputs[0]] - float(layer.a.zero_point)) * layer.scale,
+                [values[layer.inputs[1]] - float(layer.b.zero_point)],
+            )
+        else:
+            x = _real(makers[source.inputs[0]], values, qdq)
+            rest = [np.asarray(qdq.constants[name], dtype=np.float64) for name in source.inputs[1:] if name]
         real = np.asarray(source.forward([x, *rest])[0], dtype=np.float64)
         size = np.asarray(source.forward([np.abs(x), *(np.abs(r) for r in rest)])[0], dtype=np.float64)
         chain = _chain(source, layer.outputs[0], makers)
@@ -200,7 +206,7 @@ class FloatBounds:
                 most = getattr(behind, "high", None)
                 low = low if least is None else max(low, least)
                 high = high if most is None else min(high, most)
-        reach = gamma(rest[0].size / _outputs(layer) + 5) * size * (1 + 1e-5)
+        reach = gamma(_terms(layer, rest[0]) + 5) * size * (1 + 1e-5)
         end = makers[layer.outputs[0]]
         if not isinstance(end, QuantizeLinear):
             return np.asarray(reach + rounded(result, 3))
@@ -221,18 +227,27 @@ def _chain(source: Layer, name: str, makers: Mapping[str, Layer]) -> list[Layer]
     return layers[::-1]
 
 
-def _outputs(layer: MacroLayer | WideSum) -> int:
-    return layer.geometry.channels_out if isinstance(layer, MacroLayer) else len(layer.scale)
+def _real(dequantize: Layer, values: Mapping[str, Array], qdq: Network) -> Floats:
+    """What a DequantizeLinear gives."""
+    operands = [values.get(name, qdq.constants.get(name)) for name in dequantize.inputs]
+    return np.asarray(dequantize.forward([a for a in operands if a is not None])[0], dtype=np.float64)
 
 
-def _makes_float(layer: MacroLayer) -> bool:
+def _terms(layer: OnMacros | WideSum, weight: Floats) -> float:
+    """Products that a sum adds."""
+    if isinstance(layer, WrittenProduct):
+        return float(layer.depth)
+    return weight.size / (layer.geometry.channels_out if isinstance(layer, MacroLayer) else len(layer.scale))
+
+
+def _makes_float(layer: OnMacros) -> bool:
     """Whether a product's result is left in float."""
     return layer.output_type.dtype == "float32"
 
 
 def _rounds(layer: Layer, network: Network) -> bool:
     """Whether a layer makes floats of its own (and does not only move or choose them)."""
-    if isinstance(layer, MacroLayer):
+    if isinstance(layer, OnMacros):
         return _makes_float(layer)
     return layer.op not in MOVES and any(
         name in network.types and network.types[name].dtype == "float32" for name in layer.outputs

@@ -80,7 +80,12 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
 
 def print_notes(work: "Workload", network: "Network") -> None:
     """What a reader of the results has to know of the images, and of products that are not on macros."""
-    for note in _notes(work, network):
+    print_each(_notes(work, network))
+
+
+def print_each(notes: list[str]) -> None:
+    """A line for every note."""
+    for note in notes:
         make_console().print(f"Note: {note}.", highlight=False, markup=False)
 
 
@@ -91,15 +96,31 @@ def told(work: "Workload", network: "Network") -> dict[str, list[str]]:
 
 
 def _notes(work: "Workload", network: "Network") -> list[str]:
-    from cimemu.lower import left_in_float
+    return [*work.notes, *product_notes(network)]
 
+
+def product_notes(network: "Network") -> list[str]:
+    """What to know of products that are not on macros."""
+    from cimemu.lower import left_digital, left_in_float
+
+    notes = []
     left = [layer.name for layer in left_in_float(network)]
-    if not left:
-        return list(work.notes)
-    shown = ", ".join(left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
-    are = "products are" if len(left) > 1 else "product is"
-    return [
-        *work.notes,
-        f"{len(left)} {are} left in float by the file and made in float32 on the digital unit: {shown}; "
-        "--float-layers quantize puts such products on macros",
-    ]
+    if left:
+        are = "products are" if len(left) > 1 else "product is"
+        notes.append(
+            f"{len(left)} {are} left in float by the file and made in float32 on the digital unit: {_some(left)}; "
+            "--float-layers quantize puts such products on macros"
+        )
+    digital = [layer.name for layer in left_digital(network)]
+    if digital:
+        are = "operators multiply" if len(digital) > 1 else "operator multiplies"
+        notes.append(
+            f"{len(digital)} {are} two activations on the digital unit all the same, as one is float or the operator is "
+            f"Attention or Einsum: {_some(digital)}"
+        )
+    return notes
+
+
+def _some(names: list[str]) -> str:
+    """The first few."""
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -20,7 +20,7 @@ from cimemu.cli.app import (
     whole,
     workload_of,
 )
-from cimemu.cli.bare import CalibrationOption, InputShapeOption, InputsOption, given_of
+from cimemu.cli.bare import CalibrationOption, InputShapeOption, InputsOption, given_of, print_each, product_notes
 from cimemu.errors import WorkloadError
 from cimemu.terminal import make_console, print_json
 
@@ -92,12 +92,14 @@ def generate(
         "energy_uj_per_token": made.energy_uj / made.steps,
         "macs": made.macs,
     }
+    notes = product_notes(network)
     if as_json:
-        print_json(summary)
+        print_json({**summary, **({"notes": notes} if notes else {})})
         return
     for key, value in summary.items():
         shown = ",".join(map(str, written)) if key == "tokens" else value
         make_console().print(f"{key}: {shown}", highlight=False, markup=False, soft_wrap=True)
+    print_each(notes)
 
 
 def _prompt(text: str) -> tuple[str, list[int]]:

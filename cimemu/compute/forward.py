@@ -13,10 +13,12 @@ from cimemu.arch.load import macro_for
 from cimemu.arch.macro import Macro
 from cimemu.compute.batch import MatrixResult
 from cimemu.compute.matrix import CellSource, LayerMatrix
+from cimemu.compute.product import ProductMatrix, ProductResult
 from cimemu.errors import WorkloadError
 from cimemu.events import Counter, Pulses
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.macro_layer import MacroLayer
+from cimemu.layer.written_product import WrittenProduct
 from cimemu.macro.sites import planned_sites
 from cimemu.macro.vary import share_arrays
 from cimemu.mapping.plan import Plan
@@ -37,6 +39,9 @@ class Batch:
     counts: NDArray[np.int64]  # [images, layers, len(Counter)]
     nonzero: Mapping[int, tuple[NDArray[np.bool_], ...]]  # by layer index, per unit [images * positions, groups, I]
     paths: Mapping[str, frozenset[str]]  # by macro layer name: which kernels ran
+    pulses: Mapping[
+        int, NDArray[np.int64]
+    ]  # by layer index, of products of two activations: [images, blocks] rows' pulses
 
 
 class Emulator:
@@ -73,7 +78,11 @@ class Emulator:
         self.cells_of = cells_of(network.layers)
         earlier = earlier_positions(network.layers)
         self.matrices: dict[str, LayerMatrix] = {}
+        self.products: dict[str, ProductMatrix] = {}  # of two activations: cells are written for every image
         for layer in network.layers:
+            if isinstance(layer, WrittenProduct):
+                cut = planned[layer.name].cut if planned else None
+                self.products[layer.name] = ProductMatrix(layer, macro, cut)
             if not isinstance(layer, MacroLayer):
                 continue
             owner = self.cells_of[layer.name]
@@ -106,9 +115,13 @@ class Emulator:
         if not variations:
             for matrix in self.matrices.values():
                 matrix.take([])
+            for product in self.products.values():
+                product.vary(None)
             return variations
         sites = planned_sites(plan)
-        owner = {layer.name: plan.layers[layer.cells_of].name for layer in plan.layers if layer.on_macros}
+        for name, product in self.products.items():
+            product.vary(variations, sites[name][0], plan.phases)
+        owner = {layer.name: plan.layers[layer.cells_of].name for layer in plan.layers if layer.name in self.matrices}
         drafts = {
             name: matrix.draft(sites[name], variations) for name, matrix in self.matrices.items() if owner[name] == name
         }
@@ -130,8 +143,14 @@ class Emulator:
 
     @property
     def macro_layers(self) -> list[MacroLayer]:
-        """The layers that run on macros, in order."""
+        """The layers whose weights are in macros, in order."""
         return [matrix.layer for matrix in self.matrices.values()]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one image on macros."""
+        weights = sum(layer.geometry.macs for layer in self.macro_layers)
+        return weights + sum(product.layer.macs for product in self.products.values())
 
     def run(
         self,
@@ -175,6 +194,7 @@ class Emulator:
         counts = np.zeros((images, len(network.layers), len(Counter)), dtype=np.int64)
         nonzero: dict[int, tuple[NDArray[np.bool_], ...]] = {}
         paths: dict[str, frozenset[str]] = {}
+        pulses: dict[int, NDArray[np.int64]] = {}
         kept = keep | set(network.outputs)
         driven: dict[str, Array] = {}  # by cells that layers share: what they were given last
         computed: dict[str, Array] = {}  # what `feed` took the place of
@@ -191,6 +211,14 @@ class Emulator:
                 if result.nonzero:
                     nonzero[index] = result.nonzero
                 outputs: tuple[Array, ...] = (result.output,)
+            elif isinstance(layer, WrittenProduct):
+                product = self._product(layer, arrays, first_image)
+                counts[:, index], paths[layer.name] = product.counts, product.paths
+                if product.nonzero:
+                    nonzero[index] = product.nonzero
+                if product.pulses is not None:
+                    pulses[index] = product.pulses
+                outputs = (product.output,)
             else:
                 outputs = self._digital(layer, arrays, images)
             values.update(zip(layer.outputs, outputs))
@@ -200,7 +228,7 @@ class Emulator:
                 if self.last_use.get(name) == index and name not in kept:
                     values.pop(name, None)
         tensors = {name: computed.get(name, values[name]) for name in values if name in kept}
-        return Batch(tensors=tensors, counts=counts, nonzero=nonzero, paths=paths)
+        return Batch(tensors=tensors, counts=counts, nonzero=nonzero, paths=paths, pulses=pulses)
 
     def _digital(self, layer: Layer, arrays: Sequence[Array], images: int) -> tuple[Array, ...]:
         """A layer of the digital unit, as many images at once as have room for their work beside the tensors."""
@@ -219,8 +247,18 @@ class Emulator:
 
     def run_layer(self, name: str, arrays: Sequence[Array], first_image: int = 0) -> Array:
         """Output tensor of one layer on macros, alone, from its input tensors."""
+        if name in self.products:
+            return self._product(self.products[name].layer, arrays, first_image).output
         layer = self.matrices[name].layer
         return self._products(layer, arrays, first_image).output
+
+    def _product(self, layer: WrittenProduct, arrays: Sequence[Array], first_image: int) -> ProductResult:
+        try:
+            return self.products[layer.name].run(
+                arrays, path=self.path, threads=self.threads, budget_bytes=self.budget_bytes, first_image=first_image
+            )
+        except WorkloadError as error:  # a code outside its range, or a running sum that the macros do not hold
+            raise WorkloadError(f"layer {layer.name}: {error}") from error
 
     def _products(
         self, layer: MacroLayer, arrays: Sequence[Array], first_image: int, before: Array | None = None
@@ -272,6 +310,7 @@ def _joined(parts: Sequence[Batch], network: Network) -> Batch:
             for index in parts[0].nonzero
         },
         paths=paths,
+        pulses={index: np.concatenate([part.pulses[index] for part in parts]) for index in parts[0].pulses},
     )
 
 

@@ -49,8 +49,12 @@ def map_network(lowered: Network, arch: Arch) -> NetworkOnChip:
     return NetworkOnChip(
         plan=plan,
         loading=weight_loading(plan),
-        parameters=sum(g.rows_per_group * g.channels_out for g in geometries),
-        macs=sum(g.macs for g in geometries),
+        parameters=sum(
+            layer.geometry.rows_per_group * layer.geometry.channels_out
+            for layer in plan.layers
+            if layer.geometry is not None and not layer.written
+        ),
+        macs=sum(layer.macs for layer in plan.layers),
         paper=paper_count(geometries, arch.macro),
     )
 

@@ -82,6 +82,16 @@ def layer_vectors(
 
 def _layer(emulator: Emulator, name: str | None) -> MacroLayer:
     layers = emulator.macro_layers
+    if name in emulator.products:
+        raise WorkloadError(
+            f"layer {name}: mapping.activations = macros writes its cells for every image, golden vectors are of stored weights; "
+            f"choose one of {', '.join(x.name for x in layers)}"
+        )
+    if not layers:
+        raise WorkloadError(
+            f"network {emulator.network.name}: no layer has weights in macros, golden vectors are of stored weights; choose "
+            "another network"
+        )
     if name is None:
         return layers[0]
     for number, layer in enumerate(layers):

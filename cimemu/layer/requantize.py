@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.layer.rounding import float64_half_away, gemmlowp_double
+from cimemu.layer.tfl_wide import scaled_wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,18 @@ class ToFloat(OutputStage):
 
 
 @dataclass(frozen=True, eq=False)
+class FloatOnce(OutputStage):
+    """The accumulator, of more than 32 bits, as float32 that is rounded once: `float32(acc * scale)`."""
+
+    scale: NDArray[np.float64]
+
+    def apply(self, accumulators: NDArray[Any]) -> NDArray[Any]:
+        """float32 values."""
+        made: NDArray[Any] = (accumulators.astype(np.float64) * self.scale).astype(np.float32)
+        return made
+
+
+@dataclass(frozen=True, eq=False)
 class RealBias(OutputStage):
     """A bias that is no whole number of the products' steps (a scale or zero point of its own, or float): added as a real.
 
@@ -122,6 +135,27 @@ class FixedPoint(OutputStage):
             scaled = np.rint(accumulators * np.ldexp(self.q31.astype(np.float64), self.shift - 31))
         else:
             scaled = gemmlowp_double(in_32_bits(accumulators), self.q31, self.shift)
+        made: NDArray[Any] = np.clip(scaled + self.zero_point, self.low, self.high).astype(self.dtype)
+        return made
+
+
+@dataclass(frozen=True, eq=False)
+class WideFixedPoint(OutputStage):
+    """TensorFlow Lite's sums of 16-bit products: 15 bits of the q31 multiplier, the rule `scaled_wide`."""
+
+    q31: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    zero_point: int
+    low: int
+    high: int
+    dtype: str
+
+    def apply(self, accumulators: NDArray[Any]) -> NDArray[Any]:
+        """Requantised integers of `dtype`; accumulators that are no integers are rounded once, ties to even."""
+        if accumulators.dtype.kind == "f":
+            scaled = np.rint(accumulators * np.ldexp(self.q31.astype(np.float64), self.shift - 31))
+        else:
+            scaled = scaled_wide(accumulators, self.q31, self.shift)
         made: NDArray[Any] = np.clip(scaled + self.zero_point, self.low, self.high).astype(self.dtype)
         return made
 

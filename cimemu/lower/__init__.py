@@ -2,5 +2,6 @@
 
 from cimemu.lower.left import left_in_float
 from cimemu.lower.lower import lower
+from cimemu.lower.written import left_digital
 
-__all__ = ["left_in_float", "lower"]
+__all__ = ["left_digital", "left_in_float", "lower"]

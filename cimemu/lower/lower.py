@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from cimemu.errors import WorkloadError
 from cimemu.layer.base import Layer
 from cimemu.layer.execute import infer_types
 from cimemu.layer.macro_layer import MacroLayer
@@ -12,17 +13,34 @@ from cimemu.lower.graph import Graph
 from cimemu.lower.macro import integer_form, lower_product
 from cimemu.lower.moved import integers_moved
 from cimemu.lower.products import PRODUCTS, alone, behind
+from cimemu.lower.written import written_layers
 from cimemu.workload.network import Network
 
 
-def lower(network: Network) -> Network:
+def lower(network: Network, activations: str = "digital") -> Network:
     """The integer network of a QDQ graph; `network` itself stays in `.qdq`. Integer networks without float products pass untouched.
 
     Products of quantised operands become macro layers; adds, pools and moves become integer layers with ONNX
     Runtime's arithmetic; what is left between DequantizeLinear and QuantizeLinear runs in float32 on the digital
-    unit, a product that the file leaves in float (`cimemu.lower.left`) among them. Raises WorkloadError for a product of
-    integers that macros cannot hold.
+    unit, a product that the file leaves in float (`cimemu.lower.left`) among them. `activations` is the chip's
+    `mapping.activations`: with "macros" integer products of two activations are macro layers too. Raises WorkloadError for
+    a product of integers that macros cannot hold.
     """
+    if network.activations == "macros" and activations != "macros":
+        raise WorkloadError(
+            f"network {network.name}: was made for mapping.activations = macros, {activations} is asked for; load its file again"
+        )
+    made = _lowered(network)
+    if activations != "macros":
+        return made
+    made = integers_moved(made, both=True)
+    layers = tuple(_needed(written_layers(made), made))
+    types = infer_types(layers, made.constants, {name: made.types[name] for name in made.inputs})
+    return replace(made, layers=layers, types=types, activations=activations)
+
+
+def _lowered(network: Network) -> Network:
+    """The network with products of two activations on the digital unit."""
     if network.is_integer and (network.qdq is not None or not any(isinstance(x, PRODUCTS) for x in network.layers)):
         idle = any(all(name in network.constants for name in layer.outputs) for layer in network.layers)
         return replace(network, layers=tuple(_needed(list(network.layers), network))) if idle else network

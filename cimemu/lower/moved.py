@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from cimemu.layer.base import Layer
 from cimemu.layer.execute import infer_types
+from cimemu.layer.matmul import MatMul
 from cimemu.layer.pool import MaxPool
 from cimemu.layer.quant import DequantizeLinear
 from cimemu.layer.shape import Pad, Reshape, Slice, Transpose
@@ -19,24 +20,28 @@ from cimemu.workload.network import Network
 MOVES = (Reshape, Transpose, Slice, MaxPool, Pad)
 
 
-def integers_moved(network: Network) -> Network:
-    """`network` with the integers moved in front of every product of quantised weights; itself where there is nothing to do."""
+def integers_moved(network: Network, *, both: bool = False) -> Network:
+    """`network` with the integers moved in front of every product of quantised weights; itself where there is nothing to do.
+
+    With `both` also those of either operand of a product of two activations.
+    """
     graph = Graph(network)
     behind: dict[
         str, list[Layer]
     ] = {}  # a float tensor that a product reads -> the same moves of integers, a DequantizeLinear
     for layer in network.layers:
-        name = layer.inputs[0] if layer.inputs else ""
-        if isinstance(layer, PRODUCTS) and name not in behind and graph.quantized(layer.inputs[1]) is not None:
-            moves = _moves(graph, name)
+        for name in _operands(graph, layer, both):
+            moves = _moves(graph, name) if name not in behind else []
             if moves:
                 behind[name] = _integers(graph, moves)
     if not behind:
         return network
     layers: list[Layer] = []
     for layer in network.layers:
-        if isinstance(layer, PRODUCTS) and layer.inputs[0] in behind and graph.quantized(layer.inputs[1]) is not None:
-            layer = replace(layer, inputs=(behind[layer.inputs[0]][-1].outputs[0], *layer.inputs[1:]))
+        operands = _operands(graph, layer, both)
+        if any(name in behind for name in operands):
+            moved = tuple(behind[name][-1].outputs[0] if name in behind else name for name in operands)
+            layer = replace(layer, inputs=(*moved, *layer.inputs[len(moved) :]))
         layers.append(layer)
         for name in layer.outputs:
             layers += behind.get(name, ())
@@ -45,6 +50,15 @@ def integers_moved(network: Network) -> Network:
         layers, read = kept, {name for layer in kept for name in layer.inputs} | set(network.outputs)
     types = infer_types(layers, network.constants, {name: network.types[name] for name in network.inputs})
     return replace(network, layers=tuple(layers), types=types)
+
+
+def _operands(graph: Graph, layer: Layer, both: bool) -> tuple[str, ...]:
+    """The operands of a product, from the first on, whose integers may be moved."""
+    if not isinstance(layer, PRODUCTS):
+        return ()
+    if both and isinstance(layer, MatMul) and all(name in graph.network.types for name in layer.inputs):
+        return layer.inputs
+    return layer.inputs[:1] if graph.quantized(layer.inputs[1]) is not None else ()
 
 
 def _moves(graph: Graph, name: str) -> list[Layer]:

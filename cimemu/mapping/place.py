@@ -13,8 +13,11 @@ from cimemu.arch.schema import Arch
 from cimemu.errors import MappingError, WorkloadError
 from cimemu.layer.base import TensorType
 from cimemu.layer.macro_layer import Geometry, MacroLayer
+from cimemu.layer.written_product import WrittenProduct
+from cimemu.mapping.activations import check_activations, check_rewritable
 from cimemu.mapping.cycles import op_cycles
 from cimemu.mapping.layout import LayerCut, cut_layer
+from cimemu.mapping.operands import product_form
 from cimemu.mapping.plan import Block, LayerPlan, Placed, Plan
 from cimemu.mapping.shared import cells_of
 from cimemu.workload.network import Network
@@ -39,7 +42,9 @@ def make_plan(network: Network, arch: Arch) -> Plan:
         )
     if network.overrides:
         arch = load_arch(arch, network.overrides)
+    check_activations(network, arch)
     layers = _layer_plans(network, arch.macro)
+    check_rewritable(layers, arch)
     phases = _phases(layers, arch)
     placed: list[Placed] = []
     final: list[LayerPlan] = list(layers)
@@ -114,6 +119,11 @@ def _layer_plans(network: Network, macro: Macro) -> list[LayerPlan]:
         }
         if isinstance(layer, MacroLayer):
             plans.append(plan_macro_layer(layer.geometry, layer.layout, macro, common))
+        elif isinstance(layer, WrittenProduct):
+            form = product_form(layer, macro)
+            more = {"cells_of": index, "written": True, "parts": form.parts}
+            more["digital_ops"] = layer.digital_ops(operands, outputs) + (form.parts - 1) * outputs[0].elements
+            plans.append(plan_macro_layer(form.geometry, "rows", macro, common | more))
         else:
             plans.append(LayerPlan(geometry=None, cut=LayerCut(), blocks=(), layout="", **common))  # type: ignore[arg-type]
     return plans
@@ -211,6 +221,7 @@ class _Room:
 
     next_column: int
     layers: set[int]
+    written: bool  # it holds an activation, and nothing of another layer
 
 
 def place_phase(layers: Sequence[LayerPlan], arch: Arch, phase: int) -> list[Placed] | None:
@@ -251,15 +262,15 @@ def _first_fit(layers: Sequence[LayerPlan], arch: Arch, phase: int, own_too: boo
         if small:
             for number in open_rooms:
                 room = rooms[number]
-                if room.next_column + block.physical_columns <= macro.columns and (
-                    own_too or layer.index not in room.layers
-                ):
+                alone = layer.written or room.written
+                free = room.next_column + block.physical_columns <= macro.columns
+                if free and (own_too if layer.index in room.layers else not alone):
                     where = number
                     break
         if where is None:
             if len(rooms) == arch.macros:
                 return None
-            rooms.append(_Room(0, set()))
+            rooms.append(_Room(0, set(), layer.written))
             where = len(rooms) - 1
             open_rooms.append(where)
         room = rooms[where]
@@ -275,8 +286,8 @@ def _replicate(layers: Sequence[LayerPlan], placed: list[Placed], arch: Arch, ph
     """Copies of the slowest layers on the macros left over; `placed` grows. Replicas by layer index."""
     sharing = Counter(layer.cells_of for layer in layers)
     layers = [
-        layer for layer in layers if sharing[layer.cells_of] == 1
-    ]  # copies of shared cells would part an image's steps
+        layer for layer in layers if sharing[layer.cells_of] == 1 and not layer.written
+    ]  # copies of shared cells would part an image's steps, copies of activations would be written too
     replicas = {layer.index: 1 for layer in layers}
     next_macro = 1 + max((p.macro for p in placed), default=-1)
     by_index = {layer.index: layer for layer in layers}

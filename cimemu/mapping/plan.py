@@ -72,6 +72,8 @@ class LayerPlan:
     is_output: bool  # whether a network output is among the outputs
     first_phase: int = 0
     cells_of: int = -1  # of a layer on macros: whose cells it uses, its own index where it has its own
+    written: bool = False  # its cells hold an activation, which is written for every image
+    parts: int = 1  # products of digits that make one product of the network
 
     @property
     def units(self) -> tuple[Unit, ...]:
@@ -96,7 +98,7 @@ class LayerPlan:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one image."""
-        return 0 if self.geometry is None else self.geometry.macs
+        return 0 if self.geometry is None else self.geometry.macs // self.parts
 
 
 @dataclass(frozen=True)
@@ -111,9 +113,17 @@ class Plan:
     macros_used: int
     utilization: float  # weight-holding cells / cells of the macros used
     macro_cells: NDArray[np.int64]  # [phases, macros] cells that hold weights
-    writes_per_cell: float  # in one run beyond the first programming: 0 where everything fits
+    writes_per_cell: float  # of weights, in one run beyond the first programming: 0 where everything fits
 
     @property
     def cut(self) -> bool:
         """Whether a layer is larger than the chip and runs in several phases."""
         return any(len(layer.phases) > 1 for layer in self.layers)
+
+    def most_writes(self, images: int) -> float:
+        """Writes of the cell that a run of `images` writes most often, the first programming left out."""
+        held = {(p.phase, p.macro): self.layers[p.layer].written for p in self.placed}
+        often: dict[int, int] = {}
+        for (_, macro), written in held.items():
+            often[macro] = often.get(macro, 0) + (images if written else int(self.phases > 1))
+        return max([self.writes_per_cell, *map(float, often.values())])

@@ -86,16 +86,17 @@ def quantized_weights(
             f"network {network.name}: is quantised already, a scheme starts from the float network; leave --scheme out, "
             "or fit converters alone with weights.kind = given"
         )
-    macro = macro_of(arch, scheme)
+    chip = load_arch(arch, scheme.overrides(arch.macro))
+    macro = chip.macro
     given = scheme.activations
     settings: dict[str, Any] = {"method": given.method, "percentile": given.percentile, "widths": given.widths}
     moments = None
     if getattr(scheme.weights, "method", "") == "output":
         plain = scheme.weights.model_copy(update={"method": "mse", "granularity": "channel", "slice_scales": False})
-        first = quantize(network, macro, calibration, weights=SchemeWeights(plain, macro), **settings)
+        first = quantize(network, chip, calibration, weights=SchemeWeights(plain, macro), **settings)
         moments = input_moments(first, macro, calibration)
     rule = SchemeWeights(scheme.weight_rule, macro, moments)
-    made = quantize(network, macro, calibration, weights=rule, **settings)
+    made = quantize(network, chip, calibration, weights=rule, **settings)
     return with_column_scales(made, arch, scheme, rule), rule.errors
 
 
@@ -108,7 +109,8 @@ def with_column_scales(made: Network, arch: Arch, scheme: Scheme, rule: SchemeWe
             column_scales=rule.scaled,
             overrides=scheme.overrides(arch.macro),
             scheme=scheme.model_dump(mode="json"),
-        )
+        ),
+        arch.mapping.activations,
     )
 
 

@@ -15,8 +15,9 @@ from cimemu.layer.matmul import Gemm, MatMul
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.layer.shape import Gather
 from cimemu.ptq.gates import gate_layers, one_range
-from cimemu.ptq.ranges import Observer
+from cimemu.ptq.ranges import Observer, Ranges
 from cimemu.ptq.widths import MOVES, Widths, tensor_bits
+from cimemu.ptq.written import Written, of_two_activations
 from cimemu.workload.network import Network
 
 PRODUCTS = (Conv, Gemm, MatMul)
@@ -34,13 +35,13 @@ class QdqBuilder:
         macro: Macro,
         observers: Mapping[str, Observer],
         rule: WeightRule,
-        method: str,
-        percentile: float,
+        ranges: Ranges,
         steps: Mapping[str, Step] | None,
         widths: Widths | None,
+        activations: str = "digital",
     ) -> None:
         self.network, self.macro, self.observers, self.steps = network, macro, observers, steps
-        self.rule, self.method, self.percentile = rule, method, percentile
+        self.rule, self.ranges, self.written = rule, ranges, Written.of(network, activations)
         self.constants: dict[str, Array] = dict(network.constants)
         self.layers: list[Layer] = []
         self.parameters: dict[str, tuple[np.float32, int]] = {}  # of every quantised float tensor
@@ -53,7 +54,7 @@ class QdqBuilder:
         self.gates = gate_layers(network)
         self.alias = one_range(network)
         bits = min(macro.input.bits, 8)
-        self.bits = tensor_bits(network, widths or Widths(bits, bits, bits), self._is_product)
+        self.bits = tensor_bits(network, widths or Widths(bits, bits, bits), self._taken)
 
     def build(self) -> Network:
         """The QDQ network."""
@@ -93,12 +94,18 @@ class QdqBuilder:
         """Whether a macro multiplies by its weights."""
         return isinstance(layer, PRODUCTS) and len(layer.inputs) > 1 and layer.inputs[1] in self.network.constants
 
+    def _taken(self, layer: Layer) -> tuple[str, ...]:
+        """The activations of a layer that macros take."""
+        if self._is_product(layer):
+            return layer.inputs[:1]
+        return layer.inputs[:2] if layer.name in self.written.products else ()
+
     def _layer(self, layer: Layer) -> None:
         if self._is_product(layer):
             self._product(layer)
             return
         if self.islands:
-            self.layers.append(layer)
+            self.layers.append(self._of_integers(layer) if layer.name in self.written.layers else layer)
             return
         if layer.name in self.gates:  # states and gates keep their precision on the digital unit
             self.layers.append(self._with_inputs(layer))
@@ -126,6 +133,18 @@ class QdqBuilder:
 
     def _with_inputs(self, layer: Layer) -> Layer:
         return replace(layer, inputs=tuple(self.renamed.get(name, name) for name in layer.inputs))
+
+    def _of_integers(self, layer: Layer) -> Layer:
+        """A product of two activations with both of them quantised, whose result stays float; or a move of one of them."""
+        is_product = layer.name in self.written.products
+        operands = layer.inputs if is_product else layer.inputs[:1]
+        for name in operands:
+            if name not in self.parameters:
+                self._quantize(name)
+        if not is_product:
+            self.parameters[layer.outputs[0]] = self.parameters[operands[0]]
+            self.renamed[layer.outputs[0]] = layer.outputs[0]
+        return replace(layer, inputs=(*(self.renamed[name] for name in operands), *layer.inputs[len(operands) :]))
 
     def _product(self, layer: Layer) -> None:
         x = layer.inputs[0]
@@ -235,7 +254,7 @@ class QdqBuilder:
         if shared is None:
             observer = self.observers[self.alias.get(range_of or name, range_of or name)]
             levels = high_q - low_q + 1
-            low, high = observer.range(self.method, self.percentile, levels, self.macro.input.signed)
+            low, high = observer.range(self.ranges.method, self.ranges.percentile, levels, self.macro.input.signed)
             if isinstance(bounds, Clip):
                 low = low if bounds.low is None else max(low, min(bounds.low, 0.0))
                 high = high if bounds.high is None else min(high, max(bounds.high, 0.0))
@@ -269,11 +288,7 @@ class QdqBuilder:
 
 def mixes_tokens(network: Network) -> bool:
     """Whether a network has attention (products of two activations) or layer normalisation, as transformers have."""
-    return any(
-        layer.op == "LayerNormalization"
-        or (isinstance(layer, MatMul) and not any(name in network.constants for name in layer.inputs))
-        for layer in network.layers
-    )
+    return any(layer.op == "LayerNormalization" or of_two_activations(layer, network) for layer in network.layers)
 
 
 def _parameters(low: float, high: float, low_q: int, high_q: int) -> tuple[np.float32, int]:

@@ -22,6 +22,7 @@ from cimemu.ptq.qdq import PRODUCTS, QdqBuilder, Step, WeightRule, mixes_tokens
 from cimemu.ptq.ranges import Ranges, RangesKeywords, observe
 from cimemu.ptq.weights import quantized_weight
 from cimemu.ptq.widths import Widths
+from cimemu.ptq.written import Written
 from cimemu.workload.network import Network
 
 FLOAT_LAYERS = ("digital", "quantize")
@@ -49,7 +50,8 @@ def quantize(
     scales) -> (int8 values, scales [outputs] or [1]), `steps` the calibration: (scale, zero point) of every tensor that
     is quantised, by name. `widths` gives tensors bits by who reads them (none: those of `arch` everywhere). Of a
     transformer (attention or layer normalisation) only the operands of products with weights are quantised: softmax,
-    normalisation, GELU and attention stay in float on the digital unit. So do the gates and states of a recurrent network;
+    normalisation, GELU and attention stay in float on the digital unit. With `mapping.activations: macros` the operands of
+    attention's products are quantised too. So do the gates and states of a recurrent network;
     the states that its products take have one range for all steps. A network that is quantised already is
     lowered as it is. Products that it leaves in float run in float32 on the digital unit (`float_layers` "digital"), or
     ("quantize") are quantised as those of a float network. `.qdq` of the result is the QDQ graph. Raises WorkloadError.
@@ -64,14 +66,19 @@ def quantize(
     (ranges,) = filled("quantize", given, ranges)
     if float_layers not in FLOAT_LAYERS:
         raise WorkloadError(f"float_layers = {float_layers!r:.60}, must be digital or quantize")
+    activations = arch.mapping.activations if isinstance(arch, Arch) else "digital"
+    if activations == "macros" and not network.is_quantized:
+        lowered = lower(network, activations)
+        if lowered.is_integer:  # integer products of activations alone
+            return lowered
     left = left_in_float(network) if network.is_quantized else ()
     if network.is_quantized and (float_layers == "digital" or not left):
-        return _as_it_is(network, left)
+        return _as_it_is(network, left, activations)
     macro = arch.macro if isinstance(arch, Arch) else arch
     if calibration is None and steps is None:
         what = f"leaves {left[0].name} in float" if left else "is float"
         raise WorkloadError(f"network {network.name}: {what}, give calibration images to quantise it")
-    names = _quantised(network)
+    names = _quantised(network, activations)
     if left:
         names = list(dict.fromkeys(layer.inputs[0] for layer in left))
     observers = {}
@@ -79,15 +86,15 @@ def quantize(
         seen = _run_calibration(network, macro, calibration, names)
         observers = observe(seen, ranges.method, one_range(network))
     rule = _plain_rule(macro, ranges.weight_granularity) if weights is None else weights
-    recipe = (network, macro, observers, rule, ranges.method, ranges.percentile, steps, widths)
+    recipe = (network, macro, observers, rule, ranges, steps, widths)
     if left:
-        return lower(replace(PartlyBuilder(*recipe, left=left).build(), whole=network.whole))
-    return lower(QdqBuilder(*recipe).build())
+        return lower(replace(PartlyBuilder(*recipe, left=left).build(), whole=network.whole), activations)
+    return lower(QdqBuilder(*recipe, activations).build(), activations)
 
 
-def _as_it_is(network: Network, left: Sequence[Layer]) -> Network:
+def _as_it_is(network: Network, left: Sequence[Layer], activations: str) -> Network:
     """A quantised network lowered, with the products `left` in float on the digital unit."""
-    made = lower(network)
+    made = lower(network, activations)
     if left and not made.is_integer:
         raise WorkloadError(
             f"network {network.name}: none of its products has an input and a weight of integers, so macros would do "
@@ -96,8 +103,8 @@ def _as_it_is(network: Network, left: Sequence[Layer]) -> Network:
     return made
 
 
-def _quantised(network: Network) -> list[str]:
-    """The float tensors that get integers: of a transformer the operands of products with weights, else every one.
+def _quantised(network: Network, activations: str) -> list[str]:
+    """The float tensors that get integers: of a transformer the operands of products that run on macros, else every one.
 
     Those that stay in float may be infinite, as scores behind a mask are.
     """
@@ -109,6 +116,7 @@ def _quantised(network: Network) -> list[str]:
         for layer in network.layers
         if isinstance(layer, PRODUCTS) and len(layer.inputs) > 1 and layer.inputs[1] in network.constants
     }
+    taken |= Written.of(network, activations).operands
     return [name for name in names if name in taken or name in network.outputs]
 
 

@@ -1,6 +1,6 @@
 """How wide a quantised tensor is: by who reads it, a wordline or the digital unit alone."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from cimemu.layer.activation import Clip, Relu
@@ -30,8 +30,8 @@ class Widths:
     digital: int
 
 
-def tensor_bits(network: Network, widths: Widths, is_product: Callable[[Layer], bool]) -> dict[str, int]:
-    """Bits of every tensor of a float `network` whose products `is_product` knows.
+def tensor_bits(network: Network, widths: Widths, taken: Callable[[Layer], Sequence[str]]) -> dict[str, int]:
+    """Bits of every tensor of a float `network`; `taken` are the activations that macros take of a layer.
 
     What only moves or clamps values has one width in and out. An operand of a product is as wide as wordlines take it,
     one that the network is given `images` wide; results that are added, averaged or handed back are `digital` wide.
@@ -47,7 +47,7 @@ def tensor_bits(network: Network, widths: Widths, is_product: Callable[[Layer], 
         if layer.op in MOVES or isinstance(layer, Relu | Clip):
             for name in layer.outputs:
                 parent[root(name)] = root(layer.inputs[0])
-    driven = _roots((layer.inputs[0] for layer in network.layers if is_product(layer)), root)
+    driven = _roots((name for layer in network.layers for name in taken(layer)), root)
     given = _roots(network.inputs, root)
     bits = {}
     for name in network.types:

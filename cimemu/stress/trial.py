@@ -121,7 +121,7 @@ class StressTask:
             plan = make_plan(network, self.arch)
             emulator = Emulator(network, self.arch.macro, plan=plan)
             tensors = {output for _, output in self._outputs(scheme)}
-            tensors |= {name for layer in emulator.macro_layers for name in layer.inputs}
+            tensors |= {name for layer in network.layers if layer.on_macros for name in layer.inputs if name}
             ideal = emulator.run([self.inputs[: self.error_images]], keep=frozenset(tensors - set(network.inputs)))
             clean = {**ideal.tensors, network.inputs[0]: self.inputs[: self.error_images]}
             self._benches[key] = _Bench(emulator, plan, clean)
@@ -132,7 +132,7 @@ class StressTask:
         return [(layer.name, layer.outputs[0]) for layer in self.networks[scheme].layers if layer.on_macros]
 
     def _clean_inputs(self, bench: _Bench, name: str) -> list[Array]:
-        layer = next(layer for layer in bench.emulator.macro_layers if layer.name == name)
+        layer = next(layer for layer in bench.emulator.network.layers if layer.name == name)
         return [bench.clean[tensor] for tensor in layer.inputs if tensor]
 
 

@@ -64,7 +64,7 @@ def programming_template(plan: Plan, phase: int, units: dict[str, int], written:
     arch = plan.arch
     graph = GraphBuilder(len(plan.layers), units)
     memory = arch.chip.offchip
-    for p in (p for p in plan.placed if p.phase == phase):
+    for p in (p for p in plan.placed if p.phase == phase and not plan.layers[p.layer].written):
         block = plan.layers[p.layer].blocks[p.block]
         bits = block.cells * arch.macro.cell.bits
         cycles = memory.latency_cycles - (-bits // memory.bits_per_cycle)
@@ -80,7 +80,7 @@ def programming_template(plan: Plan, phase: int, units: dict[str, int], written:
 
 def macro_op_columns(plan: Plan, template: Template) -> list[tuple[int, int, NDArray[np.int32], NDArray[np.int64]]]:
     """(layer, block, positions, columns of the duration table) of the template's data-dependent operations."""
-    chosen = np.flatnonzero(template.dynamic >= 0)
+    chosen = np.flatnonzero((template.dynamic >= 0) & (template.block >= 0))
     keys = template.layer[chosen].astype(np.int64) << 32 | template.block[chosen]
     return [
         (

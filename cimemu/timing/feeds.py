@@ -25,8 +25,9 @@ class Feeds:
     written: dict[int, Ids] = field(default_factory=dict)
     barrier: Ids | None = None  # layer_by_layer: the end of the layer before
 
-    def fetch(self, layer: LayerPlan, which: int, rows: Rows) -> Ids:
-        """Read `rows` (of input `which` of `layer`) out of where they live; a task each."""
+    def fetch(self, layer: LayerPlan, which: int, rows: Rows, *, whole: bool = False) -> Ids:
+        """Read `rows` (of input `which` of `layer`) out of where they live; a task each, which waits for the same row of
+        the producer's output, or for all rows (`whole`, or where it has another number of rows)."""
         producer, kind = layer.inputs[which], layer.input_types[which]
         total = consumer_rows(layer, which)
         bits = np.full(len(rows), -(-kind.bits // total))
@@ -40,12 +41,12 @@ class Feeds:
             self.graph.wait(tasks, self.barrier, Cause.DATA)
         if (producer != INPUT and producer not in self.crossing_in) or producer in self.written:
             made = self.written[producer]
-            if len(made) == total:
+            if len(made) == total and not whole:
                 self.graph.wait(tasks, made[rows], Cause.DATA)
             elif len(made):
-                whole = self.graph.meet(layer.index)
-                self.graph.wait_all(whole, made, Cause.DATA)
-                self.graph.wait(tasks, whole, Cause.DATA)
+                every = self.graph.meet(layer.index)
+                self.graph.wait_all(every, made, Cause.DATA)
+                self.graph.wait(tasks, every, Cause.DATA)
         return tasks
 
     def look_up(self, layer: LayerPlan, rows: int) -> Ids:
@@ -115,7 +116,7 @@ class Feeds:
 
 def consumer_rows(layer: LayerPlan, which: int) -> int:
     """Rows in which `layer` fetches its input."""
-    if layer.geometry is not None:
+    if layer.geometry is not None and which == 0:
         return layer.geometry.height_in
     return tensor_rows(layer.input_types[which])
 

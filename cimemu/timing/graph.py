@@ -19,7 +19,8 @@ class Template:
 
     A successor edge of lag 1 leads into the next image. `dynamic[t]` numbers the macro operations whose duration
     depends on data (skipped slices), in the order of the columns of a duration table; -1 elsewhere.
-    `position[t]` and `block[t]` say which macro operation a MACRO task is, -1 elsewhere.
+    `position[t]` and `block[t]` say which macro operation a MACRO task is, -1 elsewhere; of a PROGRAM task that writes an
+    activation `position[t]` is the block.
     """
 
     unit: NDArray[np.int32]

@@ -16,6 +16,7 @@ from cimemu.timing.feeds import Feeds, fetch_cause
 from cimemu.timing.graph import GraphBuilder, Ids
 from cimemu.timing.routes import Routes
 from cimemu.timing.storage import buffer_rows
+from cimemu.timing.writing import Writes, fetch_zero_points, hold_until_done, write_operand
 
 Span = tuple[int, int]
 
@@ -26,6 +27,7 @@ class _Tile:
 
     number: int
     blocks: dict[int, list[tuple[Block, int]]]  # replica -> (block, macro)
+    writes: Writes  # of a product of two activations, else empty
 
     @property
     def distinct(self) -> list[Block]:
@@ -49,12 +51,16 @@ def macro_layer(
     graph, geometry = feeds.graph, _geometry(layer)
     tiles: dict[int, _Tile] = {}
     for p in placed:
-        tile = tiles.setdefault(p.macro // feeds.arch.tile.macros, _Tile(p.macro // feeds.arch.tile.macros, {}))
+        tile = tiles.setdefault(p.macro // feeds.arch.tile.macros, _Tile(p.macro // feeds.arch.tile.macros, {}, {}))
         tile.blocks.setdefault(p.replica, []).append((layer.blocks[p.block], p.macro))
     spans = np.array([geometry.input_rows(row) for row in range(geometry.height_out)], dtype=np.int64)
     wanted = np.unique(_ranges(spans)[1])
     fetched = np.full(geometry.height_in, -1, dtype=np.int64)
-    fetched[wanted] = feeds.fetch(layer, 0, wanted)
+    fetched[wanted] = feeds.fetch(layer, 0, wanted, whole=layer.written)
+    if layer.written:
+        writes = write_operand(feeds, routes, layer, {n: tile.blocks[0] for n, tile in tiles.items()})
+        for tile in tiles.values():
+            tile.writes = writes
     arrivals: list[tuple[Ids, Ids]] = []
     for number in sorted(tiles):
         tile = tiles[number]
@@ -73,6 +79,8 @@ def macro_layer(
         Kind.DIGITAL, graph.unit("digital"), digital_row_cycles(feeds, operations, rows), layer.index, rows
     )
     graph.count(layer.index, Counter.DIGITAL_OPS, finishing)
+    if layer.written:
+        fetch_zero_points(feeds, layer, work)
     of_row, packets = (np.concatenate(parts) for parts in zip(*arrivals))
     order = np.argsort(of_row, kind="stable")
     graph.wait(work[of_row[order]], packets[order], routes.cause)
@@ -198,6 +206,8 @@ def _operate(
         unit = graph.unit(f"{name}/macro{macro % arch.tile.macros}")
         work = graph.add(Kind.MACRO, unit, block.op_cycles, layer.index, count, positions, block.index)
         graph.wait(work, loads, Cause.BUFFER)
+        if tile.writes:
+            hold_until_done(feeds, layer, tile.writes[block.index, macro], work)
         graph.wait(adds, work, Cause.ADC)
         _two_deep(graph, loads, work, Cause.ADC)  # input registers hold two vectors
         _two_deep(graph, work, adds, Cause.BUFFER)  # output registers hold two results

@@ -12,7 +12,7 @@ from cimemu.mapping.cycles import op_cycles
 from cimemu.mapping.plan import Plan
 from cimemu.timing.build import Written, phase_template, programming_template
 from cimemu.timing.compiled import run_compiled
-from cimemu.timing.durations import Nonzero, duration_table
+from cimemu.timing.durations import Nonzero, RowPulses, duration_table, with_writings
 from cimemu.timing.flow import interconnect_flow
 from cimemu.timing.graph import Template
 from cimemu.timing.simpy_model import run_simpy
@@ -66,19 +66,28 @@ class Simulation:
         sink: Sink | None = None,
         progress: Callable[[int, int], None] | None = None,
         repeat: bool = True,
+        pulses: RowPulses | None = None,
     ) -> Timeline:
         """All images through all phases; events go to `sink`, image by image.
 
         `engine` "simpy" or "compiled" (the same cycles; `auto`: compiled for detail ops). `nonzero` gives the driven
         steps where the macro skips zero slices (None: nothing is skipped). `repeat` False has the compiled engine
-        simulate also the images for which the chip is proven to repeat itself.
+        simulate also the images for which the chip is proven to repeat itself. `pulses` counts, for every image, the write
+        pulses of rows that hold an activation (None: one a row).
         """
         if self.plan.cut and images != self.images:
             again = Simulation(
                 self.plan, self.written, images
             )  # where sums wait depends on how many images wait with them
             return again.run(
-                images, detail=detail, engine=engine, nonzero=nonzero, sink=sink, progress=progress, repeat=repeat
+                images,
+                detail=detail,
+                engine=engine,
+                nonzero=nonzero,
+                sink=sink,
+                progress=progress,
+                repeat=repeat,
+                pulses=pulses,
             )
         if detail not in ("ops", "cycles"):
             raise CimemuError(f"detail = {detail!r}, must be ops or cycles")
@@ -96,7 +105,8 @@ class Simulation:
         record = _Record(Ledger.new(len(names), len(self.plan.layers)), images, sink)
         now = 0
         programming = 0
-        for phase, template in enumerate(self.phases):
+        phases = [with_writings(template) for template in self.phases] if pulses else self.phases
+        for phase, template in enumerate(phases):
             writes = self.programming[phase]
             if writes is not None:
                 for times in run_compiled(writes, 1, now, None, record.ledger):
@@ -104,11 +114,12 @@ class Simulation:
                     programming += times.done - now
                     now = times.done
             table: NDArray[np.int32] | None = None
-            if nonzero is not None and self.plan.arch.macro.timing.skip_zero_slices:
-                table = duration_table(self.plan, template, nonzero, images)
+            driven = nonzero if self.plan.arch.macro.timing.skip_zero_slices else None
+            if driven is not None or pulses:
+                table = duration_table(self.plan, template, driven or {}, images, pulses)
             runs: Iterator[Times]
             if detail == "cycles":
-                unfold = Unfold(self.plan, template, adc_of, nonzero if table is not None else None)
+                unfold = Unfold(self.plan, template, adc_of, driven)
                 runs = run_simpy(template, images, now, table, record.ledger, unfold)
             elif engine == "simpy":
                 runs = run_simpy(template, images, now, table, record.ledger)

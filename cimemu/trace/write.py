@@ -127,7 +127,7 @@ class TraceWriter:
         plan, timeline, tally = content.plan, content.timeline, content.tally
         self._flush(self.pending_rows)
         self.file["events"].attrs["kinds"] = [kind.name.lower() for kind in Kind]
-        arch = plan.arch
+        arch, writes = plan.arch, plan.most_writes(timeline.images)
         known = {
             "schema_version": SCHEMA_VERSION,
             "cimemu_version": __version__,
@@ -140,12 +140,12 @@ class TraceWriter:
             "energy_pj": tally.total_pj,
             "macros": plan.macros_used,
             "utilization": plan.utilization,
-            "writes_per_cell": plan.writes_per_cell,
+            "writes_per_cell": writes,
             "provenance_json": json.dumps(dict(content.provenance), sort_keys=True, default=str),
             **content.attributes,
         }
-        if plan.writes_per_cell:
-            known["lifetime_runs"] = arch.programming.endurance_writes / plan.writes_per_cell
+        if writes:
+            known["lifetime_runs"] = arch.programming.endurance_writes / writes
         for item in ATTRIBUTES:
             value = known.get(item.path)
             if value is not None:

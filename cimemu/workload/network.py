@@ -22,7 +22,8 @@ class Network:
     `overrides` are the dotted arch keys that the network was made for (its widths, encoding, converter), `scheme` the
     quantisation scheme that made it, `column_scales` and `shares` what `lower` gives the macro layer of that name.
     `whole` is None where other runtimes take many images together; else they take the file's images one at a time, and
-    tensors of these names have no axis of images there: here they are [images, all axes of the file].
+    tensors of these names have no axis of images there: here they are [images, all axes of the file]. `activations` is the
+    `mapping.activations` of the chip that it was lowered for: where products of two activations run.
 
     >>> import cimemu
     >>> network = cimemu.load_network(cimemu.load_workload("digits").network)
@@ -44,6 +45,7 @@ class Network:
     column_scales: Mapping[str, ColumnScale] = field(default_factory=dict)
     whole: frozenset[str] | None = None
     shares: Mapping[str, str] = field(default_factory=dict)
+    activations: str = "digital"
 
     @property
     def is_integer(self) -> bool:
