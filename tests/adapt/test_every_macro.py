@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
-import architectures
+import drawn_macros
 import numpy as np
 import pytest
 
@@ -141,7 +141,7 @@ def compare(drawn):
 
 def sweep(count):
     """(accepted, counts by key and value, refusals, accepted that skip where level 0 is not 0) of `count` architectures."""
-    draws, accepted, refusals, skipping = architectures.Draws(5), 0, Counter(), 0
+    draws, accepted, refusals, skipping = drawn_macros.Draws(5), 0, Counter(), 0
     for number in range(count):
         drawn = ungrouped(draws.draw(number))
         try:
@@ -173,14 +173,14 @@ def test_training_is_the_emulator_on_hundreds_of_macros():
         print(f"refused, {number}: {text}")
     assert accepted >= 150
     assert skipping >= 20
-    for key, values in architectures.VALUES.items():
+    for key, values in drawn_macros.VALUES.items():
         for value in values:
             assert counts[key, str(value)] >= 2, (key, value)
 
 
 def test_fixed_converters_of_wide_steps_meet_their_thresholds():
     """Psums that are integers lie half-way between levels: float32 must not send them down (82, 94, 110, 122, ... did)."""
-    draws = architectures.Draws(5)
+    draws = drawn_macros.Draws(5)
     drawn = ungrouped(next(d for d in map(draws.draw, range(400)) if d.layer.geometry.rows_per_group >= 24))
     drawn.tree.update(rows=128, active_rows=None, accumulator_bits=None)
     drawn.tree["cell"] |= {"kind": "charge", "bits": 4}
@@ -193,7 +193,7 @@ def test_fixed_converters_of_wide_steps_meet_their_thresholds():
 
 
 def test_columns_that_are_stored_inverted_are_refused_in_training_unless_converters_are_ideal():
-    draws = architectures.Draws(5)
+    draws = drawn_macros.Draws(5)
     flipping = (d for d in map(draws.draw, range(400)) if d.tree["weight"]["column_flipping"])
     drawn = ungrouped(next(d for d in flipping if d.tree["adc"]["model"] == "linear" and d.tree["weight"]["bits"] > 1))
     drawn.tree["adc"] = {"model": "linear", "bits": 4, "lsb": 3}

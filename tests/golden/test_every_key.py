@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-import architectures
+import drawn_macros
 import numpy as np
 import pytest
 from reference import stored_slices
@@ -22,11 +22,11 @@ FEW, MANY = 16, 440  # architectures by default, and in the slow test
 
 
 def test_every_key_of_the_schema_is_drawn_with_every_value_of_a_choice():
-    assert set(architectures.KEYS) == set(architectures.VALUES), (
+    assert set(drawn_macros.KEYS) == set(drawn_macros.VALUES), (
         "a key of `macro` is new or gone: say what is drawn for it"
     )
-    for key, field in architectures.KEYS.items():
-        values, whole = architectures.VALUES[key], architectures.closed(field)
+    for key, field in drawn_macros.KEYS.items():
+        values, whole = drawn_macros.VALUES[key], drawn_macros.closed(field)
         assert whole is None or set(values) == set(whole), key
         assert whole is not None or len(values) >= 2, key
 
@@ -189,7 +189,7 @@ def layer_free(v, macro):
 
 def sweep(count, tmp_path, every):
     """(accepted, counts by key and value, overflows reached, refusals) of `count` architectures."""
-    draws, accepted, overflows, refusals = architectures.Draws(1), 0, Counter(), Counter()
+    draws, accepted, overflows, refusals = drawn_macros.Draws(1), 0, Counter(), Counter()
     for number in range(count):
         drawn = draws.draw(number)
         made, refused = compare(drawn, tmp_path / f"v{number}" if number % every == 0 else None)
@@ -219,7 +219,7 @@ def test_golden_vectors_are_the_emulators_on_hundreds_of_architectures(tmp_path)
         print(f"refused by both, {number}: {text}")
     assert accepted >= 300
     assert min(overflows["saturate"], overflows["wrap"]) >= 30
-    for key, values in architectures.VALUES.items():
+    for key, values in drawn_macros.VALUES.items():
         for value in values:
             assert counts[key, str(value)] >= 10, (key, value)
     for text in refusals:

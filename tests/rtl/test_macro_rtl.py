@@ -7,7 +7,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-import architectures
+import drawn_macros
 import numpy as np
 import pytest
 
@@ -237,7 +237,7 @@ def test_the_parameter_sets_cover_what_a_macro_can_be():
 
 def rtl_architectures(count):
     """The first `count` drawn architectures of the RTL's kind: converters of integer levels, one convolution group."""
-    found, draws = 0, architectures.Draws(7)
+    found, draws = 0, drawn_macros.Draws(7)
     for number in range(40 * count):
         drawn = draws.draw(number)
         tree, geometry = drawn.tree, drawn.layer.geometry
