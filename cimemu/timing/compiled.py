@@ -71,7 +71,9 @@ class _Engine:
             template.layer,
             template.duration,
             template.first_edge[:-1],
-            template.dynamic,
+            np.full(template.tasks, -1)
+            if table is None
+            else template.dynamic,  # no table: every duration is the whole one
         )
         for column, values in enumerate(columns):
             nodes[:-1, column] = values

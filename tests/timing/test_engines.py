@@ -81,6 +81,28 @@ def test_all_engines_agree_on_random_chips(images):
     check()
 
 
+def test_a_macro_that_skips_takes_its_whole_time_where_no_driven_steps_are_given():
+    """A compiled engine once read past the end of a table that was not there."""
+    tried = []
+
+    @settings(common, max_examples=30)
+    @given(st.data())
+    def check(data):
+        arch = data.draw(chips.chips())
+        timing = arch.macro.timing.model_copy(update={"skip_zero_slices": True})
+        arch = arch.model_copy(update={"macro": arch.macro.model_copy(update={"timing": timing})})
+        network = data.draw(chips.networks(arch.macro.input.bits))
+        skipping = chips.simulation_or_none(network, arch)
+        never = chips.simulation_or_none(network, without_skipping(arch))
+        assume(skipping is not None and never is not None)
+        tried.append(arch)
+        for engine in ("compiled", "simpy"):
+            same(simulated(skipping, 3, engine=engine), simulated(never, 3, engine="compiled"))
+
+    check()
+    assert len(tried) >= 10
+
+
 @pytest.mark.slow
 def test_all_engines_agree_on_many_random_chips():
     @settings(common, max_examples=300)
