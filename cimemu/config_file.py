@@ -1,6 +1,8 @@
 """A YAML file into a pydantic model: safely, and every mistake in one line."""
 
+from copy import deepcopy
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -33,10 +35,16 @@ class _SafeLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+@lru_cache(maxsize=16)
+def _parsed(text: str) -> Any:
+    """The tree of a text; a sweep reads the same few files again and again, and parsing takes longer than the rest."""
+    return yaml.load(text, Loader=_SafeLoader)
+
+
 def read_mapping(path: Path, shown: str, what: str, error_type: type[CimemuError]) -> dict[str, Any]:
     """The mapping in a YAML file; `shown` names the file and `what` its kind in errors of `error_type`."""
     try:
-        tree = yaml.load(read_text(path, error_type, what, most=MAX_BYTES), Loader=_SafeLoader)
+        tree = deepcopy(_parsed(read_text(path, error_type, what, most=MAX_BYTES)))
     except CimemuError:
         raise
     except (yaml.YAMLError, RecursionError, ValueError, TypeError, OverflowError, KeyError, AttributeError) as error:

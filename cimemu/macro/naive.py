@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from math import ceil
+from operator import mul
 from typing import Any, NamedTuple, assert_never
 
 import numpy as np
@@ -135,6 +136,8 @@ class _Definition:
         self.top = 2**macro.cell.bits - 1
         if macro.weight.column_flipping:
             self._flip()
+        wide = range(macro.columns_per_output)  # [N][columns of an output][K]: what each bitline adds up
+        self.bitlines = [[[row[n][s] for row in self.columns] for s in wide] for n in range(layout.outputs)]
         self.place_value, self.pair, self.sum_factor, self.correction_factor = columns_naive(macro)
         self.use_reference = macro.weight.correction == "reference_column" and self.correction_factor != 0
         shape = (len(x), layout.groups, self.slices)
@@ -193,14 +196,16 @@ class _Definition:
             return
         made.steps += across
         made.raised += across * sum(1 for v in step.piece if v)
-        made.drawn += across * sum(_drawn(v, self.macro) for v in step.piece)
+        drawn = [_drawn(v, self.macro) for v in step.piece]
+        made.drawn += across * sum(drawn)
         solved = None
         if self.given.gated is not None:
             rows = np.array([step.piece])
             solved = self.given.gated.sums(rows, step.block, step.first - step.first_row)[0]
         for n in range(self.layout.outputs):
-            for s, (k, v) in product(range(self.macro.columns_per_output), step.driven):
-                made.level_drawn += _drawn(v, self.macro) * self.columns[k][n][s]
+            made.level_drawn += sum(
+                _sum_of_products(drawn, column[step.first : step.last]) for column in self.bitlines[n]
+            )
             by_column = self._column_psums(step, n, solved)
             added = self._convert_output(step, n, self._seen(by_column), tallies)
             running[n] = _accumulate(running[n] + added, self.macro, (step.image, step.position, n), step)
@@ -212,7 +217,7 @@ class _Definition:
     def _column_psums(self, step: Step, n: int, solved: NDArray[Any] | None) -> list[int]:
         """What the physical columns of output n sum, less what traps hold."""
         wide = self.macro.columns_per_output
-        sums = [sum(v * self.columns[k][n][s] for k, v in step.driven) for s in range(wide)]
+        sums = [_sum_of_products(step.piece, column[step.first : step.last]) for column in self.bitlines[n]]
         if solved is not None:
             sums = [int(solved[n * wide + s]) for s in range(wide)]
         for source in self.given.traps:
@@ -361,6 +366,11 @@ def _accumulate(running: int, macro: Macro, place: tuple[int, int, int], step: S
         value: int = (running - low) % 2**macro.accumulator_bits + low
         return value
     raise overflow_error(macro, running, place, (step.block, step.group, step.i))
+
+
+def _sum_of_products(values: list[int], levels: list[int]) -> int:
+    """sum_k values[k] levels[k] (math.sumprod came with Python 3.12)."""
+    return sum(map(mul, values, levels))
 
 
 def _drawn(value: int, macro: Macro) -> int:
