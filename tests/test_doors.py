@@ -107,6 +107,7 @@ def test_a_wrong_place_is_one_line(chip, places, keywords, line):
     assert str(raised.value) == line
 
 
+@pytest.mark.slow
 def test_a_stress_run_takes_records_or_keywords(chip):
     by_record = stress(*chip, IMAGES, population=Population(VARY, trials=2, seed=3), work=Work(workers=1))
     by_name = stress(*chip, IMAGES, vary=VARY, trials=2, seed=3, workers=1)

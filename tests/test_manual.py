@@ -20,6 +20,7 @@ RUN = [ROOT / "README.md", *MANUAL, ROOT / "arch/claims.md", ROOT / "arch/valida
 DESIGN = sorted((ROOT / "cimemu/docs").glob("design/*.md"))
 LABELS = {"", "sh", "python", "pycon", "text", "yaml", "bibtex"}
 MOST_WORDS = 1500
+LONG_PAGES = {"training", "stress", "claims"}  # whose commands take the longest: they run with the slow tests
 
 
 def run_commands(body, printed, page):
@@ -78,7 +79,9 @@ def stress(names):
 LEFT = {"first-run": first_run, "variation": variation, "traces": traces, "stress": stress}  # what a page leaves behind
 
 
-@pytest.mark.parametrize("page", RUN, ids=name_of)
+@pytest.mark.parametrize(
+    "page", [pytest.param(p, id=name_of(p), marks=[pytest.mark.slow] * (p.stem in LONG_PAGES)) for p in RUN]
+)
 def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page"}

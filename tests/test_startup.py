@@ -66,6 +66,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code):
     assert out.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 @needs_jit
 def test_a_warm_run_compiles_nothing(tmp_path):
     def run(name):

@@ -39,6 +39,7 @@ def network(tmp_path_factory):
     return two_products(tmp_path_factory.mktemp("n") / "n.onnx")
 
 
+@pytest.mark.slow
 def test_onnx_runtime_s_codes_are_counted_apart_from_integers_of_integer_operators(network):
     pytest.importorskip("onnxruntime")
     found = check_network(*network[:1], ARCH.macro, network[1])

@@ -20,6 +20,7 @@ def run(*arguments):
     return main(["compare", "rram_128", "digits", *GRID, *arguments])
 
 
+@pytest.mark.slow
 def test_a_grid_is_a_table_that_is_resumed(tmp_path, capsys):
     out = tmp_path / "grid.csv"
     assert run("-o", str(out), "--plots", str(tmp_path / "plots")) == 0

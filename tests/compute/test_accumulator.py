@@ -3,6 +3,7 @@
 import macros
 import numpy as np
 import pytest
+from amounts import drawn
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -104,8 +105,9 @@ VARY = [
 ]
 
 
-@settings(common, max_examples=60)
-@given(SEEDS, st.sampled_from(["error", "saturate", "wrap"]), st.integers(2, 14), st.sampled_from(VARY))
+@drawn(
+    SEEDS, st.sampled_from(["error", "saturate", "wrap"]), st.integers(2, 14), st.sampled_from(VARY), few=16, many=120
+)
 def test_every_path_and_thread_holds_the_same_sums_of_ideal_and_varied_cells(seed, overflow, bits, vary):
     x, w, macro = narrow(seed, overflow, bits)
     assume(not vary or (macro.adc.model != "ideal" and macro.weight.correction == "digital"))
@@ -115,8 +117,7 @@ def test_every_path_and_thread_holds_the_same_sums_of_ideal_and_varied_cells(see
         assert outcome(x, w, macro, path=path, vary=vary, seed=seed % 7, threads=2) == slow
 
 
-@settings(common, max_examples=25)
-@given(SEEDS)
+@drawn(SEEDS, few=10, many=60)
 def test_an_accumulator_that_cannot_overflow_costs_nothing(seed):
     """One bit less and it has to be held; wide enough, every path is the one of no accumulator at all."""
     x, w, macro = narrow(seed, "saturate", 63)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from amounts import drawn
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -152,16 +153,8 @@ def same_on_all_paths(x, w, macro):
     assert exact.conversions == slow[2]
 
 
-@settings(common, max_examples=100)
-@given(problems())
+@drawn(problems(), few=40, many=900)
 def test_all_paths_give_the_bytes_and_the_codes_of_the_naive_twin(problem):
-    same_on_all_paths(*problem)
-
-
-@pytest.mark.slow
-@settings(common, max_examples=900)
-@given(problems())
-def test_all_paths_give_the_bytes_and_the_codes_of_the_naive_twin_on_many_macros(problem):
     same_on_all_paths(*problem)
 
 
@@ -293,8 +286,7 @@ def test_a_step_of_one_psum_clips_the_psum_and_does_nothing_else(data, bits, zer
         assert r.codes.tolist() == expected.tolist(), path
 
 
-@settings(common, max_examples=40)
-@given(problems())
+@drawn(problems(), few=12, many=80)
 def test_two_threads_give_the_bytes_of_one(problem):
     x, w, macro = problem
     many = np.concatenate([x] * (9000 // len(x)))  # several chunks

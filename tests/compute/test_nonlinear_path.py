@@ -51,7 +51,7 @@ def same_bytes(x, make):
 
 
 @looked_up
-@drawn(st.integers(0, 2**32 - 1), st.sampled_from(sorted(DRAWS)), st.integers(1, 8), st.booleans(), few=25, many=150)
+@drawn(st.integers(0, 2**32 - 1), st.sampled_from(sorted(DRAWS)), st.integers(1, 8), st.booleans(), few=6, many=150)
 def test_any_table_gives_the_bytes_of_the_other_path(seed, levels, bits, own):
     rng = np.random.default_rng(seed)
     rows, outputs = int(rng.integers(1, 300)), int(rng.integers(1, 6))
@@ -107,7 +107,7 @@ def test_schemes_of_nonlinear_levels_run_in_registers(scheme, tmp_path, monkeypa
 
 
 @looked_up
-@drawn(st.integers(0, 2**32 - 1), st.integers(1, 8), st.booleans(), few=25, many=150)
+@drawn(st.integers(0, 2**32 - 1), st.integers(1, 8), st.booleans(), few=8, many=150)
 def test_real_levels_of_one_bit_cells_run_as_planes_with_the_same_bytes(seed, bits, own):
     rng = np.random.default_rng(seed)
     rows, outputs, signed = int(rng.integers(1, 300)), int(rng.integers(1, 6)), bool(rng.integers(0, 2))

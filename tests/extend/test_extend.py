@@ -140,6 +140,7 @@ def small():
     return arch, work, quantized_network(work, arch), images, labels
 
 
+@pytest.mark.slow
 def test_stress_takes_objects_mappings_and_texts_alike_also_in_worker_processes(tmp_path):
     kind = clustered(tmp_path)
     arch, _, network, images, labels = small()

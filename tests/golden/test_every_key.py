@@ -18,7 +18,7 @@ from cimemu.macro.naive import Given, mvm_naive
 from cimemu.mapping.place import make_plan
 from cimemu.timing.simulate import Simulation
 
-FEW, MANY = 16, 440  # architectures by default, and in the slow test
+FEW, MANY = 10, 440  # architectures by default, and in the slow test
 
 
 def test_every_key_of_the_schema_is_drawn_with_every_value_of_a_choice():

@@ -115,6 +115,7 @@ def test_finer_weight_scales_fit_resnet20_no_worse(resnet20, bits, rows):
     assert errors["column"].sum() < 0.8 * errors["layer"].sum()
 
 
+@pytest.mark.slow
 def test_resnet20_runs_from_its_file_as_it_was_made(resnet20, tmp_path):
     network, work = resnet20
     arch = cimemu.load_arch("rram_128")

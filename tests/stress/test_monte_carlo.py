@@ -34,6 +34,7 @@ def four_points(digits):
     return stress(arch, network, images, labels, vary=VARY, trials=2, seed=5)
 
 
+@pytest.mark.slow
 def test_a_trial_is_what_run_gives_with_its_seed_and_trial(digits, four_points):
     arch, network, images, labels = digits
     found = four_points
@@ -105,6 +106,7 @@ def test_a_killed_client_goes_on_with_resume_to_the_same_bytes(command, tmp_path
     assert not partial.exists()
 
 
+@pytest.mark.slow
 def test_the_file_has_trials_points_and_layers(command, tmp_path):
     (tmp_path / "w.h5").write_bytes(command[1])
     with h5py.File(tmp_path / "w.h5") as file:

@@ -308,6 +308,7 @@ def test_blocks_that_share_a_macro_load_its_wires():
         assert np.allclose(cells, own, atol=3 * 2.0**-14)
 
 
+@pytest.mark.slow
 def test_the_same_bytes_for_any_number_of_blas_threads():
     program = """
 import numpy as np

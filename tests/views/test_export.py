@@ -18,6 +18,7 @@ def trace(tmp_path_factory):
     return cimemu.open_trace(path)
 
 
+@pytest.mark.slow
 def test_a_window_chooses_events_as_the_definition_says(trace):
     window = Window(first=1000, last=3000, images=(0,), layers=("stem",), units=("tile0/macro",))
     chosen = select_events(trace, window).events
