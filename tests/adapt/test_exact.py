@@ -108,8 +108,13 @@ def first_steps(name):
     return tree
 
 
+SOME = ("column_column", "one_bit_psums", "differential", "closed_form", "nonlinear", "slice_scales")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (name not in SOME)) for name in SCHEMES]
+)
 def test_a_resnet20_is_the_chip_to_the_integer_on_many_images(name, resnet20, tiny_train):
     """Before and after four steps of training, in arrays of 128 rows: codes, psums and outputs of every layer."""
     chip = {"macro.cell.bits": 1 if name == "twos_complement" else 2, "macro.input.dac_bits": 4}

@@ -94,7 +94,13 @@ def test_resnet20_in_other_encodings_and_slicings(tmp_path, form, overrides):
 
 @NEEDS_DATA
 @pytest.mark.slow
-@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize(
+    "form",
+    [
+        pytest.param(form, id=str(form), marks=[pytest.mark.long] * (number % 3 != 0))
+        for number, form in enumerate(FORMS)
+    ],
+)
 def test_efficientnet_lite0(tmp_path, form):
     images = np.random.default_rng(0).normal(0, 0.6, (3, 3, 224, 224)).astype(np.float32).clip(-1, 1)
     path = quantized_file(tmp_path, "efficientnet_lite0_imagenet", images[:2], form)
