@@ -91,6 +91,7 @@ def test_a_damaged_file_is_read_as_the_runtime_reads_it_or_refused():
     nothing_wrong("fuzz", 0, 1, 80, 80)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_every_changed_parameter_is_obeyed_or_refused():
     nothing_wrong("parameters", 0, 4, 1 << 20, 2500)
