@@ -92,6 +92,7 @@ def test_run_and_report_print_what_the_file_says(capsys):
         assert sum(value for name, value in row.items() if name not in ("unit", "operations")) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_detail_cycles_ends_when_detail_ops_does(capsys):
     cycles = [
         json.loads(command(capsys, "run", "isaac", "-n", "2", "--no-trace", "--json", "--detail", detail)[1])["cycles"]

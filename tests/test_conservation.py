@@ -123,7 +123,7 @@ def test_every_preset_conserves(name, schedule, tmp_path):
     interconnect_conserves(Simulation(plan), plan)
 
 
-@pytest.mark.parametrize("examples", [8, pytest.param(40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [4, pytest.param(40, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("detail", ["ops", "cycles"])
 def test_random_chips_conserve(detail, examples, tmp_path):
     @settings(deadline=None, derandomize=True, max_examples=examples, suppress_health_check=list(HealthCheck))

@@ -174,7 +174,9 @@ def fuzzed(kind, data, count, folder, seed):
     return found
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind in ("trace", "partial"))) for kind in KINDS]
+)
 def test_damaged_files_are_one_line(whole, kind, tmp_path):
     assert fuzzed(kind, whole[kind], 40, tmp_path, seed=1) == []
 

@@ -20,7 +20,14 @@ RUN = [ROOT / "README.md", *MANUAL, ROOT / "arch/claims.md", ROOT / "arch/valida
 DESIGN = sorted((ROOT / "cimemu/docs").glob("design/*.md"))
 LABELS = {"", "sh", "python", "pycon", "text", "yaml", "bibtex"}
 MOST_WORDS = 1500
-LONG_PAGES = {"training", "stress", "claims"}  # whose commands take the longest: they run with the slow tests
+LONG_PAGES = {
+    "training",
+    "stress",
+    "claims",
+    "networks",
+    "traces",
+    "quantisation",
+}  # whose commands take the longest: they run with the slow tests
 
 
 def run_commands(body, printed, page):

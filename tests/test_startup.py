@@ -121,6 +121,7 @@ print(levels.tolist(), pulses.tolist())
 """
 
 
+@pytest.mark.slow
 @needs_jit
 def test_compiled_kernels_are_fresh_where_a_helper_of_another_file_has_changed(tmp_path):
     folder, caches = tmp_path / "copy", [str(tmp_path / name) for name in ("one", "two")]

@@ -51,6 +51,7 @@ def test_onnx_runtime_s_codes_are_counted_apart_from_integers_of_integer_operato
     assert found.as_dict()["codes"]["elements"] == 16 * COUNT
 
 
+@pytest.mark.slow
 def test_layers_behind_a_code_are_fed_the_reference_s(network, tmp_path):
     qnet, x = network
     code = "n_QuantizeLinear_Output"

@@ -49,7 +49,7 @@ def nothing_differs(network, macro, inputs):
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(64, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "kws_ref_model")) for n in TINY])
 def test_an_mlperf_tiny_network_equals_the_reference_kernels_on_random_inputs(name, count):
     network = cimemu.load_network(path(name))
     nothing_differs(network, ARCH.macro, random_inputs(network, count))
@@ -133,7 +133,7 @@ def test_a_coral_network_equals_the_reference_kernels_on_photographs(name):
             },
             marks=pytest.mark.slow,
         ),
-        {"macro.cell.bits": 2, "macro.input.dac_bits": 4},
+        pytest.param({"macro.cell.bits": 2, "macro.input.dac_bits": 4}, marks=pytest.mark.slow),
         pytest.param({"macro.weight.combine": "analog", "macro.active_rows": 9}, marks=pytest.mark.slow),
         pytest.param(
             {"macro.weight.bits": 9, "macro.cell.bits": 3, "macro.input.bits": 9, "macro.input.signed": True},
@@ -153,7 +153,12 @@ def test_every_encoding_and_slicing_gives_the_same_integers(name, overrides):
 
 @pytest.mark.parametrize(
     ("name", "tolerance"),
-    [("ad01_fp32", 1e-4), ("pretrainedResnet", 1e-5), ("vww_96_float", 1e-5), ("pretrainedResnet_large_float", 1e-5)],
+    [
+        pytest.param("ad01_fp32", 1e-4, marks=pytest.mark.slow),
+        ("pretrainedResnet", 1e-5),
+        ("vww_96_float", 1e-5),
+        ("pretrainedResnet_large_float", 1e-5),
+    ],
 )
 def test_a_float_network_gives_what_litert_gives_and_is_quantised_like_any_other(name, tolerance):
     interpreter = pytest.importorskip("ai_edge_litert.interpreter")

@@ -71,7 +71,9 @@ def nothing_differs(path, images, macro, layers, elements):
 
 
 @NEEDS_DATA
-@pytest.mark.parametrize("form", FORMS, ids=str)
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, id=str(form), marks=[pytest.mark.slow] * (n % 3 != 0)) for n, form in enumerate(FORMS)]
+)
 def test_resnet20(tmp_path, form):
     path = quantized_file(tmp_path, "resnet20_cifar10", cifar(6), form)
     nothing_differs(path, cifar(2), cimemu.load_arch("rram_128").macro, 20, 570_000)

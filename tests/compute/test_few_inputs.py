@@ -16,7 +16,7 @@ def test_what_pays_later_is_made_later(monkeypatch, zero, made):
     monkeypatch.setitem(choose.PAYS_FROM, "lookup", 40)
     macro = cimemu.load_arch("rram_128", {"macro.adc.bits": 5, "macro.adc.zero": zero}).macro
     rng = np.random.default_rng(0)
-    w, x = rng.integers(-128, 128, (200, 16)), rng.integers(0, 256, (60, 200)).astype(np.uint8)
+    w, x = rng.integers(-128, 128, (140, 5)), rng.integers(0, 256, (60, 140)).astype(np.uint8)
     at_once, parts = program(w, macro), program(w, macro)
     slow = at_once.run(x, path="naive").y
     assert at_once.run(x, path="serial").y.tobytes() == slow.tobytes()

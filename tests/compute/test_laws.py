@@ -153,12 +153,12 @@ def same_on_all_paths(x, w, macro):
     assert exact.conversions == slow[2]
 
 
-@drawn(problems(), few=40, many=900)
+@drawn(problems(), few=25, many=900)
 def test_all_paths_give_the_bytes_and_the_codes_of_the_naive_twin(problem):
     same_on_all_paths(*problem)
 
 
-@settings(common, max_examples=80)
+@settings(common, max_examples=40)
 @given(problems(), st.integers(0, 14), st.integers(0, 2**32 - 1))
 def test_given_cell_levels_go_the_same_way_on_all_paths(problem, fraction_bits, seed):
     x, w, macro = problem
@@ -174,7 +174,7 @@ def test_given_cell_levels_go_the_same_way_on_all_paths(problem, fraction_bits, 
         assert outcome(x, w, macro, codes=True, path=path, cells=cells) == slow, path
 
 
-@settings(common, max_examples=60)
+@settings(common, max_examples=30)
 @given(problems())
 def test_cells_given_at_their_ideal_levels_convert_as_ideal_cells_do(problem):
     x, w, macro = problem
@@ -186,7 +186,7 @@ def test_cells_given_at_their_ideal_levels_convert_as_ideal_cells_do(problem):
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@settings(common, max_examples=40)
+@settings(common, max_examples=20)
 @given(st.data())
 def test_the_product_is_exact_where_the_converter_has_every_level(encoding, data):
     tree = data.draw(plain_macros(encodings=(encoding,)))
@@ -210,7 +210,7 @@ def test_the_product_is_exact_where_the_converter_has_every_level(encoding, data
             assert y.tolist() == exact, path
 
 
-@settings(common, max_examples=60)
+@settings(common, max_examples=30)
 @given(st.data())
 def test_cutting_into_blocks_groups_and_slices_changes_nothing_under_an_ideal_converter(data):
     tree = data.draw(plain_macros())
@@ -229,7 +229,7 @@ def test_cutting_into_blocks_groups_and_slices_changes_nothing_under_an_ideal_co
         assert y.tobytes() == cimemu.mvm(x, w, cimemu.Macro.model_validate(other), path=path).y.tobytes()
 
 
-@settings(common, max_examples=60)
+@settings(common, max_examples=30)
 @given(problems(), st.integers(0, 2**32 - 1))
 def test_the_order_of_rows_inside_a_group_changes_no_byte_and_no_code(problem, seed):
     x, w, macro = problem
@@ -242,7 +242,7 @@ def test_the_order_of_rows_inside_a_group_changes_no_byte_and_no_code(problem, s
     assert outcome(x, w, macro, codes=True) == outcome(x[:, order], w[order], macro, codes=True)
 
 
-@settings(common, max_examples=60)
+@settings(common, max_examples=30)
 @given(problems(), st.integers(0, 2**32 - 1))
 def test_inputs_of_a_batch_do_not_see_each_other(problem, seed):
     x, w, macro = problem
@@ -255,7 +255,7 @@ def test_inputs_of_a_batch_do_not_see_each_other(problem, seed):
         assert alone.codes is None or np.array_equal(alone.codes[0], together.codes[p])
 
 
-@settings(common, max_examples=60)
+@settings(common, max_examples=30)
 @given(st.data(), st.integers(1, 8), st.integers(-20, 20))
 def test_a_step_of_one_psum_clips_the_psum_and_does_nothing_else(data, bits, zero):
     tree = data.draw(plain_macros(encodings=("twos_complement",), combine=("digital",)))
@@ -295,7 +295,7 @@ def test_two_threads_give_the_bytes_of_one(problem):
         assert outcome(many, w, macro, path=path, threads=2) == one
 
 
-@settings(common, max_examples=60)
+@settings(common, max_examples=30)
 @given(problems(), st.integers(0, 2**32 - 1))
 def test_skipping_counts_a_conversion_less_for_every_column_of_a_step_without_input(problem, seed):
     x, w, macro = problem
@@ -311,7 +311,7 @@ def test_skipping_counts_a_conversion_less_for_every_column_of_a_step_without_in
     assert a.conversions == per_step * int((~silent).sum())
 
 
-@settings(common, max_examples=40)
+@settings(common, max_examples=20)
 @given(problems(), st.data())
 def test_a_weight_out_of_range_names_its_value_its_place_and_the_rule(problem, data):
     x, w, macro = problem
@@ -328,7 +328,7 @@ def test_a_weight_out_of_range_names_its_value_its_place_and_the_rule(problem, d
     assert "\n" not in str(caught.value)
 
 
-@settings(common, max_examples=40)
+@settings(common, max_examples=20)
 @given(problems(), st.data())
 def test_an_input_out_of_range_names_its_value_its_place_and_the_rule(problem, data):
     x, w, macro = problem

@@ -190,6 +190,7 @@ def test_a_class_of_a_function_runs_in_one_process_and_is_refused_for_workers():
         stress(arch, network, images, labels, vary=[Faded(share=0.1)], trials=1, workers=2)
 
 
+@pytest.mark.slow
 def test_a_sweep_takes_converter_objects_and_models_of_variation(tmp_path):
     kind = clustered(tmp_path)
     (adc,) = cimemu.load_plugin(file_of("adc", tmp_path))

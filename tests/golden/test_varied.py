@@ -45,7 +45,7 @@ def images(count=2):
     return np.random.default_rng(0).integers(0, 256, (count, 3, 5, 4)).astype(np.uint8)
 
 
-QUICK = ("spread and noise",)
+QUICK = ("lines",)
 EVERY = [
     pytest.param(case, replicas, marks=() if replicas == 3 and case in QUICK else pytest.mark.slow)
     for case in CASES

@@ -83,6 +83,7 @@ def nothing_wrong(kind, seed, step, stop, least):
     assert verdicts["same"] >= least // 20, "hardly a mutant was compared"
 
 
+@pytest.mark.slow
 def test_a_changed_parameter_is_obeyed_or_refused():
     nothing_wrong("parameters", 3, 194, 1 << 20, 50)
 

@@ -59,7 +59,9 @@ def test_outputs_are_onnx_runtimes(name):
         assert np.abs(ours[output] - expected).max() < 1e-3 * min(1, np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (number > 0)) for number, name in enumerate(NETWORKS)]
+)
 def test_an_image_alone_gives_the_bits_it_gives_in_a_batch(name):
     network = load_network(path_of(name))
     feeds = sample(network, 3)

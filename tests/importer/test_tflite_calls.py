@@ -255,6 +255,7 @@ def test_a_float_file_is_checked_before_it_is_quantised(tmp_path):
         check_float(codes, tmp_path / "m.tflite", x)
 
 
+@pytest.mark.slow
 def test_many_files_are_run_and_checked_in_one_table(tmp_path, capsys):
     stream(tmp_path / "good.tflite")
     stream(tmp_path / "bad.tflite", set_to=False)

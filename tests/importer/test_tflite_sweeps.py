@@ -195,7 +195,9 @@ def test_every_operator_has_a_sweep():
     assert set(BUILDERS) == set(INTEGER_OPS)
 
 
-@pytest.mark.parametrize(("op", "dtype"), CASES)
+@pytest.mark.parametrize(
+    ("op", "dtype"), [pytest.param(op, dtype, marks=[pytest.mark.slow] * (dtype != "int8")) for op, dtype in CASES]
+)
 def test_an_operator_equals_the_reference_kernel(tmp_path, op, dtype):
     assert sweep(op, dtype, SETS["thinned"], tmp_path) == 0
 

@@ -8,6 +8,8 @@ from twins import common
 
 from cimemu.adapt.kernels import code_step, smooth_step
 
+pytestmark = pytest.mark.slow  # kernels of training, which needs the extra torch
+
 sizes = st.tuples(st.integers(0, 10**6), st.sampled_from([0.02, 0.5, 3.0]), st.sampled_from([0, 2, 128]))
 LIMITS = st.sampled_from([(0, 15), (0, 255), (-8, 7), (0, 1)])
 

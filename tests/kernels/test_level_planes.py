@@ -12,7 +12,10 @@ from cimemu.lanes import floats as lane_floats
 from cimemu.lanes import registers as lanes
 from cimemu.lanes.jit import kernel
 
-pytestmark = pytest.mark.skipif(not lanes.AVAILABLE, reason="the processor has no AVX2: the other kernels run")
+pytestmark = [
+    pytest.mark.slow,  # compiled twins; tests/compute holds the same kernels by default, by the bytes of every engine
+    pytest.mark.skipif(not lanes.AVAILABLE, reason="the processor has no AVX2: the other kernels run"),
+]
 
 
 @kernel

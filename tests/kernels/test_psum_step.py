@@ -8,6 +8,8 @@ from twins import common
 
 from cimemu.adapt.kernels import psum_step
 
+pytestmark = pytest.mark.slow  # kernels of training, which needs the extra torch
+
 POSITIONS = 5
 
 

@@ -8,6 +8,8 @@ from twins import common
 
 from cimemu.adapt.kernels import table_step
 
+pytestmark = pytest.mark.slow  # kernels of training, which needs the extra torch
+
 POSITIONS = 5
 sizes = st.tuples(
     st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 4), st.integers(1, 7), st.sampled_from([1, 3, 7])

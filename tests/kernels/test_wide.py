@@ -11,7 +11,10 @@ from cimemu.engines.lookup.wide import multiplied, wide_converter
 from cimemu.kernels import noise, read_noise
 from cimemu.lanes import registers as lanes
 
-pytestmark = pytest.mark.skipif(not lanes.AVAILABLE, reason="the processor has no AVX2: the other kernels run")
+pytestmark = [
+    pytest.mark.slow,  # compiled twins; tests/compute holds the same kernels by default, by the bytes of every engine
+    pytest.mark.skipif(not lanes.AVAILABLE, reason="the processor has no AVX2: the other kernels run"),
+]
 
 
 def drawn_tables(rng, columns):

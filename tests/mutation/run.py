@@ -194,6 +194,8 @@ def pytest(copy: Path, tests: list[str], limit: int, **more: str) -> tuple[str, 
         **more,
     }
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    if all(name.startswith("tests/kernels/") for name in tests):
+        command += ["-m", "not long and not bench"]  # twins whose kernels take long to compile are slow tests
     with subprocess.Popen(
         command,
         cwd=copy,

@@ -97,6 +97,7 @@ def test_finer_converters_fit_resnet20_no_worse(resnet20):
             assert errors[0] >= errors[1] * (1 - 1e-9) >= errors[2] * (1 - 1e-9) ** 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bits", "rows"),
     [(4, 128), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((8, 128), (4, 256), (8, 256)))],

@@ -134,6 +134,7 @@ def test_tables_plots_and_the_command_that_shows_the_worst_chip_again(tmp_path, 
 NARROW = {"vary": ["lognormal:sigma=0.02,0.25"], "trials": 12, "width": 0.12, "least_trials": 3}
 
 
+@pytest.mark.slow
 def test_a_point_stops_when_its_interval_is_narrow(digits):
     arch, network, images, labels = digits
     found = stress(arch, network, images, labels, **NARROW, workers=2)

@@ -193,6 +193,7 @@ def test_a_state_with_another_history_is_no_repeat():
         assert not is_repeat(before, other, template, 1), spoil
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize("schedule", ["pipelined", "layer_by_layer"])
 def test_resnet20_runs_as_in_simpy(resnet20, schedule):

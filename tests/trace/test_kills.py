@@ -71,6 +71,7 @@ def kill_at_random(folder, kills, seed):
     return whole, unfinished
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_a_run_leaves_no_broken_trace(tmp_path):
     whole, unfinished = kill_at_random(tmp_path, 15, seed=1)
     assert whole

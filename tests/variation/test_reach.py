@@ -52,6 +52,7 @@ def test_list_shows_every_model_with_its_parameters(capsys):
     assert "segment_ohm on_ohm=100000.0" in out
 
 
+@pytest.mark.slow
 @needs_data
 def test_cells_of_resnet20_are_the_same_for_any_number_of_threads():
     work = cimemu.load_workload("cifar10_resnet20")

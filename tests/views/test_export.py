@@ -31,6 +31,7 @@ def test_a_window_chooses_events_as_the_definition_says(trace):
     assert sorted(chosen["op"]) == sorted(e["op"][wanted])
 
 
+@pytest.mark.slow
 def test_a_limit_keeps_the_earliest_and_says_how_many_there_are(trace):
     chosen = select_events(trace, Window(limit=100))
     assert chosen.cut
