@@ -220,6 +220,7 @@ def test_no_arguments_show_the_help(capsys):
     assert "Emulate a network on a chip" in out
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_half_trace(tmp_path):
     if not os.path.exists("/dev/full"):
         pytest.skip("needs /dev/full")
@@ -255,6 +256,7 @@ sys.exit(main(["run", "--images", "20", "--out", "x.h5"]))
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_130_and_leaves_no_half_trace(tmp_path):
     """The signal comes as soon as the trace is begun."""
     done = subprocess.run(

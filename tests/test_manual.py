@@ -20,14 +20,8 @@ RUN = [ROOT / "README.md", *MANUAL, ROOT / "arch/claims.md", ROOT / "arch/valida
 DESIGN = sorted((ROOT / "cimemu/docs").glob("design/*.md"))
 LABELS = {"", "sh", "python", "pycon", "text", "yaml", "bibtex"}
 MOST_WORDS = 1500
-LONG_PAGES = {
-    "training",
-    "stress",
-    "claims",
-    "networks",
-    "traces",
-    "quantisation",
-}  # whose commands take the longest: they run with the slow tests
+# Whose commands take the longest: they run with the slow tests.
+LONG_PAGES = {"README", "training", "stress", "claims", "networks", "traces", "quantisation"}
 
 
 def run_commands(body, printed, page):

@@ -88,7 +88,7 @@ def test_resnet20(tmp_path, form):
         {"macro.cell.bits": 4, "macro.input.dac_bits": 4},
     ],
 )
-@pytest.mark.parametrize("form", [FORMS[2], FORMS[-1]], ids=str)
+@pytest.mark.parametrize("form", [FORMS[2], pytest.param(FORMS[-1], marks=pytest.mark.slow)], ids=str)
 def test_resnet20_in_other_encodings_and_slicings(tmp_path, form, overrides):
     path = quantized_file(tmp_path, "resnet20_cifar10", cifar(6), form)
     nothing_differs(path, cifar(1), cimemu.load_arch("rram_128", overrides).macro, 20, 280_000)

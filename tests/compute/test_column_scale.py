@@ -24,7 +24,7 @@ def draw_scale(rng, layout, macro):
     )
 
 
-@drawn(SEEDS, few=15, many=160)
+@drawn(SEEDS, few=8, many=160)
 def test_all_paths_give_the_bytes_of_the_naive_twin(seed):
     x, w, macro = macros.draw(seed)
     layout = make_layout(*w.shape, macro)
@@ -36,7 +36,7 @@ def test_all_paths_give_the_bytes_of_the_naive_twin(seed):
             assert programmed.run(x, path=path, threads=threads).y.tobytes() == slow.y.tobytes(), path
 
 
-@drawn(SEEDS, few=30, many=160)
+@drawn(SEEDS, few=12, many=160)
 def test_a_lossless_converter_gives_the_sum_of_scaled_products(seed):
     """y = sum over row blocks of the real weights of that block, whatever encoding, slices and converter."""
     x, w, macro = macros.draw(seed, converter=False)

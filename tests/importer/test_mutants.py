@@ -88,6 +88,7 @@ def test_a_changed_parameter_is_obeyed_or_refused():
     nothing_wrong("parameters", 3, 194, 1 << 20, 50)
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_read_as_the_runtime_reads_it_or_refused():
     nothing_wrong("fuzz", 0, 1, 80, 80)
 

@@ -19,7 +19,10 @@ from cimemu.macro import activity_kernels as activity
 
 SEEDS = st.integers(0, 2**32 - 1)
 common = settings(deadline=None, derandomize=True, max_examples=12, suppress_health_check=list(HealthCheck))
-pytestmark = pytest.mark.skipif(not lanes.AVAILABLE, reason="the processor has no AVX2: the other kernels run")
+pytestmark = [
+    pytest.mark.slow,  # compiled twins; tests/compute holds the same kernels by default, by the bytes of every engine
+    pytest.mark.skipif(not lanes.AVAILABLE, reason="the processor has no AVX2: the other kernels run"),
+]
 
 
 def both(fast, slow, *outputs):

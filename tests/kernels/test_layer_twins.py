@@ -1,6 +1,7 @@
 """Kernels around the macros - strips, windows, exact convolutions, output stages - equal their naive twins."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from twins import SEEDS, both, common
 
@@ -62,6 +63,7 @@ def test_im2col(seed):
     )
 
 
+@pytest.mark.slow
 @given(SEEDS)
 @common
 def test_strips(seed):
@@ -123,6 +125,7 @@ def test_exact_convolutions(seed):
     )
 
 
+@pytest.mark.slow
 @given(SEEDS)
 @common
 def test_finished_outputs(seed):
@@ -206,6 +209,7 @@ def test_pairs_of_codes(seed):
     )
 
 
+@pytest.mark.slow
 @given(SEEDS)
 @common
 def test_changes_between_neighbouring_positions(seed):
@@ -220,6 +224,7 @@ def test_changes_between_neighbouring_positions(seed):
     )
 
 
+@pytest.mark.slow
 @given(SEEDS)
 @common
 def test_changes_of_replicas_that_take_turns(seed):

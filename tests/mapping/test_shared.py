@@ -102,7 +102,10 @@ def test_drawn_cells_and_reads_are_those_of_one_layer(models):
 
 
 @pytest.mark.parametrize("schedule", ["layer_by_layer", "pipelined"])
-@pytest.mark.parametrize("name", [name for name, *_ in cimemu.list_archs()])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "wang_vlsi_2022")) for name, *_ in cimemu.list_archs()],
+)
 def test_every_preset_conserves(name, schedule, tmp_path):
     arch = cimemu.load_arch(name, {"schedule": schedule})
     network = parted(5)
