@@ -5,6 +5,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from cimemu.errors import CimemuError
@@ -41,8 +42,9 @@ def run_cluster(task: Task, jobs: Jobs, address: str) -> Iterator[Outcome]:
     running: dict[Any, int] = {}
     heard = time.monotonic()
     try:
-        # A task that made it can make it again, scattered data is gone with the workers that held it.
-        shared = client.submit(unpacked, payload, pure=False)
+        # A job that made it can make it again, scattered data is gone with the workers that held it. It stays bytes:
+        # Dask hands results from worker to worker, and one that has not loaded a plug-in file cannot unpickle its objects.
+        shared = client.submit(bytes, payload, pure=False)
         width = max(1, sum(client.nthreads().values())) * AHEAD
         while True:
             for job in [*again, *itertools.islice(coming, max(0, width - len(running)))]:
@@ -76,8 +78,15 @@ def run_cluster(task: Task, jobs: Jobs, address: str) -> Iterator[Outcome]:
         client.close(timeout=2)
 
 
-def _attempt(task: Task, job: int) -> Outcome:
-    """What a worker runs."""
+_unpacked = lru_cache(maxsize=1)(unpacked)  # a worker's jobs share the task
+
+
+def _attempt(payload: bytes, job: int) -> Outcome:
+    """What a worker runs. A plug-in file that does not run there is the job's own failure."""
+    try:
+        task = _unpacked(payload)
+    except CimemuError as error:
+        return Outcome(job, None, f"{type(error).__name__}: {error}")
     return attempt(task, job)
 
 

@@ -11,8 +11,7 @@ from cimemu.prepare import load_recipe, quantized_network
 from cimemu.stress import stress, sweep
 
 pytest.importorskip("distributed")
-# Minutes of two workers that compile; not yet seen to end within three, so that it is no part of .ci/run.
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture
