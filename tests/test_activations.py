@@ -3,10 +3,13 @@
 import attention
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import cimemu
+from cimemu.cli import main
 from cimemu.compute.forward import Emulator
-from cimemu.events import Counter
+from cimemu.events import Counter, Kind
+from cimemu.fitting.mapped import map_network
 from cimemu.golden.vectors import layer_vectors
 from cimemu.layer.activation import Clip
 from cimemu.lower import lower
@@ -223,3 +226,66 @@ def test_a_narrow_operand_is_as_wide_as_its_clip():
     product = next(layer for layer in lower(made, "macros").layers if layer.on_macros)
     assert (product.b.low, product.b.high) == (0, 15)
     assert make_plan(lower(made, "macros"), sram(**{"macro.weight.bits": 4})).layers[1].parts == 1
+
+
+def test_fit_gives_a_product_a_row_and_no_parameters():
+    network = attention.attention_network(4, 2, 3)
+    found = map_network(network, sram())
+    rows = {row["layer"]: row for row in found.rows}
+    assert (rows["scores"]["groups"], rows["scores"]["rows"], rows["scores"]["outputs"]) == (2, 3, 8)
+    assert rows["scores"]["load_cycles"] == 0 < rows["to_q"]["load_cycles"]
+    assert found.parameters == 3 * 6 * 6 + 6 * 3
+    assert found.macs == sum(layer.macs for layer in found.plan.layers)
+
+
+def test_training_of_attention_on_macros_is_refused():
+    pytest.importorskip("torch")
+    from cimemu.adapt.convert import _check
+
+    network = attention.product_network("float", (3, 4), (4, 5))
+    with pytest.raises(cimemu.WorkloadError, match=r"node 'p' \(MatMul\): .* not trained for macros") as error:
+        _check(network, sram())
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_runs_on_macros_from_the_command_line(tmp_path, capsys):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(products_file().SerializeToString())
+    line = ["run", "sram_128", str(path), "--set", "macro.adc={model: ideal}", "--images", "3"]
+    assert main([*line, "--out", str(tmp_path / "digital.h5")]) == 0
+    capsys.readouterr()
+    assert main([*line, "--set", "mapping.activations=macros", "--out", str(tmp_path / "x.h5"), "--explain"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "activations written into macros, 3 writes a cell; cells last 3.333e+15 runs" in told
+    assert "product: macros, an engine chosen for every image" in told
+    trace, digital = (cimemu.open_trace(tmp_path / f"{name}.h5") for name in ("x", "digital"))
+    for name in "yz":
+        assert np.array_equal(trace.table("outputs")[name], digital.table("outputs")[name])
+    kinds = list(trace.events["kind"][trace.events["image"] >= 0])
+    assert kinds.count(Kind.PROGRAM) == 3
+    layers = dict(zip(trace.layers["name"], trace.layers["macs"]))
+    assert layers["product"] == 3 * 4 * 8 * 6
+    assert main([*line, "--set", "mapping.activations=elsewhere"]) == 2
+    assert "mapping.activations" in capsys.readouterr().err
+
+
+def products_file():
+    """MatMulInteger of two activations that are quantised as they come, and of one with a weight."""
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", [name], [f"{name}q", f"{name}s", f"{name}z"], name=f"q{name}")
+        for name in "ab"
+    ]
+    nodes += [
+        helper.make_node("MatMulInteger", ["aq", "bq", "az", "bz"], ["y"], name="product"),
+        helper.make_node("MatMulInteger", ["aq", "w", "az"], ["z"], name="weighted"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "products",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, *s]) for n, s in (("a", (4, 8)), ("b", (8, 6)))],
+        [helper.make_tensor_value_info(n, TensorProto.INT32, [1, 4, c]) for n, c in (("y", 6), ("z", 5))],
+        [numpy_helper.from_array(np.arange(40, dtype=np.int8).reshape(8, 5), "w")],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    made.ir_version = 8
+    return made

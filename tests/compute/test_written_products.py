@@ -17,7 +17,7 @@ def macros(draw, adcs=("ideal",)):
     tree = draw(plain_macros(encodings=("offset", "twos_complement", "differential")))
     tree["mapping"] = {"groups": draw(st.sampled_from(["block_diagonal", "separate"]))}
     tree["adc"] = draw(st.sampled_from(adcs))
-    tree["cell"]["kind"] = draw(st.sampled_from(["current", "charge"]))
+    tree["cell"]["kind"] = draw(st.sampled_from(["current", "charge", "digital"]))
     try:
         return cimemu.Macro.model_validate(tree)
     except CimemuError:

@@ -1,17 +1,24 @@
 """Activations that are written into macros for every image: who waits for the writing, in every engine, and what it costs."""
 
+from dataclasses import replace
+
 import attention
 import chips
+import nets
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from test_conservation import conserved, images_for, interconnect_conserves
 from test_engines import operation_ends, same, simulated
+from test_timeline import rows, small
 
 import cimemu
 from cimemu.compute.forward import Emulator
 from cimemu.events import Counter, Kind
+from cimemu.layer.base import TensorType
+from cimemu.layer.written_product import Factor, WrittenProduct
+from cimemu.timing.simulate import Simulation
 
 common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
@@ -85,3 +92,51 @@ def test_random_chips_conserve_where_activations_are_written(detail, tmp_path):
         assert cimemu.open_trace(path).attributes["writes_per_cell"] >= len(images)
 
     check()
+
+
+def test_a_product_by_hand():
+    # a [2, 4] and b [4, 1] of 2-bit codes in bytes: rows of a are 32 bits, b is one row of 32. All paths are 8 bits wide. b comes
+    # out of the global buffer behind both rows of a (16 .. 20), over the bus (24 .. 28), and is written: 4 rows of 10 cycles.
+    # An operation: 2 slices x (2 + 2 columns) + 1 = 9. Digital: 8 + 4 codes added up, 3 operations an output: 18, 9 a row.
+    factors = [Factor(shape, False, 0, 3, 2) for shape in ((2, 4), (4, 1))]
+    layer = WrittenProduct("p", ("a", "b"), ("y",), *factors, nets.requantize(2), TensorType((2, 1), "uint8"))
+    inputs = {"a": TensorType((2, 4), "uint8"), "b": TensorType((4, 1), "uint8")}
+    network = replace(attention.of_layers([layer], inputs, ["y"]), activations="macros")
+    arch = attention.on_macros(small(programming={"row_write_cycles": 10, "nonvolatile": False}))
+    plan = cimemu.make_plan(network, arch)
+    found, timeline = rows(Simulation(plan), images=2)
+    macro = [row[1:] for row in found if row[0] == "tile0/macro0"]
+    assert macro == [
+        ("PROGRAM", 0, 28, 68),
+        ("MACRO", 0, 68, 77),
+        ("MACRO", 0, 77, 86),
+        ("PROGRAM", 1, 128, 168),
+        ("MACRO", 1, 168, 177),
+        ("MACRO", 1, 177, 186),
+    ]
+    assert [row[1:] for row in found if row[0] == "digital"][:2] == [("DIGITAL", 0, 79, 88), ("DIGITAL", 0, 88, 97)]
+    assert timeline.cycles == 200
+    assert timeline.programming_cycles == 0
+    counts = Simulation(plan).traffic_counts()[0]
+    assert counts[Counter.DIGITAL_OPS] == 18
+    pulses = {0: np.array([[5], [1]])}  # image 0 takes 5 pulses in all, image 1 one
+    assert [row[1:] for row in rows(Simulation(plan), images=2, pulses=pulses)[0] if row[1] == "PROGRAM"] == [
+        ("PROGRAM", 0, 28, 78),
+        ("PROGRAM", 1, 138, 148),
+    ]
+
+
+def test_a_pipelined_chip_writes_the_next_image_behind_the_last_operation():
+    arch = attention.on_macros(small(schedule="pipelined", programming={"row_write_cycles": 10, "nonvolatile": False}))
+    network = attention.attention_network(2, 1, 2, bits=2, own=False)
+    plan = cimemu.make_plan(network, arch)
+    found, _ = simulated(Simulation(plan), 3)
+    writings_come_first(found, Simulation(plan))
+
+
+def test_a_writing_that_no_table_holds_is_refused():
+    arch = attention.on_macros(small(programming={"row_write_cycles": 10**9, "nonvolatile": False}))
+    plan = cimemu.make_plan(attention.attention_network(2, 1, 2, bits=2, own=False), arch)
+    pulses = {layer.index: np.full((1, len(layer.blocks)), 3) for layer in plan.layers if layer.written}
+    with pytest.raises(cimemu.MappingError, match="writing an image takes 3000000000 cycles, must be <= 2147483647"):
+        Simulation(plan).run(1, pulses=pulses)
