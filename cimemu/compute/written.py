@@ -21,7 +21,7 @@ class WrittenLayer:
     layer: MacroLayer
     macro: Macro
     units: tuple[Unit, ...]
-    stored: NDArray[np.int64]  # [outputs, rows of a group] weights as the cells hold them
+    stored: NDArray[np.integer]  # [outputs, rows of a group] weights as the cells hold them
     weight_zero: NDArray[np.int64]  # [outputs] that was not taken off them
     programmed: list[Programmed]  # ideal cells, by unit
     replicas: list[list[Programmed]]  # [replica][unit]: output position p runs on replica p mod R

@@ -21,7 +21,7 @@ def drive_offset(layer: MacroLayer, macro_input: Input) -> int:
     return 0 if layer.input_dtype == "uint8" else half
 
 
-def stored_weights(layer: MacroLayer, weight: Weight) -> tuple[NDArray[np.int64], int]:
+def stored_weights(layer: MacroLayer, weight: Weight) -> tuple[NDArray[np.integer], int]:
     """Weights [outputs, K] as cells hold them, and what was taken off: uint8 weights are stored as `w - 128`, uint4 weights of
     4-bit macros as `w - 8`."""
     values = layer.weight.astype(np.int64).reshape(layer.geometry.channels_out, layer.geometry.rows_per_group)
@@ -29,4 +29,6 @@ def stored_weights(layer: MacroLayer, weight: Weight) -> tuple[NDArray[np.int64]
     shift = 128 if largest > 127 and weight.bits <= 8 else 0
     if weight.bits == 4 and 7 < largest <= 15 and int(values.min(initial=0)) >= 0:
         shift = 8
-    return values - shift, shift
+    values -= shift
+    fits = int(values.min(initial=0)) >= -(2**15) and int(values.max(initial=0)) < 2**15
+    return values.astype(np.int16) if fits else values, shift

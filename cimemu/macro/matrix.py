@@ -29,12 +29,12 @@ class Matrix:
     macro: Macro
     adc: Adc
     layout: Layout
-    weights: NDArray[np.int64]  # [K, N], off-block entries 0
+    weights: NDArray[np.int16]  # [K, N], off-block entries 0
     row_group: NDArray[np.int64] | None
     out_group: NDArray[np.int64] | None
     levels: NDArray[np.uint8]  # [K, physical columns] ideal levels as stored
     cells: NDArray[np.int64] | None  # [K, physical columns] x 2^fraction_bits, None: ideal
-    seen: NDArray[np.int64]  # [K, converted columns]: what a conversion sees per unit of input, x 2^fraction_bits
+    seen: NDArray[np.integer]  # [K, converted columns]: what a conversion sees per unit of input, x 2^fraction_bits
     columns: Columns
     references: tuple[References, ...] | None  # by row block; None: ideal converter
     affine: tuple[Affine | None, ...]  # by row block
@@ -215,8 +215,8 @@ def sum_range(matrix: Matrix) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def value_range(matrix: Matrix, g: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Smallest and largest integer value of every converted column in a step of group g."""
     rows, largest = matrix.seen[matrix.starts[g] : matrix.stops[g]], 2**matrix.macro.input.dac_bits - 1
-    low = np.minimum(rows, 0).sum(axis=0) * largest
-    high = np.maximum(rows, 0).sum(axis=0) * largest
+    low = np.minimum(rows, 0).sum(axis=0, dtype=np.int64) * largest
+    high = np.maximum(rows, 0).sum(axis=0, dtype=np.int64) * largest
     if matrix.references is None:
         return low, high
     references = matrix.references[matrix.block_of[g]]

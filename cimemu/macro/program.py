@@ -69,7 +69,7 @@ def write_matrix(w: NDArray[Any], macro: Macro, how: Writing = Writing()) -> Mat
         if fixed is not None:
             raise ArchError("weight.column_flipping with given cell levels: not defined, turn one of them off")
         levels, flipped = flip_columns(levels, macro, layout, inside)
-    stored = levels.astype(np.int64) if fixed is None else fixed
+    stored: NDArray[np.integer] = levels if fixed is None else fixed
     seen = fixed_seen(stored, columns, layout)
     references = make_references(
         adc, layout, macro.conversions_per_output, 0 if fixed is None else macro.cell.fraction_bits
@@ -91,7 +91,7 @@ def write_matrix(w: NDArray[Any], macro: Macro, how: Writing = Writing()) -> Mat
         macro=macro,
         adc=adc,
         layout=layout,
-        weights=weights,
+        weights=weights.astype(np.int16),  # at most 9 bits
         row_group=row_group,
         out_group=out_group,
         levels=levels,
@@ -101,7 +101,7 @@ def write_matrix(w: NDArray[Any], macro: Macro, how: Writing = Writing()) -> Mat
         references=references,
         affine=affine,
         slice_weights=input_slice_weights(macro),
-        row_levels=stored.sum(axis=1),
+        row_levels=stored.sum(axis=1, dtype=np.int64),
         psum_range=(low, high),
         starts=starts,
         stops=stops,
@@ -117,16 +117,22 @@ def write_matrix(w: NDArray[Any], macro: Macro, how: Writing = Writing()) -> Mat
     return matrix
 
 
-def fixed_seen(stored: NDArray[np.int64], columns: Columns, layout: Layout) -> NDArray[np.int64]:
-    """What a conversion sees per unit of input [K, converted columns], from levels [K, physical columns]."""
+def fixed_seen(stored: NDArray[np.integer], columns: Columns, layout: Layout) -> NDArray[np.integer]:
+    """What a conversion sees per unit of input [K, converted columns], from levels [K, physical columns].
+
+    The levels themselves where every column is converted alone; a network's cells are most of what its emulator holds.
+    """
     if np.array_equal(columns.mix, np.eye(len(columns.weight), dtype=np.int64)):
         return stored
-    split = stored.reshape(layout.rows, layout.outputs, -1)
-    made: NDArray[np.int64] = np.einsum("kns,vs->knv", split, columns.mix).reshape(layout.rows, -1)
-    return made
+    split = stored.astype(np.int64).reshape(layout.rows, layout.outputs, -1)
+    made = np.einsum("kns,vs->knv", split, columns.mix).reshape(layout.rows, -1)
+    largest = int(np.abs(made).max(initial=0))
+    kind: type[np.signedinteger[Any]] = np.int16 if largest < 2**15 else np.int32 if largest < 2**31 else np.int64
+    narrow: NDArray[np.integer] = made.astype(kind)
+    return narrow
 
 
-def psum_range(seen: NDArray[np.int64], layout: Layout, macro: Macro, unit: int) -> tuple[int, int]:
+def psum_range(seen: NDArray[np.integer], layout: Layout, macro: Macro, unit: int) -> tuple[int, int]:
     """Smallest and largest psum that any group and column can see, a reference column where there is one.
 
     `unit` is what a cell level of 1 is in `seen`.
@@ -136,9 +142,9 @@ def psum_range(seen: NDArray[np.int64], layout: Layout, macro: Macro, unit: int)
     for _, first, last in layout.group_spans:
         rows = seen[first:last]
         if signed:
-            low = min(low, int(np.minimum(rows, 0).sum(axis=0).min()))
+            low = min(low, int(np.minimum(rows, 0).sum(axis=0, dtype=np.int64).min()))
             rows = np.maximum(rows, 0)
-        high = max(high, int(rows.sum(axis=0).max()))
+        high = max(high, int(rows.sum(axis=0, dtype=np.int64).max()))
         if has_reference_column(macro):
             high = max(high, (last - first) * unit)
     largest_input = 2**macro.input.dac_bits - 1

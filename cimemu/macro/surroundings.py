@@ -101,7 +101,7 @@ class Surroundings:
         if not bow.any():
             return ()
         extra = (np.rint(cells * more).astype(np.int64) for more in bow)
-        return tuple(fixed_seen(more, self.ideal.columns, self.ideal.layout) for more in extra)
+        return tuple(fixed_seen(more, self.ideal.columns, self.ideal.layout).astype(np.int64) for more in extra)
 
     def noise(self) -> tuple[ReadNoise, ...]:
         """Sources of read noise: those of the cells, then those of the converters."""

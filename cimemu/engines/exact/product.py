@@ -54,7 +54,7 @@ def exact_sums(x: NDArray[Any], masked: NDArray[Any], matrix: Matrix) -> Sums:
     """The sums that a lossless converter would give, from integer products of inputs and cells."""
     blocks = matrix.layout.row_blocks
     by_column = np.empty((len(x), len(blocks), matrix.seen.shape[1]), dtype=np.int64)
-    bound = int(np.abs(matrix.seen).sum(axis=0).max()) * max(abs(v) for v in input_range(matrix.macro))
+    bound = int(np.abs(matrix.seen).sum(axis=0, dtype=np.int64).max()) * max(abs(v) for v in input_range(matrix.macro))
     kind: type = np.float32 if bound < 1 << 24 else np.float64 if bound < 1 << 53 else np.int64
     weights = converted_weights(matrix, len(x), None)
     for block, (start, stop) in enumerate(blocks):
@@ -69,6 +69,6 @@ def exact_sums(x: NDArray[Any], masked: NDArray[Any], matrix: Matrix) -> Sums:
 def exact_product(x: NDArray[Any], matrix: Matrix, y: NDArray[np.int64]) -> None:
     """y = `x @ w` in integers, by BLAS where its floats are exact."""
     low, high = input_range(matrix.macro)
-    bound = int(np.abs(matrix.weights).sum(axis=0).max()) * max(-low, high)
+    bound = int(np.abs(matrix.weights).sum(axis=0, dtype=np.int64).max()) * max(-low, high)
     kind: type = np.float32 if bound < 1 << 24 else np.float64 if bound < 1 << 53 else np.int64
     y[...] = x.astype(kind) @ matrix.weights.astype(kind)

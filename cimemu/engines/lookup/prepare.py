@@ -90,7 +90,7 @@ def make_lookup(matrix: Matrix) -> Lookup | WhyNot:
     rows = _rows_only(source, 2 if wide else 1)
     noise, margins = _noise(matrix)
     margin = int(margins.sum())
-    seen, columns = np.ascontiguousarray(matrix.seen), matrix.seen.shape[1]
+    seen, columns = np.ascontiguousarray(matrix.seen, dtype=np.int64), matrix.seen.shape[1]
     largest, shifted = 0, []
     for (first, last), block in zip(spans, matrix.block_of):
         least, spread = np.empty(columns, dtype=np.int64), np.empty(columns, dtype=np.int64)
