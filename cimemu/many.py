@@ -196,18 +196,21 @@ def _measured(given: argparse.Namespace, shapes: Mapping[str, Mapping[str, tuple
         raise CimemuError(
             f"{given.folder}: holds no file {'*'.join(('', given.only, ''))} of {', '.join(sorted(suffixes))}"
         )
+    chosen = [path for path in files if given.only in path.name]
+    names = {path: (path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in chosen}
     kept = _kept(given.results) if given.keep else {}
-    rows: dict[str, dict[str, Any]] = {}
+    rows = {path.name: kept[name] for path, name in names.items() if name in kept}  # a run that is stopped loses none
 
     def measure(path: Path) -> None:
         """The row of one file; the table is written anew with it."""
-        name = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-        row = kept.get(tuple(name.values())) or _apart(path, shapes.get(path.name, {}), given) | name
-        rows[path.name] = row
+        if path.name not in rows:
+            measured = _apart(path, shapes.get(path.name, {}), given)
+            rows[path.name] = measured | dict(zip(("file", "sha256"), names[path]))
+        row = rows[path.name]
         _write(given.results, rows)
         print(f"{path.name}: {row['verdict']} {row.get('what was said', '')}"[:400], flush=True)
 
-    smallest_first = sorted((path for path in files if given.only in path.name), key=lambda path: path.stat().st_size)
+    smallest_first = sorted(chosen, key=lambda path: path.stat().st_size)
     with ThreadPoolExecutor(given.jobs) as pool:
         list(pool.map(measure, smallest_first))
     verdicts = Counter(row["verdict"] for row in rows.values())

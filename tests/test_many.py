@@ -2,6 +2,7 @@
 
 import pytest
 
+from cimemu import many
 from cimemu.many import main
 
 ROW = "file,input,shape\na.onnx,x,1x{}\n"
@@ -32,3 +33,18 @@ def test_wrong_uses_are_one_line(arguments, said, tmp_path, monkeypatch, capsys)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert said in lines[0]
+
+
+def test_kept_rows_are_in_the_table_before_the_others_are_measured(tmp_path, monkeypatch, capsys):
+    """A run that is stopped loses none of what an earlier one found."""
+    for name in ("a.onnx", "b.onnx", "c.onnx"):
+        (tmp_path / name).write_bytes(name.encode() * (3 if name == "c.onnx" else 1))
+    table, written = tmp_path / "t.csv", []
+    monkeypatch.setattr(many, "_apart", lambda path, *_: {"verdict": many.AGREES})
+    assert many.main([str(tmp_path), str(table)]) == 0
+    (tmp_path / "a.onnx").write_bytes(b"another")
+    monkeypatch.setattr(many, "_apart", lambda path, *_: {"verdict": many.DIFFERS})
+    monkeypatch.setattr(many, "_write", lambda path, rows: written.append(set(rows)))
+    assert many.main([str(tmp_path), str(table), "--keep"]) == 1
+    assert written[0] >= {"b.onnx", "c.onnx"}
+    assert "2 agrees, 1 differs" in capsys.readouterr().out
