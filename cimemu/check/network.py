@@ -35,8 +35,9 @@ def check_network(
 ) -> CheckReport:
     """Compare every tensor that both have on `inputs` [images, ...] (a dict by input name for several); `path` as in `cimemu.run`.
 
-    `against` is "onnxruntime", "litert" (its reference kernels), an `.npz` with a name per tensor, or None: LiteRT for a
-    network that came as an integer `.tflite` file, ONNX Runtime for every other. Where `macro` has a converter of its
+    `against` is "onnxruntime", "litert" (its reference kernels), "torch" (the program of a quantised `.pt2` file, node by
+    node), an `.npz` with a name per tensor, or None: LiteRT for a network that came as an integer `.tflite` file, PyTorch for
+    a quantised `.pt2` file, ONNX Runtime for every other. Where `macro` has a converter of its
     own, the report also says how far it moves the tensors. It compares something or raises WorkloadError: no images, a
     name of the file that is no tensor of the network, a type that cannot be compared.
     """
@@ -109,12 +110,12 @@ def check_network(
 def _chosen(network: Network, against: str | None) -> str:
     """The reference that was asked for, or the one that suits the network's source."""
     if against is None:
-        shipped = network.origin is not None and network.origin.suffix.lower() == ".tflite"
-        against = "litert" if shipped else "onnxruntime"
+        suffix = "" if network.origin is None else network.origin.suffix.lower()
+        against = {".tflite": "litert", ".pt2": "torch"}.get(suffix, "onnxruntime")
     scaled = [
         layer.name for layer in network.layers if isinstance(layer, MacroLayer) and layer.column_scale is not None
     ]
-    if scaled and against in ("onnxruntime", "litert"):
+    if scaled and against in ("onnxruntime", "litert", "torch"):
         raise WorkloadError(
             f"layer {scaled[0]}: has weight scales by row block or column, which {against} cannot execute; "
             "check a network with scales by layer or channel, or give --against FILE.npz"
@@ -132,6 +133,10 @@ def _reference(network: Network, against: str, images: int) -> Any:
         from cimemu.check.litert_runner import LiteRtRun
 
         return LiteRtRun(network)
+    if against == "torch":
+        from cimemu.check.torch_runner import TorchRun
+
+        return TorchRun(network)
     from cimemu.check.reference_file import FileReference
 
     return FileReference(Path(against), network, images)

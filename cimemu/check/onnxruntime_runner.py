@@ -145,7 +145,7 @@ def _batch(value: onnx.ValueInfoProto) -> int:
 
 def _model(network: Network, names: Sequence[str]) -> onnx.ModelProto:
     """The network's own file where it came quantised, else its QDQ graph, with `names` among the outputs."""
-    if network.origin is None:
+    if network.origin is None or network.origin.suffix.lower() == ".pt2":
         assert network.qdq is not None
         return onnx_model(network.qdq, names)
     try:

@@ -64,7 +64,7 @@ class CheckReport:
     shortcut_layers: int
     conversions: int
     movement: tuple[Movement, ...]
-    kernels: Mapping[str, int]  # operators that ONNX Runtime ran
+    kernels: Mapping[str, int]  # operators that ONNX Runtime or PyTorch ran
     unfused: int  # products that it ran in float
     layers: Mapping[str, str] = field(default_factory=dict)  # tensor -> the layer that makes it
     inexact: tuple[str, ...] = ()  # outputs of products whose ONNX Runtime kernel can saturate on this processor

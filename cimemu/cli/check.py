@@ -40,8 +40,9 @@ def check(
         str | None,
         typer.Option(
             "--against",
-            metavar="onnxruntime|litert|FILE",
-            help="a runtime, or an .npz with a name per tensor; default: LiteRT for integer TFLite, else ONNX Runtime",
+            metavar="onnxruntime|litert|torch|FILE",
+            help="a runtime, or an .npz with a name per tensor; default: LiteRT for integer TFLite, PyTorch for quantised "
+            ".pt2, else ONNX Runtime",
         ),
     ] = None,
     images: ImagesOption = None,

@@ -32,7 +32,8 @@ def print_check(found: CheckReport) -> None:
     )
     if found.kernels:
         names = ", ".join(f"{count} {name}" for name, count in sorted(found.kernels.items()))
-        console.print(f"ONNX Runtime ran: {names}; products left in float: {found.unfused}", soft_wrap=True)
+        runtime = found.against.rsplit(" ", 1)[0]
+        console.print(f"{runtime} ran: {names}; products left in float: {found.unfused}", soft_wrap=True)
     if found.other_forms:
         console.print(
             f"note: this machine's kernels follow another rule than cimemu reproduces, differences from here on may be "

@@ -21,6 +21,7 @@ from typing import Any
 from cimemu.errors import WorkloadError
 from cimemu.given_file import MIB, refuse_input
 from cimemu.importer.from_onnx import load_onnx
+from cimemu.importer.torch_quantized import holds_codes, register, translations
 from cimemu.workload.network import Network
 
 COUNTERS = "num_batches_tracked"  # of BatchNorm while training; files leave them out, inference never reads them
@@ -49,25 +50,41 @@ def load_torch(
 def load_program(path: str | Path) -> Network:
     """The network in a `.pt2` file, a program of `torch.export`, by way of PyTorch's own ONNX export.
 
-    The file is read as data: nothing in it is run. Raises WorkloadError in one line.
+    The file is read as data: nothing in it is run. A program that PyTorch's PT2E quantiser made is an integer network, whose
+    `origin` is the file. Raises WorkloadError in one line.
     """
     path, torch = Path(path), torch_of()
-    try:
-        with warnings.catch_warnings(), silence():
-            warnings.simplefilter("ignore")
-            program = _as_data(torch.export.load, path)
-    except Exception as error:  # the reader's kinds are many
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise WorkloadError(
-            f"{path}: not a whole program of torch.export ({reason}); save it with torch.export.save"
-        ) from None
+    program = read_program(path)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "network.onnx"
         write_program(torch, path, program, {}, "", file)
         try:
-            return replace(load_onnx(file), origin=None, name=path.stem)
+            origin = path if holds_codes(program) else None
+            return replace(load_onnx(file), origin=origin, name=path.stem)
         except WorkloadError as error:
             raise WorkloadError(str(error).replace(str(file), str(path))) from None
+
+
+def read_program(path: Path) -> Any:
+    """The program in a `.pt2` file, read as data. WorkloadError in one line."""
+    torch = torch_of()
+    register()
+    try:
+        with warnings.catch_warnings(), silence():
+            warnings.simplefilter("ignore")
+            return _as_data(torch.export.load, path)
+    except Exception as error:  # the reader's kinds are many
+        reason = " ".join(str(_cause(error)).split())[:160] or type(error).__name__
+        raise WorkloadError(
+            f"{path}: not a whole program of torch.export ({reason}); save it with torch.export.save"
+        ) from None
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The first of the exceptions that led to one."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _as_data(load: Callable[[Path], Any], path: Path) -> Any:
@@ -219,16 +236,16 @@ def write_program(torch: Any, path: Path, source: Any, given: Mapping[str, Any],
     with warnings.catch_warnings(), silence():
         warnings.simplefilter("ignore")  # the exporter's remarks on its own internals
         try:
-            program = torch.onnx.export(source, **given, dynamo=True, optimize=False, verbose=False)
+            table = translations(torch)
+            program = torch.onnx.export(
+                source, **given, dynamo=True, optimize=False, verbose=False, custom_translation_table=table
+            )
             optimizer.inline(program.model)
             optimizer.fold_constants(program.model, onnx_shape_inference=True)
             optimizer.remove_unused_nodes(program.model)
             program.save(str(file), external_data=False)
         except Exception as error:  # the exporter's kinds are many and the cause is in the last line
-            cause: BaseException = error
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            reason = " ".join(str(cause).split())[:300]
+            reason = " ".join(str(_cause(error)).split())[:300]
             raise WorkloadError(f"{path}: PyTorch cannot export the module{what}: {reason}") from error
 
 
