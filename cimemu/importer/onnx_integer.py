@@ -109,8 +109,8 @@ def conv_integer(node: Node) -> Layer:
 
 def matmul_integer(node: Node) -> Layer:
     """MatMulInteger with a constant second operand as a macro layer; of two activations, on the digital unit."""
-    if len(node.inputs) == 4 and not any(node.is_constant(place) for place in range(4)):
-        return IntegerMatMul(node.name, node.data(), node.outputs)
+    if not node.is_constant(0) and not node.is_constant(1):
+        return _of_activations(node)
     weight = _weight(node)
     shape = node.shape()
     if weight.ndim != 2 or not shape or shape[-1] != weight.shape[0]:
@@ -118,6 +118,17 @@ def matmul_integer(node: Node) -> Layer:
     positions = int(np.prod(shape[:-1], dtype=np.int64))
     geometry = Geometry(weight.shape[0], positions, 1, weight.shape[1], positions, 1)
     return _layer(node, weight.T[:, :, None, None], geometry, (*shape[:-1], weight.shape[1]), "rows")
+
+
+def _of_activations(node: Node) -> Layer:
+    """MatMulInteger of two activations, with constant or computed zero points."""
+    zeros = [_zero_point(node, place) for place in (2, 3)]
+    for name, zero in zip(("A", "B"), zeros):
+        if not isinstance(zero, str) and zero.size != 1:
+            raise node.error(f"{zero.size} zero points of {name}, which is computed, must be 1")
+    computed = tuple(zero for zero in zeros if isinstance(zero, str))
+    a, b = (None if isinstance(zero, str) else int(zero[0]) for zero in zeros)
+    return IntegerMatMul(node.name, (*node.inputs[:2], *computed), node.outputs, (a, b))
 
 
 def dynamic_quantize(node: Node) -> Layer:

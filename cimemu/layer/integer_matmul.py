@@ -1,4 +1,4 @@
-"""MatMulInteger of two activations: an exact product of integers on the digital unit, with a zero point an image for either."""
+"""MatMulInteger of two activations: an exact product of integers on the digital unit, with a zero point for either."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,12 @@ BYTES = ("int8", "uint8")
 
 @dataclass(frozen=True, eq=False)
 class IntegerMatMul(Layer):
-    """`(a - a_zero) @ (b - b_zero)` in wrapping int32; inputs (a, b, a_zero, b_zero), zero points with one value an image."""
+    """`(a - a_zero) @ (b - b_zero)` in wrapping int32; inputs (a, b), and the zero points that are computed, one value an image.
+
+    `zeros` are the zero points of a and b; None is one that is an input, in order.
+    """
+
+    zeros: tuple[int | None, int | None] = (None, None)
 
     op: ClassVar[str] = "IntegerMatMul"
 
@@ -31,16 +36,18 @@ class IntegerMatMul(Layer):
             raise self.error(
                 f"{a.dtype} {list(a.shape)} times {b.dtype} {list(b.shape)}, must be two stacks of byte matrices"
             )
-        if len(zeros) != 2 or any(zero.shape for zero in zeros):
-            raise self.error("zero points must be computed, one an image: take those of DynamicQuantizeLinear")
+        if len(zeros) != self.zeros.count(None) or any(zero.shape for zero in zeros):
+            raise self.error("a computed zero point must be one an image: take those of DynamicQuantizeLinear")
         front = broadcast(self, [TensorType(operand.shape[:-2], operand.dtype) for operand in (a, b)])
         return (TensorType((*front, a.shape[-2], b.shape[-1]), "int32"),)
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Exact: sums of products of 9 bits."""
+        given = iter(arrays[2:])
+        zeros = [next(given) if zero is None else np.array([zero]) for zero in self.zeros]
         a, b = (
             operand.astype(np.int64) - zero.astype(np.int64).reshape(-1, *(1,) * (operand.ndim - 1))
-            for operand, zero in zip(arrays[:2], arrays[2:])
+            for operand, zero in zip(arrays[:2], zeros)
         )
         return (np.matmul(a, b).astype(np.int32),)
 

@@ -36,7 +36,7 @@ class Factor:
 class WrittenProduct(Layer):
     """`acc = (a - a_zero) @ (b - b_zero)` over the last two axes, then `stage`; the axes before them are broadcast.
 
-    The inputs are (a, b), integers, or with `dynamic` (a, b, a_zero, b_zero), zero points with one value an image. Axes in
+    The inputs are (a, b), integers, and the zero points that are `computed`, one value an image. Axes in
     front along which b has more than one index number matrices of their own, *groups* (heads of attention); those
     along which it has one number more rows of a for the same matrix. Each group is a product of K rows and N
     outputs as a group of a convolution is, and each row of a an output position.
@@ -46,7 +46,7 @@ class WrittenProduct(Layer):
     b: Factor
     stage: OutputStage
     output_type: TensorType
-    dynamic: bool = False
+    computed: tuple[bool, bool] = (False, False)  # of a and b: whether the zero point is an input
     scale: float = 1.0  # what a 1 of the accumulator is as a real number
 
     op: ClassVar[str] = "WrittenProduct"
@@ -115,10 +115,12 @@ class WrittenProduct(Layer):
 
     def zero_points(self, arrays: Sequence[Array], images: int) -> tuple[Ints, Ints]:
         """Zero points [images] of a and b from all inputs."""
-        if not self.dynamic:
-            return np.full(images, self.a.zero_point), np.full(images, self.b.zero_point)
-        given = [np.asarray(array).reshape(-1).astype(np.int64) for array in arrays[2:]]
-        return given[0], given[1]
+        given = iter(arrays[2:])
+        a, b = (
+            np.asarray(next(given)).reshape(-1).astype(np.int64) if computed else np.full(images, factor.zero_point)
+            for factor, computed in zip((self.a, self.b), self.computed)
+        )
+        return a, b
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """Either operand added up once for the zero points, and three operations of correction and requantisation an output."""

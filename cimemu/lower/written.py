@@ -73,8 +73,12 @@ def _alone(graph: Graph, layer: Layer) -> WrittenProduct | None:
     if not all(name in types for name in layer.inputs[:2]):
         return None
     if isinstance(layer, IntegerMatMul):
-        factors = [_whole_range(types[name].shape, types[name].dtype) for name in layer.inputs[:2]]
-        return _product(graph, layer, layer.inputs, factors, Accumulator(), dynamic=True)
+        factors = [
+            _whole_range(types[name].shape, types[name].dtype, zero or 0)
+            for name, zero in zip(layer.inputs[:2], layer.zeros)
+        ]
+        computed = (layer.zeros[0] is None, layer.zeros[1] is None)
+        return _product(graph, layer, layer.inputs, factors, Accumulator(), computed=computed)
     if isinstance(layer, TflBatchMatMul):
         zeros = (layer.zero_a, layer.zero_b)
         factors = [
@@ -174,9 +178,9 @@ def _product(
     stage: OutputStage,
     outputs: Sequence[str] = (),
     *,
-    dynamic: bool = False,
+    computed: tuple[bool, bool] = (False, False),
     scale: float = 1.0,
 ) -> WrittenProduct:
     names = tuple(outputs or layer.outputs)
     a, b = factors
-    return WrittenProduct(layer.name, tuple(inputs), names, a, b, stage, graph.network.types[names[0]], dynamic, scale)
+    return WrittenProduct(layer.name, tuple(inputs), names, a, b, stage, graph.network.types[names[0]], computed, scale)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from test_conservation import conserved, images_for, interconnect_conserves
+from test_conservation import PRESETS, conserved, images_for, interconnect_conserves
 from test_engines import operation_ends, same, simulated
 from test_timeline import rows, small
 
@@ -140,3 +140,18 @@ def test_a_writing_that_no_table_holds_is_refused():
     pulses = {layer.index: np.full((1, len(layer.blocks)), 3) for layer in plan.layers if layer.written}
     with pytest.raises(cimemu.MappingError, match="writing an image takes 3000000000 cycles, must be <= 2147483647"):
         Simulation(plan).run(1, pulses=pulses)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_conserves_where_activations_are_written(name, tmp_path):
+    keys = {"mapping.activations": "macros", "allow_reprogram": True, "schedule": "pipelined"}
+    arch = cimemu.load_arch(name, keys)
+    network = attention.attention_network(5, 2, 4, bits=min(8, arch.macro.input.bits))
+    if arch.macro.weight.encoding == "binary":
+        with pytest.raises(cimemu.MappingError, match=r"weight.encoding = binary"):
+            cimemu.make_plan(network, arch)
+        return
+    cimemu.run(arch, network, images_for(arch, network), trace=tmp_path / "x.h5")
+    conserved(tmp_path / "x.h5")
+    plan = cimemu.make_plan(network, arch)
+    interconnect_conserves(Simulation(plan), plan)

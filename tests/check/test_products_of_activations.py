@@ -90,3 +90,66 @@ def test_a_product_of_two_activations_is_what_onnx_runtime_gives(types, quantise
         assert y.differing == 0
     assert report.shortcut_layers == 0
     assert cimemu.run(arch, network, inputs).cycles > 0
+
+
+@pytest.mark.parametrize("activations", ["digital", "macros"])
+@pytest.mark.parametrize(
+    "zeros", [("", ""), ("constant", "constant"), ("", "constant"), ("computed", "constant"), ("constant", "")]
+)
+def test_matmul_integer_of_two_activations_with_any_zero_points(zeros, activations, tmp_path):
+    types = {"a": "uint8", "b": "uint8"}
+    constants = {"w": np.arange(32, dtype=np.int8).reshape(8, 4) - 10}
+    nodes, names = [helper.make_node("DynamicQuantizeLinear", ["x"], ["a", "s", "computed"], name="codes")], []
+    for place, name in enumerate("ab"):
+        names.append({"": "", "constant": f"{name}z", "computed": "computed"}[zeros[place]])
+        constants[f"{name}z"] = np.array(7 + place, types[name])
+    nodes += [
+        helper.make_node("MatMulInteger", ["a", "b", *names], ["y"], name="product"),
+        helper.make_node("MatMulInteger", ["a", "w", "computed"], ["z"], name="weighted"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "product",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 5, 8]),
+            helper.make_tensor_value_info("b", TensorProto.UINT8, [1, 8, 6]),
+        ],
+        [helper.make_tensor_value_info(n, TensorProto.INT32, [1, 5, c]) for n, c in (("y", 6), ("z", 4))],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    made.ir_version = 8
+    path = tmp_path / "net.onnx"
+    path.write_bytes(made.SerializeToString())
+    keys = {"macro.adc": {"model": "ideal"}, "mapping.activations": activations}
+    arch = cimemu.load_arch("sram_128", keys)
+    network = cimemu.quantize(cimemu.load_network(path), arch)
+    kind = {"digital": "IntegerMatMul", "macros": "WrittenProduct"}[activations]
+    assert [layer.op for layer in network.layers if layer.name == "product"] == [kind]
+    rng = np.random.default_rng(0)
+    inputs = {
+        "x": rng.normal(size=(3, 5, 8)).astype(np.float32),
+        "b": rng.integers(0, 256, (3, 8, 6)).astype(np.uint8),
+    }
+    report = check_network(network, arch.macro, inputs)
+    assert {row.name for row in report.tensors} >= {"y", "z"}
+    assert all(row.differing == 0 for row in report.tensors)
+    assert cimemu.run(arch, network, inputs).cycles > 0
+
+
+def test_a_zero_point_a_column_of_an_activation_is_refused(tmp_path):
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["a", "b", "", "zeros"], ["y"], name="product")],
+        "product",
+        [
+            helper.make_tensor_value_info(n, TensorProto.UINT8, ["N", *shape])
+            for n, shape in (("a", (5, 8)), ("b", (8, 6)))
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, ["N", 5, 6])],
+        [numpy_helper.from_array(np.arange(6, dtype=np.uint8), "zeros")],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    path = tmp_path / "net.onnx"
+    path.write_bytes(made.SerializeToString())
+    with pytest.raises(cimemu.WorkloadError, match="6 zero points of B, which is computed, must be 1"):
+        cimemu.load_network(path)
