@@ -98,11 +98,6 @@ class ProductMatrix:
             pulses=np.stack(pulses) if pulses else None,
         )
 
-    def example(self) -> LayerMatrix:
-        """The macros with every code 0 written into them."""
-        layer = self.layer
-        return LayerMatrix(self._weights(np.zeros((layer.groups, layer.depth, layer.columns), np.int64)), self.macro)
-
     def _image(self, left: Ints, right: Ints, image: int, path: str, budget_bytes: int) -> _Image:
         """Write `right` [groups, K, N], then drive `left` [positions, groups, K]."""
         matrix = LayerMatrix(self._weights(right), self.macro, cut=self.cut)
