@@ -47,7 +47,8 @@ class OrtRun:
         written = with_own_weights(_model(network, names))
         made = {name for node in written.graph.node for name in node.output}
         self.names = tuple(dict.fromkeys([*network.outputs, *(name for name in names if name in made)]))
-        self.fixed_batch = max((_batch(value) for value in written.graph.input), default=0)
+        stored = {value.name for value in written.graph.initializer}  # some exporters list these among the inputs
+        self.fixed_batch = max((_batch(value) for value in written.graph.input if value.name not in stored), default=0)
         apart = operators_to_keep_apart(network)
         self.session, ran = _session(network, keep_apart(written, apart), threads)
         self.one = any(value.name == ONE for value in self.session.get_inputs())

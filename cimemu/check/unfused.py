@@ -41,7 +41,18 @@ def products_left_in_float(network: Network) -> dict[str, str]:
     return {} if network.qdq is None else {layer.outputs[0]: why for layer in left_in_float(network.qdq)}
 
 
-DROPPED: tuple[Finder, ...] = (biases_with_scales_of_their_own, products_left_in_float)
+def real_biases(network: Network) -> dict[str, str]:
+    """Products of a QONNX file with a float bias: its own runtime adds it as it is."""
+    if network.qdq is None or not network.real_biases:
+        return {}
+    kept = {
+        layer.name for layer in network.layers if isinstance(layer, MacroLayer) and isinstance(layer.stage, RealBias)
+    }
+    why = "ONNX Runtime would round its float bias to steps of the products"
+    return {layer.outputs[0]: why for layer in network.qdq.layers if layer.name in kept}
+
+
+DROPPED: tuple[Finder, ...] = (biases_with_scales_of_their_own, products_left_in_float, real_biases)
 
 
 def operators_to_keep_apart(network: Network) -> dict[str, str]:

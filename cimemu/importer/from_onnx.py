@@ -74,7 +74,9 @@ def load_onnx(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = Non
     except WorkloadError as error:
         raise WorkloadError(f"{path}: {error}") from None
     runs_elsewhere = not uses_qonnx([f"{node.domain}:{node.op_type}" for node in model.graph.node])
-    return replace(network, origin=path) if network.is_quantized and runs_elsewhere else network
+    if not runs_elsewhere:
+        return replace(network, real_biases=True)
+    return replace(network, origin=path) if network.is_quantized else network
 
 
 def _network(model: onnx.ModelProto, name: str) -> Network:

@@ -28,7 +28,7 @@ def product_bias(
 
     An int32 bias of zero point 0 whose scale is input scale x weight scale is added as it is. A float one is rounded to
     such integers where ONNX Runtime does so: of one axis, with a QuantizeLinear behind the product. All others (an own
-    scale, int8) keep their real values.
+    scale, int8, those of a QONNX file, which ONNX Runtime does not run) keep their real values.
     """
     outputs = len(weight_scale)
     none = np.zeros(outputs, np.int64)
@@ -42,7 +42,7 @@ def product_bias(
     with np.errstate(over="ignore", under="ignore"):
         product_scale = (x.scale[0] * weight_scale).astype(np.float32)
     stored = graph.quantized(group.bias)
-    if stored is None and quantized and value.shape == (outputs,):
+    if stored is None and quantized and value.shape == (outputs,) and not graph.network.real_biases:
         return _rounded(group.core, value, product_scale), None
     if stored is not None and stored.value is not None and stored.dtype == "int32":
         if not stored.zero_point.any() and same_scale(stored.scale, product_scale):

@@ -93,6 +93,7 @@ def _lowered(network: Network) -> Network:
         column_scales=network.column_scales,
         whole=network.whole,
         shares=network.shares,
+        real_biases=network.real_biases,
     )
 
 

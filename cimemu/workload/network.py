@@ -23,7 +23,8 @@ class Network:
     quantisation scheme that made it, `column_scales` and `shares` what `lower` gives the macro layer of that name.
     `whole` is None where other runtimes take many images together; else they take the file's images one at a time, and
     tensors of these names have no axis of images there: here they are [images, all axes of the file]. `activations` is the
-    `mapping.activations` of the chip that it was lowered for: where products of two activations run.
+    `mapping.activations` of the chip that it was lowered for: where products of two activations run. `real_biases` says that
+    float biases are added as they are, where ONNX Runtime would round them to whole steps of their products.
 
     >>> import cimemu
     >>> network = cimemu.load_network(cimemu.load_workload("digits").network)
@@ -46,6 +47,7 @@ class Network:
     whole: frozenset[str] | None = None
     shares: Mapping[str, str] = field(default_factory=dict)
     activations: str = "digital"
+    real_biases: bool = False
 
     @property
     def is_integer(self) -> bool:

@@ -15,6 +15,7 @@ import cimemu
 from cimemu.check.network import check_network
 from cimemu.compute.forward import Emulator
 from cimemu.layer.execute import run_float
+from cimemu.lower import lower
 
 DOMAIN = "qonnx.custom_op.general"
 ARCH = cimemu.load_arch("rram_128", {"macro.adc": {"model": "ideal"}})
@@ -183,3 +184,56 @@ def test_quantize_clip_dequantize_is_exact_against_onnx_runtime(tmp_path):
     found = check_network(lowered, ARCH.macro, rng.normal(size=(4, 3, 6, 6)).astype(f32))
     assert not found.failed
     assert found.elements > 0
+
+
+def biased(path, bits):
+    """A convolution of quantised operands with a float bias that is no whole number of its products' steps, and a Quant."""
+    rng, step = np.random.default_rng(0), f32(0.5)
+    nodes = [
+        node("Quant", ["x", "sx", "zero", "bits"], "q", signed=1, narrow=0, rounding_mode="ROUND"),
+        node("Conv", ["q", "w", "b"], "c", kernel_shape=[1, 1]),
+        node("Quant", ["c", "sy", "zero", "bits"], "y", signed=1, narrow=0, rounding_mode="ROUND"),
+    ]
+    weight = rng.integers(-1, 2, (4, 3, 1, 1)).astype(f32) * step
+    nodes.insert(1, node("Quant", ["w0", "sw", "zero", "bits"], "w", signed=1, narrow=1, rounding_mode="ROUND"))
+    values = {
+        "sx": step, "sw": step, "sy": f32(0.25), "zero": f32(0), "bits": f32(bits), "w0": weight,
+        "b": (rng.integers(-3, 4, 4) * 0.25 + 0.15).astype(f32),
+    }  # fmt: skip
+    network = load(path, nodes, values, [3, 2, 2])
+    x = (rng.integers(-2, 2, (20, 3, 2, 2)) * step).astype(f32)
+    sums = np.einsum("oc,ncij->noij", weight[:, :, 0, 0], x) + values["b"].reshape(1, 4, 1, 1)
+    least, most = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    return network, x, np.clip(np.rint(sums / f32(0.25)), least, most) * f32(0.25)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_a_float_bias_is_added_as_it_is(tmp_path, bits):
+    """ONNX Runtime would round it to steps of 0.25 (input scale x weight scale): no runtime of QONNX does."""
+    network, x, expected = biased(tmp_path / "net.onnx", bits)
+    lowered = lower(network)
+    ours = Emulator(lowered, ARCH.macro).run([x]).tensors[lowered.outputs[0]]
+    assert np.array_equal(ours, expected)
+    assert not check_network(lowered, ARCH.macro, x).failed
+
+
+def test_constants_among_the_inputs_are_no_images(tmp_path):
+    """The first axis of such a constant is no batch: a file of DequantizeLinear and QuantizeLinear is checked with it."""
+    rng = np.random.default_rng(1)
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "sx", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "sx", "z"], ["d"]),
+        helper.make_node("DequantizeLinear", ["w", "sw", "z"], ["v"]),
+        helper.make_node("Gemm", ["d", "v", "b"], ["y"]),
+    ]
+    values = {
+        "sx": f32(0.1), "sw": f32(0.01), "z": np.int8(0), "w": rng.integers(-127, 128, (6, 4)).astype(np.int8),
+        "b": rng.standard_normal(4).astype(f32),
+    }  # fmt: skip
+    path = tmp_path / "net.onnx"
+    load(path, nodes, values, [6])
+    model = onnx.load(path)
+    model.graph.input.append(helper.make_tensor_value_info("b", TensorProto.FLOAT, [4]))
+    onnx.save(model, path)
+    lowered = lower(cimemu.load_network(path))
+    assert not check_network(lowered, ARCH.macro, rng.standard_normal((5, 6)).astype(f32)).failed
