@@ -153,6 +153,26 @@ def test_resize_by_scales(tmp_path, mode, scales):
     compare(save(tmp_path, model(nodes, {"x": (2, 6, 7)}, ["y"], {"s": np.array(scales, np.float32)}, opset=13)), 2e-5)
 
 
+@pytest.mark.parametrize("rule", ["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"])
+def test_an_image_drawn_out_in_two_axes_has_onnx_runtime_s_bits(tmp_path, rule):
+    """Drawn out by 2, a result lies half-way between two codes so often that the order of its sum is seen behind it."""
+    ort = pytest.importorskip("onnxruntime", reason="ONNX Runtime is the reference")
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        sizes = tuple(int(n) for n in rng.integers(1, 20, 2))
+        shape = (2, *(int(n) for n in rng.integers(1, 9, 2)))
+        nodes = [node("Resize", "x", "y", mode="linear", coordinate_transformation_mode=rule)]
+        scales = rng.choice([0.5, 0.75, 1, 1.5, 2, 3], 2)
+        whole = (scales * shape[1:] % 1 == 0).all()
+        by_sizes = number % 2 or not whole
+        nodes[0].input.extend(["", "", "s"] if by_sizes else ["", "s"])
+        given = i64(3, 2, *sizes) if by_sizes else np.array([1, 1, *scales], np.float32)
+        path = save(tmp_path, model(nodes, {"x": shape}, ["y"], {"s": given}, opset=19, batch=3))
+        x = (rng.integers(-128, 128, (3, *shape)) * rng.uniform(0.001, 0.1)).astype(np.float32)
+        theirs = ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+        assert run_float(load_network(path), {"x": x})["y"].tobytes() == theirs.tobytes(), (shape, sizes, scales)
+
+
 def test_the_cut_of_tensorflow_is_filled_outside(tmp_path):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is the reference")
     rule = {"coordinate_transformation_mode": "tf_crop_and_resize", "extrapolation_value": 9.0}
