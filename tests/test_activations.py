@@ -289,3 +289,18 @@ def products_file():
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     made.ir_version = 8
     return made
+
+
+@pytest.mark.parametrize("vary", [[], ["lognormal:sigma=0.2,per=write", "telegraph:amplitude=0.3"]])
+@pytest.mark.parametrize("encoding", ["offset", "differential"])
+def test_every_path_gives_the_same_bytes(encoding, vary):
+    network = attention.attention_network(4, 2, 3)
+    keys = {"macro.weight.encoding": encoding, "macro.rows": 16, "macro.columns": 64, "tile.macros": 64}
+    arch = sram(**keys, **{"macro.adc": {"model": "linear", "bits": 3, "lsb": 1.5, "zero": 0.25}})
+    arrays = codes(network, 2)
+    naive = cimemu.run(arch, network, arrays, vary=vary, path="naive")
+    for path in ("auto", "serial", "steps"):
+        other = cimemu.run(arch, network, arrays, vary=vary, path=path)
+        assert np.array_equal(other.outputs, naive.outputs)
+        assert np.array_equal(other.counts, naive.counts)
+        assert (other.cycles, other.energy_uj) == (naive.cycles, naive.energy_uj)
