@@ -57,9 +57,9 @@ class Gates:
     inner_bias: str = ""
     peepholes: tuple[str, str, str] = ("", "", "")
     clip: float | None = None
-    cell_clip: float | None = None  # the largest size of an LSTM's cell state
     coupled: bool = False  # the forget gate of an LSTM is 1 - input gate
     resets_behind: bool = False  # a GRU's linear_before_reset
+    cell_clip: float | None = None  # the largest size of an LSTM's cell state
 
 
 class Chain:
