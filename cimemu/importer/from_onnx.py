@@ -99,7 +99,7 @@ def _network(model: onnx.ModelProto, name: str) -> Network:
 
 def _steps_in_front(model: onnx.ModelProto) -> bool:
     """Whether axis 0 of an input may be that of the steps of a sequence."""
-    return any(node.op_type in (*RECURRENT, *LOOPS) for node in model.graph.node)
+    return any(node.op_type in (*RECURRENT, *LOOPS, "DynamicQuantizeLSTM") for node in model.graph.node)
 
 
 class _Import:

@@ -221,7 +221,7 @@ FOLLOWED: dict[str, Callable[[WholeNode, Places, Sequence[int]], Place]] = {
     "Squeeze": squeezed,
     "Unsqueeze": unsqueezed,
     **dict.fromkeys(("MatMul", "MatMulInteger", "Gemm"), product),
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), recurrent),
+    **dict.fromkeys(("LSTM", "GRU", "RNN", "com.microsoft:DynamicQuantizeLSTM"), recurrent),
     "Gather": gathered,
     "Slice": cut,
     "Transpose": transposed,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cimemu.importer.dynamic_products import Codes
 from cimemu.importer.onnx_node import WHOLE_FORM, Node
 from cimemu.importer.onnx_ops import Builder
 from cimemu.importer.recurrent_cells import GATES, STATES, Function, Gates, functions_of
@@ -13,6 +14,7 @@ from cimemu.importer.unroll import MOST_STEPS, Sequences, Unrolled, Unroller, We
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.shape import Concat, Reshape, Split, Transpose
 
+DYNAMIC = "com.microsoft:DynamicQuantizeLSTM"  # of ONNX Runtime's dynamic quantiser
 STEPS_IN_FRONT = "layout = 0 has the images on axis 1 of its inputs"  # read as a whole, such a node may do
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 
@@ -32,6 +34,11 @@ class _Form:
         return found if self.whole else found[:1]
 
 
+def _kind(node: Node) -> str:
+    """LSTM, GRU or RNN."""
+    return "LSTM" if node.key == DYNAMIC else node.op
+
+
 def _recurrent(node: Node) -> Sequence[Layer]:
     form, dtype = _form(node), node.dtype()
     label = str(node.attribute("direction", "forward")).lower()
@@ -47,14 +54,14 @@ def _recurrent(node: Node) -> Sequence[Layer]:
         return kept[what]
 
     made = Unroller(node.name, keep, node.constants)
-    states = [_initial(node, made, form, place, turns) for place in range(5, 5 + STATES[node.op])]
-    if node.op != "LSTM":
+    states = [_initial(node, made, form, place, turns) for place in range(5, 5 + STATES[_kind(node)])]
+    if _kind(node) != "LSTM":
         states.append([""] * len(turns))
     sequences = _sequences(node, made, form, dtype)
     results = []
     for number, (gates, weights) in enumerate(_directions(node, turns, keep)):
         side = "reverse" if weights[2] else "forward"
-        own = Weights(*weights, states[0][number], states[1][number])
+        own = Weights(*weights, states[0][number], states[1][number], _codes(node, form, number))
         results.append(made.direction(side, gates, own, sequences))
     _outputs(node, made, form, results)
     return made.layers
@@ -106,7 +113,7 @@ def _initial(node: Node, made: Unroller, form: _Form, place: int, turns: Sequenc
     if not node.has(place):
         return [""] * len(turns)
     what = {5: "initial_h", 6: "initial_c"}[place]
-    hidden, count = node.constant(2, "R").shape[-1], len(turns)
+    hidden, count = _hidden(node), len(turns)
     sizes = (form.batch, count) if form.batch_first else (count, form.batch)
     wanted = (*(sizes if form.whole else sizes[1:]), hidden)
     found = node.constant(place, what).shape if node.is_constant(place) else node.shape(place)
@@ -131,8 +138,9 @@ def _initial(node: Node, made: Unroller, form: _Form, place: int, turns: Sequenc
 
 def _directions(node: Node, turns: Sequence[bool], keep: Any) -> list[tuple[Gates, tuple[Array, Array, bool]]]:
     """Gates and weights of every direction."""
-    count, gates = len(turns), GATES[node.op]
-    w, r = node.constant(1, "W"), node.constant(2, "R")
+    count, kind = len(turns), _kind(node)
+    gates = GATES[kind]
+    w, r = _matrices(node)
     if w.ndim != 3 or r.ndim != 3 or r.shape != (count, gates * r.shape[-1], r.shape[-1]):
         raise node.error(
             f"W {list(w.shape)} and R {list(r.shape)}, must be [{count}, {gates} hidden, inputs or hidden]"
@@ -147,16 +155,16 @@ def _directions(node: Node, turns: Sequence[bool], keep: Any) -> list[tuple[Gate
     node.attribute("output_sequence")
     coupled, behind = bool(node.attribute("input_forget", 0)), bool(node.attribute("linear_before_reset", 0))
     b = node.constant(3, "B") if node.has(3) else None
-    p = node.constant(7, "P") if node.op == "LSTM" and node.has(7) else None
+    p = node.constant(7, "P") if kind == "LSTM" and node.has(7) else None
     for what, value, width in (("B", b, 2 * gates * hidden), ("P", p, 3 * hidden)):
         if value is not None and value.shape != (count, width):
             raise node.error(f"{what} of shape {list(value.shape)}, must be {[count, width]}")
     found = []
     for d, reverse in enumerate(turns):
         side = f"{node.name}.{'reverse' if reverse else 'forward'}"
-        bias, inner = _biases(b[d] if b is not None else None, hidden, gates, behind and node.op == "GRU")
+        bias, inner = _biases(b[d] if b is not None else None, hidden, gates, behind and kind == "GRU")
         own = Gates(
-            node.op,
+            kind,
             hidden,
             functions[d],
             "" if bias is None else keep(f"{side}.bias", bias),
@@ -170,10 +178,62 @@ def _directions(node: Node, turns: Sequence[bool], keep: Any) -> list[tuple[Gate
     return found
 
 
+def _hidden(node: Node) -> int:
+    """How many values a state has."""
+    return int(node.constant(2, "R").shape[1 if node.key == DYNAMIC else -1])
+
+
+def _matrices(node: Node) -> tuple[Array, Array]:
+    """W and R [directions, gates * hidden, inputs or hidden] in real numbers."""
+    if node.key != DYNAMIC:
+        return node.constant(1, "W"), node.constant(2, "R")
+    count = len(node.constant(1, "W"))
+    parts = [_stored(node, direction) for direction in range(count)]
+    w, r = (np.stack([pair[which].real.T for pair in parts]) for which in range(2))
+    return w, r
+
+
+def _codes(node: Node, form: _Form, direction: int) -> tuple[Codes, Codes] | None:
+    """Those of a DynamicQuantizeLSTM."""
+    if node.key != DYNAMIC:
+        return None
+    if form.batch != 1:
+        raise node.error(f"{form.batch} sequences at a time are quantised together, must be one: fix the batch to 1")
+    return _stored(node, direction)
+
+
+def _stored(node: Node, direction: int) -> tuple[Codes, Codes]:
+    """W and R of one direction of a DynamicQuantizeLSTM: [inputs or hidden, gates * hidden]."""
+    found = []
+    for place, what, scales in ((1, "W", 8), (2, "R", 10)):
+        values = node.constant(place, what)
+        if values.dtype.name not in ("int8", "uint8") or values.ndim != 3:
+            raise node.error(
+                f"{what} is {values.dtype} {list(values.shape)}, must be int8 or uint8 [directions, rows, outputs]"
+            )
+        outputs = values.shape[2]
+        scale, zero = (
+            np.asarray(node.constant(scales + k, f"{what}'s {name}")) for k, name in ((0, "scale"), (1, "zero point"))
+        )
+        for name, given in (("scale", scale), ("zero point", zero)):
+            if given.shape not in ((len(values),), (len(values), outputs)):
+                raise node.error(
+                    f"{what}'s {name} of shape {list(given.shape)}, must be one a direction or one a column"
+                )
+        found.append(
+            Codes(
+                values[direction].astype(np.int16),
+                np.broadcast_to(scale[direction].astype(np.float32), (outputs,)).copy(),
+                np.broadcast_to(zero[direction].astype(np.int64), (outputs,)).copy(),
+            )
+        )
+    return found[0], found[1]
+
+
 def _functions(node: Node, directions: int) -> list[tuple[Function, ...]]:
     names = [n.decode() if isinstance(n, bytes) else str(n) for n in node.attribute("activations", [])]
     factors = {s: [float(v) for v in node.attribute(f"activation_{s}", [])] for s in ("alpha", "beta")}
-    found = functions_of(node.op, names, factors, directions)
+    found = functions_of(_kind(node), names, factors, directions)
     if isinstance(found, str):
         raise node.error(found)
     made: list[tuple[Function, ...]] = found
@@ -200,7 +260,7 @@ def _peepholes(side: str, p: Array, hidden: int, keep: Any) -> tuple[str, str, s
 
 def _outputs(node: Node, made: Unroller, form: _Form, results: Sequence[Unrolled]) -> None:
     """Y, Y_h and Y_c, those that the file names."""
-    hidden, steps, batch = node.constant(2, "R").shape[-1], form.steps, form.batch
+    hidden, steps, batch = _hidden(node), form.steps, form.batch
     turned = form.whole and form.batch_first
     states = ([result.hidden for result in results], [result.cell for result in results])
     for place, name in enumerate(node.outputs):
@@ -233,4 +293,4 @@ def _together(made: Unroller, name: str, parts: Sequence[str], axis: int) -> Non
         made.layers[-1] = replace(made.layers[-1], outputs=(name,))
 
 
-RECURRENT: dict[str, Builder] = dict.fromkeys(GATES, _recurrent)
+RECURRENT: dict[str, Builder] = dict.fromkeys((*GATES, DYNAMIC), _recurrent)

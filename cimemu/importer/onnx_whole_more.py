@@ -87,7 +87,7 @@ def recurrent(node: WholeNode) -> list[onnx.NodeProto]:
 
 
 MORE: dict[str, Rule] = {
-    **dict.fromkeys(("LSTM", "GRU", "RNN"), recurrent),
+    **dict.fromkeys(("LSTM", "GRU", "RNN", "com.microsoft:DynamicQuantizeLSTM"), recurrent),
     **dict.fromkeys(("BitCast", "CastLike", "Det", "SwiGLU", "Trilu"), as_it_is),
     **dict.fromkeys(("CumSum", "CumProd"), running),
     **dict.fromkeys(("GatherElements", "ScatterElements", "Scatter"), places(0)),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cimemu.importer.dynamic_products import Codes, dynamic_product, stored_product
 from cimemu.importer.recurrent_cells import Chain, Gates, gru, gru_end, gru_gates, lstm, rnn
 from cimemu.layer.arithmetic import Less
 from cimemu.layer.base import Array, Layer, TensorType
@@ -27,6 +28,7 @@ class Weights:
     reverse: bool
     hidden: str = ""  # initial states [batch, hidden]: a runtime tensor, a constant [1, batch, hidden], or "" for zeros
     cell: str = ""
+    codes: tuple[Codes, Codes] | None = None  # of both matrices, where their inputs are quantised image by image
 
 
 @dataclass(frozen=True)
@@ -84,8 +86,7 @@ class _Direction:
         """The outputs are in the order of time, whatever the direction."""
         given, made, name = self.sequences, self.made, self.name
         width = self.weights.inputs.shape[1]
-        matrix = made.keep(f"{name}.W", self.weights.inputs)
-        products = made.add(MatMul(f"{name}.inputs", (given.inputs, matrix), (f"{name}.inputs",)))
+        products = self._of_inputs()
         pieces: tuple[str, ...] = (products,)
         if given.steps > 1:
             pieces = tuple(f"{name}.inputs.{t}" for t in range(given.steps))
@@ -96,6 +97,20 @@ class _Direction:
         for t in range(given.steps)[:: -1 if self.weights.reverse else 1]:
             outputs[t], hidden, cell = self._step(t, pieces[t], hidden, cell)
         return Unrolled(outputs, hidden, cell)
+
+    def _of_inputs(self) -> str:
+        """The products of all steps' inputs."""
+        given, name = self.sequences, f"{self.name}.inputs"
+        if self.weights.codes is not None:
+            return self._dynamic(name, given.inputs, self.weights.codes[0], given.steps * given.batch, "")
+        matrix = self.made.keep(f"{self.name}.W", self.weights.inputs)
+        return self.made.add(MatMul(name, (given.inputs, matrix), (name,)))
+
+    def _dynamic(self, name: str, source: str, codes: Codes, rows: int, shares: str) -> str:
+        scales = self.made.keep(f"{self.name}.{'state' if shares else 'input'}_scales", codes.scale)
+        for layer in dynamic_product(name, source, codes, scales, rows, shares):
+            self.made.add(layer)
+        return name
 
     def _step(self, t: int, piece: str, hidden: str, cell: str) -> tuple[str, str, str]:
         """(output, hidden state, cell state) of step `t`."""
@@ -134,6 +149,11 @@ class _Direction:
     def _product(self, t: int, what: str, hidden: str, matrix: Array) -> str:
         """The state times `matrix`; of a stored state it is computed here."""
         name = f"{self.name}.{t}.{what}R"
+        if self.weights.codes is not None:
+            codes = self.weights.codes[1]
+            if hidden in self.made.constants:
+                return self.made.keep(name, stored_product(self.made.constants[hidden], codes))
+            return self._dynamic(name, hidden, codes, self.sequences.batch, f"{self.name}.R{what}")
         if hidden in self.made.constants:
             return self.made.keep(name, np.asarray(self.made.constants[hidden] @ matrix, self.sequences.dtype))
         stored = self.made.keep(f"{self.name}.R{what}", matrix)

@@ -1,16 +1,18 @@
 """Quantised recurrent networks: products on macros, one operation a step, checked against ONNX Runtime and the slow twin."""
 
 import numpy as np
+import onnx
 import pytest
 from recurrent_build import Case, build
 
 import cimemu
 from cimemu.check.network import check_network
+from cimemu.compute.forward import Emulator
 from cimemu.events import Counter
 from cimemu.importer.from_onnx import load_onnx
 from cimemu.layer.macro_layer import MacroLayer
 
-pytest.importorskip("onnxruntime")
+ort = pytest.importorskip("onnxruntime")
 IMAGES = 3
 
 
@@ -79,3 +81,39 @@ def test_converters_are_fitted_to_all_steps(tmp_path):
     fitted = cimemu.calibrate_converters(network, arch, inputs)
     assert len(fitted.converters) == 2  # one for the inputs' matrix, one for the states'
     assert cimemu.run(arch, fitted, inputs).cycles > 0
+
+
+def dynamic(tmp_path, case, **given):
+    """A file as ONNX Runtime's dynamic quantiser makes it, and the values of ONNX Runtime with exact products."""
+    quantisation = pytest.importorskip("onnxruntime.quantization")
+    model, feeds = build(case)
+    onnx.save(model, tmp_path / "float.onnx")
+    path = tmp_path / "dynamic.onnx"
+    quantisation.quantize_dynamic(tmp_path / "float.onnx", path, op_types_to_quantize=["LSTM"], **given)
+    options = ort.SessionOptions()
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    return path, feeds, ort.InferenceSession(path, options)
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
+@pytest.mark.parametrize("initial", ["", "fed", "stored"])
+def test_a_dynamic_lstm_runs_on_macros(tmp_path, direction, per_channel, initial):
+    case = Case("LSTM", steps=5, batch=1, inputs=7, direction=direction, initial=initial)
+    path, feeds, session = dynamic(tmp_path, case, per_channel=per_channel)
+    network = cimemu.load_network(path)
+    arch = cimemu.load_arch("rram_128", {"macro.adc": "ideal"})
+    given = [feeds[n][None] if n in network.whole else feeds[n] for n in network.inputs]
+    ours = Emulator(network, arch.macro).run(given).tensors
+    for name, other in zip(network.outputs, session.run(list(network.outputs), feeds)):
+        np.testing.assert_allclose(ours[name].reshape(other.shape), other, rtol=1e-5, atol=1e-6)
+    turns = [layer.shares for layer in network.layers if layer.on_macros and layer.shares]
+    sides = 2 if direction == "bidirectional" else 1
+    assert len(turns) == sides * (5 if initial == "fed" else 4)
+    assert len(set(turns)) == sides
+
+
+def test_sequences_that_are_quantised_together_are_one_line(tmp_path):
+    path, *_ = dynamic(tmp_path, Case("LSTM", steps=3, batch=2))
+    with pytest.raises(cimemu.WorkloadError, match="2 sequences at a time are quantised together, must be one"):
+        cimemu.load_network(path)
