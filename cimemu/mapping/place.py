@@ -87,7 +87,8 @@ def make_plan(network: Network, arch: Arch) -> Plan:
 
 
 def _layer_plans(network: Network, macro: Macro) -> list[LayerPlan]:
-    maker = {name: index for index, layer in enumerate(network.layers) for name in layer.outputs}
+    maker = {name: -1 - place for place, name in enumerate(network.inputs)}
+    maker |= {name: index for index, layer in enumerate(network.layers) for name in layer.outputs}
     number = {layer.name: index for index, layer in enumerate(network.layers)}
     owner = {number[name]: number[first] for name, first in cells_of(network.layers).items()}
     plans = []
@@ -106,7 +107,7 @@ def _layer_plans(network: Network, macro: Macro) -> list[LayerPlan]:
             "index": index,
             "name": layer.name,
             "op": layer.op,
-            "inputs": tuple(maker.get(name, -1) for name in runtime),
+            "inputs": tuple(maker[name] for name in runtime),
             "phase": 0,
             "replicas": 1,
             "is_output": any(name in network.outputs for name in layer.outputs),

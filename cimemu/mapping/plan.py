@@ -57,7 +57,7 @@ class LayerPlan:
     index: int
     name: str
     op: str
-    inputs: tuple[int, ...]  # producing layers, -1 = the network's input
+    inputs: tuple[int, ...]  # producing layers; -1, -2, ... are the network's inputs in their order
     phase: int
     geometry: Geometry | None
     cut: LayerCut

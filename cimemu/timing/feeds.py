@@ -9,7 +9,7 @@ from cimemu.arch.schema import Arch
 from cimemu.events import Cause, Counter, Kind
 from cimemu.mapping.plan import LayerPlan
 from cimemu.timing.graph import GraphBuilder, Ids
-from cimemu.timing.storage import INPUT, Storage, tensor_rows
+from cimemu.timing.storage import Storage, tensor_rows
 
 Rows = NDArray[np.int64]
 
@@ -31,15 +31,15 @@ class Feeds:
         producer, kind = layer.inputs[which], layer.input_types[which]
         total = consumer_rows(layer, which)
         bits = np.full(len(rows), -(-kind.bits // total))
-        if producer == INPUT and producer not in self.storage.offchip and producer not in self.written:
-            self._bring_in(layer, kind.bits, total)
+        if producer < 0 and producer not in self.storage.offchip and producer not in self.written:
+            self.written[producer] = self._bring_in(layer, kind.bits, total)
         if producer in self.storage.offchip:
             tasks = self._offchip(layer.index, bits, Counter.OFFCHIP_READ_BITS)
         else:
             tasks = self._port(layer.index, bits, rows, read=True)
         if self.barrier is not None:
             self.graph.wait(tasks, self.barrier, Cause.DATA)
-        if (producer != INPUT and producer not in self.crossing_in) or producer in self.written:
+        if (producer >= 0 and producer not in self.crossing_in) or producer in self.written:
             made = self.written[producer]
             if len(made) == total and not whole:
                 self.graph.wait(tasks, made[rows], Cause.DATA)
@@ -89,15 +89,15 @@ class Feeds:
             self.graph.wait(out, reads, Cause.BUFFER)
         return tasks
 
-    def _bring_in(self, layer: LayerPlan, bits: int, rows: int) -> None:
-        """The network's input from off-chip into the global buffer, charged to its first reader."""
+    def _bring_in(self, layer: LayerPlan, bits: int, rows: int) -> Ids:
+        """An input of the network from off-chip into the global buffer, charged to its first reader."""
         each = np.full(rows, -(-bits // rows))
         loads = self._offchip(layer.index, each, Counter.OFFCHIP_READ_BITS)
         if self.barrier is not None:
             self.graph.wait(loads, self.barrier, Cause.DATA)
         writes = self._port(layer.index, each, np.arange(rows), read=False)
         self.graph.wait(writes, loads, Cause.MEMORY)
-        self.written[INPUT] = writes
+        return writes
 
     def _port(self, layer: int, bits: Rows, rows: Rows, read: bool) -> Ids:
         buffer = self.arch.chip.global_buffer

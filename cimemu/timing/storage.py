@@ -7,7 +7,6 @@ from cimemu.layer.base import TensorType
 from cimemu.mapping.parts import layer_parts
 from cimemu.mapping.plan import LayerPlan, Plan
 
-INPUT = -1
 MAX_IN_FLIGHT = 8
 
 
@@ -22,7 +21,7 @@ def tensor_rows(kind: TensorType, layout: str = "nchw") -> int:
 
 @dataclass(frozen=True)
 class Storage:
-    """Tensors by producing layer (INPUT: the network's input): which are off-chip, and how many images fit.
+    """Tensors by producing layer (below 0: the network's inputs, from -1 down): which are off-chip, and how many images fit.
 
     `sums_offchip` are the layers larger than the chip whose sums wait off-chip for their next phase.
     """
@@ -44,7 +43,7 @@ def place_tensors(plan: Plan, phase: int, images: int = 1) -> Storage:
         producer
         for layer in plan.layers
         for producer in layer.inputs
-        if producer != INPUT and any(plan.layers[producer].phase != number for number in layer.phases)
+        if producer >= 0 and any(plan.layers[producer].phase != number for number in layer.phases)
     }
     offchip = set(crossing)
     capacity = int(plan.arch.chip.global_buffer.size_kib * 8192)
@@ -63,10 +62,10 @@ def place_tensors(plan: Plan, phase: int, images: int = 1) -> Storage:
             held += each * parts[phase].held_bits
     capacity = max(0, capacity - held)
     bits = {layer.index: sum(t.bits for t in layer.output_types) for layer in plan.layers}
-    bits[INPUT] = max(
-        (t.bits for layer in plan.layers for t, p in zip(layer.input_types, layer.inputs) if p == INPUT),
-        default=0,
-    )
+    for layer in plan.layers:
+        for kind, producer in zip(layer.input_types, layer.inputs):
+            if producer < 0:
+                bits[producer] = max(bits.get(producer, 0), kind.bits)
     peak = 0
     for layer in members:
         while True:

@@ -10,7 +10,7 @@ from cimemu.layer.base import TensorType
 from cimemu.mapping.place import make_plan
 from cimemu.timing.durations import duration_table
 from cimemu.timing.simulate import Simulation
-from cimemu.timing.storage import INPUT, place_tensors
+from cimemu.timing.storage import place_tensors
 
 
 def product(positions, rows, outputs=1):
@@ -60,7 +60,7 @@ def test_tensors_that_just_fill_the_global_buffer_stay_on_chip(spare, offchip):
     plan = make_plan(chain(), arch)
     storage = place_tensors(plan, 0)
     assert set(storage.offchip) == offchip
-    assert INPUT not in storage.offchip
+    assert -1 not in storage.offchip
 
 
 def test_as_many_images_are_in_flight_as_just_fit():

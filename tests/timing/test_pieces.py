@@ -225,3 +225,21 @@ def test_operations_are_numbered_through_phases_and_the_writing_between_them():
     assert where == [0, 1, 1, 2, 3, 3]
     for (_, ops), number in zip(seen, where):
         assert begin[number] <= ops.min() and ops.max() < begin[number + 1]  # noqa: PT018
+
+
+@pytest.mark.parametrize("schedule", ["layer_by_layer", "pipelined"])
+def test_every_input_of_a_network_is_brought_in_from_off_chip_once(schedule):
+    """The second of two inputs once came in for nothing, as if it were the first; read twice, an input comes in once."""
+    kinds = {"x": TensorType((3, 1, 4), "uint8"), "z": TensorType((1, 1, 9), "uint8")}
+    layers = [
+        nets.matrix_layer("a", "x", "ya", 1, 12, 2),
+        nets.matrix_layer("b", "z", "yb", 1, 9, 2),
+        nets.matrix_layer("c", "x", "yc", 1, 12, 2),
+    ]
+    network = nets.network("two", layers, kinds, ["ya", "yb", "yc"])
+    simulation = simulate.Simulation(make_plan(network, cimemu.load_arch("rram_128", {"schedule": schedule})))
+    assert [layer.inputs for layer in simulation.plan.layers] == [(-1,), (-2,), (-1,)]
+    read = simulation.traffic_counts()[:, Counter.OFFCHIP_READ_BITS]
+    assert read.tolist() == [12 * 8, 9 * 8, 0]
+    runs = [simulation.run(2, engine=engine) for engine in ("compiled", "simpy")]
+    assert runs[0].cycles == runs[1].cycles

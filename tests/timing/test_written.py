@@ -96,7 +96,8 @@ def test_random_chips_conserve_where_activations_are_written(detail, tmp_path):
 
 def test_a_product_by_hand():
     # a [2, 4] and b [4, 1] of 2-bit codes in bytes: rows of a are 32 bits, b is one row of 32. All paths are 8 bits wide. b comes
-    # out of the global buffer behind both rows of a (16 .. 20), over the bus (24 .. 28), and is written: 4 rows of 10 cycles.
+    # in from off-chip behind both rows of a (8 .. 12), into and out of the global buffer (20 .. 24), over the bus (28 .. 32), and
+    # is written: 4 rows of 10 cycles.
     # An operation: 2 slices x (2 + 2 columns) + 1 = 9. Digital: 8 + 4 codes added up, 3 operations an output: 18, 9 a row.
     factors = [Factor(shape, False, 0, 3, 2) for shape in ((2, 4), (4, 1))]
     layer = WrittenProduct("p", ("a", "b"), ("y",), *factors, nets.requantize(2), TensorType((2, 1), "uint8"))
@@ -107,22 +108,22 @@ def test_a_product_by_hand():
     found, timeline = rows(Simulation(plan), images=2)
     macro = [row[1:] for row in found if row[0] == "tile0/macro0"]
     assert macro == [
-        ("PROGRAM", 0, 28, 68),
-        ("MACRO", 0, 68, 77),
-        ("MACRO", 0, 77, 86),
-        ("PROGRAM", 1, 128, 168),
-        ("MACRO", 1, 168, 177),
-        ("MACRO", 1, 177, 186),
+        ("PROGRAM", 0, 32, 72),
+        ("MACRO", 0, 72, 81),
+        ("MACRO", 0, 81, 90),
+        ("PROGRAM", 1, 136, 176),
+        ("MACRO", 1, 176, 185),
+        ("MACRO", 1, 185, 194),
     ]
-    assert [row[1:] for row in found if row[0] == "digital"][:2] == [("DIGITAL", 0, 79, 88), ("DIGITAL", 0, 88, 97)]
-    assert timeline.cycles == 200
+    assert [row[1:] for row in found if row[0] == "digital"][:2] == [("DIGITAL", 0, 83, 92), ("DIGITAL", 0, 92, 101)]
+    assert timeline.cycles == 208
     assert timeline.programming_cycles == 0
     counts = Simulation(plan).traffic_counts()[0]
     assert counts[Counter.DIGITAL_OPS] == 18
     pulses = {0: np.array([[5], [1]])}  # image 0 takes 5 pulses in all, image 1 one
     assert [row[1:] for row in rows(Simulation(plan), images=2, pulses=pulses)[0] if row[1] == "PROGRAM"] == [
-        ("PROGRAM", 0, 28, 78),
-        ("PROGRAM", 1, 138, 148),
+        ("PROGRAM", 0, 32, 82),
+        ("PROGRAM", 1, 146, 156),
     ]
 
 
