@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cimemu.layer.requantize import Accumulator, FixedPoint, Fp32HalfEven, Fp64HalfAway, RealBias, ToFloat
+from cimemu.layer.requantize import (
+    Accumulator,
+    FixedPoint,
+    Fp32HalfEven,
+    Fp64HalfAway,
+    RealBias,
+    ToFloat,
+    WideFixedPoint,
+)
 from cimemu.layer.rounding import (
     doubling_high_multiply,
     float64_half_away,
@@ -96,6 +104,7 @@ STAGES = {
     "Accumulator": Accumulator(),
     "Fp32HalfEven": Fp32HalfEven(np.float32([1]), 0, -128, 127, "int8"),
     "FixedPoint": FixedPoint(*ONE, 0, -128, 127, "int8"),
+    "WideFixedPoint": WideFixedPoint(*ONE, 0, -128, 127, "int8"),
     "Fp64HalfAway": Fp64HalfAway(np.ones(1), 0, -128, 127, "int8"),
     "RealBias": RealBias(np.ones(1), np.zeros(1, np.float32), np.float32(1), 0, -128, 127, "int8", False),
 }
