@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from cimemu.layer.requantize import (
     Accumulator,
     FixedPoint,
+    FloatOnce,
     Fp32HalfEven,
     Fp64HalfAway,
     RealBias,
@@ -123,7 +124,7 @@ def test_every_output_stage_is_held_to_that_or_gives_floats():
         for kind in vars(stages).values()
         if isinstance(kind, type) and issubclass(kind, stages.OutputStage)
     }
-    assert known == {"OutputStage", *STAGES, ToFloat.__name__}
+    assert known == {"OutputStage", *STAGES, ToFloat.__name__, FloatOnce.__name__}
 
 
 def test_a_fixed_point_multiplier_rounds_sums_that_are_no_integers_once():
