@@ -291,7 +291,9 @@ def products_file():
     return made
 
 
-@pytest.mark.parametrize("vary", [[], ["lognormal:sigma=0.2,per=write", "telegraph:amplitude=0.3"]])
+@pytest.mark.parametrize(
+    "vary", [[], pytest.param(["lognormal:sigma=0.2,per=write", "telegraph:amplitude=0.3"], marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("encoding", ["offset", "differential"])
 def test_every_path_gives_the_same_bytes(encoding, vary):
     network = attention.attention_network(4, 2, 3)

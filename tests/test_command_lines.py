@@ -313,6 +313,7 @@ def program(code, cwd, **options):
 MAIN = "import sys; from cimemu.__main__ import main; sys.argv = ['cimemu', *{words!r}]; main()"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_output_is_one_line(tmp_path):
     with open("/dev/full", "w") as full:
@@ -321,6 +322,7 @@ def test_a_full_output_is_one_line(tmp_path):
     assert b"cannot be written" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_silent_and_no_success(tmp_path):
     read, write = os.pipe()
     os.close(read)
@@ -336,6 +338,7 @@ def test_a_closed_output_is_one_line(tmp_path):
     assert (tmp_path / "err").read_text() == "cimemu: the output stream is closed, send it to a file or to /dev/null\n"
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_gone_is_one_line(tmp_path):
     (tmp_path / "gone").mkdir()
     code = f"import os, sys; import cimemu.cli; os.rmdir({str(tmp_path / 'gone')!r}); "
@@ -345,6 +348,7 @@ def test_a_folder_that_is_gone_is_one_line(tmp_path):
     assert done.stderr == b"cimemu: the working folder has been removed, change into one that exists\n"
 
 
+@pytest.mark.slow
 def test_a_locale_without_letters_prints_escapes(tmp_path):
     code = MAIN.format(words=["run", "NAME", "--no-trace"]).replace("NAME", "caf\\u00e9")
     environment = own_environment() | {"LC_ALL": "C", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}

@@ -21,7 +21,7 @@ DESIGN = sorted((ROOT / "cimemu/docs").glob("design/*.md"))
 LABELS = {"", "sh", "python", "pycon", "text", "yaml", "bibtex"}
 MOST_WORDS = 1500
 # Whose commands take the longest: they run with the slow tests.
-LONG_PAGES = {"README", "training", "stress", "claims", "networks", "traces", "quantisation"}
+LONG_PAGES = {"README", "first-run", "training", "stress", "claims", "networks", "traces", "quantisation"}
 
 
 def run_commands(body, printed, page):

@@ -49,7 +49,10 @@ def nothing_differs(network, macro, inputs):
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(64, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "kws_ref_model")) for n in TINY])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in ("kws_ref_model", "pretrainedResnet_quant"))) for n in TINY],
+)
 def test_an_mlperf_tiny_network_equals_the_reference_kernels_on_random_inputs(name, count):
     network = cimemu.load_network(path(name))
     nothing_differs(network, ARCH.macro, random_inputs(network, count))

@@ -79,6 +79,7 @@ def test_resnet20(tmp_path, form):
     nothing_differs(path, cifar(2), cimemu.load_arch("rram_128").macro, 20, 570_000)
 
 
+@pytest.mark.slow
 @NEEDS_DATA
 @pytest.mark.parametrize(
     "overrides",

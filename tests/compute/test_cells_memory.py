@@ -29,7 +29,7 @@ def test_a_weight_takes_few_bytes(changes, most):
     layer = nets.matrix_layer("fc", "x", "y", 1, ROWS, OUTPUTS, weight_limit=127)
     network = nets.network("wide", [layer], {"x": nets.TensorType((ROWS, 1, 1), "uint8")}, ["y"])
     x = np.random.default_rng(0).integers(0, 256, (2, ROWS, 1, 1)).astype(np.uint8)
-    Emulator(network, macro).run([x])  # kernels are compiled, tables of the process made
+    warm = Emulator(network, macro).run([x])  # kernels are compiled, tables of the process made
     tracemalloc.start()
     emulator = Emulator(network, macro)
     held = tracemalloc.get_traced_memory()[0] / (ROWS * OUTPUTS)

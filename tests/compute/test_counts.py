@@ -12,7 +12,7 @@ from cimemu.macro.read_noise import Reads
 from cimemu.mapping.layout import make_layout
 
 
-@settings(deadline=None, derandomize=True, max_examples=80, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, derandomize=True, max_examples=30, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["current", "charge", "digital"]))
 def test_counts_are_those_of_the_naive_twin(seed, kind):
     x, w, macro = macros.draw(seed)

@@ -35,7 +35,7 @@ def compare_all_paths(seed):
                 assert np.array_equal(fast.codes, slow.codes)
 
 
-@settings(common, max_examples=20)
+@settings(common, max_examples=14)
 @given(SEEDS)
 def test_all_paths_equal_the_naive_twin_and_the_reference(seed):
     compare_all_paths(seed)

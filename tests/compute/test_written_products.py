@@ -2,9 +2,10 @@
 
 import attention
 import numpy as np
-from hypothesis import assume, given
+from amounts import drawn
+from hypothesis import assume
 from hypothesis import strategies as st
-from test_laws import common, plain_macros
+from test_laws import plain_macros
 
 import cimemu
 from cimemu.compute.forward import Emulator
@@ -32,8 +33,7 @@ def emulated(network, macro, arrays, path="auto", **more):
     return emulator.run([arrays[name] for name in network.inputs], **more)
 
 
-@common
-@given(case=attention.cases(), macro=macros())
+@drawn(attention.cases(), macros(), few=40, many=200)
 def test_lossless_macros_give_the_digital_units_integers(case, macro):
     network, digital, arrays = case
     assert [layer.op for layer in network.layers if layer.on_macros] == ["WrittenProduct"]
@@ -46,8 +46,7 @@ def test_lossless_macros_give_the_digital_units_integers(case, macro):
 LOSSY = ({"model": "linear", "bits": 3}, {"model": "linear", "bits": 2, "lsb": 1.5, "zero": 0.25})
 
 
-@common
-@given(case=attention.cases(), macro=macros(LOSSY), path=st.sampled_from(["auto", "serial", "steps"]))
+@drawn(attention.cases(), macros(LOSSY), st.sampled_from(["auto", "serial", "steps"]), few=16, many=150)
 def test_lossy_macros_give_what_the_naive_twin_gives(case, macro, path):
     network, _, arrays = case
     ours, naive = (emulated(network, macro, arrays, p) for p in (path, "naive"))

@@ -51,6 +51,7 @@ def test_activity_of_windows(seed):
     )
 
 
+@pytest.mark.slow
 @given(SEEDS)
 @common
 def test_im2col(seed):
@@ -84,6 +85,7 @@ def test_strips(seed):
     )
 
 
+@pytest.mark.slow
 @given(SEEDS)
 @common
 def test_pairs_of_channels(seed):
@@ -101,6 +103,7 @@ def test_pairs_of_channels(seed):
     )
 
 
+@pytest.mark.slow
 @given(SEEDS)
 @common
 def test_exact_convolutions(seed):

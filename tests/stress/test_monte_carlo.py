@@ -119,6 +119,7 @@ def test_the_file_has_trials_points_and_layers(command, tmp_path):
     assert main(["report", str(tmp_path / "w.h5")]) == 0
 
 
+@pytest.mark.slow
 def test_tables_plots_and_the_command_that_shows_the_worst_chip_again(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     arguments = ["stress", "rram_128", "digits", "--images", "4", "--trials", "2", "--vary", "lognormal:sigma=0.2,0.4"]

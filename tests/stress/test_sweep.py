@@ -23,6 +23,7 @@ def test_lists_of_values_are_yaml_split_at_commas_outside_brackets():
         key_values(["a=1", "a=2"])
 
 
+@pytest.mark.slow
 def test_a_sweep_has_the_figures_of_single_runs_and_its_pareto_set(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["sweep", "rram_128", "digits", "--images", "8", "--vary", "macro.adc.bits=5,16"]
