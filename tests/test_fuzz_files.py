@@ -175,7 +175,8 @@ def fuzzed(kind, data, count, folder, seed):
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=[pytest.mark.slow] * (kind in ("trace", "partial"))) for kind in KINDS]
+    "kind",
+    [kind for kind in KINDS if kind not in ("trace", "partial")],  # these take long: among the many below
 )
 def test_damaged_files_are_one_line(whole, kind, tmp_path):
     assert fuzzed(kind, whole[kind], 40, tmp_path, seed=1) == []

@@ -15,7 +15,7 @@ BUDGET, IMAGES = 64 << 20, 24  # 36 MB of tensors of the largest layers
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bits", [7, 6])
+@pytest.mark.parametrize("bits", [pytest.param(7, marks=pytest.mark.long), 6])
 def test_a_batch_of_photographs_stays_in_64_mib(monkeypatch, bits):
     """7 bits: mostly exact convolutions; 6 bits: converters clip, so windows of every layer are made."""
     pytest.importorskip("PIL.Image")

@@ -108,7 +108,7 @@ def first_steps(name):
     return tree
 
 
-SOME = ("column_column", "one_bit_psums", "differential", "closed_form", "nonlinear", "slice_scales")
+SOME = ("column_column", "differential", "closed_form", "nonlinear")
 
 
 @pytest.mark.slow

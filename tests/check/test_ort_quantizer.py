@@ -100,7 +100,7 @@ def test_resnet20_in_other_encodings_and_slicings(tmp_path, form, overrides):
 @pytest.mark.parametrize(
     "form",
     [
-        pytest.param(form, id=str(form), marks=[pytest.mark.long] * (number % 3 != 0))
+        pytest.param(form, id=str(form), marks=[pytest.mark.long] * (number % 6 != 0))
         for number, form in enumerate(FORMS)
     ],
 )

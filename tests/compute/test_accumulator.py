@@ -105,9 +105,7 @@ VARY = [
 ]
 
 
-@drawn(
-    SEEDS, st.sampled_from(["error", "saturate", "wrap"]), st.integers(2, 14), st.sampled_from(VARY), few=8, many=120
-)
+@drawn(SEEDS, st.sampled_from(["error", "saturate", "wrap"]), st.integers(2, 14), st.sampled_from(VARY), few=8, many=60)
 def test_every_path_and_thread_holds_the_same_sums_of_ideal_and_varied_cells(seed, overflow, bits, vary):
     x, w, macro = narrow(seed, overflow, bits)
     assume(not vary or (macro.adc.model != "ideal" and macro.weight.correction == "digital"))

@@ -286,7 +286,7 @@ def test_a_step_of_one_psum_clips_the_psum_and_does_nothing_else(data, bits, zer
         assert r.codes.tolist() == expected.tolist(), path
 
 
-@drawn(problems(), few=12, many=80)
+@drawn(problems(), few=12, many=40)
 def test_two_threads_give_the_bytes_of_one(problem):
     x, w, macro = problem
     many = np.concatenate([x] * (9000 // len(x)))  # several chunks

@@ -134,7 +134,7 @@ def test_real_levels_of_one_bit_cells_run_as_planes_with_the_same_bytes(seed, bi
     [
         ("bs_kmq", [], "steps"),
         ("columnquant", ["converter.bits=1.5"], "steps"),
-        pytest.param("bs_kmq", [], "naive", marks=pytest.mark.slow),
+        pytest.param("bs_kmq", [], "naive", marks=[pytest.mark.slow, pytest.mark.long]),
     ],
 )
 def test_a_quantised_network_of_nonlinear_levels_runs_as_its_slow_twin(scheme, keys, path, tmp_path, capsys):

@@ -41,7 +41,7 @@ def test_all_paths_equal_the_naive_twin_and_the_reference(seed):
     compare_all_paths(seed)
 
 
-@drawn(SEEDS, few=25, many=120)
+@drawn(SEEDS, few=25, many=60)
 def test_one_conversion_a_row_block_needs_no_counts_by_code(seed):
     """Whole inputs in one slice and one raise, real levels: looked up at once, as the counts of codes would give."""
     x, w, macro = macros.draw(seed, converter=False)
@@ -94,7 +94,7 @@ def test_a_narrow_accumulator_gives_the_same_on_all_paths(seed, overflow, bits):
         assert cimemu.mvm(x, w, narrow, path=path).y.tobytes() == slow.y.tobytes()
 
 
-@drawn(SEEDS, st.integers(0, 10), few=20, many=150)
+@drawn(SEEDS, st.integers(0, 10), few=20, many=60)
 def test_cells_of_any_level_give_the_same_on_both_paths(seed, fraction_bits):
     x, w, macro = macros.draw(seed)
     tree = macro.model_dump()
@@ -110,7 +110,7 @@ def test_cells_of_any_level_give_the_same_on_both_paths(seed, fraction_bits):
         assert fast.y.tobytes() == slow.y.tobytes()
 
 
-@drawn(SEEDS, few=30, many=200)
+@drawn(SEEDS, few=30, many=100)
 def test_a_lossless_converter_gives_the_exact_product(seed):
     x, w, macro = macros.draw(seed, converter=False)
     exact = x.astype(np.int64) @ w.astype(np.int64)
@@ -127,7 +127,7 @@ def test_a_lossless_converter_gives_the_exact_product(seed):
             assert np.array_equal(got.y, exact)
 
 
-@drawn(SEEDS, few=12, many=100)
+@drawn(SEEDS, few=12, many=40)
 def test_threads_change_no_byte(seed):
     x, w, macro = macros.draw(seed)
     many = np.concatenate([x] * 700)

@@ -45,7 +45,7 @@ def noisy(seed, sources=1, copies=1):
     return np.concatenate([x] * copies), program(w, macro, cells=cells, noise=noise)
 
 
-@drawn(SEEDS, st.integers(1, 2), few=20, many=120)
+@drawn(SEEDS, st.integers(1, 2), few=20, many=60)
 def test_all_paths_draw_the_noise_of_the_naive_twin(seed, sources):
     x, matrix = noisy(seed, sources)
     reads = Reads(first_row=seed % 1000, positions=1 + seed % 7, replicas=1 + seed % 3, replica=seed % (1 + seed % 3))
@@ -57,7 +57,7 @@ def test_all_paths_draw_the_noise_of_the_naive_twin(seed, sources):
             assert not codes or fast.codes is None or np.array_equal(fast.codes, slow.codes)
 
 
-@drawn(SEEDS, few=6, many=40)
+@drawn(SEEDS, few=6, many=20)
 def test_neither_threads_nor_batch_splits_change_a_draw(seed):
     x, matrix = noisy(seed, copies=1500)
     x = x[: len(x) // 4 * 4]

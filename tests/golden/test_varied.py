@@ -47,7 +47,11 @@ def images(count=2):
 
 QUICK = ("lines",)
 EVERY = [
-    pytest.param(case, replicas, marks=() if replicas == 3 and case in QUICK else pytest.mark.slow)
+    pytest.param(
+        case,
+        replicas,
+        marks=() if replicas == 3 and case in QUICK else [pytest.mark.slow] + [pytest.mark.long] * (replicas == 1),
+    )
     for case in CASES
     for replicas in (1, 3)
 ]

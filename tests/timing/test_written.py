@@ -74,7 +74,7 @@ def writings_come_first(events, simulation):
                 before = events["end"][works].max()
 
 
-@pytest.mark.parametrize("examples", [4, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [4, pytest.param(12, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("detail", ["ops", "cycles"])
 def test_random_chips_conserve_where_activations_are_written(detail, examples, tmp_path):
     @settings(common, max_examples=examples)
