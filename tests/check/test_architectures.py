@@ -19,6 +19,7 @@ pytestmark = pytest.mark.torch
 @pytest.fixture(scope="module")
 def measure():
     sys.path.insert(0, str(STUDY))
+    sys.modules.pop("measure", None)  # another study's
     try:
         import measure
     finally:

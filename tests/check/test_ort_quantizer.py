@@ -3,6 +3,7 @@
 import csv
 import logging
 import os
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -116,6 +117,7 @@ def test_a_sample_of_the_study(tmp_path, monkeypatch, network, setting):
     """A row of `workloads/studies/ort_quantiser` measured again; `measure.py` measures all of them."""
     pytest.importorskip("torch")
     monkeypatch.syspath_prepend(STUDY)
+    monkeypatch.delitem(sys.modules, "measure", raising=False)  # another study's
     import measure
 
     logging.disable(logging.WARNING)
