@@ -26,7 +26,7 @@ class OutputWriter:
         self.layer = layer
         stage, channels = layer.stage, layer.geometry.channels_out
         if isinstance(stage, Fp32HalfEven):
-            self.scale = np.ascontiguousarray(np.broadcast_to(stage.multiplier, channels), dtype=np.float32)
+            self.scale = np.full(channels, stage.multiplier, dtype=np.float32)
             self.limits = np.array([stage.zero_point, stage.low, stage.high], dtype=np.float32)
         elif isinstance(stage, FixedPoint):
             rule = [np.broadcast_to(v, channels) for v in (stage.q31, stage.shift)]
@@ -36,7 +36,7 @@ class OutputWriter:
             self.wide = np.ascontiguousarray(np.broadcast_to(stage.multiplier, channels), dtype=np.float64)
             self.limits = np.array([stage.zero_point, stage.low, stage.high], dtype=np.int64)
         elif isinstance(stage, ToFloat):
-            self.scale = np.ascontiguousarray(np.broadcast_to(stage.scale, channels), dtype=np.float32)
+            self.scale = np.full(channels, stage.scale, dtype=np.float32)
 
     def tensor(self, images: int) -> NDArray[Any]:
         """The output tensor of `images` images, to be written."""

@@ -35,7 +35,7 @@ def combined(sums: Sums, matrix: Matrix) -> NDArray[Any]:
         lsb = 1 if rule is None or rule.lsb is None else int(rule.lsb[0])
         zero = 0 if rule is None or rule.zero is None else int(rule.zero[0])
         y = np.empty((points, outputs), dtype=np.int64)
-        slice_sums = np.ascontiguousarray(sums.weights[0]) if points else np.zeros(sums.weights.shape[1], np.int64)
+        slice_sums = np.array(sums.weights[0]) if points else np.zeros(sums.weights.shape[1], np.int64)
         combine_integer(sums.by_column, weight, lsb, zero, slice_sums, y)
         return y
     columns = outputs * len(weight)

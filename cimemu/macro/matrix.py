@@ -91,6 +91,12 @@ class Matrix:
             return len(self.layout.col_blocks)
         return sum(len(np.unique(self.out_group[a:b])) for a, b in self.layout.col_blocks)
 
+    @cached_property
+    def block_groups(self) -> NDArray[np.int64]:
+        """First group of every row block and the one behind its last, [row blocks, 2]."""
+        blocks = np.arange(len(self.layout.row_blocks))
+        return np.stack([np.searchsorted(self.block_of, blocks), np.searchsorted(self.block_of, blocks + 1)], axis=1)
+
     @property
     def integer_result(self) -> bool:
         """Whether y is int64: all levels are integers, and no column has a scale."""

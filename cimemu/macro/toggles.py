@@ -157,7 +157,9 @@ def toggles_of_windows(source: Source, macro: Macro, replicas: int, workers: int
         for number, table in enumerate(tables):
             if replicas > 1:
                 three = np.stack([table.alone, table.first, table.last])
-                count_turns(strip, three, stride, dilation, out_shape, counts[:, number, :, part])
+                turned = np.zeros((3, replicas, len(strip), *counts.shape[4:]), dtype=np.int64)
+                count_turns(strip, three, stride, dilation, out_shape, turned)
+                counts[:, number, :, part] = turned
                 continue
             alone, meetings, ends = counts[:, number, 0, part]
             count_windows(strip, table.alone, stride, dilation, out_shape, lines, alone)

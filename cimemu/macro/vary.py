@@ -23,6 +23,26 @@ from cimemu.variation.compose import Variations
 from cimemu.variation.parse import name_of
 
 
+@dataclass(frozen=True, eq=False)
+class Array:
+    """What all cells of a macro were told: ideal levels and whether the cell is programmed at all, [rows, columns] each."""
+
+    targets: NDArray[np.uint8]
+    programmed: NDArray[np.bool_]
+
+    @classmethod
+    def erased(cls, macro: Macro) -> "Array":
+        """No cell is programmed: all hold level 0."""
+        shape = (macro.rows, macro.columns)
+        return cls(np.zeros(shape, dtype=np.uint8), np.zeros(shape, dtype=np.bool_))
+
+    def add(self, first_column: int, targets: NDArray[np.uint8], programmed: NDArray[np.bool_]) -> None:
+        """Tell the cells of a block, which starts at row 0."""
+        rows, columns = targets.shape
+        self.targets[:rows, first_column : first_column + columns] = targets
+        self.programmed[:rows, first_column : first_column + columns] = programmed
+
+
 @dataclass(eq=False)
 class Draft:
     """A matrix while its cells are drawn: blocks are independent of each other, so they may be written by any thread."""
@@ -34,7 +54,7 @@ class Draft:
     cells: NDArray[np.int64]
     blocks: dict[tuple[int, int], Block]  # what the models left beside the cells
     writes: dict[tuple[int, int], Pulses]
-    shared: Mapping[tuple[int, int], NDArray[np.uint8]] = field(default_factory=dict)  # see `share_arrays`
+    shared: Mapping[tuple[int, int], "Array"] = field(default_factory=dict)  # see `share_arrays`
 
     def tasks(self) -> Iterator[Callable[[], None]]:
         """One function a block."""
@@ -43,13 +63,14 @@ class Draft:
 
     def _write(self, place: tuple[int, int]) -> None:
         """Write one block: ideal levels, then every model in order (cells, lines, reads), then rounded once."""
-        first_row, last_row = self.ideal.layout.row_blocks[place[0]]
-        first, stop = (v * self.macro.columns_per_output for v in self.ideal.layout.col_blocks[place[1]])
-        targets = np.ascontiguousarray(self.ideal.levels[first_row:last_row, first:stop])
+        first_row, _ = self.ideal.layout.row_blocks[place[0]]
+        first = self.ideal.layout.col_blocks[place[1]][0] * self.macro.columns_per_output
+        targets, programmed = told(self.ideal, place)
         site = self.sites[place]
         block = Block(
             levels=targets.astype(np.float64),
             targets=targets,
+            programmed=programmed,
             top=2**self.macro.cell.bits - 1,
             macro=site.macro,
             first_column=site.first_column,
@@ -72,14 +93,14 @@ class Draft:
 
     def _array(self, block: Block) -> NDArray[np.float64]:
         """Conductances of all cells of the block's macro: other blocks' by the same draws, unused cells at level 0."""
-        rows, columns = block.levels.shape
-        targets = self.shared.get((block.macro, block.write))
-        if targets is None:
-            targets = np.zeros((self.macro.rows, self.macro.columns), dtype=np.uint8)
-            targets[:rows, block.first_column : block.first_column + columns] = block.targets
+        array = self.shared.get((block.macro, block.write))
+        if array is None:
+            array = Array.erased(self.macro)
+            array.add(block.first_column, block.targets, ~block.erased)
         whole = Block(
-            levels=targets.astype(np.float64),
-            targets=targets,
+            levels=array.targets.astype(np.float64),
+            targets=array.targets,
+            programmed=array.programmed,
             top=block.top,
             macro=block.macro,
             first_column=0,
@@ -125,6 +146,18 @@ class Draft:
         return np.asarray(np.maximum(self.cells.sum(axis=1) - off, 0))
 
 
+def told(ideal: Matrix, place: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Ideal levels of a block, and which of its cells are programmed: all but those off the diagonal of packed groups."""
+    layout, per_output = ideal.layout, ideal.macro.columns_per_output
+    rows = slice(*layout.row_blocks[place[0]])
+    first, stop = layout.col_blocks[place[1]]
+    targets = np.ascontiguousarray(ideal.levels[rows, first * per_output : stop * per_output])
+    if ideal.row_group is None or ideal.out_group is None:
+        return targets, np.ones(targets.shape, dtype=np.bool_)
+    inside = ideal.row_group[rows, None] == ideal.out_group[None, first:stop]
+    return targets, np.repeat(inside, per_output, axis=1)
+
+
 def varied_macro(macro: Macro, variations: Variations) -> Macro:
     """`macro` with the fraction bits that the variations need. ArchError where they do not fit its cells."""
     top = 2**macro.cell.bits - 1
@@ -152,19 +185,15 @@ def start_draft(ideal: Matrix, sites: Sites, variations: Variations) -> Draft:
 
 
 def share_arrays(drafts: Iterable[Draft]) -> None:
-    """Tell drafts what other blocks their macros hold: ideal levels [rows, columns] by (macro, earlier writes of it)."""
+    """Tell drafts what other blocks their macros hold, by (macro, earlier writes of it)."""
     given = list(drafts)
-    arrays: dict[tuple[int, int], NDArray[np.uint8]] = {}
+    arrays: dict[tuple[int, int], Array] = {}
     for draft in given:
         if not draft.variations.at("wires"):
             continue
-        for (row_block, col_block), site in draft.sites.items():
-            shape = (draft.macro.rows, draft.macro.columns)
-            array = arrays.setdefault((site.macro, site.write), np.zeros(shape, dtype=np.uint8))
-            first_row, last_row = draft.ideal.layout.row_blocks[row_block]
-            first, stop = (v * draft.macro.columns_per_output for v in draft.ideal.layout.col_blocks[col_block])
-            levels = draft.ideal.levels[first_row:last_row, first:stop]
-            array[: len(levels), site.first_column : site.first_column + levels.shape[1]] = levels
+        for place, site in draft.sites.items():
+            array = arrays.setdefault((site.macro, site.write), Array.erased(draft.macro))
+            array.add(site.first_column, *told(draft.ideal, place))
     for draft in given:
         draft.shared = arrays
 

@@ -41,8 +41,9 @@ class Block:
     """One block of cells in its macro while it is written; the block starts at row 0 of the macro.
 
     `levels` float64 [R, C] are changed in place: effective conductances in units of one level step; `targets` are
-    the ideal levels. `pulses` counts write pulses, `row_pulses` the longest of each row, summed (a row is written at
-    once), where a model counts them.
+    the ideal levels and `programmed` [R, C] says which cells are written to them: the others, off the diagonal of
+    packed groups or of no block at all, hold level 0 as they were erased. `pulses` counts write pulses, `row_pulses` the
+    longest of each row, summed (a row is written at once), where a model counts them.
     """
 
     levels: NDArray[np.float64]
@@ -57,6 +58,7 @@ class Block:
     off: float = 0.0  # what level 0 conducts by the models applied so far, in level steps
     pulses: int | None = None
     row_pulses: int | None = None
+    programmed: NDArray[np.bool_] | None = None  # None: all cells
     always: NDArray[np.float64] = field(init=False)  # [C] levels that every conversion sees besides its inputs
     bow: NDArray[np.float64] = field(init=False)  # [largest_input + 1] more drive than the slice value says
     reads: list[tuple["Stream", NDArray[np.float64]]] = field(default_factory=list)  # variances [C] of single reads
@@ -72,6 +74,11 @@ class Block:
         self.always = np.zeros(self.levels.shape[1])
         self.bow = np.zeros(self.largest_input + 1)
         self.amplitude = np.ones(len(self.levels))
+
+    @property
+    def erased(self) -> NDArray[np.bool_]:
+        """The cells [R, C] that are not programmed."""
+        return np.zeros(self.levels.shape, dtype=np.bool_) if self.programmed is None else ~self.programmed
 
     @property
     def on_steps(self) -> float:

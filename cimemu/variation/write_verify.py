@@ -39,11 +39,15 @@ class WriteVerify(VariationBase):
         return left or None
 
     def write(self, block: Block, stream: Stream) -> None:
-        """Write cell by cell and count the pulses."""
+        """Write cell by cell and count the pulses; a cell that is not programmed gets none and stays as it is."""
         if self.step:
             block.levels[:] = np.rint(block.levels / self.step) * self.step
         pulses = np.zeros(block.levels.shape, dtype=np.int64)
         place = np.array([block.macro, block.first_column, block.write, self.iterations], dtype=np.int64)
+        erased = block.erased
+        kept = block.levels[erased]
         write_and_verify(block.levels, place, stream.key, self.sigma, self.tolerance, normal_quantiles(), pulses)
+        block.levels[erased] = kept
+        pulses[erased] = 0
         block.pulses = int(pulses.sum()) + (block.pulses or 0)
         block.row_pulses = int(pulses.max(axis=1).sum()) + (block.row_pulses or 0)

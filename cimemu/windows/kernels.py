@@ -6,13 +6,17 @@ from cimemu.lanes.jit import kernel
 
 
 @kernel
-def fill_strip(source, offset, zeros, top, left, strip):
+def fill_strip(source, strides, place, drive, zeros, strip):
     """strip[b, c, h, w] = source[b, c, top + h, left + w] + offset, and zeros[b] outside the source.
 
-    source int8 or uint8 [images, channels, height, width] of any strides; strip uint8 or int16
-    [images, channels, rows, columns]; top and left may be negative.
+    The source [images, channels, height, width] is given flat, so that one compiled form serves every layout: uint8
+    that begins at its first element, and the `strides` of its four axes in bytes. place = (height, width, top, left),
+    the last two may be negative; drive = (turn, offset): of int8 a byte is read as unsigned after its highest bit is
+    turned (`turn` 128, else 0), which adds 128, and `offset` is 128 lower. strip uint8 or int16
+    [images, channels, rows, columns].
     """
-    height, width = source.shape[2], source.shape[3]
+    height, width, top, left = place
+    turn, offset = drive
     begin, end = min(max(-left, 0), strip.shape[3]), min(max(width - left, 0), strip.shape[3])
     for b in range(strip.shape[0]):
         for h in range(strip.shape[2]):
@@ -23,17 +27,24 @@ def fill_strip(source, offset, zeros, top, left, strip):
                     continue
                 target[:begin] = zeros[b]
                 target[end:] = zeros[b]
-                line = source[b, c, top + h, begin + left : end + left]
+                first = b * strides[0] + c * strides[1] + (top + h) * strides[2] + (begin + left) * strides[3]
                 inside = target[begin:end]
-                for w in range(line.shape[0]):
-                    inside[w] = np.int16(line[w]) + np.int16(offset)
+                if strides[3] == 1:
+                    line = source[first : first + inside.shape[0]]
+                    for w in range(inside.shape[0]):
+                        inside[w] = np.int16(line[w] ^ turn) + np.int16(offset)
+                else:
+                    for w in range(inside.shape[0]):
+                        inside[w] = np.int16(source[first + w * strides[3]] ^ turn) + np.int16(offset)
 
 
-def fill_strip_naive(source, offset, zeros, top, left, strip):
+def fill_strip_naive(source, strides, place, drive, zeros, strip):
     """The definition, one element at a time."""
+    (height, width, top, left), (turn, offset) = place, drive
     for b, c, h, w in np.ndindex(*strip.shape):
-        inside = 0 <= top + h < source.shape[2] and 0 <= left + w < source.shape[3]
-        strip[b, c, h, w] = int(source[b, c, top + h, left + w]) + offset if inside else zeros[b]
+        inside = 0 <= top + h < height and 0 <= left + w < width
+        place = sum(n * stride for n, stride in zip((b, c, top + h, left + w), strides))
+        strip[b, c, h, w] = (int(source[place]) ^ int(turn)) + offset if inside else zeros[b]
 
 
 @kernel

@@ -6,6 +6,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from cimemu.layer.macro_layer import Geometry
@@ -75,6 +76,17 @@ class Room:
         return self._flat[name]
 
 
+def flat_bytes(array: NDArray[Any]) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
+    """An array of bytes as memory: uint8 from its first element to its last, read-only, and the strides of its axes.
+
+    Kernels that take arrays of any layout take them so: each layout would be compiled anew.
+    """
+    if min(array.strides, default=0) < 0:
+        array = np.ascontiguousarray(array)
+    size = 1 + sum((n - 1) * stride for n, stride in zip(array.shape, array.strides)) if array.size else 0
+    return as_strided(array.view(np.uint8), (size,), (1,), writeable=False), array.strides
+
+
 @dataclass(frozen=True, eq=False)
 class Source:
     """A layer's input tensor as [images, channels, height, width] and how it is driven."""
@@ -107,13 +119,12 @@ class Source:
         g = self.geometry
         shape = (cut.images, g.channels_in, self.input_rows(cut.rows), self.columns)
         strip = room.array("strip", shape, np.uint8 if self.narrow else np.int16)
-        part = slice(cut.first, cut.last)
+        turn = 128 if self.tensor.dtype == np.int8 else 0
         fill_strip(
-            self.tensor[part],
-            self.offset,
-            self.zeros[part],
-            cut.row_start * g.stride_h - g.pad_top,
-            -g.pad_left,
+            *flat_bytes(self.tensor[cut.first : cut.last]),
+            (g.height_in, g.width_in, cut.row_start * g.stride_h - g.pad_top, -g.pad_left),
+            (np.uint8(turn), self.offset - turn),
+            self.zeros[cut.first : cut.last],
             strip,
         )
         return strip

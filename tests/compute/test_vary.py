@@ -209,3 +209,26 @@ def test_write_pulses_are_charged_as_programming(tmp_path):
     assert cells < attributes["write_pulses"] <= 3 * cells
     assert attributes["write_pj"] == attributes["write_pulses"] * 46.5
     assert attributes["write_cycles"] % 1000 == 0
+
+
+def test_cells_off_the_diagonal_get_no_pulse():
+    """A packed depthwise layer: pulses of its own cells alone, and one that is not programmed stays at level 0."""
+    network = nets.residual_network(channels=4, groups=4)
+    plan = cimemu.make_plan(network, chip())
+    assert any(unit.groups > 1 for layer in plan.layers for unit in layer.units)
+    owned = sum(block.cells for layer in plan.layers for block in layer.blocks)
+    emulator = Emulator(network, plan.arch.macro, plan=plan)
+    emulator.program(plan, ["write_verify:sigma=0.1"], 1)
+    assert sum(pulses.cells for pulses in emulator.writes.values()) == owned
+    emulator.program(plan, ["write_verify:sigma=0.5,iterations=2,tolerance=0.1"], 1)
+    for written in emulator.matrices.values():
+        for ideal, varied in zip(written.programmed, written.replicas[0]):
+            made, levels = varied.matrix, ideal.matrix.levels
+            if made.row_group is None:
+                continue
+            off = np.repeat(
+                made.row_group[:, None] != made.out_group[None, :], levels.shape[1] // len(made.out_group), 1
+            )
+            assert off.any()
+            assert not made.cells[off].any()
+            assert (made.cells[~off] != levels[~off].astype(int) * made.unit).any()

@@ -11,6 +11,7 @@ from cimemu.layer import elementwise_kernels as elementwise
 from cimemu.macro import activity_kernels as activity
 from cimemu.macro import change_kernels as changes
 from cimemu.windows import kernels as im2col
+from cimemu.windows.strips import flat_bytes
 
 
 @given(SEEDS)
@@ -78,9 +79,10 @@ def test_strips(seed):
     narrow = rng.random() < 0.5
     strip = np.zeros((2, 3, *rng.integers(1, 9, 2)), dtype=np.uint8 if narrow else np.int16)
     offset = -low if narrow else int(rng.integers(-128, 129))
+    memory = (*flat_bytes(source), (*source.shape[2:], top, left))
     both(
-        lambda o: im2col.fill_strip(source, offset, zeros, top, left, o),
-        lambda o: im2col.fill_strip_naive(source, offset, zeros, top, left, o),
+        lambda o: im2col.fill_strip(*memory, (np.uint8(-low), offset + low), zeros, o),
+        lambda o: im2col.fill_strip_naive(*memory, (np.uint8(-low), offset + low), zeros, o),
         strip,
     )
 

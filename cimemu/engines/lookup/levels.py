@@ -45,9 +45,8 @@ def level_summing(matrix: Matrix, levels: NDArray[np.float64]) -> Summing | None
     groups = max(matrix.layout.groups_per_block)
     if low < -128 or high > (127 if signed else 255) or groups * len(weights) * 1024 > RANKS_BYTES:
         return None
-    numbers = np.arange(len(matrix.layout.groups_per_block))
     return Summing(
-        blocks=np.searchsorted(matrix.block_of, [numbers, numbers + 1]).T.astype(np.int64),
+        blocks=matrix.block_groups,
         masks=np.zeros((0, 4, 32), dtype=np.uint8),
         signed=signed,
         levels=np.ascontiguousarray(levels),

@@ -153,7 +153,6 @@ def _top_digit(moved: Moved, digits: Digits) -> int:
 def _combination(matrix: Matrix, digits: list[Digits], units: Units, top: int, padded: int) -> dict[str, Any]:
     """How sums become outputs: the fields of Lookup from `groups` on."""
     groups = len(matrix.block_of)
-    blocks = np.arange(len(digits))
     slice_weight = int(matrix.slice_weights.sum())
     grids = (
         _grid([d.lsb for d in digits]),
@@ -171,7 +170,7 @@ def _combination(matrix: Matrix, digits: list[Digits], units: Units, top: int, p
     if len(flat) % 2:
         flat = np.concatenate([flat, [[0, 0]]])
     return {
-        "groups": np.searchsorted(matrix.block_of, [blocks, blocks + 1]).T.astype(np.int64),
+        "groups": matrix.block_groups,
         "grids": grids,
         "small": largest < 1 << 31,
         "zero_is_zero": bool((grids[1] == 0).all()),

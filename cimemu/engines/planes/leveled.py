@@ -77,7 +77,7 @@ def make_level_planes(matrix: Matrix) -> LevelPlanes | WhyNot:
         why = WhyNot("levels lie on a grid, which tables add faster")
     if why is not None:
         return why
-    columns, blocks = matrix.seen.shape[1], np.arange(len(references))
+    columns = matrix.seen.shape[1]
     thresholds = _stacked([np.clip(r.thresholds, 0, 256) for r in references])
     cuts = np.pad(thresholds, [(0, 0), (0, 0), (0, 1)], constant_values=256)
     places = 32 * np.stack([LOW + 1 + (cuts >> 3), LOW + (cuts >> 3), cuts & 7], axis=3).astype(np.uint16)
@@ -92,8 +92,8 @@ def make_level_planes(matrix: Matrix) -> LevelPlanes | WhyNot:
         converter=(
             places.reshape(*places.shape[:2], -1),
             firsts.astype(np.int64),
-            levels,
-            np.searchsorted(matrix.block_of, [blocks, blocks + 1]).T.astype(np.int64),
+            np.ascontiguousarray(levels),
+            matrix.block_groups,
         ),
         rule=(live, signed, most.bit_length(), len(weight), columns),
         rows=rows,

@@ -5,6 +5,8 @@ cycle has happened. All state lies in a few integer arrays, one row a task, unit
 and shifted in time as a whole (`cimemu.timing.steady`).
 """
 
+import numpy as np
+
 from cimemu.lanes.jit import kernel
 
 NEVER = 1 << 62
@@ -204,7 +206,13 @@ def finish(unit, graph, chip, stack):
     for e in range(nodes[task, FIRST_EDGE], nodes[task + 1, FIRST_EDGE]):
         if image + edges[e, LAG] < control[IMAGES]:
             arrive(
-                image + edges[e, LAG], edges[e, SUCCESSOR], 16 * edges[e, CAUSE] + earlier, began, graph, chip, stack
+                image + edges[e, LAG],
+                np.int64(edges[e, SUCCESSOR]),
+                16 * edges[e, CAUSE] + earlier,
+                began,
+                graph,
+                chip,
+                stack,
             )
 
 
