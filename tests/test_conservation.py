@@ -16,7 +16,8 @@ from cimemu.timing.flow import interconnect_flow
 from cimemu.timing.simulate import Simulation
 from cimemu.trace.schema import STALLS
 
-PRESETS = [name for name, *_ in cimemu.list_archs()]
+FIRST = ("rram_128", "digital_cim", "sram_256")  # the others with -m slow
+PRESETS = [pytest.param(name, marks=[pytest.mark.slow] * (name not in FIRST)) for name, *_ in cimemu.list_archs()]
 SCHEDULES = ("layer_by_layer", "pipelined")
 
 

@@ -33,7 +33,7 @@ class OutputWriter:
             self.rule = np.ascontiguousarray(np.stack(rule, axis=1), dtype=np.int64)
             self.limits = np.array([stage.zero_point, stage.low, stage.high], dtype=np.int64)
         elif isinstance(stage, Fp64HalfAway):
-            self.wide = np.ascontiguousarray(np.broadcast_to(stage.multiplier, channels), dtype=np.float64)
+            self.wide = np.full(channels, stage.multiplier, dtype=np.float64)
             self.limits = np.array([stage.zero_point, stage.low, stage.high], dtype=np.int64)
         elif isinstance(stage, ToFloat):
             self.scale = np.full(channels, stage.scale, dtype=np.float32)

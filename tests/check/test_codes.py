@@ -70,6 +70,7 @@ def test_layers_behind_a_code_are_fed_the_reference_s(network, tmp_path):
     assert found.failed == (not found.codes.explained)  # only float rounding excuses it
 
 
+@pytest.mark.slow
 def test_a_code_two_steps_apart_and_too_many_codes_fail(network, tmp_path):
     qnet, x = network
     code = "n_QuantizeLinear_Output"

@@ -51,7 +51,7 @@ def nothing_differs(network, macro, inputs):
 @pytest.mark.parametrize("count", [2, pytest.param(64, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.slow] * (n in ("kws_ref_model", "pretrainedResnet_quant"))) for n in TINY],
+    [pytest.param(n, marks=[pytest.mark.slow] * (n != "ad01_int8")) for n in TINY],
 )
 def test_an_mlperf_tiny_network_equals_the_reference_kernels_on_random_inputs(name, count):
     network = cimemu.load_network(path(name))
@@ -159,7 +159,7 @@ def test_every_encoding_and_slicing_gives_the_same_integers(name, overrides):
     [
         pytest.param("ad01_fp32", 1e-4, marks=pytest.mark.slow),
         pytest.param("pretrainedResnet", 1e-5, marks=pytest.mark.slow),
-        ("vww_96_float", 1e-5),
+        pytest.param("vww_96_float", 1e-5, marks=pytest.mark.slow),
         ("pretrainedResnet_large_float", 1e-5),
     ],
 )

@@ -41,6 +41,7 @@ def test_a_grid_is_a_table_that_is_resumed(tmp_path, capsys):
     assert read_table(out) == rows
 
 
+@pytest.mark.slow
 def test_a_row_is_what_the_emulator_gives(tmp_path):
     work, arch = cimemu.load_workload("digits"), "rram_128"
     points = grid_points([scheme_of("array", {"weights.bits": 4, "converter.bits": 5})], [], {})

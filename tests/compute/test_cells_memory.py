@@ -15,12 +15,10 @@ ROWS, OUTPUTS = 600, 500
 @pytest.mark.parametrize(
     ("changes", "most"),
     [
-        (
-            {},
-            16,
-        ),  # 8 cells of a byte; two bytes each: the number as it is written, as the cells have it, in the exact product
+        # 8 cells of a byte; two bytes each: the number as it is written, as the cells have it, in the exact product
+        ({}, 16),
         ({"macro.adc.bits": 5}, 14),
-        ({"macro.weight.combine": "analog", "macro.adc.bits": 12}, 18),
+        pytest.param({"macro.weight.combine": "analog", "macro.adc.bits": 12}, 18, marks=pytest.mark.slow),
         ({"macro.cell.bits": 2}, 10),
     ],
 )

@@ -69,7 +69,9 @@ def packaged(page, folder, monkeypatch):
     return package(folder, monkeypatch, {group: f"{name} = outside_models:{kind}"}, code(page))
 
 
-@EVERY
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] * (page == "variation")) for page in KINDS]
+)
 def test_every_block_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     file_of(page, tmp_path)

@@ -3,15 +3,14 @@
 import numpy as np
 import pytest
 from extend.test_extend import code
-from stress.test_cluster import Cluster
+from stress.test_cluster import NEEDS_DASK, Cluster
 
 import cimemu
 from cimemu import plugins
 from cimemu.prepare import load_recipe, quantized_network
 from cimemu.stress import stress, sweep
 
-pytest.importorskip("distributed")
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = [NEEDS_DASK, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture

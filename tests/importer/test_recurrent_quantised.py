@@ -28,7 +28,7 @@ def made(kind, tmp_path, **changes):
     return arch, cimemu.quantize(network, arch, inputs), inputs
 
 
-@pytest.mark.parametrize("direction", ["forward", "bidirectional"])
+@pytest.mark.parametrize("direction", [pytest.param("forward", marks=pytest.mark.slow), "bidirectional"])
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 def test_codes_are_onnx_runtimes_and_the_slow_twins(kind, direction, tmp_path):
     arch, network, inputs = made(kind, tmp_path, direction=direction, initial="fed")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from test_conservation import conserved, interconnect_conserves
+from test_conservation import PRESETS, conserved, interconnect_conserves
 
 import cimemu
 from cimemu.compute.forward import Emulator
@@ -102,10 +102,7 @@ def test_drawn_cells_and_reads_are_those_of_one_layer(models):
 
 
 @pytest.mark.parametrize("schedule", ["layer_by_layer", "pipelined"])
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name == "wang_vlsi_2022")) for name, *_ in cimemu.list_archs()],
-)
+@pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_conserves(name, schedule, tmp_path):
     arch = cimemu.load_arch(name, {"schedule": schedule})
     network = parted(5)

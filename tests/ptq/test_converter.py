@@ -55,7 +55,7 @@ def test_histograms_count_every_conversion_with_the_square_of_its_weight():
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
-@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("groups", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_fitted_converters_run_and_enough_bits_make_them_exact(granularity, groups):
     arch = cimemu.load_arch("rram_128", {"macro.adc.bits": 6})
     network = nets.residual_network(groups=groups)

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 import pytest
 
@@ -11,7 +12,9 @@ from cimemu.stress.cluster import run_cluster
 from stress.tasks import Square, Unlucky
 from stress.test_trials import campaign, go
 
-pytest.importorskip("distributed")
+# Found, not imported: that takes a second in every process of the suite.
+NEEDS_DASK = pytest.mark.skipif(find_spec("distributed") is None, reason="needs the package distributed")
+pytestmark = NEEDS_DASK
 
 
 class Cluster:

@@ -80,7 +80,10 @@ def add_levels_of(
     ranks = np.zeros((slots, len(work[0]), 4, 32), dtype=np.uint8)
     parts = (np.zeros(32, dtype=np.uint8), np.zeros(32, dtype=np.int32), np.zeros(32))
     value = np.zeros((y.shape[1], 32))
+    made = y if y.dtype == np.float64 else np.empty(y.shape)  # integers too are summed as floats, exactly
     if tables[2] == 0:
-        levels_by_bytes(nibbles, tables[0], spans, converter, summing.numbers, (ranks, parts, value), y)
-        return
-    levels_by_words(nibbles, tables, spans, converter, noise, summing.numbers, (ranks, parts, value, *work), y)
+        levels_by_bytes(nibbles, tables[0], spans, converter, summing.numbers, (ranks, parts, value), made)
+    else:
+        levels_by_words(nibbles, tables, spans, converter, noise, summing.numbers, (ranks, parts, value, *work), made)
+    if made is not y:
+        y[:] = made
