@@ -35,7 +35,7 @@ class _SafeLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _parsed(text: str) -> Any:
     """The tree of a text; a sweep reads the same few files again and again, and parsing takes longer than the rest."""
     return yaml.load(text, Loader=_SafeLoader)

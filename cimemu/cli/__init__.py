@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 import typer
@@ -70,8 +71,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def commands() -> dict[str, Any]:
     """Every subcommand by its name, as Click's commands: what they take can be read from them."""
-    group: Any = typer.main.get_command(app)
-    return dict(group.commands)
+    return dict(_group(tuple(app.registered_commands)).commands)
+
+
+@lru_cache(maxsize=2)
+def _group(registered: tuple[Any, ...]) -> Any:
+    """Click's group of the commands that are `registered`: a process that runs many command lines makes it once."""
+    return typer.main.get_command(app)
 
 
 def _answer(arguments: list[str]) -> int:
@@ -79,7 +85,7 @@ def _answer(arguments: list[str]) -> int:
     try:
         arguments = outside.without_plugins(arguments)
         with outside.outside_commands(arguments):
-            status = app(args=arguments or ["--help"], standalone_mode=False)
+            status = _group(tuple(app.registered_commands))(args=arguments or ["--help"], standalone_mode=False)
     except typer.Exit as error:
         return int(error.exit_code)
     except SystemExit as error:  # Click's answer to a closed pipe
