@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 SEEDS = st.integers(0, 2**32 - 1)
-common = settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=list(HealthCheck))
+common = settings(deadline=None, derandomize=True, max_examples=16, suppress_health_check=list(HealthCheck))
 
 
 def both(kernel_call, naive_call, *outputs):

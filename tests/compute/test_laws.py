@@ -158,8 +158,7 @@ def test_all_paths_give_the_bytes_and_the_codes_of_the_naive_twin(problem):
     same_on_all_paths(*problem)
 
 
-@settings(common, max_examples=40)
-@given(problems(), st.integers(0, 14), st.integers(0, 2**32 - 1))
+@drawn(problems(), st.integers(0, 14), st.integers(0, 2**32 - 1), few=20, many=40)
 def test_given_cell_levels_go_the_same_way_on_all_paths(problem, fraction_bits, seed):
     x, w, macro = problem
     assume(fraction_bits > 0 or macro.adc.model != "ideal")  # the case of its own below
@@ -174,8 +173,7 @@ def test_given_cell_levels_go_the_same_way_on_all_paths(problem, fraction_bits, 
         assert outcome(x, w, macro, codes=True, path=path, cells=cells) == slow, path
 
 
-@settings(common, max_examples=30)
-@given(problems())
+@drawn(problems(), few=15, many=30)
 def test_cells_given_at_their_ideal_levels_convert_as_ideal_cells_do(problem):
     x, w, macro = problem
     assume(macro.accumulator_bits is None)
@@ -210,8 +208,7 @@ def test_the_product_is_exact_where_the_converter_has_every_level(encoding, data
             assert y.tolist() == exact, path
 
 
-@settings(common, max_examples=30)
-@given(st.data())
+@drawn(st.data(), few=15, many=30)
 def test_cutting_into_blocks_groups_and_slices_changes_nothing_under_an_ideal_converter(data):
     tree = data.draw(plain_macros())
     macro = cimemu.Macro.model_validate(tree)
@@ -229,8 +226,7 @@ def test_cutting_into_blocks_groups_and_slices_changes_nothing_under_an_ideal_co
         assert y.tobytes() == cimemu.mvm(x, w, cimemu.Macro.model_validate(other), path=path).y.tobytes()
 
 
-@settings(common, max_examples=30)
-@given(problems(), st.integers(0, 2**32 - 1))
+@drawn(problems(), st.integers(0, 2**32 - 1), few=15, many=30)
 def test_the_order_of_rows_inside_a_group_changes_no_byte_and_no_code(problem, seed):
     x, w, macro = problem
     rng = np.random.default_rng(seed)
@@ -242,8 +238,7 @@ def test_the_order_of_rows_inside_a_group_changes_no_byte_and_no_code(problem, s
     assert outcome(x, w, macro, codes=True) == outcome(x[:, order], w[order], macro, codes=True)
 
 
-@settings(common, max_examples=30)
-@given(problems(), st.integers(0, 2**32 - 1))
+@drawn(problems(), st.integers(0, 2**32 - 1), few=15, many=30)
 def test_inputs_of_a_batch_do_not_see_each_other(problem, seed):
     x, w, macro = problem
     assume(macro.accumulator_bits is None)
@@ -255,8 +250,7 @@ def test_inputs_of_a_batch_do_not_see_each_other(problem, seed):
         assert alone.codes is None or np.array_equal(alone.codes[0], together.codes[p])
 
 
-@settings(common, max_examples=30)
-@given(st.data(), st.integers(1, 8), st.integers(-20, 20))
+@drawn(st.data(), st.integers(1, 8), st.integers(-20, 20), few=15, many=30)
 def test_a_step_of_one_psum_clips_the_psum_and_does_nothing_else(data, bits, zero):
     tree = data.draw(plain_macros(encodings=("twos_complement",), combine=("digital",)))
     tree["adc"] = {"model": "linear", "bits": bits, "lsb": 1, "zero": zero}
@@ -295,8 +289,7 @@ def test_two_threads_give_the_bytes_of_one(problem):
         assert outcome(many, w, macro, path=path, threads=2) == one
 
 
-@settings(common, max_examples=30)
-@given(problems(), st.integers(0, 2**32 - 1))
+@drawn(problems(), st.integers(0, 2**32 - 1), few=15, many=30)
 def test_skipping_counts_a_conversion_less_for_every_column_of_a_step_without_input(problem, seed):
     x, w, macro = problem
     assume(macro.accumulator_bits is None and macro.adc.model != "ideal")

@@ -35,8 +35,7 @@ def compare_all_paths(seed):
                 assert np.array_equal(fast.codes, slow.codes)
 
 
-@settings(common, max_examples=14)
-@given(SEEDS)
+@drawn(SEEDS, few=8, many=14)
 def test_all_paths_equal_the_naive_twin_and_the_reference(seed):
     compare_all_paths(seed)
 
@@ -76,8 +75,7 @@ def test_all_paths_equal_the_naive_twin_and_the_reference_on_hundreds_of_macros(
         compare_all_paths(seed)
 
 
-@settings(common, max_examples=60)
-@given(SEEDS, st.sampled_from(["error", "saturate", "wrap"]), st.integers(6, 20))
+@drawn(SEEDS, st.sampled_from(["error", "saturate", "wrap"]), st.integers(6, 20), few=25, many=60)
 def test_a_narrow_accumulator_gives_the_same_on_all_paths(seed, overflow, bits):
     x, w, macro = macros.draw(seed)
     try:
@@ -136,8 +134,7 @@ def test_threads_change_no_byte(seed):
     assert one.y.tobytes() == two.y.tobytes()
 
 
-@settings(common, max_examples=40)
-@given(SEEDS)
+@drawn(SEEDS, few=15, many=40)
 def test_the_order_of_rows_inside_a_group_changes_nothing(seed):
     x, w, macro = macros.draw(seed)
     rng = np.random.default_rng(seed)

@@ -3,7 +3,8 @@
 import macros
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from amounts import drawn
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 import cimemu
@@ -14,8 +15,7 @@ from cimemu.engines.programmed import program
 common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
-@settings(common, max_examples=60)
-@given(st.integers(0, 2**32 - 1))
+@drawn(st.integers(0, 2**32 - 1), few=20, many=60)
 def test_table_look_up_and_the_other_kernels_give_the_same_bytes(seed):
     x, w, macro = macros.draw(seed)
     with_tables = cimemu.mvm(x, w, macro, path="serial")
@@ -43,8 +43,14 @@ def test_the_usual_converters_are_looked_up(changes):
     assert program([[1] * 4] * 128, macro).choose("fixed").engine.name == "lookup"
 
 
-@settings(common, max_examples=60)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.sampled_from([1, 8, 20, 33, 64]), st.integers(1, 300))
+@drawn(
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 8),
+    st.sampled_from([1, 8, 20, 33, 64]),
+    st.integers(1, 300),
+    few=20,
+    many=60,
+)
 def test_bit_planes_and_table_look_up_give_the_same_bytes(seed, bits, outputs, rows):
     rng = np.random.default_rng(seed)
     changes = {

@@ -5,6 +5,7 @@ import json
 import macros
 import numpy as np
 import pytest
+from amounts import drawn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -37,8 +38,7 @@ def test_the_table_and_the_words_for_it_agree():
     assert [engine.name for engine in ENGINES if engine.gives_codes] == ["steps"]
 
 
-@settings(common, max_examples=40)
-@given(st.integers(0, 2**32 - 1))
+@drawn(st.integers(0, 2**32 - 1), few=15, many=40)
 def test_every_engine_that_serves_gives_the_bytes_of_the_naive_twin(seed):
     x, w, macro = macros.draw(seed)
     slow = program(w, macro).run(x, path="naive")

@@ -31,7 +31,7 @@ def drawn_chip(data):
     return arch, network, simulation
 
 
-@pytest.mark.parametrize("examples", [25, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [12, pytest.param(200, marks=pytest.mark.slow)])
 def test_all_engines_agree_where_activations_are_written(examples):
     @settings(common, max_examples=examples)
     @given(st.data())
@@ -74,7 +74,7 @@ def writings_come_first(events, simulation):
                 before = events["end"][works].max()
 
 
-@pytest.mark.parametrize("examples", [4, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [3, pytest.param(12, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("detail", ["ops", "cycles"])
 def test_random_chips_conserve_where_activations_are_written(detail, examples, tmp_path):
     @settings(common, max_examples=examples)
