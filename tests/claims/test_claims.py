@@ -90,6 +90,7 @@ def test_a_claim_is_printed_as_a_table_and_as_json(capsys):
 
 
 @needs_data
+@pytest.mark.slow
 def test_linear_levels_need_more_bits_for_the_error_of_nonlinear_ones_on_real_psums():
     work = cimemu.load_workload("cifar10_resnet20")
     network, images = cimemu.load_network(work.network), work.calibration()[:8]

@@ -105,7 +105,7 @@ VARY = [
 ]
 
 
-@drawn(SEEDS, st.sampled_from(["error", "saturate", "wrap"]), st.integers(2, 14), st.sampled_from(VARY), few=8, many=60)
+@drawn(SEEDS, st.sampled_from(["error", "saturate", "wrap"]), st.integers(2, 14), st.sampled_from(VARY), few=6, many=60)
 def test_every_path_and_thread_holds_the_same_sums_of_ideal_and_varied_cells(seed, overflow, bits, vary):
     x, w, macro = narrow(seed, overflow, bits)
     assume(not vary or (macro.adc.model != "ideal" and macro.weight.correction == "digital"))
@@ -115,7 +115,7 @@ def test_every_path_and_thread_holds_the_same_sums_of_ideal_and_varied_cells(see
         assert outcome(x, w, macro, path=path, vary=vary, seed=seed % 7, threads=2) == slow
 
 
-@drawn(SEEDS, few=10, many=60)
+@drawn(SEEDS, few=6, many=60)
 def test_an_accumulator_that_cannot_overflow_costs_nothing(seed):
     """One bit less and it has to be held; wide enough, every path is the one of no accumulator at all."""
     x, w, macro = narrow(seed, "saturate", 63)

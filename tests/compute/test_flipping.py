@@ -32,7 +32,7 @@ def test_a_column_of_large_levels_is_stored_inverted_by_hand():
         assert r.codes.tolist() == [[[[0, 0]]]]
 
 
-@drawn(st.integers(0, 2**32 - 1), few=15, many=100)
+@drawn(st.integers(0, 2**32 - 1), few=8, many=100)
 def test_all_paths_agree_and_an_ideal_converter_is_exact(seed):
     x, w, macro = macros.draw(seed)
     plain = (macro.weight.encoding, macro.weight.combine, macro.weight.correction) == ("offset", "digital", "digital")

@@ -45,7 +45,7 @@ def noisy(seed, sources=1, copies=1):
     return np.concatenate([x] * copies), program(w, macro, cells=cells, noise=noise)
 
 
-@drawn(SEEDS, st.integers(1, 2), few=10, many=60)
+@drawn(SEEDS, st.integers(1, 2), few=6, many=60)
 def test_all_paths_draw_the_noise_of_the_naive_twin(seed, sources):
     x, matrix = noisy(seed, sources)
     reads = Reads(first_row=seed % 1000, positions=1 + seed % 7, replicas=1 + seed % 3, replica=seed % (1 + seed % 3))

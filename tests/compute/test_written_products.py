@@ -33,7 +33,7 @@ def emulated(network, macro, arrays, path="auto", **more):
     return emulator.run([arrays[name] for name in network.inputs], **more)
 
 
-@drawn(attention.cases(), macros(), few=20, many=100)
+@drawn(attention.cases(), macros(), few=10, many=100)
 def test_lossless_macros_give_the_digital_units_integers(case, macro):
     network, digital, arrays = case
     assert [layer.op for layer in network.layers if layer.on_macros] == ["WrittenProduct"]
@@ -46,7 +46,7 @@ def test_lossless_macros_give_the_digital_units_integers(case, macro):
 LOSSY = ({"model": "linear", "bits": 3}, {"model": "linear", "bits": 2, "lsb": 1.5, "zero": 0.25})
 
 
-@drawn(attention.cases(), macros(LOSSY), st.sampled_from(["auto", "serial", "steps"]), few=8, many=100)
+@drawn(attention.cases(), macros(LOSSY), st.sampled_from(["auto", "serial", "steps"]), few=4, many=100)
 def test_lossy_macros_give_what_the_naive_twin_gives(case, macro, path):
     network, _, arrays = case
     ours, naive = (emulated(network, macro, arrays, p) for p in (path, "naive"))

@@ -339,7 +339,7 @@ def mixes(path, feeds):
     return True
 
 
-@pytest.mark.parametrize("count", [250, pytest.param(2500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [120, pytest.param(2500, marks=pytest.mark.slow)])
 def test_images_of_an_open_batch_that_change_each_other_are_never_accepted(tmp_path, count):
     """Chains of an open batch: those that load mix no images; of those that do not mix, most load."""
     loaded, refused, caught = 0, 0, 0

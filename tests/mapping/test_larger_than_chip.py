@@ -230,7 +230,7 @@ def compare_with_a_large_chip(overrides, network, images, path):
     return small.plan.cut, told_apart(whole)
 
 
-@pytest.mark.parametrize("examples", [12, pytest.param(120, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [8, pytest.param(120, marks=pytest.mark.slow)])
 def test_random_layers_on_random_small_chips_give_what_a_large_chip_gives(tmp_path, examples):
     cut = []
 

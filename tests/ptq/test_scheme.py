@@ -119,6 +119,7 @@ def test_a_lossless_converter_computes_the_real_weights_of_every_scheme(scheme, 
         np.testing.assert_allclose(got, want, atol=1e-9 * max(1.0, np.abs(want).max()))
 
 
+@pytest.mark.slow
 def test_slices_of_their_own_scale_never_make_weights_worse():
     arch = cimemu.load_arch("rram_128", {**CHIP, "macro.cell.bits": 2})
     net = float_nets.residual()
@@ -310,7 +311,7 @@ def test_results_depend_on_nothing_but_images_and_network(seed, number):
 @pytest.mark.parametrize(
     "converter",
     [
-        {"kind": "linear", "bits": 8},
+        pytest.param({"kind": "linear", "bits": 8}, marks=pytest.mark.slow),
         pytest.param({"kind": "nonlinear", "method": "kmeans", "bits": 8}, marks=pytest.mark.slow),
     ],
 )

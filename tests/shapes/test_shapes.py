@@ -50,6 +50,7 @@ def test_parameters_and_products_are_the_published_ones(name):
     assert macs(folded) == macs(network)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_written_file_gives_onnxruntimes_values(name, tmp_path):
     side = SMALL[name]

@@ -39,6 +39,7 @@ def test_a_limit_keeps_the_earliest_and_says_how_many_there_are(trace):
     assert chosen.events["start"].max() <= np.sort(trace.events["start"])[100]
 
 
+@pytest.mark.slow
 def test_perfetto_json_has_a_slice_per_event_with_times_in_us(trace, tmp_path):
     out = tmp_path / "t.json"
     assert main(["export", str(trace.path), "--format", "perfetto", "--out", str(out), "--end", "2000"]) == 0
