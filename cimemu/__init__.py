@@ -33,6 +33,7 @@ _PUBLIC = {
     "generate": "cimemu.generation",
     "grouped_view": "cimemu.mapping.grouped",
     "import_costs": "cimemu.cost.external",
+    "json_schema": "cimemu.file_schema",
     "list_archs": "cimemu.arch.load",
     "list_workloads": "cimemu.loading.load",
     "load_arch": "cimemu.arch.load",
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from cimemu.errors import ArchError, CimemuError, MappingError, PluginError, TraceError, WorkloadError
     from cimemu.explained import explain
     from cimemu.exporter import save_onnx
+    from cimemu.file_schema import json_schema
     from cimemu.fitting.report import fit
     from cimemu.generation import generate
     from cimemu.importer import load_network

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, GetCoreSchemaHandler, ValidationError
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from cimemu import plugins
@@ -30,6 +30,13 @@ class Open:
             inner,
             serialization=core_schema.wrap_serializer_function_ser_schema(self._written, schema=inner, info_arg=True),
         )
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """For editors: one of the built-in models, or a plug-in's own keys beside its name."""
+        ours = handler(core)
+        name = {"type": "string", "description": "a plug-in: its name, or FILE.py:Class"}
+        named = {"properties": {"model": {**name, "not": {"enum": sorted(plugins.built_in(self.group))}}}}
+        return {"anyOf": [ours, {"type": "object", "required": ["model"], **named}]}
 
     def _validated(self, value: Any, built_in: Any) -> Any:
         ours = plugins.built_in(self.group)

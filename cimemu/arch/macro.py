@@ -98,6 +98,11 @@ class MacroMapping(Record):
     )
 
 
+def _or_a_name(schema: dict[str, Any]) -> None:
+    """`adc: ideal` is a text in the file."""
+    schema["anyOf"] = [*schema["anyOf"], {"type": "string", "description": "the model's name alone"}]
+
+
 class Macro(Record):
     """One compute-in-memory macro. `Macro.model_validate({...})` takes the mapping of the YAML.
 
@@ -119,7 +124,11 @@ class Macro(Record):
     cell: Cell = Field(default_factory=Cell, description="the cell")
     weight: Weight = Field(description="weight width and encoding")
     input: Input = Field(description="input width and DAC")
-    adc: Adc = Field(default_factory=IdealAdc, description="the converter: ideal, linear or nonlinear")
+    adc: Adc = Field(
+        default_factory=IdealAdc,
+        description="the converter: ideal, linear or nonlinear",
+        json_schema_extra=_or_a_name,
+    )
     accumulator_bits: int | None = Field(
         None,
         ge=2,

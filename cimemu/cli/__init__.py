@@ -27,12 +27,14 @@ from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
     quantize,
     report,
     run,
+    schema,
     shape,
     stress,
     sweep,
     validate,
 )
 from cimemu.cli.app import app
+from cimemu.cli.help import with_examples
 from cimemu.errors import CimemuError
 from cimemu.shown import printable
 
@@ -77,7 +79,7 @@ def commands() -> dict[str, Any]:
 @lru_cache(maxsize=2)
 def _group(registered: tuple[Any, ...]) -> Any:
     """Click's group of the commands that are `registered`: a process that runs many command lines makes it once."""
-    return typer.main.get_command(app)
+    return with_examples(typer.main.get_command(app))
 
 
 def _answer(arguments: list[str]) -> int:

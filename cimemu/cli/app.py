@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cimemu import bounds
+from cimemu.cli.help import SectionedGroup
 from cimemu.errors import CimemuError, WorkloadError
 from cimemu.given_file import refuse_input
 from cimemu.terminal import make_console
@@ -23,15 +24,34 @@ DEFAULT_ARCH, DEFAULT_WORKLOAD = "rram_128", "digits"
 app = typer.Typer(
     name="cimemu",
     help="Cycle-level, bit-exact emulator of compute-in-memory crossbar hardware.",
-    add_completion=False,
+    cls=SectionedGroup,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-ArchName = Annotated[str, typer.Argument(metavar="ARCH", help="architecture: a preset's name or a YAML file")]
+
+
+def _archs(incomplete: str) -> list[str]:
+    """Presets that begin so, for the shell's completion; it completes names of files by itself where there are none."""
+    from cimemu.arch.load import list_archs
+
+    return [name for name, _ in list_archs() if name.startswith(incomplete)]
+
+
+def _workloads(incomplete: str) -> list[str]:
+    from cimemu.loading.load import list_workloads
+
+    return [name for name, _ in list_workloads() if name.startswith(incomplete)]
+
+
+ArchName = Annotated[
+    str, typer.Argument(metavar="ARCH", help="architecture: a preset's name or a YAML file", autocompletion=_archs)
+]
 WorkloadName = Annotated[
     str,
     typer.Argument(
-        metavar="WORKLOAD", help="workload: a preset's name, a folder, a workload.yaml, or a network file alone"
+        metavar="WORKLOAD",
+        help="workload: a preset's name, a folder, a workload.yaml, or a network file alone",
+        autocompletion=_workloads,
     ),
 ]
 SetOption = Annotated[

@@ -9,27 +9,41 @@ from cimemu.cli.app import ForceOption, app
 from cimemu.cli.bare import InputShapeOption, given_of
 from cimemu.errors import CimemuError
 
-KINDS = ("workload",)
+KINDS = {"arch": Path("arch.yaml"), "workload": Path("workload.yaml")}  # and where they are written
 
 
 @app.command()
 def init(
-    kind: Annotated[str, typer.Argument(metavar="workload", help="what to write")],
-    network: Annotated[Path, typer.Argument(metavar="NETWORK", help="a network file that it is for")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="the file to write")] = Path("workload.yaml"),
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="what to write: arch or workload")],
+    source: Annotated[
+        str, typer.Argument(metavar="PRESET|NETWORK", help="arch: the preset to begin with; workload: a network file")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="the file; default: arch.yaml, workload.yaml")
+    ] = None,
     input_shape: InputShapeOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Write a file to begin with: a workload.yaml for a network file, with its inputs and every key explained."""
+    """Write a file to begin with: a chip's (a preset to edit), or a workload.yaml for a network with every key explained."""
     from cimemu.cli.app import refuse_outputs
-    from cimemu.loading.starter import starter
     from cimemu.terminal import make_console
     from cimemu.whole_file import whole_file
 
     if kind not in KINDS:
         raise CimemuError(f"init {kind}: no such file to begin with, there are: {', '.join(KINDS)}")
-    refuse_outputs(out, force=force)
-    text = starter(network, out, given_of(None, None, None, input_shape, None))
-    with whole_file(out, CimemuError, overwrite=force) as made:
+    target = out or KINDS[kind]
+    refuse_outputs(target, force=force)
+    if kind == "arch":
+        from cimemu.loading.arch_starter import arch_starter
+
+        if input_shape is not None:
+            raise CimemuError("init arch --input-shape: a chip has no input shape, leave it out")
+        text, told = arch_starter(source, target), f"edit it, then: cimemu run {target} digits"
+    else:
+        from cimemu.loading.starter import starter
+
+        text = starter(Path(source), target, given_of(None, None, None, input_shape, None))
+        told = f"name your images in it, then: cimemu run rram_128 {target}"
+    with whole_file(target, CimemuError, overwrite=force) as made:
         made.write_text(text, encoding="utf-8")
-    make_console().print(f"wrote {out}; name your images in it, then: cimemu run rram_128 {out}", highlight=False)
+    make_console().print(f"wrote {target}; {told}", highlight=False)

@@ -15,6 +15,14 @@ GROUP = "cimemu.command"
 OPTION = "--plugin"
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        from cimemu import __version__
+
+        typer.echo(f"cimemu {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def plugin_option(
     plugin: Annotated[
@@ -23,6 +31,9 @@ def plugin_option(
             OPTION, metavar="FILE.py", help="a Python file of plug-ins (cimemu docs extend/adc ...); again for more"
         ),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="print the version and end")
+    ] = False,
 ) -> None:
     """Cycle-level, bit-exact emulator of compute-in-memory crossbar hardware."""
 

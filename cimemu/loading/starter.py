@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 
 from cimemu.loading.bare import BareWorkload, Given, described
+from cimemu.loading.load import preset_folder
 
 STARTER = """\
+# yaml-language-server: $schema={schema}
 # What cimemu runs: which network, which images, how they are prepared. Edit it, then: cimemu run rram_128 {file}
 name: {name}
 title: {name}
@@ -51,6 +53,7 @@ def starter(network: Path, target: Path, given: Given | None) -> str:
     first = loaded.types[loaded.inputs[0]].dtype
     integer = loaded.is_quantized and first != "float32"
     return STARTER.format(
+        schema=(preset_folder() / "workload.schema.json").resolve(),
         file=target.name,
         name=work.name,
         network=json.dumps(os.path.relpath(network.absolute(), target.absolute().parent)),
