@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cimemu.shown import printable
+from cimemu.terminal import NO_PRICES
 from cimemu.trace.read import Trace
 from cimemu.trace.schema import STALLS
 
@@ -236,7 +237,9 @@ def _print_summary(summary: dict[str, Any], console: Console) -> None:
         ),
         (
             "energy",
-            f"{s['energy_uj']:,.3f} uJ, {s['energy_uj_per_image']:,.4f} uJ an image, {s['power_mw']:,.3g} mW",
+            f"{s['energy_uj']:,.3f} uJ, {s['energy_uj_per_image']:,.4f} uJ an image, {s['power_mw']:,.3g} mW"
+            if s["energy_uj"]
+            else NO_PRICES,
         ),
         (
             "work",
@@ -246,7 +249,8 @@ def _print_summary(summary: dict[str, Any], console: Console) -> None:
         ("", "counted: 2 operations a MAC of the network; the whole chip's time, energy with leakage, and area"),
         (
             "chip",
-            f"{s['macros']} macros used, {100 * s['utilization']:.1f} % of their cells; {s['area_mm2']:.3g} mm2",
+            f"{s['macros']} macros used, {100 * s['utilization']:.1f} % of their cells"
+            + (f"; {s['area_mm2']:.3g} mm2" if s["area_mm2"] else "; area not known"),
         ),
     ]
     if s["programming_cycles"]:

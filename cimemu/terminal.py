@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cimemu.fitting.mapped import NetworkOnChip
     from cimemu.fitting.report import FitReport
 
+NO_PRICES = "not known: the arch has no prices; give it `costs` (cimemu cost rram_128 shows a chip's)"
 FIT_SHARES = ("row_use", "column_use", "utilization")
 
 
@@ -154,7 +155,10 @@ def run_lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("images", f"{images:,}"),
         ("accuracy", "unknown, no labels" if s["accuracy"] is None else f"{100 * s['accuracy']:.2f} %"),
         ("time", f"{s['cycles']:,} cycles = {s['latency_us']:,.1f} us for all images together"),
-        ("energy", f"{s['energy_uj']:,.3f} uJ, {s['energy_uj'] / images:,.4f} uJ an image"),
+        (
+            "energy",
+            f"{s['energy_uj']:,.3f} uJ, {s['energy_uj'] / images:,.4f} uJ an image" if s["energy_uj"] else NO_PRICES,
+        ),
         (
             "work",
             f"{s['macs']:,} MACs (multiply-accumulates of the network), {s['adc_conversions']:,} conversions by an ADC "

@@ -9,8 +9,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import yaml
 
 import cimemu
+from cimemu.arch.load import preset_folder
 from cimemu.check.ort_session import make_session
 from cimemu.cli import main
 
@@ -346,3 +348,15 @@ def test_a_workload_of_ones_own_runs_and_keeps_its_name(capsys, copied):
     status, out, _ = command(capsys, "run", "rram_128", str(copied), "--images", "3", "--json")
     assert status == 0
     assert json.loads(out)["images"] == 3
+
+
+def test_an_arch_without_prices_has_no_energy_and_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    tree = yaml.safe_load((preset_folder() / "rram_128.yaml").read_text(encoding="utf-8"))
+    Path("bare.yaml").write_text(yaml.safe_dump({key: value for key, value in tree.items() if key != "costs"}))
+    for words in (["--no-trace"], ["--out", "bare.h5"]):
+        assert main(["run", "bare.yaml", "digits", "--images", "2", *words]) == 0
+        said = capsys.readouterr().out
+        assert "energy" in said
+        assert "the arch has no prices" in said
+        assert " uJ" not in said

@@ -147,9 +147,10 @@ def stress(
         )
     for name, ideal in result.ideal.items():
         right = "no labels" if isnan(ideal["accuracy"]) else f"{100 * ideal['accuracy']:.2f} %"
+        energy = ideal["energy_uj_per_image"]
+        spent = f"{energy:.4g} uJ an image" if energy else "no energy, as the arch has no prices"
         console.print(
-            f"ideal cells{' ' * bool(name)}{name}: {right}, {ideal['cycles_per_image']:,.0f} cycles and "
-            f"{ideal['energy_uj_per_image']:.4g} uJ an image",
+            f"ideal cells{' ' * bool(name)}{name}: {right}, {ideal['cycles_per_image']:,.0f} cycles and {spent}",
             soft_wrap=True,
         )
     for error in result.errors:
