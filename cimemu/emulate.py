@@ -15,6 +15,7 @@ from cimemu.compute.forward import Emulator
 from cimemu.encoding import find as find_encoding
 from cimemu.errors import CimemuError, TraceError, WorkloadError
 from cimemu.events import Counter
+from cimemu.facts import Facts, Shown, energy_text
 from cimemu.given_images import batches, images_in
 from cimemu.keywords import by_place, filled
 from cimemu.layer.base import Array
@@ -36,8 +37,8 @@ from cimemu.workload.network import Network
 PLACES = ("trace", "detail", "seed", "vary")  # of `run`, behind the labels
 
 
-@dataclass(frozen=True, eq=False)
-class RunResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class RunResult(Shown):
     """What `cimemu.run` returns. Cycles and what follows from them are None with `detail=None`."""
 
     images: int
@@ -59,6 +60,19 @@ class RunResult:
     plan: Plan | None = field(default=None, repr=False)
     timeline: Timeline | None = field(default=None, repr=False)
     tally: Tally | None = field(default=None, repr=False)
+
+    def _facts(self) -> Facts:
+        facts = [("accuracy", "no labels" if self.accuracy is None else f"{100 * self.accuracy:.2f} %")]
+        if self.cycles is not None and self.energy_uj is not None:
+            facts.append(("time", f"{self.cycles:,} cycles = {self.latency_us:,.1f} us"))
+            facts.append(("energy", energy_text(self.energy_uj, self.images)))
+        facts.append(("work", f"{self.macs:,} MACs, {self.adc_conversions:,} conversions by an ADC"))
+        if self.macros is not None and self.utilization is not None:
+            facts.append(("chip", f"{self.macros:,} macros, {100 * self.utilization:.1f} % of their cells"))
+        if self.trace is not None:
+            facts.append(("trace", str(self.trace)))
+        where = "" if self.plan is None else f" on {self.plan.arch.name}"
+        return f"RunResult: {self.images:,} images{where}", facts
 
     def summary(self) -> dict[str, Any]:
         """The object that `cimemu run --json` prints."""

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cimemu.facts import NO_PRICES
 from cimemu.shown import printable
-from cimemu.terminal import NO_PRICES
 from cimemu.trace.read import Trace
 from cimemu.trace.schema import STALLS
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cimemu.facts import NO_PRICES
 from cimemu.shown import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from cimemu.fitting.mapped import NetworkOnChip
     from cimemu.fitting.report import FitReport
 
-NO_PRICES = "not known: the arch has no prices; give it `costs` (cimemu cost rram_128 shows a chip's)"
 FIT_SHARES = ("row_use", "column_use", "utilization")
 
 

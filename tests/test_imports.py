@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent / "cimemu"
 
 ROWS: list[set[str]] = [
     {"bases", "errors", "events", "lanes", "shown", "threads", "version"},
-    {"kernels"},
+    {"kernels", "facts"},
     {"bounds", "given_file", "plugin_kinds", "keywords", "whole_file", "table_file", "manual"},
     {"plugins"},
     {"config_file", "options", "public"},
@@ -21,7 +21,7 @@ ROWS: list[set[str]] = [
     {"compute", "timing"},
     {"ptq", "tally", "check", "shapes", "given_images", "loading"},
     {"trace"},
-    {"prepare"},
+    {"prepare", "file_schema"},
     {"emulate", "explained", "report", "golden", "prices"},
     {"views", "fitting", "difference", "generation"},
     {"stress", "compare", "validate", "claims", "adapt", "many", "torch"},

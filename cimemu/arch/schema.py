@@ -11,6 +11,7 @@ from cimemu.arch.site import make_site
 from cimemu.cost.resolve import resolved
 from cimemu.cost.schema import Costs
 from cimemu.errors import ArchError
+from cimemu.facts import Facts, Shown
 from cimemu.record import Record
 
 MOST_MACROS = 2**17
@@ -110,7 +111,7 @@ class ChipMapping(Record):
     )
 
 
-class Arch(Record):
+class Arch(Shown, Record):
     """One architecture file, as `cimemu.load_arch` gives it; `Arch.model_validate({...})` takes the mapping of the YAML.
 
     Raises ArchError where a key is wrong, or keys do not fit together.
@@ -159,6 +160,23 @@ class Arch(Record):
         costs = resolved(self.costs, make_site(self.macro, self.clock_ns, self.costs.technology), own)
         object.__setattr__(self, "costs", costs)  # filled in once, here; what was given stays marked as given
         return self
+
+    def _facts(self) -> Facts:
+        macro, adc = self.macro, self.macro.adc
+        bits = getattr(adc, "bits", None)
+        converter = f"{adc.model} converter" + (f" of {bits} bits" if bits is not None else "")
+        return f"Arch {self.name}: {self.title}", [
+            (
+                "chip",
+                f"{self.chip.tiles} tiles of {self.tile.macros} macros, {self.clock_ns:g} ns a cycle, {self.schedule}",
+            ),
+            (
+                "macro",
+                f"{macro.rows} x {macro.columns} cells of {macro.cell.bits} bits, {macro.weight.bits}-bit weights "
+                f"({macro.weight.encoding}), {macro.input.bits}-bit inputs",
+            ),
+            ("", f"{converter} for {macro.columns_per_adc} columns"),
+        ]
 
     @property
     def macros(self) -> int:

@@ -15,6 +15,7 @@ from cimemu import bounds
 from cimemu.arch.schema import Arch
 from cimemu.emulate import plugins_attribute, run
 from cimemu.errors import CimemuError, WorkloadError
+from cimemu.facts import Facts, Shown
 from cimemu.keywords import filled
 from cimemu.stress.campaign import Campaign, Work, WorkKeywords, run_campaign
 from cimemu.stress.statistics import QUANTILES, bootstrap, interval, trials_needed
@@ -29,8 +30,8 @@ TIMED_IMAGES = 8
 MOST_POINTS = 100_000
 
 
-@dataclass(frozen=True, eq=False)
-class StressResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class StressResult(Shown):
     """A point is a scheme with one setting of the models; every array's first axis is the point.
 
     `columns`: trials, mean, std, low, high (95 % interval of the mean), method, quantiles [points, 7], worst_trial,
@@ -51,6 +52,19 @@ class StressResult:
     errors: tuple[str, ...]  # of trials that failed every time
     seed: int
     path: Path | None
+
+    def _facts(self) -> Facts:
+        told = self.columns
+        points = [
+            (
+                label or "ideal cells",
+                f"{100 * told['mean'][i]:.2f} % [{100 * told['low'][i]:.2f}, {100 * told['high'][i]:.2f}], "
+                f"worst {100 * told['worst'][i]:.2f}, {int(told['trials'][i])} chips",
+            )
+            for i, label in enumerate(self.labels())
+        ]
+        chips = int(np.sum(told["trials"]))
+        return f"StressResult: {len(points)} points, {chips:,} chips, seed {self.seed}", points
 
     def labels(self) -> list[str]:
         """A short name of every point."""

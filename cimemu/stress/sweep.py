@@ -17,6 +17,7 @@ from cimemu.arch.load import load_arch
 from cimemu.arch.schema import Arch
 from cimemu.emulate import plugins_attribute, run
 from cimemu.errors import CimemuError
+from cimemu.facts import Facts, Shown
 from cimemu.keywords import filled
 from cimemu.prepare import Recipe
 from cimemu.stress.campaign import Campaign, Work, WorkKeywords, run_campaign
@@ -44,8 +45,8 @@ MOST_POINTS = 100_000
 PARETO = (("accuracy", True), ("latency_us", False), ("energy_uj", False), ("area_mm2", False))
 
 
-@dataclass(frozen=True, eq=False)
-class SweepResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class SweepResult(Shown):
     """A table: `parameters` a mapping per point, `columns` a value per point and field (nan where it failed)."""
 
     parameters: tuple[dict[str, Any], ...]
@@ -53,6 +54,14 @@ class SweepResult:
     pareto: NDArray[np.bool_]
     errors: tuple[str, ...]
     path: Path | None
+
+    def _facts(self) -> Facts:
+        keys = list(self.parameters[0]) if self.parameters else []
+        return f"SweepResult: {len(self.parameters)} points over {', '.join(keys) or 'no key'}", [
+            ("best trade-offs", f"{int(self.pareto.sum())}"),
+            ("failed", f"{len(self.errors)}"),
+            ("columns", ", ".join(self.columns)),
+        ]
 
 
 @dataclass(frozen=True, eq=False)

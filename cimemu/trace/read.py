@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.errors import TraceError
+from cimemu.facts import Facts, Shown, energy_text
 from cimemu.given_file import refuse_input
 from cimemu.trace.tables import EventNames, Table
 from cimemu.trace.validate import check_events, damaged, kinds_of, own_dataset, validated_attributes
@@ -26,12 +27,25 @@ if TYPE_CHECKING:
 EVENT_ROWS = 1 << 20  # rows of one piece of the event table
 
 
-@dataclass(frozen=True, eq=False)
-class Trace:
+@dataclass(frozen=True, eq=False, repr=False)
+class Trace(Shown):
     """A trace; groups are read when they are asked for."""
 
     path: Path
     attributes: dict[str, Any]
+
+    def _facts(self) -> Facts:
+        told = self.attributes
+        if "kind" in told:
+            return f"Trace {self.path}: {told['kind']}", [("groups", "open_trace(...).table(name) reads one")]
+        accuracy = told.get("accuracy")
+        return f"Trace {self.path}: {told['workload']} on {self.arch['name']}", [
+            ("images", f"{int(told['images']):,}"),
+            ("accuracy", "no labels" if accuracy is None else f"{100 * float(accuracy):.2f} %"),
+            ("time", f"{int(told['cycles']):,} cycles = {float(told['latency_us']):,.1f} us"),
+            ("energy", energy_text(float(told["energy_pj"]) / 1e6, int(told["images"]))),
+            ("detail", str(told["detail"])),
+        ]
 
     @property
     def arch(self) -> dict[str, Any]:

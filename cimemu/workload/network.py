@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from cimemu.adc import Adc
+from cimemu.facts import Facts, Shown
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.column_scale import ColumnScale
 
 
-@dataclass(frozen=True, eq=False)
-class Network:
+@dataclass(frozen=True, eq=False, repr=False)
+class Network(Shown):
     """Layers in topological order; every tensor is a runtime tensor (in `types`) or a constant.
 
     A DequantizeLinear of a constant (a quantised weight) is a layer too, with its output among the constants.
@@ -48,6 +49,24 @@ class Network:
     shares: Mapping[str, str] = field(default_factory=dict)
     activations: str = "digital"
     real_biases: bool = False
+
+    def _facts(self) -> Facts:
+        form = "integers for macros" if self.is_integer else "quantised" if self.is_quantized else "float"
+        on_macros = sum(layer.on_macros for layer in self.layers)
+
+        def told(names: tuple[str, ...]) -> str:
+            kinds = [
+                f"{name} {self.types[name].dtype} {list(self.types[name].shape)}"
+                for name in names[:3]
+                if name in self.types
+            ]
+            return ", ".join(kinds) + " ..." * (len(names) > 3)
+
+        return f"Network {self.name}: {form}", [
+            ("", f"{len(self.layers)} layers" + (f", {on_macros} of them on macros" if self.is_integer else "")),
+            ("inputs", told(self.inputs)),
+            ("outputs", told(self.outputs)),
+        ]
 
     @property
     def is_integer(self) -> bool:
