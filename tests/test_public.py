@@ -83,6 +83,7 @@ def calls(tmp_path_factory):
         "generate": ((arch, writer, {"token": [[1, 2]]}, 2), {"feedback": None, "position": None, "stop": None, "seed": 0}),
         "grouped_view": ((np.ones((2, 3, 3, 3)), arch.macro), {}),
         "import_costs": (("python3", [], out), {"timeout_s": 1.0}),
+        "json_schema": (("arch",), {}),
         "list_archs": ((), {}),
         "list_workloads": ((), {}),
         "load_arch": (("rram_128", {"macro.rows": 64}), {}),

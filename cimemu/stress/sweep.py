@@ -59,7 +59,7 @@ class SweepResult(Shown):
         keys = list(self.parameters[0]) if self.parameters else []
         return f"SweepResult: {len(self.parameters)} points over {', '.join(keys) or 'no key'}", [
             ("best trade-offs", f"{int(self.pareto.sum())}"),
-            ("failed", f"{len(self.errors)}"),
+            ("failed", f"{sum(map(bool, self.errors))}"),
             ("columns", ", ".join(self.columns)),
         ]
 
