@@ -74,6 +74,19 @@ class RunResult(Shown):
         where = "" if self.plan is None else f" on {self.plan.arch.name}"
         return f"RunResult: {self.images:,} images{where}", facts
 
+    def plot(self, file: str | Path | None = None) -> Any:
+        """Cycles and energy of every layer side by side, as a matplotlib figure (extra `plot`); written to `file` if given.
+
+        CimemuError for a run with `detail=None`, which has no times.
+        """
+        from cimemu.trace.figures import run_figure
+
+        if self.plan is None or self.timeline is None or self.tally is None:
+            raise CimemuError("plot: the run has no times, as detail is None; run it with detail='ops'")
+        energy, names = self.tally.energy_pj, [layer.name for layer in self.plan.layers]
+        spent = energy[: len(names)].sum(axis=1)
+        return run_figure(self._facts()[0], names, self.timeline.layer_cycles, spent, float(energy[-1].sum()), file)
+
     def summary(self) -> dict[str, Any]:
         """The object that `cimemu run --json` prints."""
         return {

@@ -61,3 +61,39 @@ def test_a_chip_without_prices_says_so():
     network = load_recipe(workload).for_arch(cimemu.Arch.model_validate(tree))
     result = cimemu.run(cimemu.Arch.model_validate(tree), network, np.zeros((1, 1, 8, 8), np.float32))
     assert "the arch has no prices" in repr(result)
+
+
+def test_a_run_and_its_trace_are_pictures(objects, tmp_path):
+    pytest.importorskip("matplotlib")
+    result, trace = objects["result"][0], objects["trace"][0]
+    for shown, file in ((result, "result.svg"), (trace, "trace.svg")):
+        figure = shown.plot(tmp_path / file)
+        assert (tmp_path / file).read_text(encoding="utf-8").startswith("<?xml")
+        assert figure._repr_png_().startswith(b"\x89PNG")
+        left, right = figure.axes
+        names = [text.get_text() for text in left.get_yticklabels()]
+        assert sorted(names) == sorted([*trace.layers["name"], "leakage of the chip"])
+        total = sum(bar.get_width() for bar in right.patches)
+        assert total == pytest.approx(result.energy_uj, rel=1e-9)
+        assert sum(bar.get_width() for bar in left.patches) == trace.layers["cycles"].sum()
+
+
+def test_a_timeline_shows_the_events_of_its_cycles(objects):
+    pytest.importorskip("matplotlib")
+    trace = objects["trace"][0]
+    events, last = trace.events, 2000
+    chosen = events["start"] < last
+    figure = trace.plot_timeline(0, last)
+    drawn = sum(len(bars.get_paths()) for bars in figure.axes[0].collections)
+    assert drawn == int(chosen.sum())
+    assert len(figure.axes[0].get_yticklabels()) == len(np.unique(events["unit"][chosen]))
+    with pytest.raises(cimemu.TraceError, match="no event in cycles"):
+        trace.plot_timeline(10**12, 10**12 + 1)
+
+
+def test_a_run_without_times_has_no_picture(objects):
+    workload = cimemu.load_workload("digits")
+    x, labels = workload.inputs(1)
+    result = cimemu.run("rram_128", objects["network"][0], x, labels, detail=None)
+    with pytest.raises(cimemu.CimemuError, match="has no times"):
+        result.plot()

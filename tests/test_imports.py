@@ -10,7 +10,7 @@ ROWS: list[set[str]] = [
     {"bases", "errors", "events", "lanes", "shown", "threads", "version"},
     {"kernels", "facts"},
     {"bounds", "given_file", "plugin_kinds", "keywords", "whole_file", "table_file", "manual"},
-    {"plugins"},
+    {"plugins", "figure"},
     {"config_file", "options", "public"},
     {"record", "open_union"},
     {"adc", "cost", "encoding", "layer", "variation"},

@@ -233,7 +233,7 @@ def refuse_campaign(out: Path | None, resume: Path | None, csv: Path | None, plo
     if resume is not None:
         refuse_input(resume, CimemuError, "the unfinished run OUT.partial")
     if plot is not None:
-        from cimemu.stress.plots import plot_kind
+        from cimemu.figure import plot_kind
 
         plot_kind(plot)
 

@@ -1,14 +1,12 @@
 """Pictures of results, by matplotlib: accuracy against spread, layers that break, the Pareto set."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cimemu.errors import CimemuError
+from cimemu.figure import new_figure, save_figure
 from cimemu.stress.grid import split
-from cimemu.whole_file import whole_file
 
 if TYPE_CHECKING:
     from cimemu.stress.monte_carlo import StressResult
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
 
 def plot_sweep(result: "SweepResult", path: Path, *, overwrite: bool = False) -> None:
     """Accuracy (or, without labels, area) against energy and latency, the Pareto set joined. CimemuError."""
-    figure, axes = _figure(1, 2, (11, 4.4))
+    figure, axes = new_figure(1, 2, (11, 4.4))
     measured = result.columns
     has_labels = not bool(np.isnan(measured["accuracy"].astype(float)).all())
     height, label = (100 * measured["accuracy"], "accuracy [%]") if has_labels else (measured["area_mm2"], "area [mm²]")
@@ -27,19 +25,19 @@ def plot_sweep(result: "SweepResult", path: Path, *, overwrite: bool = False) ->
         order = best[np.argsort(measured[name][best])]
         axis.plot(measured[name][order], height[order], "o-", color="#1f5fbf", label="Pareto set")
         for point in best:
-            text = ", ".join(f"{key.split('.')[-1]} {value}" for key, value in result.parameters[point].items())
+            text = ", ".join(f"{key} {value}" for key, value in result.parameters[point].items())
             axis.annotate(
                 text, (measured[name][point], height[point]), fontsize=7, xytext=(4, 4), textcoords="offset points"
             )
         axis.set(xlabel=unit, ylabel=label)
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
-    _save(figure, path, overwrite)
+    save_figure(figure, path, overwrite=overwrite)
 
 
 def plot_stress(result: "StressResult", path: Path, *, overwrite: bool = False) -> None:
     """Mean accuracy with its 95 % interval and the range of chips, a line per scheme; beside it, errors of layers."""
-    figure, (left, right) = _figure(1, 2, (13, 4.8))
+    figure, (left, right) = new_figure(1, 2, (13, 4.8))
     settings = result.settings()
     name, values = _axis(settings)
     for number, scheme in enumerate(result.schemes):
@@ -61,7 +59,7 @@ def plot_stress(result: "StressResult", path: Path, *, overwrite: bool = False) 
     right.set_xticks(range(len(result.layers)), result.layers, rotation=90, fontsize=6)
     right.set_yticks(range(len(result.vary)), result.labels(), fontsize=6)
     figure.colorbar(image, ax=right)
-    _save(figure, path, overwrite)
+    save_figure(figure, path, overwrite=overwrite)
 
 
 def _axis(settings: list[tuple[str, ...]]) -> tuple[str, list[Any]]:
@@ -81,30 +79,3 @@ def _axis(settings: list[tuple[str, ...]]) -> tuple[str, list[Any]]:
 
 def _pieces(text: str) -> list[str]:
     return [piece for piece in split(text.partition(":")[2]) if "=" in piece]
-
-
-def _figure(rows: int, columns: int, size: tuple[float, float]) -> Any:
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise CimemuError('matplotlib is not installed: pip install "cimemu[plot]", or write --csv') from None
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns)
-
-
-def plot_kind(path: Path) -> str:
-    """The format that the suffix names. CimemuError where there is none of it, or matplotlib is missing."""
-    kind = path.suffix.lstrip(".").lower()
-    if kind not in ("png", "svg", "pdf"):
-        raise CimemuError(f"{path}: plots are .png, .svg or .pdf")
-    if find_spec("matplotlib") is None:
-        raise CimemuError('matplotlib is not installed: pip install "cimemu[plot]", or write --csv')
-    return kind
-
-
-def _save(figure: Any, path: Path, overwrite: bool) -> None:
-    kind = plot_kind(path)
-    with whole_file(path, CimemuError, overwrite=overwrite) as partial:
-        figure.savefig(partial, format=kind, dpi=150)

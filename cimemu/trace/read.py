@@ -123,6 +123,23 @@ class Trace(Shown):
             check_events(self.path, chunk, counts)
             yield chunk
 
+    def plot(self, file: str | Path | None = None) -> Any:
+        """Cycles and energy of every layer side by side, as a matplotlib figure (extra `plot`); written to `file` if given."""
+        from cimemu.trace.figures import run_figure
+
+        layers, energy = self.layers, self.energy
+        leakage = float(energy["pj"][-1].sum())
+        return run_figure(self._facts()[0], list(layers["name"]), layers["cycles"], layers["energy_pj"], leakage, file)
+
+    def plot_timeline(self, first: int = 0, last: int | None = None, file: str | Path | None = None) -> Any:
+        """What every unit does in cycles `first` .. `last`, as a matplotlib figure (extra `plot`).
+
+        TraceError where there are more events than a picture can show: give cycles that lie closer together.
+        """
+        from cimemu.trace.figures import timeline_figure
+
+        return timeline_figure(self, first, last, file)
+
     def frame(self, group: str) -> "pandas.DataFrame":
         """A group as a pandas DataFrame, indexed by its first dimension; see `cimemu.trace.frames`."""
         from cimemu.trace.frames import frame
