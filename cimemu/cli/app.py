@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cimemu.workload.manifest import Workload
     from cimemu.workload.network import Network
 
+SOME_FAILED = 4  # the status of a run of many points of which some failed: what did not is written
 DEFAULT_ARCH, DEFAULT_WORKLOAD = "rram_128", "digits"
 app = typer.Typer(
     name="cimemu",
@@ -84,6 +85,12 @@ ImagesOption = Annotated[
     int | None,
     typer.Option(
         "--images", "-n", metavar="N", callback=whole(1, bounds.MOST_IMAGES), help="first N images; default: all"
+    ),
+]
+TableOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv", "--table", metavar="FILE", help="the table as CSV, or as Parquet where FILE ends with .parquet"
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="print one JSON object")]
@@ -232,6 +239,10 @@ def refuse_campaign(out: Path | None, resume: Path | None, csv: Path | None, plo
         refuse_partial(out)
     if resume is not None:
         refuse_input(resume, CimemuError, "the unfinished run OUT.partial")
+    if csv is not None:
+        from cimemu.stress.tables import is_parquet
+
+        is_parquet(csv)
     if plot is not None:
         from cimemu.figure import plot_kind
 

@@ -8,6 +8,7 @@ import typer
 
 from cimemu.bounds import MOST_TRIALS
 from cimemu.cli.app import (
+    SOME_FAILED,
     ArchName,
     ForceOption,
     ImagesOption,
@@ -17,6 +18,7 @@ from cimemu.cli.app import (
     SchedulerOption,
     SeedOption,
     SetOption,
+    TableOption,
     WorkersOption,
     WorkloadName,
     app,
@@ -55,7 +57,7 @@ def stress(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="HDF5 file; default: WORKLOAD_ARCH_stress.h5")
     ] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="the table as CSV")] = None,
+    csv: TableOption = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="FILE", help="curves and layer map: .png, .svg, .pdf")
     ] = None,
@@ -98,7 +100,7 @@ def stress(
     from cimemu.prepare import free_name
     from cimemu.stress.monte_carlo import settings
     from cimemu.stress.monte_carlo import stress as monte_carlo
-    from cimemu.stress.tables import stress_rows, write_csv
+    from cimemu.stress.tables import stress_rows, write_table
 
     chip, work = arch_of(arch, overrides), workload_of(workload)
     if out is None and resume is None:
@@ -127,14 +129,14 @@ def stress(
         )
     rows = stress_rows(result)
     if csv is not None:
-        write_csv(csv, rows, overwrite=force)
+        write_table(csv, rows, overwrite=force)
     if plot is not None:
         from cimemu.stress.plots import plot_stress
 
         plot_stress(result, plot, overwrite=force)
     if as_json:
         print_json({"points": rows, "paired": list(result.paired), "ideal": result.ideal, "file": str(result.path)})
-        _refuse_none(result)
+        _refuse_failed(result)
         return
     console = make_console()
     method = ", ".join(sorted({str(m) for m in result.columns["method"] if m}))
@@ -161,13 +163,17 @@ def stress(
     for written in (result.path, csv, plot):
         if written is not None:
             console.print(f"wrote {written}")
-    _refuse_none(result)
+    _refuse_failed(result)
 
 
-def _refuse_none(result: "StressResult") -> None:
-    """A run of which no trial ended well is a mistake of what was asked for."""
+def _refuse_failed(result: "StressResult") -> None:
+    """A run of which no trial ended well is a mistake of what was asked for; one of which some did not has its status."""
     if result.errors and not result.columns["trials"].any():
         raise CimemuError(f"stress: every trial failed, the first one with {result.errors[0]}")
+    if result.errors:
+        failed = int(result.columns["failed"].sum())
+        typer.echo(f"cimemu: {failed} trials failed and are in no figure; the file says why", err=True)
+        raise typer.Exit(SOME_FAILED)
 
 
 def _networks(

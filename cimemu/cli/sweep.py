@@ -1,5 +1,6 @@
 """`cimemu sweep`: one workload on many chips."""
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from cimemu.bounds import MOST_SEED
 from cimemu.cli.app import (
+    SOME_FAILED,
     ArchName,
     CalibrateOption,
     ForceOption,
@@ -16,6 +18,7 @@ from cimemu.cli.app import (
     ResumeOption,
     SchedulerOption,
     SetOption,
+    TableOption,
     WorkersOption,
     WorkloadName,
     app,
@@ -46,7 +49,7 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="HDF5 file; default: WORKLOAD_ARCH_sweep.h5")
     ] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="the table as CSV")] = None,
+    csv: TableOption = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Pareto plot: .png, .svg, .pdf")] = None,
     images: ImagesOption = None,
     overrides: SetOption = None,
@@ -67,7 +70,7 @@ def sweep(
     from cimemu.stress.monte_carlo import settings
     from cimemu.stress.sweep import sweep as sweep_over
     from cimemu.stress.sweep import sweep_points
-    from cimemu.stress.tables import sweep_rows, write_csv
+    from cimemu.stress.tables import sweep_rows, write_table
 
     chip, work, keys = (
         arch_of(arch, overrides),
@@ -102,23 +105,26 @@ def sweep(
         )
     rows = sweep_rows(result)
     if csv is not None:
-        write_csv(csv, rows, overwrite=force)
+        write_table(csv, rows, overwrite=force)
     if plot is not None:
         from cimemu.stress.plots import plot_sweep
 
         plot_sweep(result, plot, overwrite=force)
     if as_json:
         print_json({"points": rows, "file": None if result.path is None else str(result.path)})
-        _refuse_none(result)
+        _refuse_failed(result)
         return
     console = make_console()
 
-    title = f"{work.name} on {chip.name}, {len(inputs)} images; * Pareto: no other point is as good in all four figures"
-    print_table(rows, title)
+    scored = not all(isnan(value) for value in result.columns["accuracy"])
+    judged = "all four figures" if scored else "time, energy and area; there are no labels, so accuracy does not count"
+    print_table(
+        rows, f"{work.name} on {chip.name}, {len(inputs)} images; * Pareto: no other point is as good in {judged}"
+    )
     for name in (result.path, csv, plot):
         if name is not None:
             console.print(f"wrote {name}")
-    _refuse_none(result)
+    _refuse_failed(result)
 
 
 def _is_model(text: str) -> bool:
@@ -126,7 +132,11 @@ def _is_model(text: str) -> bool:
     return ":" in text.partition("=")[0]
 
 
-def _refuse_none(result: "SweepResult") -> None:
-    """A sweep of which no point ended well is a mistake of what was asked for."""
+def _refuse_failed(result: "SweepResult") -> None:
+    """A sweep of which no point ended well is a mistake of what was asked for; one of which some did not has its status."""
     if all(result.errors):
         raise CimemuError(f"sweep: every point failed, the first one with {result.errors[0]}")
+    failed = sum(map(bool, result.errors))
+    if failed:
+        typer.echo(f"cimemu: {failed} of {len(result.errors)} points failed, their rows say why", err=True)
+        raise typer.Exit(SOME_FAILED)

@@ -1,6 +1,7 @@
 """Results as rows for people and spreadsheets."""
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,23 @@ def stress_rows(result: "StressResult") -> list[dict[str, Any]]:
     return rows
 
 
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], *, overwrite: bool) -> None:
-    """Rows as CSV with a heading. CimemuError where the file is there already or cannot be written."""
+def is_parquet(path: Path) -> bool:
+    """Whether a table's file is Parquet, by its suffix; all others are CSV. CimemuError where pandas is missing for it."""
+    if path.suffix != ".parquet":
+        return False
+    missing = [name for name in ("pandas", "pyarrow") if find_spec(name) is None]
+    if missing:
+        raise CimemuError(f'{path}: Parquet needs {" and ".join(missing)}: pip install "cimemu[view]", or name a .csv')
+    return True
+
+
+def write_table(path: Path, rows: Sequence[Mapping[str, Any]], *, overwrite: bool) -> None:
+    """Rows as CSV with a heading, or as Parquet by the suffix. CimemuError where the file is there already."""
+    parquet = is_parquet(path)
     with whole_file(path, CimemuError, overwrite=overwrite) as made:
-        write_rows(made, rows)
+        if parquet:
+            import pandas
+
+            pandas.DataFrame(list(rows)).to_parquet(made, index=False)
+        else:
+            write_rows(made, rows)

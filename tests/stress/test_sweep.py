@@ -4,6 +4,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+import yaml
 
 import cimemu
 from cimemu.cli import main
@@ -28,8 +29,10 @@ def test_a_sweep_has_the_figures_of_single_runs_and_its_pareto_set(tmp_path, cap
     monkeypatch.chdir(tmp_path)
     arguments = ["sweep", "rram_128", "digits", "--images", "8", "--vary", "macro.adc.bits=5,16"]
     arguments += ["--vary", "macro.rows=64,128", "--out", "s.h5", "--csv", "s.csv", "--plot", "s.png", "--json"]
-    assert main([*arguments, "--workers", "2"]) == 0
-    found = json.loads(capsys.readouterr().out)["points"]
+    assert main([*arguments, "--workers", "2"]) == 4  # two points are no chips
+    said = capsys.readouterr()
+    assert "2 of 4 points failed" in said.err
+    found = json.loads(said.out)["points"]
     assert len(found) == 4
     work = cimemu.load_workload("digits")
     images, labels = work.inputs(8)
@@ -55,3 +58,40 @@ def test_a_sweep_has_the_figures_of_single_runs_and_its_pareto_set(tmp_path, cap
         assert np.nanmax(file["points/accuracy"][()]) == max(row["accuracy"] or 0 for row in found)
     assert main(arguments) == 2
     assert "s.h5: exists already" in capsys.readouterr().err
+
+
+@pytest.fixture
+def unlabelled(tmp_path):
+    """A workload of the digits without their labels, given as a network and a file of images."""
+    work = cimemu.load_workload("digits")
+    images, _ = work.inputs(4)
+    np.savez(tmp_path / "x.npz", images=images)
+    tree = yaml.safe_load(
+        (work.path / "workload.yaml" if work.path.is_dir() else work.path).read_text(encoding="utf-8")
+    )
+    tree |= {"network": str(work.network), "inputs": {"file": str(tmp_path / "x.npz"), "labels": None}}
+    tree["calibration"] = tree["inputs"]
+    (tmp_path / "workload.yaml").write_text(yaml.safe_dump(tree))
+    return tmp_path / "workload.yaml"
+
+
+def test_a_table_is_parquet_by_its_suffix_and_a_pareto_set_without_accuracy_says_so(
+    unlabelled, tmp_path, monkeypatch, capsys
+):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    monkeypatch.chdir(tmp_path)
+    words = ["sweep", "rram_128", str(unlabelled), "--vary", "macro.adc.bits=6,7", "--table", "t.parquet"]
+    assert main(words) == 0
+    assert "there are no labels, so accuracy does not count" in " ".join(capsys.readouterr().out.split())
+    frame = pandas.read_parquet("t.parquet")
+    assert list(frame["macro.adc.bits"]) == [6, 7]
+    assert (frame["energy_uj"] > 0).all()
+
+
+def test_parquet_without_its_packages_is_refused_before_anything_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cimemu.stress.tables.find_spec", lambda name: None)
+    assert main(["sweep", "rram_128", "digits", "--vary", "macro.adc.bits=6", "--table", "t.parquet"]) == 2
+    assert "Parquet needs pandas and pyarrow" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
