@@ -1,12 +1,46 @@
 """`cimemu validate`: published macros against the emulator."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cimemu.cli.app import JsonOption, app
-from cimemu.terminal import print_json
+from cimemu.errors import CimemuError
+from cimemu.terminal import make_console, print_json, print_table
+
+
+def _foretell(csv: Path, as_json: bool) -> None:
+    """Every row of a survey's table that has a published TOPS/W."""
+    from cimemu.validate.survey import predict, quality
+
+    rows, skipped = predict(csv)
+    for reason in skipped:
+        typer.echo(f"left out: {reason}", err=True)
+    if as_json:
+        print_json([{key: value for key, value in asdict(row).items() if value is not None} for row in rows])
+        return
+    shown = [
+        {
+            "index": str(row.index),
+            "row": row.row,
+            "published": row.published_tops_w,
+            "foretold": row.predicted_tops_w,
+            "low": row.low,
+            "high": row.high,
+            "factor": row.factor,
+            "": "" if row.inside else "outside",
+        }
+        for row in rows
+    ]
+    print_table(shown, "TOPS/W of one-bit operations; low to high is a 90 % interval")
+    console = make_console()
+    for name, value in quality(rows).items():
+        console.print(f"{name}: {value:.3g}")
+    console.print(
+        "Fitted to the half of the UIUC survey that ships with cimemu; a row's own paper is left out. More: arch/validation.md"
+    )
 
 
 @app.command()
@@ -14,11 +48,24 @@ def validate(
     macros: Annotated[
         list[str] | None, typer.Argument(metavar="[MACRO ...]", help="jia, sinangil, wang, isaac, imadc; default: all")
     ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv",
+            metavar="FILE",
+            help="a table in the columns of the UIUC survey: foretell TOPS/W of every row instead",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print published, emulated and error of every figure, and whether it was calibrated or held out."""
+    """Published macros against the emulator: every figure with its error; or a survey's rows, foretold with intervals."""
     from cimemu.validate import validate as run_all
 
+    if csv is not None:
+        if macros:
+            raise CimemuError(f"validate {macros[0]} --csv {csv}: name macros or a table, not both")
+        _foretell(csv, as_json)
+        return
     rows = run_all(macros or ())
     if as_json:
         print_json({"rows": [{**asdict(row), "error": row.error, "within": row.within} for row in rows]})
