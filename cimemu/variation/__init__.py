@@ -11,6 +11,7 @@ from cimemu.variation.driver import Driver
 from cimemu.variation.ir_drop import IrDrop
 from cimemu.variation.level_spread import LevelSpread
 from cimemu.variation.lognormal import Lognormal
+from cimemu.variation.measured import Measured
 from cimemu.variation.normal import Normal
 from cimemu.variation.on_off import OnOff
 from cimemu.variation.stuck_at import StuckAt
@@ -24,6 +25,7 @@ Variation = Annotated[
     Lognormal
     | Normal
     | LevelSpread
+    | Measured
     | WriteVerify
     | StuckAt
     | StuckWordline

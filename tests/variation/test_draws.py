@@ -1,5 +1,7 @@
 """What a draw belongs to: the device, and then it stays at each rewrite, or the writing, and then it is drawn anew."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -18,6 +20,7 @@ TEXTS = [
     "lognormal:sigma=0.2",
     "normal:relative=0.2,absolute=0.1",
     "level_spread:sigma=[0.2,0.2]",
+    f"measured:file={Path(__file__).parent / 'measured.csv'}",
     "write_verify:sigma=0.2",
     "stuck_at:sa0=0.3,sa1=0.3",
     "stuck_wordline:off=0.3,on=0.3",
@@ -72,6 +75,7 @@ def test_every_model_is_here_and_says_what_its_draws_belong_to():
         "lognormal": "device",
         "normal": "device",
         "level_spread": "writing",
+        "measured": "writing",
         "write_verify": "writing",
         "stuck_at": "device",
         "stuck_wordline": "device",

@@ -1,5 +1,7 @@
 """Texts of `--vary` into models and back; every mistake is one line that names the choices."""
 
+from pathlib import Path
+
 import pytest
 
 from cimemu.errors import ArchError
@@ -7,11 +9,13 @@ from cimemu.variation import MODELS
 from cimemu.variation.compose import compose
 from cimemu.variation.parse import make_variation, make_variations, parse_points, spelled, variations_at
 
+MEASURED = Path(__file__).parent / "measured.csv"
 EXAMPLES = [
     "lognormal:sigma=0.1",
     "lognormal:sigma=0.1,per=write",
     "normal:relative=0.1,absolute=0.01",
     "level_spread:sigma=[0.1,0.2]",
+    f"measured:file={MEASURED},draw=normal",
     "write_verify:sigma=0.1,tolerance=0.05,iterations=10,step=0.25",
     "stuck_at:sa0=0.01,sa1=0.001",
     "on_off:ratio=inf",
