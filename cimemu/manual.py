@@ -8,7 +8,13 @@ from pathlib import Path
 from cimemu.errors import CimemuError
 
 FOLDER = Path(__file__).parent / "docs"
-GROUPS = {"manual": "how to use it", "extend": "how to add to it", "design": "what it is, and why", "": "more"}
+GROUPS = {
+    "manual": "how to use it",
+    "tutorials": "from an empty folder to a picture",
+    "extend": "how to add to it",
+    "design": "what it is, and why",
+    "": "more",
+}
 FIRST = "first-run"  # the page that a newcomer reads first
 LINK = re.compile(r"\[([^\]]+)\]\((?:\.\./)?(\w+/)?([\w-]+)\.md(?:#[\w-]+)?\)")  # from one page to another
 
