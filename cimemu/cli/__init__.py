@@ -32,6 +32,7 @@ from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
     stress,
     sweep,
     validate,
+    warm,
 )
 from cimemu.cli.app import app
 from cimemu.cli.help import with_examples

@@ -11,7 +11,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Many runs": ("sweep", "stress", "compare", "fit"),
     "Prepare a network": ("quantize", "adapt", "shape"),
     "Costs, published chips and claims": ("cost", "validate", "claims"),
-    "Files and help": ("list", "docs", "init", "schema"),
+    "Files and help": ("list", "docs", "init", "schema", "warm"),
 }
 EXAMPLES: Mapping[str, str] = {
     "run": "cimemu run rram_128 digits --images 20 --set macro.adc.bits=6",
@@ -35,6 +35,7 @@ EXAMPLES: Mapping[str, str] = {
     "docs": "cimemu docs first-run",
     "init": "cimemu init arch rram_128 --out mine.yaml",
     "schema": "cimemu schema arch",
+    "warm": "cimemu warm --quiet",
 }
 REST = "Of plug-ins"
 
