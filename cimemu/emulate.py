@@ -1,7 +1,7 @@
 """`cimemu.run`: one network on one chip - values, then time, then energy, then the trace."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -15,7 +15,6 @@ from cimemu.compute.forward import Emulator
 from cimemu.encoding import find as find_encoding
 from cimemu.errors import CimemuError, TraceError, WorkloadError
 from cimemu.events import Counter
-from cimemu.facts import Facts, Shown, energy_text
 from cimemu.given_images import batches, images_in
 from cimemu.keywords import by_place, filled
 from cimemu.layer.base import Array
@@ -25,83 +24,16 @@ from cimemu.mapping.place import make_plan
 from cimemu.mapping.plan import Plan
 from cimemu.options import Draws, Options, Output, RunKeywords
 from cimemu.prepare import ready
-from cimemu.tally import Tally, event_prices, tally_energy
+from cimemu.result import RunResult as RunResult
+from cimemu.tally import event_prices, tally_energy
 from cimemu.timing.build import Written
 from cimemu.timing.simulate import Simulation
-from cimemu.timing.timeline import Timeline
 from cimemu.variation.compose import Variations, compose
 from cimemu.variation.parse import spelled
 from cimemu.whole_file import refuse_output
 from cimemu.workload.network import Network
 
 PLACES = ("trace", "detail", "seed", "vary")  # of `run`, behind the labels
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class RunResult(Shown):
-    """What `cimemu.run` returns. Cycles and what follows from them are None with `detail=None`."""
-
-    images: int
-    outputs: Any  # array [images, ...], or a dict of arrays where the network has several outputs
-    predictions: NDArray[np.int64] | None
-    accuracy: float | None
-    conversions: int
-    adc_conversions: int  # 0 on a digital macro, whose conversions are column reads
-    macs: int
-    paths: Mapping[str, frozenset[str]]
-    counts: NDArray[np.int64] = field(repr=False)  # [images, layers, len(Counter)]
-    cycles: int | None = None
-    latency_us: float | None = None
-    energy_uj: float | None = None
-    tops_per_w: float | None = None
-    macros: int | None = None
-    utilization: float | None = None
-    trace: Path | None = None
-    plan: Plan | None = field(default=None, repr=False)
-    timeline: Timeline | None = field(default=None, repr=False)
-    tally: Tally | None = field(default=None, repr=False)
-
-    def _facts(self) -> Facts:
-        facts = [("accuracy", "no labels" if self.accuracy is None else f"{100 * self.accuracy:.2f} %")]
-        if self.cycles is not None and self.energy_uj is not None:
-            facts.append(("time", f"{self.cycles:,} cycles = {self.latency_us:,.1f} us"))
-            facts.append(("energy", energy_text(self.energy_uj, self.images)))
-        facts.append(("work", f"{self.macs:,} MACs, {self.adc_conversions:,} conversions by an ADC"))
-        if self.macros is not None and self.utilization is not None:
-            facts.append(("chip", f"{self.macros:,} macros, {100 * self.utilization:.1f} % of their cells"))
-        if self.trace is not None:
-            facts.append(("trace", str(self.trace)))
-        where = "" if self.plan is None else f" on {self.plan.arch.name}"
-        return f"RunResult: {self.images:,} images{where}", facts
-
-    def plot(self, file: str | Path | None = None) -> Any:
-        """Cycles and energy of every layer side by side, as a matplotlib figure (extra `plot`); written to `file` if given.
-
-        CimemuError for a run with `detail=None`, which has no times.
-        """
-        from cimemu.trace.figures import run_figure
-
-        if self.plan is None or self.timeline is None or self.tally is None:
-            raise CimemuError("plot: the run has no times, as detail is None; run it with detail='ops'")
-        energy, names = self.tally.energy_pj, [layer.name for layer in self.plan.layers]
-        spent = energy[: len(names)].sum(axis=1)
-        return run_figure(self._facts()[0], names, self.timeline.layer_cycles, spent, float(energy[-1].sum()), file)
-
-    def summary(self) -> dict[str, Any]:
-        """The object that `cimemu run --json` prints."""
-        return {
-            "images": self.images,
-            "accuracy": self.accuracy,
-            "cycles": self.cycles,
-            "latency_us": self.latency_us,
-            "energy_uj": self.energy_uj,
-            "tops_per_w": self.tops_per_w,
-            "adc_conversions": self.adc_conversions,
-            "macs": self.macs,
-            "macros": self.macros,
-            "utilization": self.utilization,
-            "trace": None if self.trace is None else str(self.trace),
-        }
 
 
 def run(

@@ -46,6 +46,8 @@ RIGHT = {
     "list": [],
     "docs": [],
     "init": ["workload", "net.onnx"],
+    "schema": ["arch"],
+    "warm": [],
 }
 ZERO_IS_RIGHT = {"--seed", "--trial", "--events", "--start", "--rate", "--scale-rate", "--weight-decay", "--image"}
 WRITTEN = {"--out", "--csv", "--plot", "--html", "--resized", "--metrics"}  # the rest of the paths are read

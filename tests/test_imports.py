@@ -21,7 +21,7 @@ ROWS: list[set[str]] = [
     {"compute", "timing"},
     {"ptq", "tally", "check", "shapes", "given_images", "loading"},
     {"trace"},
-    {"prepare", "file_schema"},
+    {"prepare", "file_schema", "result"},
     {"emulate", "explained", "report", "golden", "prices"},
     {"views", "fitting", "difference", "generation"},
     {"stress", "compare", "validate", "claims", "adapt", "many", "torch"},

@@ -53,7 +53,9 @@ def test_after_warming_the_common_commands_compile_nothing(tmp_path):
 def test_a_task_that_fails_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr("cimemu.cli.warm.tasks", lambda: iter([("nothing", ["run", "no_such_chip", "digits"])]))
     assert main(["warm"]) == 2
-    assert "warm: cimemu run no_such_chip digits ended with status 2" in capsys.readouterr().err
+    assert (
+        "warm: cimemu run no_such_chip digits: architecture 'no_such_chip': no such preset" in capsys.readouterr().err
+    )
 
 
 def test_tasks_cover_every_preset_and_the_commands_that_run_networks():

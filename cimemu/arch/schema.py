@@ -164,7 +164,8 @@ class Arch(Shown, Record):
     def _facts(self) -> Facts:
         macro, adc = self.macro, self.macro.adc
         bits = getattr(adc, "bits", None)
-        converter = f"{adc.model} converter" + (f" of {bits} bits" if bits is not None else "")
+        model = getattr(adc, "model", type(adc).__name__)
+        converter = f"{model} converter" + (f" of {bits} bits" if bits is not None else "")
         return f"Arch {self.name}: {self.title}", [
             (
                 "chip",

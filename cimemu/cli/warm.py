@@ -58,6 +58,7 @@ def tasks() -> Iterator[tuple[str, list[str]]]:
 
 @app.command()
 def warm(
+    context: typer.Context,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="print nothing")] = False,
 ) -> None:
     """Compile the kernels of all common commands, so that no later one waits: for containers and clusters."""
@@ -66,21 +67,19 @@ def warm(
     from io import StringIO
     from tempfile import TemporaryDirectory
 
-    from cimemu.cli import main
     from cimemu.errors import CimemuError
     from cimemu.terminal import make_console
 
-    console = make_console()
+    console, group = make_console(), context.find_root().command
     begun = time.monotonic()
     with TemporaryDirectory() as folder:
         for what, words in tasks():
-            started, said = time.monotonic(), StringIO()
-            with chdir(folder), redirect_stdout(StringIO()), redirect_stderr(said):
-                status = main(words)
-            if status:
-                raise CimemuError(
-                    f"warm: cimemu {' '.join(words)} ended with status {status}: {said.getvalue().strip()}"
-                )
+            started = time.monotonic()
+            try:
+                with chdir(folder), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+                    group.main(words, standalone_mode=False)
+            except CimemuError as error:
+                raise CimemuError(f"warm: cimemu {' '.join(words)}: {error}") from None
             if not quiet:
                 console.print(f"{time.monotonic() - started:6.1f} s  {what}")
     if not quiet:

@@ -1,8 +1,8 @@
 """Pictures of one run: where time and energy go by layer, and what every unit does when."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from cimemu.errors import TraceError
 from cimemu.figure import new_figure, save_figure
 from cimemu.shown import printable
-
-if TYPE_CHECKING:
-    from cimemu.trace.read import Trace
+from cimemu.trace.tables import Table
 
 TIME, ENERGY = "#1f5fbf", "#c25b12"  # apart for colour-blind readers too
 MOST_BARS = 40  # layers that get a row; the others are one together
@@ -39,8 +37,12 @@ def run_figure(
     rows.append(("leakage of the chip", 0.0, leakage_pj))
     figure, (left, right) = new_figure(1, 2, (11, 1.6 + 0.26 * len(rows)))
     places = range(len(rows))
-    for axis, number, colour, label in ((left, 1, TIME, "cycles"), (right, 2, ENERGY, "energy [uJ]")):
-        axis.barh(places, [row[number] / (1e6 if number == 2 else 1) for row in rows], color=colour)
+    shown_as = (
+        (left, TIME, "cycles", [row[1] for row in rows]),
+        (right, ENERGY, "energy [uJ]", [row[2] / 1e6 for row in rows]),
+    )
+    for axis, colour, label, values in shown_as:
+        axis.barh(places, values, color=colour)
         axis.set(xlabel=label)
         axis.invert_yaxis()
         axis.grid(axis="x", alpha=0.3)
@@ -54,30 +56,38 @@ def run_figure(
     return figure
 
 
-def timeline_figure(trace: "Trace", first: int, last: int | None, file: str | Path | None = None) -> Any:
-    """What every unit does in cycles `first` .. `last`, a row a unit, macros first, a colour a layer.
+def timeline_figure(
+    where: Path,
+    named: tuple[list[str], list[str]],
+    chunks: Iterable[Table],
+    cycles: tuple[int, int | None],
+    file: str | Path | None = None,
+) -> Any:
+    """What every unit does in the `cycles` (first, last), a row a unit, macros first, a colour a layer.
 
-    TraceError where there are more events than a picture can show, or none.
+    `named` are the units and layers that events name by number, `chunks` the events of the trace at `where` with their unit, layer,
+    start and end. TraceError where there are more events than a picture can show, or none.
     """
-    names, layers = [str(name) for name in trace.units["name"]], [str(name) for name in trace.layers["name"]]
+    (names, layers), (first, last) = named, cycles
     parts = []
-    for chunk in trace.event_chunks(("unit", "layer", "start", "end")):
+    for chunk in chunks:
         inside = (chunk["end"] > first) & ((chunk["start"] < last) if last is not None else True)
         parts.append({name: values[inside] for name, values in chunk.items()})
         found = sum(len(part["unit"]) for part in parts)
         if found > MOST_EVENTS:
             raise TraceError(
-                f"{trace.path}: more than {MOST_EVENTS:,} events from cycle {first:,} on, give plot_timeline first and last "
+                f"{where}: more than {MOST_EVENTS:,} events from cycle {first:,} on, give plot_timeline first and last "
                 "cycles that lie closer together"
             )
     events = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
     if not events or not len(events["unit"]):
-        raise TraceError(f"{trace.path}: no event in cycles {first:,} .. {last}, give others; detail ops has events")
+        raise TraceError(f"{where}: no event in cycles {first:,} .. {last}, give others; detail ops has events")
     used = sorted(set(events["unit"].tolist()), key=lambda unit: (".macro" not in names[unit], unit))
     from matplotlib import colormaps
     from matplotlib.patches import Patch
 
-    colours = colormaps["tab20"].colors
+    tab20: Any = colormaps["tab20"]
+    colours = tab20.colors
     figure, axis = new_figure(1, 1, (12, 1.4 + 0.17 * len(used)))
     for row, unit in enumerate(used):
         mine = events["unit"] == unit

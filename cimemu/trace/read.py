@@ -138,7 +138,9 @@ class Trace(Shown):
         """
         from cimemu.trace.figures import timeline_figure
 
-        return timeline_figure(self, first, last, file)
+        named = [str(name) for name in self.units["name"]], [str(name) for name in self.layers["name"]]
+        events = self.event_chunks(("unit", "layer", "start", "end"))
+        return timeline_figure(self.path, named, events, (first, last), file)
 
     def frame(self, group: str) -> "pandas.DataFrame":
         """A group as a pandas DataFrame, indexed by its first dimension; see `cimemu.trace.frames`."""

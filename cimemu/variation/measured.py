@@ -119,9 +119,11 @@ class Measured(VariationBase):
 
     def _drawn(self, lanes: NDArray[np.int64], deviations: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.draw == "resample":
-            return deviations[(lanes * len(deviations)) >> 16]
+            taken: NDArray[np.float64] = deviations[(lanes * len(deviations)) >> 16]
+            return taken
         spread = float(deviations.std(ddof=1)) if len(deviations) > 1 else 0.0
-        return float(deviations.mean()) + spread * (normal_quantiles()[lanes] * QUANTILE)
+        made: NDArray[np.float64] = float(deviations.mean()) + spread * (normal_quantiles()[lanes] * QUANTILE)
+        return made
 
     def _step(self, top: int) -> float:
         """A level step in the file's unit."""

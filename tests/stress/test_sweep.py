@@ -70,7 +70,7 @@ def unlabelled(tmp_path):
         (work.path / "workload.yaml" if work.path.is_dir() else work.path).read_text(encoding="utf-8")
     )
     tree |= {"network": str(work.network), "inputs": {"file": str(tmp_path / "x.npz"), "labels": None}}
-    tree["calibration"] = tree["inputs"]
+    tree["calibration"] = dict(tree["inputs"])
     (tmp_path / "workload.yaml").write_text(yaml.safe_dump(tree))
     return tmp_path / "workload.yaml"
 
