@@ -40,6 +40,7 @@ def test_a_tutorial_runs_from_an_empty_folder_to_its_picture(page, tmp_path, mon
         assert "expected" in capsys.readouterr().out
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
 def test_a_tutorial_is_a_notebook(page, tmp_path):

@@ -37,6 +37,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
 def test_after_warming_the_common_commands_compile_nothing(tmp_path):
