@@ -162,6 +162,8 @@ class FloatBounds:
             return cell_apart(layer, operands, distances)
         if layer.op == "DynamicQuantizeLinear":
             return _dynamic(operands[0], np.broadcast_to(distances[0], operands[0].shape), results)
+        if layer.op == "HybridQuantize":
+            return [np.full(result.shape, np.inf if np.any(distances[0]) else 0.0) for result in results]
         if layer.op == "Split":
             wide = np.asarray(np.broadcast_to(distances[0], operands[0].shape), dtype=np.float64)
             return list(layer.forward([wide]))

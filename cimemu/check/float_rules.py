@@ -306,5 +306,6 @@ EXACT = {  # operators of integers alone: of equal operands they give equal resu
 SEVERAL = (
     "Split",
     "DynamicQuantizeLinear",
+    "HybridQuantize",
     "RecurrentCell",
 )  # operators of several outputs: `cimemu.check.float_bound` has their rules

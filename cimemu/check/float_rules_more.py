@@ -30,6 +30,12 @@ def put(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> 
     return settled(0.0 if getattr(layer, "reduction", "none") == "none" else 64.0)(layer, x, apart, y)
 
 
+def scaled_sums(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> Floats:
+    """Equal sums times two scales, and a bias: four roundings."""
+    largest_term = np.abs(y) + float(np.abs(layer.bias).max())
+    return np.full(y.shape, np.inf) if any(d.any() for d in apart) else rounded(largest_term, 4)
+
+
 def flips(layer: Any, x: Sequence[Floats], apart: Sequence[Floats], y: Floats) -> Floats:
     """A truth value may flip where an operand is apart."""
     return np.asarray(sum(np.broadcast_to(d, y.shape) for d in apart) > 0, dtype=np.float64)
@@ -253,6 +259,7 @@ RULES: dict[str, Rule] = {
     "LRN": by_neighbours,
     "MaxPool3d": largest,
     "RotaryEmbedding": turned,
+    "HybridScale": scaled_sums,
 }
 EXACT = {"BitCast", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"}  # operators of integers alone
 OPEN = {"Attention", "TopK"}  # of several outputs, without a bound: their floats are compared and not judged

@@ -16,7 +16,7 @@ from cimemu.importer.tflite_file import BROKEN, TflFile, TflOperator, TflTensor,
 from cimemu.importer.tflite_float import FloatGraph
 from cimemu.importer.tflite_fold import folded
 from cimemu.importer.tflite_sizes import with_shapes
-from cimemu.importer.tflite_table import BETWEEN_OPS, FLOAT_OPS, INTEGER_OPS
+from cimemu.importer.tflite_table import FLOAT_OPS, INTEGER_OPS
 from cimemu.importer.unsupported import refusal
 from cimemu.layer.base import Layer, TensorType
 from cimemu.layer.execute import MAX_ELEMENTS, infer_types
@@ -66,10 +66,8 @@ def _between(file: TflFile, op: TflOperator) -> bool:
 
 
 def _table(file: TflFile, op: TflOperator, integer: bool) -> Collection[str]:
-    """What an operator is looked up in. A float product between integers is refused by itself."""
-    if not integer:
-        return FLOAT_OPS
-    return {*BETWEEN_OPS, *WEIGHTED} if _between(file, op) else INTEGER_OPS
+    """What an operator is looked up in."""
+    return FLOAT_OPS if not integer or _between(file, op) else INTEGER_OPS
 
 
 def _check_supported(file: TflFile, left: Sequence[TflOperator]) -> None:
@@ -113,12 +111,7 @@ def _integer(file: TflFile, path: Path) -> Network:
         inputs = tuple(None if i < 0 else file.tensors[i] for i in operator.inputs)
         targets = tuple(file.tensors[i] for i in operator.outputs)
         if _between(file, operator):
-            if operator.op not in BETWEEN_OPS:
-                raise operator.error(
-                    "multiplies floats with weights between integers, which is not supported: convert the network with "
-                    "full int8 quantisation"
-                )
-            BETWEEN_OPS[operator.op](graph, operator)
+            FLOAT_OPS[operator.op](graph, operator)
             continue
         for number in operator.inputs:
             if number in graph.first:

@@ -5,6 +5,7 @@ from cimemu.importer.tflite_float import WEIGHTED_OPS, FloatRow
 from cimemu.importer.tflite_float_digital import FLOAT_DIGITAL_OPS
 from cimemu.importer.tflite_float_images import FLOAT_IMAGE_OPS
 from cimemu.importer.tflite_float_moves import FLOAT_MOVE_OPS
+from cimemu.importer.tflite_hybrid import HYBRID_OPS
 from cimemu.importer.tflite_integer import PRODUCT_OPS
 from cimemu.importer.tflite_lstm import LSTM_OPS, float_lstm
 from cimemu.importer.tflite_moves import MOVE_OPS
@@ -13,7 +14,6 @@ from cimemu.importer.tflite_rows import Row
 from cimemu.importer.tflite_wide import wide
 
 WIDE_PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-TRANSPOSED = ("TRANSPOSE_CONV", "CUSTOM Convolution2DTransposeBias")
 INTEGER_OPS: dict[str, Row] = {
     **PRODUCT_OPS,
     **{name: wide(PRODUCT_OPS[name]) for name in WIDE_PRODUCTS},
@@ -24,12 +24,9 @@ INTEGER_OPS: dict[str, Row] = {
 }
 FLOAT_OPS: dict[str, FloatRow] = {
     **WEIGHTED_OPS,
+    **HYBRID_OPS,
     **FLOAT_IMAGE_OPS,
     **FLOAT_DIGITAL_OPS,
     **FLOAT_MOVE_OPS,
     **dict.fromkeys(LSTM_OPS, float_lstm),
-}
-# Float operators that may stand between integers: those that multiply nothing with weights.
-BETWEEN_OPS: dict[str, FloatRow] = {
-    name: build for name, build in FLOAT_OPS.items() if name not in (*WIDE_PRODUCTS, *TRANSPOSED, *LSTM_OPS)
 }

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
+from cimemu.layer.tfl_ends import TflDequantize
 from cimemu.workload.network import Network
 
 
@@ -50,6 +51,9 @@ class Graph:
             return None
         constants = self.network.constants
         source = maker.inputs[0]
+        if isinstance(maker, TflDequantize):
+            steps, zeros = np.array([maker.scale]), np.array([maker.zero_point])
+            return Quantized(source, steps, zeros, self.network.types[source].dtype, maker.axis, None, maker.stored)
         scale = np.asarray(constants[maker.inputs[1]], dtype=np.float32)
         zero = (
             np.asarray(constants[maker.inputs[2]]).astype(np.int64)
