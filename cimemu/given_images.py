@@ -7,14 +7,14 @@ import numpy as np
 
 from cimemu.errors import WorkloadError
 from cimemu.layer.base import Array
+from cimemu.layer.execute import in_order
 from cimemu.workload.network import Network
 
 
 def images_in(inputs: Any) -> int:
     """How many images are coming, 0 where an iterator does not tell."""
     if isinstance(inputs, Mapping):
-        first = next(iter(inputs.values()), ())
-        return len(first) if hasattr(first, "__len__") else 0
+        return next((len(array) for array in inputs.values() if np.ndim(array)), min(1, len(inputs)))
     return len(inputs) if isinstance(inputs, np.ndarray) else 0
 
 
@@ -35,9 +35,9 @@ def batches(inputs: Any, network: Network, batch: int) -> Iterator[list[Array]]:
                 raise WorkloadError(
                     f"inputs: no array for input {missing[0]}, the network takes {list(network.inputs)}"
                 )
-            arrays = [np.asarray(given[name]) for name in network.inputs]
+            arrays = in_order(network, given)
         else:
-            arrays = [np.asarray(given)]
+            arrays = in_order(network, np.asarray(given))
         arrays = [_as_taken(name, array, network) for name, array in zip(network.inputs, arrays)] + arrays[
             len(network.inputs) :
         ]

@@ -50,7 +50,7 @@ class LiteRtRun:
         self.numbers = _numbers(details)
         # Float images stand channels first here, under a name of their own.
         self.numbers |= {f"{name}{FIRST}": number for name, number in self.numbers.items()}
-        self.batch = {d["index"]: int(d["shape"][0]) if len(d["shape"]) else 1 for d in details}
+        self.batch = {d["index"]: max(1, int(d["shape"][0])) if len(d["shape"]) else 0 for d in details}  # 0: no axes
         self.names = tuple(name for name in network.types if name in self.numbers and name not in network.inputs)
         self.forms = _forms(self.interpreter, self.numbers, self.names)
 
@@ -67,7 +67,8 @@ class LiteRtRun:
             for image in range(len(inputs[0])):
                 for name, array in zip(network.inputs, inputs):
                     number = self.numbers[name]
-                    copies = np.repeat(array[image : image + 1], max(1, self.batch[number]), axis=0)
+                    batch = self.batch[number]
+                    copies = np.repeat(array[image : image + 1], batch, axis=0) if batch else np.asarray(array[image])
                     self.interpreter.set_tensor(number, copies)
                 self.interpreter.reset_all_variables()  # every image begins a sequence
                 self.interpreter.invoke()

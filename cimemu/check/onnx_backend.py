@@ -151,6 +151,8 @@ def _run(case: Case, frozen: Sequence[int], *, lifted: bool) -> str:
         path = Path(folder) / "case.onnx"
         path.write_bytes(model.SerializeToString())
         network = load_onnx(path)
+    if not all(array.ndim for array in feeds.values()):
+        raise WorkloadError("an input has no axes, the first must be that of the images")
     made = _emulated(network, feeds)
     _check_costs(network, made)
     arrays = [made[value.name] for value in model.graph.output]

@@ -92,7 +92,7 @@ class OrtRun:
         """The file takes one image at a time; tensors of the names `whole` have no axis of images there."""
         parts: dict[str, list[Array]] = {name: [] for name in self.names}
         for i in range(len(inputs[0])):
-            image = [a[i] if name in whole else a[i : i + 1] for name, a in zip(network.inputs, inputs)]
+            image = [np.asarray(a[i]) if name in whole else a[i : i + 1] for name, a in zip(network.inputs, inputs)]
             for name, value in self._run(image, network).items():
                 parts[name].append(value.reshape(1, *network.types[name].shape))
         return {name: np.concatenate(each) for name, each in parts.items()}

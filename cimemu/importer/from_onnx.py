@@ -12,6 +12,7 @@ from cimemu import plugins
 from cimemu.errors import WorkloadError
 from cimemu.importer.fold import drop_identities, fold_batch_norm
 from cimemu.importer.onnx_attention import ATTENTION
+from cimemu.importer.onnx_branches import read_if
 from cimemu.importer.onnx_constants import ALONE, BATCHES, Constants, foldable
 from cimemu.importer.onnx_file import read_model
 from cimemu.importer.onnx_forms import Forms, literal, merge_reshapes, open_batch
@@ -26,7 +27,7 @@ from cimemu.importer.onnx_qonnx import QONNX, uses_qonnx
 from cimemu.importer.onnx_qoperator import expand_quantized
 from cimemu.importer.onnx_recurrent import RECURRENT, STEPS_IN_FRONT
 from cimemu.importer.onnx_resize import RESIZES
-from cimemu.importer.onnx_sizes import sized
+from cimemu.importer.onnx_sizes import fixed_to_one, sized
 from cimemu.importer.onnx_unsupported import refuse_unsupported
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.dynamic import DynamicQuantizeLinear
@@ -68,7 +69,7 @@ def load_onnx(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = Non
     model = read_model(path)
     try:
         notes = {prop.key: prop.value for prop in model.metadata_props}
-        network = _network(expand_quantized(sized(model, shapes or {})), path.stem)
+        network = _sized(expand_quantized(sized(model, shapes or {})), path.stem, shapes or {})
         if KEY in notes:
             network = replace(network, **read_annotation(notes[KEY]))
     except WorkloadError as error:
@@ -79,9 +80,21 @@ def load_onnx(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = Non
     return replace(network, origin=path) if network.is_quantized else network
 
 
+def _sized(model: onnx.ModelProto, name: str, shapes: Mapping[str, Sequence[int]]) -> Network:
+    """The network for any number of images; where the file mixes them, and `shapes` fixes the batch to 1, for one at a time."""
+    try:
+        return _network(model, name)
+    except WorkloadError:
+        if not fixed_to_one(model, shapes):
+            raise
+        return _network(model, name)
+
+
 def _network(model: onnx.ModelProto, name: str) -> Network:
     """The network for any number of images, or else one that takes one image at a time, where the file allows it."""
     refuse_unsupported(model, [*plugins.names("cimemu.operator"), "If", *LOOPS])
+    if any(not value.type.tensor_type.shape.dim for value in _given(model)):
+        return _Import(model, alone=True).network(name)  # an input without axes has no axis of images
     together = _Import(model)
     try:
         return together.network(name)
@@ -95,6 +108,12 @@ def _network(model: onnx.ModelProto, name: str) -> Network:
             at_once = str(error).split("):")[0] == str(refused).split("):")[0] and STEPS_IN_FRONT not in str(refused)
             further = alone.forms is not None and alone.forms.only_whole and not at_once
             raise (error if further else refused) from None
+
+
+def _given(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Inputs that are tensors and no stored constants."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    return [v for v in model.graph.input if v.name not in stored and v.type.HasField("tensor_type")]
 
 
 def _steps_in_front(model: onnx.ModelProto) -> bool:
@@ -114,9 +133,7 @@ class _Import:
         self.layers: list[Layer] = []
         self._index = 0  # nodes read
         self.batches: set[int] = set()
-        self.scalars: set[str] = (
-            set()
-        )  # tensors without an axis of images in the file, of which every image has its own here
+        self.scalars: set[str] = set()  # without an axis of images in the file, of which every image has its own here
         self._names: set[str] = set()
         self.forms: Forms | None = None
         if alone:
@@ -150,14 +167,12 @@ class _Import:
         if not value.type.HasField("tensor_type") or dtype not in INPUT_TYPES:
             known = ", ".join(INPUT_TYPES)
             raise WorkloadError(f"input '{value.name}' is {dtype}, must be a tensor of {known}")
-        if self.forms is not None and (one := literal(tensor.shape, self.forms.batch)):
+        if self.forms is not None and (one := literal(tensor.shape, self.forms.batch)) is not None:
             self._check_size(value.name, one)
             self.batches.add(1)
             self.forms.input(value.name, tensor.shape, one, dtype)
             return
-        first, *rest = tensor.shape.dim or [None]
-        if first is None:
-            raise WorkloadError(f"input '{value.name}' has no axes, must be [images, ...]: fix its shape")
+        first, *rest = tensor.shape.dim
         sizes = []
         for axis, dim in enumerate(rest, 1):
             if not dim.HasField("dim_value") or dim.dim_value < 1:
@@ -178,8 +193,11 @@ class _Import:
             raise WorkloadError(f"input '{name}' has images of {list(sizes)}, at most {MAX_ELEMENTS} elements")
 
     def _read(self, proto: onnx.NodeProto) -> None:
-        if proto.op_type in LOOPS and proto.domain in ("", "ai.onnx"):
-            read_loop(proto, Surroundings(self.constants, self._read, self._whole_shape))
+        plain = proto.domain in ("", "ai.onnx")
+        if proto.op_type in LOOPS and plain:
+            read_loop(proto, self._surroundings())
+        elif proto.op_type == "If" and plain:
+            read_if(proto, self._surroundings(), alone=self.forms is not None)
         elif self.forms is None:
             self._read_plain(proto)
         else:
@@ -219,8 +237,6 @@ class _Import:
         fixed = bool(node.inputs) and all(name in self.constants for name in node.inputs)
         if node.key == "Constant":
             self._read_constant(node, proto)
-        elif node.key == "If":
-            self._read_branch(node, proto)
         elif node.key in ("Shape", "Size") and not fixed:
             self.constants.set_shape(proto, self.types[node.inputs[0]].shape)
         elif node.key == "CastLike" and node.is_constant(0) and node.inputs[1] in self.types:
@@ -310,22 +326,8 @@ class _Import:
         self.layers.append(layer)
         return True
 
-    def _read_branch(self, node: Node, proto: onnx.NodeProto) -> None:
-        """The nodes of the branch that an If with a constant condition always takes, in its place.
-
-        ONNX has one name for one tensor in a graph and the graphs inside it, so that a branch's own names can stand outside.
-        """
-        if node.inputs[0] in self.types:
-            raise node.error("the condition is computed at run time, must be a constant: a chip has no branches")
-        taken = "then_branch" if bool(node.constant(0, "the condition").reshape(-1)[:1].any()) else "else_branch"
-        branch = next(attribute.g for attribute in proto.attribute if attribute.name == taken)
-        for tensor in branch.initializer:
-            self.constants.store(tensor.name, tensor)
-        for inner in branch.node:
-            self._read(inner)
-        for index, (name, value) in enumerate(zip(node.outputs, branch.output)):
-            copy = onnx.helper.make_node("Identity", [value.name], [name], name=f"{node.name}_{index}")
-            self._read(copy)
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(self.constants, self._read, self._whole_shape)
 
     def _read_constant(self, node: Node, proto: onnx.NodeProto) -> None:
         attribute = proto.attribute[0]

@@ -97,8 +97,12 @@ def _macs(op: TflOperator, file: TflFile) -> int:
 
 def _image_shape(tensor: TflTensor) -> tuple[int, ...]:
     """The shape without the batch axis, which must be 1 in the file."""
-    if not tensor.shape or tensor.shape[0] != 1:
-        raise WorkloadError(f"tensor {tensor.name}: shape {list(tensor.shape)}, must be [1, ...], one image")
+    if not tensor.shape:
+        return ()  # a number without axes: every image has its own
+    if tensor.shape[0] != 1:
+        raise WorkloadError(
+            f"tensor {tensor.name}: shape {list(tensor.shape)}, must be [1, ...], one image, or without axes"
+        )
     if min(tensor.shape) < 1 or np.prod(tensor.shape, dtype=np.float64) > MAX_ELEMENTS:
         raise WorkloadError(f"tensor {tensor.name}: shape {list(tensor.shape)}, must hold 1 .. 2^31 elements")
     return tensor.shape[1:]

@@ -35,11 +35,16 @@ class Forms:
         self.batch = batch
         self.places: dict[str, Place] = {}  # where the images of an open batch lie in whole tensors
         self.constants, self.types, self.layers, self._read = constants, types, layers, read
+        self.without: set[str] = (
+            set()
+        )  # inputs without axes, and what is made of them alone: no axis of it holds images
         self.only_whole: set[str] = set()  # tensors whose axis 0 in the file is no single image
 
     def input(self, name: str, shape: onnx.TensorShapeProto, sizes: Sequence[int], dtype: str) -> None:
         """An input of the file's `shape`, for one image `sizes`."""
-        if self.batch is not None:
+        if not shape.dim:
+            self.without.add(name)
+        elif self.batch is not None:
             free = [axis for axis, dim in enumerate(shape.dim) if not dim.dim_value]
             if not free:
                 raise WorkloadError(
@@ -101,7 +106,11 @@ class Forms:
         """Where the images of an open batch lie in an output."""
         if self.batch is None or name in self.constants.values:
             return
-        runtime = [name and name not in self.constants.values for name in node.proto.input]
+        known = self.without | self.constants.values.keys()
+        runtime = [source and source not in known for source in node.proto.input]
+        if not any(runtime):
+            self.without.add(name)
+            return
         places = [
             self.places.get(source, (0, 1)) if there else None for source, there in zip(node.proto.input, runtime)
         ]

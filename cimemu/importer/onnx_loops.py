@@ -34,6 +34,21 @@ def read_loop(proto: onnx.NodeProto, outside: Surroundings) -> None:
     {"Loop": _Turns.loop, "Scan": _Turns.scan}[proto.op_type](_Turns(proto, outside))
 
 
+def read_graph(
+    graph: onnx.GraphProto, suffix: str, outside: Surroundings, own: Names | None = None, shares: str = ""
+) -> list[str]:
+    """Read the nodes of a graph inside a node, its tensors named anew with `suffix`, its inputs as `own`; names of its outputs.
+
+    Its products have one matrix in the cells with those of other graphs of equal `shares` that is not empty.
+    """
+    names = {**_own_names(graph, suffix), **(own or {})}
+    for tensor in graph.initializer:
+        outside.constants.store(names[tensor.name], tensor)
+    for node in graph.node:
+        outside.read(_renamed(node, names, suffix, shares))
+    return [names.get(value.name, value.name) for value in graph.output]
+
+
 class _Turns:
     """One Loop or Scan as its turns are read."""
 
@@ -105,13 +120,7 @@ class _Turns:
 
     def _turn(self, turn: int, own: Names) -> list[str]:
         """Read the body once; the names of its outputs."""
-        suffix = f"@{self.label}.{turn}"
-        names = {**_own_names(self.body, suffix), **own}
-        for tensor in self.body.initializer:
-            self.outside.constants.store(names[tensor.name], tensor)
-        for node in self.body.node:
-            self.outside.read(_renamed(node, names, suffix))
-        return [names.get(value.name, value.name) for value in self.body.output]
+        return read_graph(self.body, f"@{self.label}.{turn}", self.outside, own, f"@{self.label}")
 
     def _finish(self, carried: Sequence[str], stacked: Sequence[tuple[list[str], int, bool]]) -> None:
         """The node's own outputs: the last states, and all turns' results along an axis."""
@@ -176,7 +185,7 @@ def _own_names(graph: onnx.GraphProto, suffix: str) -> dict[str, str]:
     return {name: f"{name}{suffix}" for name in [*(tensor.name for tensor in graph.initializer), *made]}
 
 
-def _renamed(node: onnx.NodeProto, names: Names, suffix: str) -> onnx.NodeProto:
+def _renamed(node: onnx.NodeProto, names: Names, suffix: str, shares: str) -> onnx.NodeProto:
     """The node with other tensors, in the graphs inside it too."""
     made = onnx.NodeProto()
     made.CopyFrom(node)
@@ -184,15 +193,13 @@ def _renamed(node: onnx.NodeProto, names: Names, suffix: str) -> onnx.NodeProto:
     del made.input[:], made.output[:]
     made.input.extend(names.get(name, name) for name in node.input)
     made.output.extend(names.get(name, name) for name in node.output)
-    if node.op_type == "MatMul" and node.domain in ("", "ai.onnx"):
-        made.attribute.append(
-            helper.make_attribute(SHARES, f"{suffix.rpartition('.')[0]}:{node.output[0]}:{made.input[1]}")
-        )
+    if shares and node.op_type == "MatMul" and node.domain in ("", "ai.onnx"):
+        made.attribute.append(helper.make_attribute(SHARES, f"{shares}:{node.output[0]}:{made.input[1]}"))
     for attribute in made.attribute:
         if attribute.HasField("g"):
             inner = attribute.g
             inside = {**names, **_own_names(inner, suffix), **{v.name: f"{v.name}{suffix}" for v in inner.input}}
-            nodes = [_renamed(one, inside, suffix) for one in inner.node]
+            nodes = [_renamed(one, inside, suffix, shares) for one in inner.node]
             del inner.node[:]
             inner.node.extend(nodes)
             for value in (*inner.initializer, *inner.input, *inner.output):

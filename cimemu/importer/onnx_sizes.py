@@ -33,3 +33,20 @@ def sized(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.M
             if axis:
                 dim.dim_value = size
     return model
+
+
+def fixed_to_one(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> bool:
+    """Fix the open numbers of images to 1, where `shapes` says so for every input that has one; whether there is something to fix.
+
+    What a file does with the images of a batch together is no matter then.
+    """
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    firsts = {v.name: v.type.tensor_type.shape.dim[0] for v in inputs if v.type.tensor_type.shape.dim}
+    firsts = {name: dim for name, dim in firsts.items() if not dim.dim_value}
+    given = {name or inputs[0].name: shape for name, shape in shapes.items()}
+    if not firsts or any(name not in given or given[name][0] != 1 for name in firsts):
+        return False
+    for dim in firsts.values():
+        dim.dim_value = 1
+    return True

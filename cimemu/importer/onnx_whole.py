@@ -6,7 +6,7 @@ gives nodes in the form that the importer reads, whose axis 0 are the images and
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -305,6 +305,22 @@ def quantise(node: WholeNode) -> list[onnx.NodeProto]:
     return along_axis(1)(node) if scale is not None and scale.size > 1 else [node.changed()]
 
 
+def clip(node: WholeNode) -> list[onnx.NodeProto]:
+    """Ends that are computed are a maximum and a minimum of every element."""
+    if not (node.runtime(1) or node.runtime(2)):
+        return as_it_is(node)
+    output = node.proto.output[0]
+    ends = [(place, op) for place, op in ((1, "Max"), (2, "Min")) if place < len(node.inputs) and node.inputs[place]]
+    steps: list[onnx.NodeProto] = []
+    source, shape = node.inputs[0], node.shapes[0]
+    for place, op in ends:
+        target = output if place == ends[-1][0] else f"{output}:{op}"
+        made = node.other(op, (source, node.inputs[place]), target)
+        steps += broadcast(replace(node, proto=made, inputs=tuple(made.input), shapes=(shape, node.shapes[place])))
+        source = target
+    return steps
+
+
 ELEMENTS = [
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cast",
     "Ceil", "Celu", "Clip", "Cos", "Cosh", "Dropout", "Elu", "Erf",
@@ -331,6 +347,7 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("Softmax", "LogSoftmax", "Hardmax"), softmax),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), quantise),
     **dict.fromkeys(("MatMul", "MatMulInteger"), matmul),
+    "Clip": clip,
     "Concat": concat,
     "Expand": expand,
     "Flatten": flatten,

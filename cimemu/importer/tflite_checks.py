@@ -176,8 +176,8 @@ def check_reshape(op: TflOperator, shape: TflTensor | None, target: TflTensor) -
 
 
 def check_input_type(name: str, dtype: str) -> None:
-    """WorkloadError for a network whose input is neither codes nor float nor the indices of a table."""
-    if dtype not in (*BYTES, *WIDE, "float32", "int32", "int64"):
+    """WorkloadError for a network whose input is neither codes nor float, nor indices of a table or truth values."""
+    if dtype not in (*BYTES, *WIDE, "float32", "int32", "int64", "bool"):
         raise WorkloadError(
-            f"input {name} is {dtype}, must be int8, uint8, int16, float32 or indices (int32, int64): {REMEDY}"
+            f"input {name} is {dtype}, must be int8, uint8, int16, float32, bool or indices (int32, int64): {REMEDY}"
         )

@@ -1,6 +1,7 @@
 """Integer TensorFlow Lite operators element by element: functions of one code, of two codes, and the float ends."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from math import tanh
 from typing import Any
@@ -15,6 +16,7 @@ from cimemu.layer.base import Array, Layer
 from cimemu.layer.q_table import Codes, QTable
 from cimemu.layer.rounding import quantize_multiplier
 from cimemu.layer.tfl_ends import TflDequantize, TflQuantize
+from cimemu.layer.tfl_moves import TflReshape
 from cimemu.layer.tfl_pairs import (
     TflAdd,
     TflMaximum,
@@ -194,23 +196,44 @@ def _choice(kind: type[TflPair], op: TflOperator, inputs: Tensors, target: TflTe
     return kind(**{**common, **zeros})
 
 
-ELEMENTWISE_OPS: dict[str, Row] = {
+def _aligned(build: Row) -> Row:
+    """Computed operands of fewer axes than another get axes of 1 in front: a number without axes, one row for all."""
+
+    def row(op: TflOperator, inputs: Tensors, targets: Sequence[TflTensor]) -> Sequence[Layer]:
+        rank = max((len(tensor.shape) for tensor in inputs if tensor is not None), default=0)
+        made: list[Layer] = []
+        operands = list(inputs)
+        for place, tensor in enumerate(inputs):
+            if tensor is not None and tensor.value is None and len(tensor.shape) < rank:
+                shape = (1,) * (rank - len(tensor.shape)) + tensor.shape
+                name = f"{tensor.name}:{op.index}"
+                made.append(TflReshape(name, (tensor.name,), (name,), (tensor.shape,), target=shape))
+                operands[place] = replace(tensor, name=name, shape=shape)
+        return [*made, *build(op, tuple(operands), targets)]
+
+    return row
+
+
+PAIRS: dict[str, Row] = {
     "ADD": row(partial(_sum, TflAdd), wide=True),
-    "DEQUANTIZE": _dequantize,
-    "HARD_SWISH": function(lambda op, x, y: hard_swish(x, y)),
-    "LEAKY_RELU": function(_leaky, wide=True),
-    "LOGISTIC": function(_logistic, wide=True),
     "MAXIMUM": row(partial(_choice, TflMaximum), wide=True),
     "MINIMUM": row(partial(_choice, TflMinimum), wide=True),
     "MUL": row(_mul, wide=True),
     "PRELU": row(_prelu),
+    "SQUARED_DIFFERENCE": row(partial(_sum, TflSquaredDifference)),
+    "SUB": row(partial(_sum, TflSub), wide=True),
+}
+ELEMENTWISE_OPS: dict[str, Row] = {
+    **{name: _aligned(build) for name, build in PAIRS.items()},
+    "DEQUANTIZE": _dequantize,
+    "HARD_SWISH": function(lambda op, x, y: hard_swish(x, y)),
+    "LEAKY_RELU": function(_leaky, wide=True),
+    "LOGISTIC": function(_logistic, wide=True),
     "QUANTIZE": _quantize,
     "RELU": function(_rectified, wide=True),
     "RELU6": function(_rectified, wide=True),
     "RELU_0_TO_1": function(_rectified, wide=True),
     "RELU_N1_TO_1": function(_rectified, wide=True),
     "RSQRT": function(_rsqrt),
-    "SQUARED_DIFFERENCE": row(partial(_sum, TflSquaredDifference)),
-    "SUB": row(partial(_sum, TflSub), wide=True),
     "TANH": function(_tanh, wide=True),
 }

@@ -108,6 +108,7 @@ def check_inputs(network: Graph, inputs: Array | Mapping[str, Array] | Sequence[
         feeds = {network.inputs[0]: inputs}
     else:
         feeds = {name: np.asarray(array) for name, array in zip(network.inputs, inputs)}
+    feeds = for_all_images(network, feeds)
     for name in network.inputs:
         if name not in feeds:
             raise WorkloadError(f"input '{name}' is missing, the network takes {', '.join(network.inputs)}")
@@ -122,20 +123,31 @@ def check_inputs(network: Graph, inputs: Array | Mapping[str, Array] | Sequence[
     return feeds
 
 
+def for_all_images(network: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Arrays by input name, one number without axes for an input that has none in the file as the same number for every image."""
+    count = max((len(array) for array in arrays.values() if array.ndim), default=1)
+    return {
+        name: np.full(count, array)
+        if not array.ndim and name in network.types and not network.types[name].shape
+        else array
+        for name, array in arrays.items()
+    }
+
+
 def in_order(network: Graph, inputs: Any) -> list[Array]:
     """One array an input, in the network's order: of an array (one input) or a mapping by name. WorkloadError."""
     if not isinstance(inputs, Mapping):
-        return [np.asarray(inputs)]
+        return list(for_all_images(network, {network.inputs[0]: np.asarray(inputs)}).values())
     missing = [name for name in network.inputs if name not in inputs]
     if missing:
         raise WorkloadError(f"inputs: no array for input {missing[0]}, the network takes {', '.join(network.inputs)}")
-    return [np.asarray(inputs[name]) for name in network.inputs]
+    return list(for_all_images(network, {name: np.asarray(inputs[name]) for name in network.inputs}).values())
 
 
 def first_images(inputs: Any, images: int) -> Any:
     """The first `images` of an array or of every array of a mapping."""
     if isinstance(inputs, Mapping):
-        return {name: array[:images] for name, array in inputs.items()}
+        return {name: array[:images] if np.ndim(array) else array for name, array in inputs.items()}
     return inputs[:images]
 
 

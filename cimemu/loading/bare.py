@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cimemu.errors import WorkloadError
 from cimemu.importer import WEIGHTS, load_network
-from cimemu.layer.base import TensorType
+from cimemu.layer.base import Layer, TensorType
 from cimemu.layer.shape import Gather
 from cimemu.layer.tfl_moves import TflGatherComputed
 from cimemu.lower import left_in_float
@@ -171,6 +171,9 @@ def images_of(path: Path, network: Network) -> dict[str, NDArray[Any]]:
     images = {
         name: _as_taken(arrays.get(name, arrays.get("")), name, network.types[name], path) for name in network.inputs
     }
+    count = max(len(array) for array in images.values())
+    numbers = [name for name, array in arrays.items() if array is not None and array.ndim == 0]  # one for all images
+    images |= {name: np.repeat(images[name], count) for name in numbers if name in images}
     if len({len(array) for array in images.values()}) > 1:
         raise WorkloadError(f"{path}: inputs of {[len(a) for a in images.values()]} images, must be as many")
     return images
@@ -200,7 +203,8 @@ def _as_taken(array: Any, name: str, kind: TensorType, path: Path) -> NDArray[An
 def random_images(network: Network, count: int, seed: int) -> Any:
     """`count` random images: normal numbers, or integers over the whole range of their type.
 
-    Indices into a constant table (the words of an embedding) lie within it; other integers of 32 and 64 bits are 0 or 1.
+    Indices into a constant table (the words of an embedding) lie within it; integers that are compared with constants are one
+    of these (a sampling rate, say); other integers of 32 and 64 bits are 0 or 1.
     An array, or a dict of arrays by name for several inputs.
     """
     rng = np.random.default_rng(seed)
@@ -231,4 +235,16 @@ def _random(
         for layer in network.layers
         if isinstance(layer, TflGatherComputed) and layer.inputs[1] == name
     ]
+    choices = sorted(
+        {number for layer in network.layers if layer.op == "Equal" for number in _compared(layer, network, name)}
+    )
+    if choices and not tables:
+        return rng.choice(np.array(choices, dtype), shape)
     return rng.integers(0, min(tables, default=2), shape).astype(dtype)
+
+
+def _compared(layer: Layer, network: Network, name: str) -> list[int]:
+    """Constants that a comparison holds input `name` against."""
+    if name not in layer.inputs:
+        return []
+    return [int(v) for one in layer.inputs if one in network.constants for v in network.constants[one].reshape(-1)[:16]]
