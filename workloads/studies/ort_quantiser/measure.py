@@ -37,7 +37,7 @@ FIELDS = (
     "codes", "codes_differ", "codes_apart", "floats", "floats_beyond_bound", "remark",
 )  # fmt: skip
 PRODUCTS = ("Conv", "Gemm", "MatMul")
-IMAGES, CALIBRATION = 2, 4
+IMAGES, CALIBRATION = 8, 4
 
 
 class Reader(CalibrationDataReader):
