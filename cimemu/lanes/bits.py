@@ -7,11 +7,6 @@ from numba.extending import intrinsic
 from cimemu.lanes.registers import _BYTES, _I16, _I64, _operation, _pick, _pointer, lanes, load
 
 without = _operation(lambda a, b: a & ~b, lambda e, a, b: e.and_(a, e.not_(b)), 2)
-carry_of = _operation(  # carry bit of a + b + c, given a, b and d = b ^ c
-    lambda a, b, d: b ^ (d & (b ^ a)),
-    lambda e, a, b, d: e.xor(b, e.and_(d, e.xor(b, a))),
-    3,
-)
 
 
 def _make_load_listed():

@@ -27,14 +27,15 @@ ORDER = np.array([*range(0, 8), *range(16, 24), *range(8, 16), *range(24, 32)])
 
 @kernel
 def turn_bytes(x, buffer, turned):
-    """turned[b, r, l] = x[32 * b + ORDER[l], r]: 32 positions of a row side by side; rows and positions beyond x give 0.
+    """turned[b, r, 32 * h + l] = x[R * b + 32 * h + ORDER[l], r]: positions of a row side by side; beyond x there are zeros.
 
-    x uint8 [P, K], C-contiguous; buffer uint8 [1024]; turned uint8 [ceil(P / 32), K rounded up to 16, 32]. A 16 x 16 block of bytes
-    is turned by four rounds of interleaving, two blocks at once in the halves of a register.
+    x uint8 [P, K], C-contiguous; buffer uint8 [1024]; turned uint8 [ceil(P / R), K rounded up to 16, R], R a multiple of 32. A
+    16 x 16 block of bytes is turned by four rounds of interleaving, two blocks at once in the halves of a register.
     """
     points, rows = x.shape
-    blocks, columns = turned.shape[0], turned.shape[1]
-    for b in range(blocks):
+    columns, width = turned.shape[1], turned.shape[2]
+    parts = width >> 5
+    for b in range(turned.shape[0] * parts):
         for r in range(0, columns, 16):
             if 32 * b + 32 <= points and r + 16 <= rows:
                 for j in range(16):
@@ -54,16 +55,16 @@ def turn_bytes(x, buffer, turned):
                     store(buffer, target + 64 * j, interleave_low(a, c))
                     store(buffer, target + 64 * j + 32, interleave_high(a, c))
                 source, target = target, source
-            at = (b * columns + r) * 32
+            at = (b // parts * columns + r) * width + b % parts * 32
             for j in range(16):
-                store(turned, at + 32 * j, load(buffer, 32 * j))
+                store(turned, at + width * j, load(buffer, 32 * j))
 
 
 def turn_bytes_naive(x, buffer, turned):
     """The definition, a byte at a time."""
     turned[:] = 0
     for b, r, place in np.ndindex(*turned.shape):
-        p = 32 * b + int(ORDER[place])
+        p = turned.shape[2] * b + place // 32 * 32 + int(ORDER[place % 32])
         if p < x.shape[0] and r < x.shape[1]:
             turned[b, r, place] = x[p, r]
 

@@ -3,6 +3,7 @@
 Numba has no vector type; this one maps to LLVM's `<32 x i8>`, so that kernels can look 32 entries of a 16-byte table
 up in one instruction (`pshufb`). Without the compiler a value is a NumPy array of 32 bytes and every operation below
 is its NumPy meaning, which is also the definition. `AVAILABLE` says whether the compiler's target has AVX2.
+Operations that do not move bytes between places take registers of 64 bytes too (see `cimemu.lanes.broad`).
 """
 
 import numpy as np
@@ -16,15 +17,18 @@ from cimemu.lanes.jit import JIT_DISABLED
 WIDTH = 32
 
 
-def _target_has_avx2():
+def target_has(*features):
+    """Whether the compiler's target has all of these instruction sets (without the compiler: yes)."""
     if JIT_DISABLED:
         return True
     if config.CPU_NAME or config.CPU_FEATURES:
-        return "+avx2" in (config.CPU_FEATURES or "")
-    return bool(binding.get_host_cpu_features().get("avx2", False))
+        given = (config.CPU_FEATURES or "").split(",")
+        return all(f"+{feature}" in given for feature in features)
+    host = binding.get_host_cpu_features()
+    return all(host.get(feature, False) for feature in features)
 
 
-AVAILABLE = _target_has_avx2()
+AVAILABLE = target_has("avx2")
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 _BYTES, _WORDS = ir.VectorType(_I8, 32), ir.VectorType(_I16, 16)
 
@@ -32,18 +36,19 @@ _BYTES, _WORDS = ir.VectorType(_I8, 32), ir.VectorType(_I16, 16)
 class Lanes(types.Type):
     """Numba's type of a register."""
 
-    def __init__(self):
-        """One type, one name."""
-        super().__init__(name="lanes")
+    def __init__(self, width):
+        """One type for each width in bytes."""
+        self.width = width
+        super().__init__(name=f"lanes({width})")
 
 
-lanes = Lanes()
+lanes, broad = Lanes(32), Lanes(64)
 
 
 @register_model(Lanes)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type):
-        super().__init__(dmm, fe_type, _BYTES)
+        super().__init__(dmm, fe_type, ir.VectorType(_I8, fe_type.width))
 
 
 def _pick(python, make):
@@ -52,7 +57,7 @@ def _pick(python, make):
 
 
 def _operation(python, emit, arguments):
-    """An operation from lanes (and `arguments` more integers) to lanes; emit(builder, *values) -> value."""
+    """An operation of registers of one width, as wide itself; emit(builder, *values) -> value."""
 
     def make():
         def codegen(context, builder, signature, args):
@@ -62,12 +67,12 @@ def _operation(python, emit, arguments):
 
             @intrinsic
             def operation(typingctx, a, b):
-                return lanes(a, b), codegen
+                return a(a, b), codegen
         else:
 
             @intrinsic
             def operation(typingctx, a, b, c):
-                return lanes(a, b, c), codegen
+                return a(a, b, c), codegen
 
         return operation
 
@@ -294,7 +299,7 @@ def _make_store():
     def store(typingctx, array, index, value):
         def codegen(context, builder, sig, args):
             where = context.cast(builder, args[1], sig.args[1], types.intp)
-            stored = builder.store(args[2], _pointer(context, builder, sig.args[0], args[0], where, _BYTES))
+            stored = builder.store(args[2], _pointer(context, builder, sig.args[0], args[0], where, args[2].type))
             stored.align = 1
             return context.get_dummy_value()
 
@@ -304,14 +309,14 @@ def _make_store():
 
 
 def _store_python(array, index, value):
-    _bytes_of(array)[index : index + WIDTH] = value
+    _bytes_of(array)[index : index + len(value)] = value
 
 
 def _make_any_bit():
     @intrinsic
     def any_bit(typingctx, a):
         def codegen(context, builder, sig, args):
-            whole = builder.bitcast(args[0], ir.IntType(256))
+            whole = builder.bitcast(args[0], ir.IntType(8 * sig.args[0].width))
             return builder.zext(builder.icmp_unsigned("!=", whole, ir.Constant(whole.type, 0)), _I64)
 
         return types.int64(a), codegen

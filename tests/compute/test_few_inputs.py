@@ -6,12 +6,14 @@ import pytest
 import cimemu
 from cimemu.engines import choose
 from cimemu.engines.programmed import program
+from cimemu.lanes import broad
 from cimemu.lanes.registers import AVAILABLE
 
 
 @pytest.mark.skipif(not AVAILABLE, reason="the processor has no AVX2: the other kernels run")
 @pytest.mark.parametrize(("zero", "made"), [(0, "planes"), (3, "lookup")])
 def test_what_pays_later_is_made_later(monkeypatch, zero, made):
+    monkeypatch.setattr(broad, "HAS_BROAD", False)
     monkeypatch.setitem(choose.PAYS_FROM, "planes", 20)
     monkeypatch.setitem(choose.PAYS_FROM, "lookup", 40)
     macro = cimemu.load_arch("rram_128", {"macro.adc.bits": 5, "macro.adc.zero": zero}).macro
@@ -29,7 +31,8 @@ def test_what_pays_later_is_made_later(monkeypatch, zero, made):
         assert (made in parts.kept) == (first + 12 >= limit)
 
 
-def test_a_converter_that_packed_words_do_not_clamp_has_its_table_at_once():
+def test_a_converter_that_packed_words_do_not_clamp_has_its_table_at_once(monkeypatch):
+    monkeypatch.setattr(broad, "HAS_BROAD", False)
     macro = cimemu.load_arch("rram_128", {"macro.adc.bits": 5, "macro.adc.lsb": 2.5}).macro
     rng = np.random.default_rng(0)
     w, x = rng.integers(-128, 128, (30, 4)), rng.integers(0, 256, (3, 30)).astype(np.uint8)

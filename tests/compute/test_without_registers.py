@@ -1,4 +1,4 @@
-"""Processors without AVX2 run other kernels: the same bytes from both, and which of them ran."""
+"""Processors without AVX-512, or without AVX2, run other kernels: the same bytes from all, and which of them ran."""
 
 import macros
 import numpy as np
@@ -11,20 +11,74 @@ import cimemu
 from cimemu.engines.lookup import prepare as lookup
 from cimemu.engines.planes import clipped as bit_planes
 from cimemu.engines.programmed import program
+from cimemu.lanes import broad
 
 common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @drawn(st.integers(0, 2**32 - 1), few=20, many=60)
-def test_table_look_up_and_the_other_kernels_give_the_same_bytes(seed):
+def test_kernels_of_every_processor_give_the_same_bytes(seed):
     x, w, macro = macros.draw(seed)
     with_tables = cimemu.mvm(x, w, macro, path="serial")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(broad, "HAS_BROAD", False)
+        narrow = cimemu.mvm(x, w, macro, path="serial")
+        assert with_tables.y.tobytes() == narrow.y.tobytes()
         for module in (lookup, bit_planes):
             patch.setattr(module, "AVAILABLE", False)
         without = cimemu.mvm(x, w, macro, path="serial")
         assert program(w, macro).choose("serial").engine.name in ("packed", "steps")
     assert with_tables.y.tobytes() == without.y.tobytes()
+
+
+@pytest.mark.skipif(not lookup.AVAILABLE, reason="the processor has no AVX2")
+@pytest.mark.skipif(not broad.HAS_BROAD, reason="the processor has no AVX-512 with VBMI, VNNI and GFNI")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"macro.adc.lsb": 2.5},
+        {"macro.adc.lsb": 2, "macro.adc.zero": 3},
+        {"macro.adc.bits": 8},
+        {"macro.weight.column_flipping": True},
+        {"macro.weight.encoding": "differential"},
+        {"macro.weight.encoding": "offset", "macro.weight.correction": "reference_column"},
+        {"macro.timing.skip_zero_slices": True},
+        {
+            "macro.adc": {
+                "model": "nonlinear",
+                "circuit": "sar",
+                "bits": 3,
+                "thresholds": [1, 2, 5, 9, 20, 40, 60],
+                "levels": [0, 1, 3, 7, 15, 30, 50, 64],
+            }
+        },
+        {
+            "macro.adc": {
+                "model": "nonlinear",
+                "circuit": "sar",
+                "bits": 2,
+                "thresholds": [1, 20, 40],
+                "levels": [0.5, 10.25, 30.75, 50.5],
+            }
+        },
+    ],
+)
+@pytest.mark.parametrize("rows", [64, 128, 256, 300, 600])
+def test_any_converter_of_one_bit_cells_runs_on_bit_planes(changes, rows):
+    macro = cimemu.load_arch(
+        "rram_128", {"macro.rows": rows, "macro.active_rows": rows, "macro.adc.bits": 6, **changes}
+    ).macro
+    rng = np.random.default_rng(rows)
+    w, x = rng.integers(-127, 128, (rows + 50, 5)), rng.integers(0, 256, (400, rows + 50))
+    x[:80] = 0
+    x[80:160] = 255
+    programmed = program(w, macro)
+    made = programmed.run(x, path="planes")
+    twin = program(w, macro).run(x[::27], path="naive")
+    assert made.y[::27].tobytes() == twin.y.tobytes()
+    assert made.y.dtype == twin.y.dtype
+    assert programmed.run(x, path="planes", threads=2).y.tobytes() == made.y.tobytes()
 
 
 @pytest.mark.skipif(not lookup.AVAILABLE, reason="the processor has no AVX2")
@@ -69,9 +123,13 @@ def test_bit_planes_and_table_look_up_give_the_same_bytes(seed, bits, outputs, r
     x = (rng.integers(0, 2**macro.input.bits, (37, rows)) - half) * (rng.random((37, rows)) < rng.random())
     with pytest.MonkeyPatch.context() as patch:
         planes = program(w, macro)
+        widest = planes.run(x, path="serial").y
+        patch.setattr(broad, "HAS_BROAD", False)
+        planes = program(w, macro)
         most = min(2**bits - 1, rows, macro.raised_rows) * (2**macro.input.bits - 1)  # an input's sum of codes
         assert (planes.choose("serial").engine.name == "planes") == (lookup.AVAILABLE and most <= 32767)
         fast = planes.run(x, path="serial").y
+        assert fast.tobytes() == widest.tobytes()
         many = np.tile(x, (40, 1))
         assert planes.run(many, path="serial", threads=2).y.tobytes() == np.tile(fast, (40, 1)).tobytes()
         patch.setattr(bit_planes, "AVAILABLE", False)

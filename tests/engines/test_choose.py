@@ -16,6 +16,7 @@ from cimemu.engines.engine import WhyNot
 from cimemu.engines.lookup import prepare
 from cimemu.engines.programmed import program
 from cimemu.engines.steps.run import step_psums
+from cimemu.lanes import broad
 from cimemu.macro.sums import masked_inputs
 
 common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -94,11 +95,7 @@ def test_codes_are_kept_step_by_step_and_every_faster_engine_says_why_not():
             "lookup",
             {"planes": "cells or input slices have more than one bit"},
         ),
-        (
-            {"macro.rows": 256, "macro.active_rows": 256, "macro.adc.bits": 4},
-            "lookup",
-            {"planes": "its adders hold 255"},
-        ),
+        ({"macro.rows": 256, "macro.active_rows": 256, "macro.adc.bits": 4}, "planes", {}),
         (
             {"macro.adc.bits": 4, "macro.accumulator_bits": 4, "macro.accumulator_overflow": "wrap"},
             "steps",
@@ -106,7 +103,8 @@ def test_codes_are_kept_step_by_step_and_every_faster_engine_says_why_not():
         ),
     ],
 )
-def test_the_fastest_engine_that_serves_is_taken_and_the_others_say_why_not(changes, engine, why):
+def test_the_fastest_engine_that_serves_is_taken_and_the_others_say_why_not(changes, engine, why, monkeypatch):
+    monkeypatch.setattr(broad, "HAS_BROAD", False)
     macro = cimemu.load_arch("rram_128", changes).macro
     choice = program(np.full((300, 4), 127), macro).choose("auto")
     assert choice.engine.name == engine
@@ -114,6 +112,12 @@ def test_the_fastest_engine_that_serves_is_taken_and_the_others_say_why_not(chan
     assert list(passed) == list(NAMES[: NAMES.index(engine)])
     for name, words in why.items():
         assert words in passed[name]
+
+
+@pytest.mark.skipif(not broad.HAS_BROAD, reason="the processor has no AVX-512 with VBMI, VNNI and GFNI")
+def test_broad_registers_take_steps_before_tables_do():
+    macro = cimemu.load_arch("rram_128", {"macro.adc.bits": 4, "macro.adc.lsb": 2.5}).macro
+    assert program(np.full((300, 4), 127), macro).choose("auto").engine.name == "planes"
 
 
 def test_an_unknown_word_is_one_line_with_all_words():

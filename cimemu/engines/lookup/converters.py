@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.engines.digits import Digits
 from cimemu.engines.lookup.convert_kernels import TREE_ROWS, search_tree
-from cimemu.engines.lookup.digits import Digits
 from cimemu.macro.references import References
 
 Moved = tuple[NDArray[np.int64], int]  # thresholds [1 or C, T] above the smallest psum, and the largest psum above it

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.engines.digits import Digits
 from cimemu.engines.lookup.converters import Moved, code_digits, digit_tables, search_halves
-from cimemu.engines.lookup.digits import Digits
 from cimemu.engines.lookup.level_kernels import levels_by_bytes, levels_by_words
-from cimemu.engines.lookup.units import Units
+from cimemu.engines.units import Units
 from cimemu.macro.program import Matrix
 
 RANKS_BYTES = 1 << 19  # ranks of one block of positions and 32 columns stay in the second-level cache

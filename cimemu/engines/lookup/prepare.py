@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.engines.combining import Combining, make_combining
+from cimemu.engines.digits import Digits, level_digits, level_ranks
 from cimemu.engines.engine import WhyNot, first_reason
 from cimemu.engines.lookup.converters import (
     Moved,
@@ -19,12 +21,11 @@ from cimemu.engines.lookup.converters import (
     shifted_thresholds,
     word_converter,
 )
-from cimemu.engines.lookup.digits import Digits, level_digits, level_ranks
 from cimemu.engines.lookup.levels import Summing, level_summing, ranking
 from cimemu.engines.lookup.table_kernels import fill_tables, nibble_ranges
-from cimemu.engines.lookup.units import Units, slice_units
 from cimemu.engines.lookup.wide import DIGITS_TOP, PSUM_TOP, wide_converter
 from cimemu.engines.lookup.wide_kernels import FLUSH
+from cimemu.engines.units import Units, slice_units
 from cimemu.kernels.noise import normal_quantiles
 from cimemu.kernels.read_noise import SIGMA_BITS
 from cimemu.lanes.registers import AVAILABLE
@@ -47,15 +48,7 @@ class Lookup:
     units: Units
     noise: tuple[Any, ...]
     bit_rows: NDArray[np.int64] | None  # first row of every place, where eight one-bit slices of whole rows are driven
-    groups: NDArray[np.int64]  # [row blocks, 2]
-    grids: tuple[NDArray[Any], ...]  # lsb, zero [row blocks, 1 or C], sum of slice weights [row blocks]
-    small: bool  # weighed sums of one output stay in 32 bits
-    zero_is_zero: bool  # code 0 stands for 0 everywhere
-    terms: NDArray[np.int64] | None  # [J, 2] rows of sums and factors of output 0, where one integer rule serves all
-    block_terms: NDArray[np.int64] | None  # [row blocks, J, 2] the same by row block for its column 0, weights apart
-    lsb: int
-    rest: int
-    nonlinear: bool
+    combining: Combining
     summing: Summing | None  # levels on no grid: counted one by one
 
 
@@ -120,8 +113,8 @@ def make_lookup(matrix: Matrix) -> Lookup | WhyNot:
     fill_tables(seen, rows, *tables)
     if summing is not None:
         found = ranking(found, shifted, by_group, flush)
-    combination = _combination(matrix, digits, units, top, padded)
-    if nonlinear and summing is None and not matrix.integer_result and combination["block_terms"] is None:
+    combining = make_combining(matrix, digits, units, top, padded)
+    if nonlinear and summing is None and not matrix.integer_result and combining.block_terms is None:
         return WhyNot("sums of codes are too large for the kernels that make floats of them")
     return Lookup(
         source=source,
@@ -136,9 +129,8 @@ def make_lookup(matrix: Matrix) -> Lookup | WhyNot:
         units=units,
         noise=(*noise, (margins, macro.input_slices, units.per_unit)),
         bit_rows=_bit_rows(matrix, source, units, wide),
-        nonlinear=nonlinear,
+        combining=combining,
         summing=None if summing is None else summing.of_units(units),
-        **combination,
     )
 
 
@@ -148,55 +140,6 @@ def _top_digit(moved: Moved, digits: Digits) -> int:
     reached = (thresholds <= most).sum(axis=1)
     codes = np.arange(digits.table.shape[1])
     return int(np.where(codes <= reached[:, None], digits.table, 0).max())
-
-
-def _combination(matrix: Matrix, digits: list[Digits], units: Units, top: int, padded: int) -> dict[str, Any]:
-    """How sums become outputs: the fields of Lookup from `groups` on."""
-    groups = len(matrix.block_of)
-    slice_weight = int(matrix.slice_weights.sum())
-    grids = (
-        _grid([d.lsb for d in digits]),
-        _grid([d.zero for d in digits]),
-        np.array(matrix.layout.groups_per_block, dtype=np.int64) * slice_weight,
-    )
-    weight = matrix.columns.weight
-    largest = top * int(np.abs(weight).sum()) * int(np.abs(matrix.slice_weights).sum()) * groups
-    one = matrix.integer_result and all((grid == grid[0, 0]).all() for grid in grids[:2])
-    factors = weight[None, None, :] * units.places[:, None, None] * np.ones((1, groups, 1), dtype=np.int64)
-    rows = (np.arange(len(units.places))[:, None, None] * groups + np.arange(groups)[:, None]) * padded
-    flat = np.stack([(rows + np.arange(len(weight))).ravel(), factors.ravel()], axis=1)
-    sums = np.abs(units.weights).sum(axis=1).max() * top
-    fits = largest < 1 << 31 and int(np.abs(factors).max()) <= 32767 and int(sums) <= 32767
-    if len(flat) % 2:
-        flat = np.concatenate([flat, [[0, 0]]])
-    return {
-        "groups": matrix.block_groups,
-        "grids": grids,
-        "small": largest < 1 << 31,
-        "zero_is_zero": bool((grids[1] == 0).all()),
-        "terms": np.ascontiguousarray(flat) if one and fits else None,
-        "block_terms": _block_terms(matrix, units, padded) if fits else None,
-        "lsb": int(grids[0][0, 0]) if one else 0,
-        "rest": int(grids[1][0, 0]) * int(weight.sum()) * slice_weight * groups if one else 0,
-    }
-
-
-def _block_terms(matrix: Matrix, units: Units, padded: int) -> NDArray[np.int64]:
-    """Rows of sums (units outer, groups inner) and places of every row block, padded with factors of 0 to an even J."""
-    per_block = matrix.layout.groups_per_block
-    count = len(units.places) * max(per_block)
-    terms = np.zeros((len(per_block), count + count % 2, 2), dtype=np.int64)
-    for block in range(len(per_block)):
-        mine = np.flatnonzero(matrix.block_of == block)
-        rows = (np.arange(len(units.places))[:, None] * len(matrix.block_of) + mine).ravel() * padded
-        terms[block, : len(rows)] = np.stack([rows, np.repeat(units.places, len(mine))], axis=1)
-    return terms
-
-
-def _grid(rows: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """[row blocks, 1 or C]."""
-    wide = max(len(row) for row in rows)
-    return np.ascontiguousarray(np.stack([np.broadcast_to(row, wide) for row in rows]))
 
 
 def _places(matrix: Matrix, bytes_per_input: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,5 +1,8 @@
-"""Engine `planes`: input slices of 32 positions in a register, the rows of a column added by adders of single bits.
+"""Engine `planes`: input slices of 32 or 64 positions in a register, the rows of a column added by adders of single bits.
 
-Serves one-bit cells of up to 255 rows in a group, behind converters that clip (`clipped`: step 1 from 0) or have real,
-ascending levels (`leveled`). Its bound is some five bit operations for eight conversions of 32 positions and a row that is
-programmed, in registers of 256 bits."""
+Serves one-bit cells, any number of rows in a group. Where the processor has AVX-512 with VBMI, VNNI and GFNI, registers have
+64 positions and the converter may be any whose levels lie on a grid: what each sum stands for is a table of bytes
+(`tables`). With AVX2 alone they have 32, and the converter must clip (`clipped`: step 1 from 0). Converters of real,
+ascending levels on no grid are served on both (`leveled`), up to 255 rows. Its bound are the adders: five bit operations
+for every two rows in registers of 32 bytes, two in registers of 64.
+"""

@@ -1,4 +1,4 @@
-"""One-bit cells behind clipping converters of step 1, as bit planes: which matrices these are, and how they run."""
+"""One-bit cells behind clipping converters of step 1, in registers of 32 bytes: which matrices these are, how they run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,15 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.engines.combining import aligned, constants
 from cimemu.engines.engine import WhyNot, first_reason
-from cimemu.engines.lookup.run import aligned, constants
 from cimemu.engines.packed.run import clip_rule
 from cimemu.engines.planes.adder_kernels import COLUMNS, KEPT, PLANES, list_columns
-from cimemu.engines.planes.fill_kernels import fill_planes
+from cimemu.engines.planes.clip_kernels import fill_planes
 from cimemu.lanes.registers import AVAILABLE
 from cimemu.macro.program import Matrix
 
-POINTS = 1024  # positions of a chunk
 SUMS_BYTES = 1 << 17  # what so many positions sum stays in the second-level cache, beside their outputs
 
 
@@ -24,6 +23,7 @@ class BitPlanes:
 
     listed: tuple[NDArray[Any], ...]
     rows: int  # of the largest group
+    planes: int  # of a sum
     rule: tuple[NDArray[np.uint8], bool]  # masks of the code's planes, whether the last slice counts negative
     terms: NDArray[np.int64]  # [J, 2] rows of sums and weights of output 0
 
@@ -33,7 +33,7 @@ class BitPlanes:
         columns = len(matrix.starts) * matrix.seen.shape[1]
         blocks = min(-(-len(x) // 32), max(1, SUMS_BYTES // (64 * columns)))
         turned = aligned((blocks, -(-x.shape[1] // 16) * 16, 32), np.uint8)
-        numbers = (aligned((self.rows + 1, 32), np.uint8), aligned((KEPT + COLUMNS, PLANES, 32), np.uint8))
+        numbers = (aligned((self.rows + 1, 32), np.uint8), aligned((KEPT + COLUMNS, self.planes, 32), np.uint8))
         for array in numbers:
             array[:] = 0
         scratch = (aligned((1024,), np.uint8), turned, aligned((columns, 32 * blocks), np.int16), numbers)
@@ -70,7 +70,6 @@ def make_planes(matrix: Matrix) -> BitPlanes | WhyNot:
     shifted = rule[0] != 0 or any(r.zero is None or r.zero.any() for r in references)
     why = why_not_plain(matrix) or first_reason(
         (shifted or not matrix.integer_result, "a converter does not count from 0 in ones"),
-        (rows >= 1 << PLANES, f"{rows} rows are raised together, its adders hold {(1 << PLANES) - 1}"),
         (macro.input_slices > 8, f"{macro.input_slices} input slices, a register holds 8"),
         (largest > 32767 or total >= 1 << 31, "sums of codes could leave 16 bits of a column or 32 of an output"),
     )
@@ -80,4 +79,4 @@ def make_planes(matrix: Matrix) -> BitPlanes | WhyNot:
     listed = list_columns(matrix.seen, matrix.starts, matrix.stops, COLUMNS)
     terms = np.stack(np.broadcast_arrays(columns * np.arange(groups)[:, None] + np.arange(len(weight)), weight), axis=2)
     flat = np.pad(terms.reshape(-1, 2), [(0, terms.size // 2 % 2), (0, 0)])
-    return BitPlanes(listed, rows, (masks, macro.input.signed), flat.astype(np.int64))
+    return BitPlanes(listed, rows, max(PLANES, rows.bit_length()), (masks, macro.input.signed), flat.astype(np.int64))

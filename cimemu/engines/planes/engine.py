@@ -1,19 +1,28 @@
-"""Bit planes as an engine: of clipping converters, or of real levels that ascend with the code."""
+"""Bit planes as an engine: of any converter where registers are broad, else of clipping ones; of real, ascending levels."""
 
 from cimemu.engines.engine import Chunk, Engine, Outcome, WhyNot
-from cimemu.engines.planes.clipped import POINTS, BitPlanes, make_planes
+from cimemu.engines.planes.clipped import BitPlanes, make_planes
 from cimemu.engines.planes.leveled import LevelPlanes, make_level_planes
+from cimemu.engines.planes.tables import DigitPlanes, make_digit_planes
+from cimemu.lanes import broad
 from cimemu.macro.program import Matrix
 
+POINTS = 1024  # positions of a chunk, or a multiple
 PARTS = 4  # chunks of a thread, as the kernel takes any number of inputs: two threads seldom need the lock at once
 
+Planes = BitPlanes | DigitPlanes | LevelPlanes
 
-def _prepare(matrix: Matrix) -> BitPlanes | LevelPlanes | WhyNot:
+
+def _prepare(matrix: Matrix) -> Planes | WhyNot:
     nonlinear = matrix.references is not None and matrix.references[0].lsb is None
-    return make_level_planes(matrix) if nonlinear else make_planes(matrix)
+    made = make_digit_planes(matrix) if broad.HAS_BROAD or nonlinear else make_planes(matrix)
+    return make_level_planes(matrix) if nonlinear and isinstance(made, WhyNot) else made
 
 
-def _run(chunk: Chunk, matrix: Matrix, prepared: BitPlanes | LevelPlanes) -> Outcome:
+def _run(chunk: Chunk, matrix: Matrix, prepared: Planes) -> Outcome:
+    if isinstance(prepared, DigitPlanes):
+        values = prepared.values(chunk.x, chunk.masked, matrix, chunk.y)
+        return Outcome(filled=True, corrected=values) if isinstance(values, bool) else Outcome(sums=values)
     return Outcome(filled=True, corrected=prepared.fill(chunk.x, matrix, chunk.y))
 
 

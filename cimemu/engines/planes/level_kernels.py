@@ -10,6 +10,7 @@ import numpy as np
 
 from cimemu.engines.planes.adder_kernels import KEPT, PLANES, add_rows, add_rows_naive, pick_rows, pick_rows_naive
 from cimemu.lanes.bits import load_listed, without
+from cimemu.lanes.broad import NARROW
 from cimemu.lanes.floats import add64, every64, mul64, sub64
 from cimemu.lanes.jit import kernel
 from cimemu.lanes.nibbles import ORDER
@@ -321,14 +322,14 @@ def levels_by_planes(turned, spans, listed, converter, rule, scratch, y):
         for block in range(blocks.shape[0]):
             start, stop = blocks[block, 0], blocks[block, 1]
             for g in range(start, stop):
-                pick_rows(turned, b, spans[0][g], spans[1][g], rows[g - start])
+                pick_rows(NARROW, turned, b, spans[0][g], spans[1][g], rows[g - start])
             mine = tables[: stop - start]
             own = (places[block], firsts[block], levels[block])
             for n in range(bounds.shape[1]):
                 first, last = AT_ONCE * n, min(AT_ONCE * (n + 1), total)
                 for g in range(start, stop):
                     part = (bounds[g, n, 0], bounds[g, n, 1])
-                    add_rows(rows[g - start], lists, steps, part, numbers)
+                    add_rows(NARROW, rows[g - start], lists, steps, part, numbers)
                     make_unary(numbers, last - first, bits == PLANES, mine[g - start])
                     find_range(mine[g - start], last - first, live, bits, ranges[1])
                     for j in range(last - first):
@@ -352,8 +353,8 @@ def levels_by_planes_naive(turned, spans, listed, converter, rule, scratch, y):
             for n, first in enumerate(range(0, total, AT_ONCE)):
                 last = min(first + AT_ONCE, total)
                 for g in range(start, stop):
-                    pick_rows_naive(turned, b, spans[0][g], spans[1][g], rows[g - start])
-                    add_rows_naive(rows[g - start], lists, steps, bounds[g, n], numbers)
+                    pick_rows_naive(NARROW, turned, b, spans[0][g], spans[1][g], rows[g - start])
+                    add_rows_naive(NARROW, rows[g - start], lists, steps, bounds[g, n], numbers)
                     make_unary_naive(numbers, last - first, bits == PLANES, tables[g - start])
                 mine = tables[: stop - start]
                 sum_levels_naive(mine, (first, last, per_output), ranges[0], own, (live, signed), counts, value)

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.engines.combining import aligned, constants
+from cimemu.engines.digits import level_digits
 from cimemu.engines.engine import WhyNot, first_reason
-from cimemu.engines.lookup.digits import level_digits
-from cimemu.engines.lookup.run import aligned, constants
 from cimemu.engines.planes.adder_kernels import KEPT, PLANES, list_columns
 from cimemu.engines.planes.clipped import why_not_plain
 from cimemu.engines.planes.level_kernels import AT_ONCE, ENTRIES, LOW, levels_by_planes
