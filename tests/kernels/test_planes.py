@@ -9,8 +9,8 @@ from cimemu.engines import output_kernels as combine
 from cimemu.engines.planes import adder_kernels as planes
 from cimemu.engines.planes import clip_kernels as clipped
 from cimemu.engines.planes import digit_kernels as digits
+from cimemu.lanes import adders, broad
 from cimemu.lanes import bits as lane_bits
-from cimemu.lanes import broad
 from cimemu.lanes import registers as lanes
 from cimemu.lanes import turns as lane_turns
 from cimemu.lanes.jit import kernel
@@ -66,10 +66,10 @@ def add_five(unit, given, out):
     width = broad.register_bytes(unit)
     a, x, y = broad.load_as(unit, given, 0), broad.load_as(unit, given, width), broad.load_as(unit, given, 2 * width)
     u, v = broad.load_as(unit, given, 3 * width), broad.load_as(unit, given, 4 * width)
-    s, c, c_d = broad.add_pairs(a, x, broad.second(x, y), u, broad.second(u, v))
+    s, c, c_d = adders.add_pairs(a, x, adders.second(x, y), u, adders.second(u, v))
     lanes.store(out, 0, s)
-    lanes.store(out, width, broad.sum_of(lanes.differ(a, a), c, c_d))
-    lanes.store(out, 2 * width, broad.carry_of(lanes.differ(a, a), c, c_d))
+    lanes.store(out, width, adders.sum_of(lanes.differ(a, a), c, c_d))
+    lanes.store(out, 2 * width, adders.carry_of(lanes.differ(a, a), c, c_d))
 
 
 @pytest.mark.parametrize("unit", UNITS)

@@ -2,12 +2,13 @@
 
 Byte p of a row's register is the input of position p as it is: its bits are its slices. What a column sums is the count of
 its rows, whose list is known when the cells are written; bit k of all counts is plane k. How two bits are kept until they
-are added: see `cimemu.lanes.broad`. A register has 32 or 64 positions, as the `unit` says that every kernel is given.
+are added: see `cimemu.lanes.adders`. A register has 32 or 64 positions, as the `unit` says that every kernel is given.
 """
 
 import numpy as np
 
-from cimemu.lanes.broad import add_pairs, carry_of, listed_as, load_as, register_bytes, second, sum_of
+from cimemu.lanes.adders import add_pairs, carry_of, second, sum_of
+from cimemu.lanes.broad import listed_as, load_as, register_bytes
 from cimemu.lanes.jit import kernel
 from cimemu.lanes.popcount import popcount
 from cimemu.lanes.registers import any_bit, both, differ, store
