@@ -41,10 +41,10 @@ def weight_loading(plan: Plan) -> Loading:
         for name, counters in CHARGED.items():
             for counter in counters:
                 energy += template.counts[:, counter] * (prices[name] / quanta_per_pj)
-        held = [plan.layers[p.layer] for p in plan.placed if p.phase == phase]
+        held = [plan.layers[p.layer] for p in plan.by_phase[phase]]
         writes += sum(
             layer.blocks[p.block].cells
-            for layer, p in zip(held, (p for p in plan.placed if p.phase == phase))
+            for layer, p in zip(held, plan.by_phase[phase])
             if not layer.written
         )
     return Loading(tuple(phases), cycles, energy, writes)

@@ -156,3 +156,9 @@ def accumulator_width(macro: Macro, layout: Layout, block: int) -> int:
     start, stop = layout.row_blocks[block]
     largest = (stop - start) * 2**macro.input.bits * (macro.largest_side + 1)
     return int(largest).bit_length() + 1
+
+
+def widest_accumulator(macro: Macro, layout: Layout) -> int:
+    """Bits of the widest accumulator of all row blocks."""
+    sizes = [stop - start for start, stop in layout.row_blocks]
+    return accumulator_width(macro, layout, sizes.index(max(sizes)))

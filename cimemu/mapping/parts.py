@@ -6,7 +6,7 @@ global buffer (off-chip where that is too small) from the first of them to the l
 
 from dataclasses import dataclass
 
-from cimemu.mapping.layout import accumulator_width
+from cimemu.mapping.layout import widest_accumulator
 from cimemu.mapping.plan import LayerPlan, Plan
 
 
@@ -28,33 +28,52 @@ class Part:
 
 
 def layer_parts(plan: Plan, layer: LayerPlan) -> dict[int, Part]:
-    """The parts of a layer on macros by phase."""
-    phases: dict[tuple[int, int], set[int]] = {}
-    outputs: dict[tuple[int, int], int] = {}
-    for p in plan.placed:
-        if p.layer == layer.cells_of:
-            block = layer.blocks[p.block]
-            phases.setdefault((block.unit, block.col_block), set()).add(p.phase)
-            outputs[block.unit, block.col_block] = block.outputs
-    bits = {key: count * _sum_bits(plan, layer, key[0]) for key, count in outputs.items()}
-    parts = {}
-    for phase in layer.phases:
-        touched = [key for key, where in phases.items() if phase in where]
-        parts[phase] = Part(
-            begun=sum(outputs[key] for key in touched if min(phases[key]) == phase),
-            finished=sum(outputs[key] for key in touched if max(phases[key]) == phase),
-            finished_before=sum(outputs[key] for key, where in phases.items() if max(where) < phase),
-            read_bits=sum(bits[key] for key in touched if min(phases[key]) < phase),
-            kept_bits=sum(bits[key] for key in touched if max(phases[key]) > phase),
-            held_bits=sum(
-                bits[key] for key, where in phases.items() if len(where) > 1 and min(where) <= phase <= max(where)
-            ),
+    """The parts of a layer on macros by phase; they are worked out once for a plan."""
+    key = ("parts", layer.index)
+    if key not in plan.kept:
+        plan.kept[key] = _parts(plan, layer)
+    found: dict[int, Part] = plan.kept[key]
+    return found
+
+
+@dataclass
+class _Columns:
+    """Outputs that are summed over the same blocks: how many, the bits of their sums, and the first and last phase of these."""
+
+    outputs: int
+    bits: int
+    first: int
+    last: int
+
+
+def _parts(plan: Plan, layer: LayerPlan) -> dict[int, Part]:
+    columns: dict[tuple[int, int], _Columns] = {}
+    touched: dict[int, dict[tuple[int, int], _Columns]] = {phase: {} for phase in layer.phases}
+    bits = [_sum_bits(plan, layer, unit) for unit in range(len(layer.units))]
+    for p in plan.placed:  # phase by phase
+        if p.layer != layer.cells_of:
+            continue
+        block = layer.blocks[p.block]
+        key = (block.unit, block.col_block)
+        if key not in columns:
+            columns[key] = _Columns(block.outputs, block.outputs * bits[block.unit], p.phase, p.phase)
+        columns[key].last = p.phase
+        if p.phase in touched:
+            touched[p.phase][key] = columns[key]
+    return {
+        phase: Part(
+            begun=sum(c.outputs for c in here.values() if c.first == phase),
+            finished=sum(c.outputs for c in here.values() if c.last == phase),
+            finished_before=sum(c.outputs for c in columns.values() if c.last < phase),
+            read_bits=sum(c.bits for c in here.values() if c.first < phase),
+            kept_bits=sum(c.bits for c in here.values() if c.last > phase),
+            held_bits=sum(c.bits for c in columns.values() if c.first < c.last and c.first <= phase <= c.last),
         )
-    return parts
+        for phase, here in touched.items()
+    }
 
 
 def _sum_bits(plan: Plan, layer: LayerPlan, unit: int) -> int:
     """Bits of one output's sum over row blocks: the widest accumulator, and the carries of adding as many."""
     layout = layer.layouts[unit]
-    blocks = range(len(layout.row_blocks))
-    return max(accumulator_width(plan.arch.macro, layout, i) for i in blocks) + (len(blocks) - 1).bit_length()
+    return widest_accumulator(plan.arch.macro, layout) + (len(layout.row_blocks) - 1).bit_length()

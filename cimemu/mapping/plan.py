@@ -5,7 +5,10 @@ each (unit, row block, column block) is one `Block` in one macro. A macro operat
 (output position) on one block. `block.index` is the block's number inside its layer.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,6 +117,15 @@ class Plan:
     utilization: float  # weight-holding cells / cells of the macros used
     macro_cells: NDArray[np.int64]  # [phases, macros] cells that hold weights
     writes_per_cell: float  # of weights, in one run beyond the first programming: 0 where everything fits
+    kept: dict[Any, Any] = field(init=False, repr=False, compare=False, default_factory=dict)  # worked out of it once
+
+    @cached_property
+    def by_phase(self) -> tuple[Sequence[Placed], ...]:
+        """What is placed in every phase."""
+        found: tuple[list[Placed], ...] = tuple([] for _ in range(self.phases))
+        for p in self.placed:
+            found[p.phase].append(p)
+        return found
 
     @property
     def cut(self) -> bool:

@@ -30,7 +30,7 @@ def phase_template(plan: Plan, phase: int, units: dict[str, int] | None = None, 
     crossing = frozenset(i for layer in members for i in layer.inputs if i >= 0 and plan.layers[i].phase < phase)
     feeds = Feeds(arch, graph, storage, crossing)
     routes = Routes(arch)
-    placed = [p for p in plan.placed if p.phase == phase]
+    placed = plan.by_phase[phase]
     residents: dict[int, set[int]] = {}
     for p in placed:
         residents.setdefault(p.macro // arch.tile.macros, set()).add(p.layer)
@@ -64,7 +64,7 @@ def programming_template(plan: Plan, phase: int, units: dict[str, int], written:
     arch = plan.arch
     graph = GraphBuilder(len(plan.layers), units)
     memory = arch.chip.offchip
-    for p in (p for p in plan.placed if p.phase == phase and not plan.layers[p.layer].written):
+    for p in (p for p in plan.by_phase[phase] if not plan.layers[p.layer].written):
         block = plan.layers[p.layer].blocks[p.block]
         bits = block.cells * arch.macro.cell.bits
         cycles = memory.latency_cycles - (-bits // memory.bits_per_cycle)

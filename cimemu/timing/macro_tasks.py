@@ -8,7 +8,7 @@ import numpy as np
 from cimemu.arch.macro import Macro
 from cimemu.events import Cause, Counter, Kind
 from cimemu.layer.macro_layer import Geometry
-from cimemu.mapping.layout import accumulator_width
+from cimemu.mapping.layout import widest_accumulator
 from cimemu.mapping.parts import Part
 from cimemu.mapping.plan import Block, LayerPlan, Placed
 from cimemu.timing.digital_tasks import digital_row_cycles
@@ -238,11 +238,8 @@ def _operate(
 
 def _output_bits(layer: LayerPlan, blocks: Sequence[Block], macro: Macro) -> int:
     """Bits of one position's sums that leave the tile."""
-    return sum(
-        b.outputs
-        * max(accumulator_width(macro, layer.layouts[b.unit], i) for i in range(len(layer.layouts[b.unit].row_blocks)))
-        for b in _summed(blocks)
-    )
+    widths = {unit: widest_accumulator(macro, layer.layouts[unit]) for unit in {b.unit for b in blocks}}
+    return sum(b.outputs * widths[b.unit] for b in _summed(blocks))
 
 
 def _two_deep(graph: GraphBuilder, tasks: Ids, on: Ids, cause: Cause) -> None:
