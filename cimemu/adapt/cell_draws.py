@@ -9,7 +9,8 @@ from cimemu.adc import IdealAdc
 from cimemu.arch.macro import Macro
 from cimemu.errors import ArchError
 from cimemu.kernels.read_noise import SIGMA_BITS
-from cimemu.macro.program import Writing, fixed_seen, write_matrix
+from cimemu.macro.encode import fixed_seen
+from cimemu.macro.program import Writing, write_matrix
 from cimemu.macro.sites import Site, own_macros
 from cimemu.macro.surroundings import Surroundings
 from cimemu.macro.vary import start_draft
@@ -57,7 +58,7 @@ class CellDraws:
         draft = start_draft(ideal, sites, variations)
         for task in draft.tasks():
             task()
-        fixed = fixed_seen(draft.cells, ideal.columns, layout)
+        fixed = fixed_seen(draft.cells, ideal.columns)
         unit = 2.0**draft.macro.cell.fraction_bits
         noise = Surroundings(ideal, sites, variations, draft.macro, draft.blocks).noise()
         spread = None

@@ -59,7 +59,7 @@ def _of_layer(layer: MacroLayer, inputs: Sequence[NDArray[Any]], programmed: Seq
     for x, program in zip(inputs, programmed):
         matrix = program.matrix
         checked = masked_inputs(checked_inputs(x, matrix.macro, matrix.layout.rows), matrix)
-        columns = matrix.seen.shape[1]
+        columns = matrix.seen_columns
         counts = np.zeros((len(matrix.layout.row_blocks), columns, high - low + 1))
         base = np.arange(columns) * (high - low + 1)
         for g, i, psums in step_psums(checked, matrix, packed=matrix.packed is not None):

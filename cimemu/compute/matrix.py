@@ -69,7 +69,7 @@ class LayerMatrix(WrittenLayer):
         if like is not None and like.layer.geometry == geometry:
             self.exact = like.exact
         elif all(p.proven for p in self.programmed) and not bit_serial:
-            self.exact = ExactLayer(self.stored - self.weight_zero[:, None], geometry)
+            self.exact = ExactLayer(self._without_zeros(), geometry)
         self.replicas = [self.programmed]
 
     def _write(self, cut: LayerCut, adc: Adc | None, cells: CellSource) -> None:
@@ -145,11 +145,17 @@ class LayerMatrix(WrittenLayer):
                 changed[name] = [row[columns if wide else arrays] for row in grid]
         return adc.model_copy(update=changed)
 
-    def _unit_matrix(self, unit: Unit) -> NDArray[np.int64]:
+    def _without_zeros(self) -> NDArray[np.integer]:
+        """[outputs, rows of a group] weights without their zero points."""
+        return self.stored - self.weight_zero[:, None] if self.weight_zero.any() else self.stored
+
+    def _unit_matrix(self, unit: Unit) -> NDArray[np.integer]:
         """w[k, n] of one unit; off-group entries stay 0 and are masked by the unit's groups."""
+        if self.layer.geometry.groups == 1:
+            return self.stored.T
         per_group_rows = self.layer.geometry.rows_per_group
         per_group_outputs = self.layer.geometry.outputs_per_group
-        matrix = np.zeros((unit.row_stop - unit.row_start, unit.out_stop - unit.out_start), dtype=np.int64)
+        matrix = np.zeros((unit.row_stop - unit.row_start, unit.out_stop - unit.out_start), dtype=self.stored.dtype)
         for group in range(unit.row_start // per_group_rows, -(-unit.row_stop // per_group_rows)):
             rows = slice(group * per_group_rows - unit.row_start, (group + 1) * per_group_rows - unit.row_start)
             outs = slice(group * per_group_outputs, (group + 1) * per_group_outputs)

@@ -101,7 +101,8 @@ class ProductMatrix:
     def _image(self, left: Ints, right: Ints, image: int, path: str, budget_bytes: int) -> _Image:
         """Write `right` [groups, K, N], then drive `left` [positions, groups, K]."""
         matrix = LayerMatrix(self._weights(right), self.macro, cut=self.cut)
-        cells = sum(p.matrix.levels.size // unit.groups for p, unit in zip(matrix.programmed, self.cut.units))
+        wide = self.macro.columns_per_output
+        cells = sum(p.matrix.weights.size * wide // u.groups for p, u in zip(matrix.programmed, self.cut.units))
         pulses = None
         if self.variations:
             cells, pulses = self._draw(matrix, image, cells)

@@ -71,7 +71,7 @@ class Combining:
         if fused:
             lsb, rest, corrected = constants(x, matrix, self.lsb, self.rest)
         elif not floats:
-            by_column = np.empty((points, len(self.groups), matrix.seen.shape[1]), dtype=np.int64)
+            by_column = np.empty((points, len(self.groups), matrix.seen_columns), dtype=np.int64)
         for start in range(0, points, step):
             convert(start, sums)
             part = slice(start, start + step)

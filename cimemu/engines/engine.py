@@ -62,7 +62,7 @@ class Engine:
 
 def cached_points(matrix: Matrix, inputs: int, threads: int) -> int:
     """Inputs whose sums by column stay in the cache."""
-    per_point = 8 * matrix.seen.shape[1] * (len(matrix.layout.row_blocks) + 1)
+    per_point = 8 * matrix.seen_columns * (len(matrix.layout.row_blocks) + 1)
     floats = matrix.references is not None and matrix.references[0].lsb is None and not matrix.integer_result
     if floats and not converts_once(matrix):
         assert matrix.references is not None

@@ -11,6 +11,7 @@ from cimemu.arch.macro import Macro
 from cimemu.engines.choose import PAYS_FROM, Choice, choose
 from cimemu.engines.engine import Chunk, Engine, Outcome, WhyNot
 from cimemu.engines.exact.engine import EXACT
+from cimemu.engines.packed.engine import PACKED
 from cimemu.events import Counter
 from cimemu.layer.column_scale import ColumnScale
 from cimemu.macro.combine import column_values, combined, correction
@@ -67,6 +68,13 @@ class Programmed:
         many = max(PAYS_FROM.values()) if inputs is None else inputs
         return choose(self.prepared, path, codes=codes, values=values, inputs=many)
 
+    def _forget(self, chosen: Engine) -> None:
+        """Give back what `chosen` does not need: it has made what it needs of the cells. Words served until it paid."""
+        paid = chosen.name in PAYS_FROM
+        if paid:
+            self.kept.pop(PACKED.name, None)
+        self.matrix.forget(words=paid)
+
     @property
     def proven(self) -> bool:
         """Whether no converter can leave its exact range: the macro is an integer matrix product."""
@@ -100,6 +108,7 @@ class Programmed:
         else:
             choice = self.choose(path, codes=codes, inputs=self.inputs + len(checked))
             self.inputs += len(checked) if choice.engine.serial else 0
+            self._forget(choice.engine)
             y, out = self._in_chunks(choice, Inputs(checked, masked, reads), codes, threads or 1)
             name = choice.engine.name
         counts = self._counted(checked, max(1, images), nonzero) if counted else _UNCOUNTED
@@ -140,7 +149,7 @@ class Programmed:
             matrix.macro,
             matrix.layout,
             row_levels=matrix.row_levels,
-            row_factors=matrix.row_factors,
+            row_factors=None if toggles is None else matrix.row_factors,
             unit=matrix.unit,
             used_columns=matrix.layout.outputs * matrix.macro.columns_per_output + matrix.reference_columns,
         )
@@ -155,7 +164,7 @@ class Programmed:
     def _codes(self, inputs: int) -> NDArray[np.uint16]:
         """Room for the codes of so many inputs."""
         matrix = self.matrix
-        shape = (inputs, matrix.layout.groups, matrix.macro.input_slices, matrix.seen.shape[1])
+        shape = (inputs, matrix.layout.groups, matrix.macro.input_slices, matrix.seen_columns)
         return np.empty(shape, dtype=np.uint16)
 
     def _naive(self, x: NDArray[Any], reads: Reads, codes: bool) -> tuple[NDArray[Any], NDArray[np.uint16] | None]:

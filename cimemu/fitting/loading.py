@@ -42,9 +42,5 @@ def weight_loading(plan: Plan) -> Loading:
             for counter in counters:
                 energy += template.counts[:, counter] * (prices[name] / quanta_per_pj)
         held = [plan.layers[p.layer] for p in plan.by_phase[phase]]
-        writes += sum(
-            layer.blocks[p.block].cells
-            for layer, p in zip(held, plan.by_phase[phase])
-            if not layer.written
-        )
+        writes += sum(layer.blocks[p.block].cells for layer, p in zip(held, plan.by_phase[phase]) if not layer.written)
     return Loading(tuple(phases), cycles, energy, writes)

@@ -97,7 +97,7 @@ def _macro(
     share = None if sums.shift_add is None else _corrected(sums.shift_add[:, -1], steps, (rb, r), c, extra)
     low, high = matrix.psum_range
     lowest, highest = min(low, int(codes.min())), max(high, int(codes.max()))
-    stored = matrix.levels if matrix.cells is None else matrix.cells
+    stored = matrix.levels_of(r, c) if matrix.cells is None else matrix.cells[r, physical]
     end = f"_{replica.number:03d}" if replica.count > 1 else ""
     return MacroVectors(
         name=f"macro_{unit:03d}_{rb:03d}_{cb:03d}{end}",
@@ -105,7 +105,7 @@ def _macro(
         replica=replica,
         row_block=rb,
         col_block=cb,
-        cells=stored[r, physical].astype(np.int64),
+        cells=stored.astype(np.int64),
         reference_cells=_reference_cells(matrix, r, c) if matrix.has_reference_column else None,
         flipped=None if matrix.flipped is None else matrix.flipped[rb : rb + 1, physical].astype(np.int64),
         thresholds=None if references is None else _of_columns(references.thresholds, span),

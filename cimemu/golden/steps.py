@@ -44,7 +44,7 @@ def unit_steps(programmed: Programmed, x: NDArray[Any], reads: Reads) -> UnitSte
     """The steps of inputs `x` [P, K], which are read at `reads`."""
     matrix = programmed.matrix
     result = programmed.run(x, codes=True, path="serial", reads=reads)
-    shape = (len(x), matrix.layout.groups, matrix.macro.input_slices, matrix.seen.shape[1])
+    shape = (len(x), matrix.layout.groups, matrix.macro.input_slices, matrix.seen_columns)
     driven = np.ones(shape[:3], dtype=np.bool_) if result.nonzero is None else result.nonzero
     masked = masked_inputs(x, matrix)
     if result.codes is not None:

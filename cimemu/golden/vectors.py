@@ -133,7 +133,7 @@ def _check_size(matrix: LayerMatrix, ops: int) -> None:
     """WorkloadError before more codes than memory has room for are made."""
     for programmed in matrix.programmed:
         layout, macro = programmed.matrix.layout, programmed.matrix.macro
-        each = layout.groups * macro.input_slices * programmed.matrix.seen.shape[1]
+        each = layout.groups * macro.input_slices * programmed.matrix.seen_columns
         if ops * each > MOST_CODES:
             raise WorkloadError(
                 f"ops = {ops}: {ops * each:,} codes of layer {matrix.layer.name}, must be <= {MOST_CODES:,}; "

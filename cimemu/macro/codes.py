@@ -16,7 +16,7 @@ def codes_of(
     references, affine = matrix.references[block], matrix.affine[block]
     codes = np.empty(psums.shape, dtype=np.int32)
     if affine is not None:
-        gain, bias = (np.broadcast_to(v, matrix.seen.shape[1])[columns] for v in (affine.gain, affine.bias))
+        gain, bias = (np.broadcast_to(v, matrix.seen_columns)[columns] for v in (affine.gain, affine.bias))
         affine_codes(
             psums,
             np.ascontiguousarray(gain),

@@ -148,7 +148,7 @@ def count_cells(
     layout: Layout,
     *,
     row_levels: NDArray[np.int64],
-    row_factors: NDArray[np.int64],
+    row_factors: NDArray[np.int64] | None,
     unit: int,
     used_columns: int,
 ) -> CellCounts:
@@ -160,6 +160,7 @@ def count_cells(
     """
     if toggles is None:
         return CellCounts(_products(lines.drawn.sum(axis=1), used_columns), _dot(lines.drawn, row_levels), unit)
+    assert row_factors is not None
     changes = toggles.changes(layout)
     level = sum((_dot(c, rows) for c, rows in zip(changes, row_factors)), np.zeros(changes.shape[1], dtype=np.int64))
     return CellCounts(_products(changes[0].sum(axis=1), used_columns), level, 1)

@@ -24,11 +24,15 @@ def drive_offset(layer: MacroLayer, macro_input: Input) -> int:
 def stored_weights(layer: MacroLayer, weight: Weight) -> tuple[NDArray[np.integer], int]:
     """Weights [outputs, K] as cells hold them, and what was taken off: uint8 weights are stored as `w - 128`, uint4 weights of
     4-bit macros as `w - 8`."""
-    values = layer.weight.astype(np.int64).reshape(layer.geometry.channels_out, layer.geometry.rows_per_group)
-    largest = int(values.max(initial=0))
+    values: NDArray[np.integer] = layer.weight.reshape(layer.geometry.channels_out, layer.geometry.rows_per_group)
+    smallest, largest = int(values.min(initial=0)), int(values.max(initial=0))
     shift = 128 if largest > 127 and weight.bits <= 8 else 0
-    if weight.bits == 4 and 7 < largest <= 15 and int(values.min(initial=0)) >= 0:
+    if weight.bits == 4 and 7 < largest <= 15 and smallest >= 0:
         shift = 8
-    values -= shift
-    fits = int(values.min(initial=0)) >= -(2**15) and int(values.max(initial=0)) < 2**15
-    return values.astype(np.int16) if fits else values, shift
+    if shift:
+        values = values.astype(np.int64) - shift
+        values = values.astype(np.int16) if smallest - shift >= -(2**15) else values
+    else:
+        values = values.view()  # the layer's own numbers, not a copy
+    values.flags.writeable = False
+    return values, shift

@@ -20,6 +20,11 @@ class Columns:
     mix: NDArray[np.int64]  # [conversions per output, columns per output]
     weight: NDArray[np.int64]  # [conversions per output]
 
+    @property
+    def alone(self) -> bool:
+        """Whether every physical column is converted by itself."""
+        return np.array_equal(self.mix, np.eye(len(self.weight), dtype=np.int64))
+
 
 MAX_LEVEL = 2**16  # a cell holds at most 15; sums stay exact
 
@@ -30,16 +35,19 @@ def input_range(macro: Macro) -> tuple[int, int]:
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if macro.input.signed else (0, 2**bits - 1)
 
 
-def checked_weights(w: NDArray[Any], macro: Macro, inside: NDArray[np.bool_] | None) -> NDArray[np.int64]:
-    """`w` [K, N] as int64; WorkloadError naming the first value outside the encoding's range.
+def checked_weights(w: NDArray[Any], macro: Macro, inside: NDArray[np.bool_] | None) -> NDArray[np.int16]:
+    """`w` [K, N] as int16, off-block entries 0; WorkloadError naming the first value outside the encoding's range.
 
-    `inside` [K, N] marks the entries that are weights (off-block entries of a packed grouped convolution are not).
+    `inside` [K, N] marks the entries that are weights (off-block entries of a packed grouped convolution are not). An int16
+    array that nobody can write to is given back as it is.
     """
     w = np.asarray(w)
     if w.ndim != 2 or w.dtype.kind not in "iub" or 0 in w.shape:
         raise WorkloadError(f"weights: {w.dtype} of shape {w.shape}, must be integers [K, N] with K, N >= 1")
     stored = macro.encoding.values(macro.weight.bits)
     low, high, step = stored[0], stored[-1], stored.step
+    if inside is None and step == 1 and low <= int(w.min()) and int(w.max()) <= high:
+        return w if w.dtype == np.int16 and not w.flags.writeable else w.astype(np.int16)
     if w.dtype == np.uint64:
         w = np.minimum(w, np.uint64(2**62))  # too large a value stays too large
     wide = w.astype(np.int64)
@@ -56,7 +64,7 @@ def checked_weights(w: NDArray[Any], macro: Macro, inside: NDArray[np.bool_] | N
             f"weight w[{k}, {n}] = {wide[k, n]}, must be {rule} "
             f"(encoding {macro.weight.encoding}, weight.bits = {macro.weight.bits}); use more weight.bits"
         )
-    return wide
+    return (wide if inside is None else wide * inside).astype(np.int16)
 
 
 def checked_inputs(x: NDArray[Any], macro: Macro, rows: int) -> NDArray[Any]:
@@ -75,17 +83,6 @@ def checked_inputs(x: NDArray[Any], macro: Macro, rows: int) -> NDArray[Any]:
             f"(input.bits = {macro.input.bits}, signed = {str(macro.input.signed).lower()}); use more input.bits"
         )
     return np.ascontiguousarray(x, dtype=np.int16 if macro.input.signed or macro.input.bits > 8 else np.uint8)
-
-
-def cell_levels(w: NDArray[np.int64], macro: Macro, inside: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
-    """levels[k, n * columns_per_output + s] is the integer held in the cell; off-block cells hold 0."""
-    levels = np.empty((*w.shape, macro.columns_per_output), dtype=np.uint8)
-    narrow = w.astype(np.int16)  # nine bits at most, and room for an encoding's own arithmetic
-    for column, digit in enumerate(macro.encoding.digits(narrow, macro.weight.bits, macro.cell.bits)):
-        levels[:, :, column] = digit
-    if inside is not None:
-        levels *= inside[:, :, None]
-    return levels.reshape(w.shape[0], -1)
 
 
 def columns_of(macro: Macro) -> Columns:
@@ -108,6 +105,34 @@ def columns_of(macro: Macro) -> Columns:
             return Columns(mix=np.block([[mix, zero], [zero, mix]]), weight=np.concatenate([weight, -weight]))
         case unknown:
             assert_never(unknown)
+
+
+def fixed_seen(stored: NDArray[np.integer], columns: Columns) -> NDArray[np.integer]:
+    """What a conversion sees per unit of input [K, converted columns], from levels [K, physical columns].
+
+    The levels themselves where every column is converted alone; a network's cells are most of what its emulator holds.
+    """
+    if columns.alone:
+        return stored
+    split = stored.astype(np.int64).reshape(len(stored), -1, columns.mix.shape[1])
+    made = np.einsum("kns,vs->knv", split, columns.mix).reshape(len(stored), -1)
+    largest = int(np.abs(made).max(initial=0))
+    kind: type[np.signedinteger[Any]] = np.int16 if largest < 2**15 else np.int32 if largest < 2**31 else np.int64
+    narrow: NDArray[np.integer] = made.astype(kind)
+    return narrow
+
+
+def inside_groups(
+    row_group: NDArray[np.int64] | None,
+    out_group: NDArray[np.int64] | None,
+    rows: slice = slice(None),
+    outputs: slice = slice(None),
+) -> NDArray[np.bool_] | None:
+    """[rows, outputs] whether they are of one convolution group; None where there is one group."""
+    if row_group is None or out_group is None:
+        return None
+    made: NDArray[np.bool_] = row_group[rows, None] == out_group[None, outputs]
+    return made
 
 
 def fixed_point_levels(cells: NDArray[np.floating], macro: Macro, shape: tuple[int, int]) -> NDArray[np.int64]:

@@ -10,8 +10,9 @@ from cimemu.adc import Adc, LinearAdc
 from cimemu.arch.macro import Macro
 from cimemu.errors import ArchError
 from cimemu.layer.column_scale import ColumnScale, multiplications
-from cimemu.macro.encode import Columns
+from cimemu.macro.encode import Columns, fixed_seen, inside_groups
 from cimemu.macro.gated import GatedReads
+from cimemu.macro.levels import level_table
 from cimemu.macro.read_noise import ReadNoise
 from cimemu.macro.references import Affine, References
 from cimemu.macro.toggles import factor_cells, whole_levels
@@ -32,9 +33,8 @@ class Matrix:
     weights: NDArray[np.int16]  # [K, N], off-block entries 0
     row_group: NDArray[np.int64] | None
     out_group: NDArray[np.int64] | None
-    levels: NDArray[np.uint8]  # [K, physical columns] ideal levels as stored
+    flipped_levels: NDArray[np.uint8] | None  # [K, physical columns] as stored, where column flipping is on
     cells: NDArray[np.int64] | None  # [K, physical columns] x 2^fraction_bits, None: ideal
-    seen: NDArray[np.integer]  # [K, converted columns]: what a conversion sees per unit of input, x 2^fraction_bits
     columns: Columns
     references: tuple[References, ...] | None  # by row block; None: ideal converter
     affine: tuple[Affine | None, ...]  # by row block
@@ -54,6 +54,42 @@ class Matrix:
     scale: ColumnScale | None = None  # factors of row blocks and columns, applied behind the converters
     values: tuple[References, ...] | None = None  # references whose levels, lsb and zero have been multiplied by them
 
+    def inside(self, rows: slice, outputs: slice = slice(None)) -> NDArray[np.bool_] | None:
+        """[rows, N] which cells hold weights: all but those off the blocks of packed groups; None where all do."""
+        return inside_groups(self.row_group, self.out_group, rows, outputs)
+
+    def levels_of(self, rows: slice, outputs: slice = slice(None)) -> NDArray[np.uint8]:
+        """[rows, physical columns of `outputs`] ideal levels as stored, made anew at every call."""
+        if self.flipped_levels is not None:
+            wide = self.macro.columns_per_output
+            first, stop, _ = outputs.indices(self.layout.outputs)
+            return self.flipped_levels[rows, first * wide : stop * wide]
+        return level_table(self.macro).levels(self.weights[rows, outputs], self.inside(rows, outputs))
+
+    def seen_of(self, rows: slice) -> NDArray[np.integer]:
+        """[rows, converted columns] what a conversion sees per unit of input, x 2^fraction_bits, made anew at every call."""
+        return fixed_seen(self.levels_of(rows) if self.cells is None else self.cells[rows], self.columns)
+
+    @cached_property
+    def levels(self) -> NDArray[np.uint8]:
+        """`levels_of` all rows, kept until `forget`."""
+        return self.levels_of(slice(None))
+
+    @cached_property
+    def seen(self) -> NDArray[np.integer]:
+        """`seen_of` all rows, kept until `forget`."""
+        return fixed_seen(self.levels if self.cells is None else self.cells, self.columns)
+
+    @property
+    def seen_columns(self) -> int:
+        """Converted columns."""
+        return self.layout.outputs * len(self.columns.weight)
+
+    def forget(self, *, words: bool = False) -> None:
+        """Give back what takes much room and can be made again: cells, and packed words too where `words`."""
+        for name in ("levels", "seen", "packed") if words else ("levels", "seen"):
+            self.__dict__.pop(name, None)
+
     @property
     def unit(self) -> int:
         """What an integer psum of 1 is here: 2^fraction_bits for given cells."""
@@ -62,11 +98,14 @@ class Matrix:
     @cached_property
     def packed(self) -> NDArray[np.uint64] | None:
         """Ideal cells as words of 64 rows [groups, planes, words, converted columns]; None where a cell is no number 0 .. 255."""
-        if self.cells is not None or int(self.seen.min()) < 0 or int(self.seen.max()) > 255:
+        if self.cells is not None:
             return None
-        planes = max(1, int(self.seen.max()).bit_length())
+        seen = vars(self)["seen"] if "seen" in vars(self) else self.seen_of(slice(None))
+        most = int(seen.max())
+        if int(seen.min()) < 0 or most > 255:
+            return None
         words = -(-int((self.stops - self.starts).max()) // 64)
-        return pack_cells(self.seen.astype(np.uint8), self.starts, self.stops, planes, words)
+        return pack_cells(seen.astype(np.uint8, copy=False), self.starts, self.stops, max(1, most.bit_length()), words)
 
     @cached_property
     def row_factors(self) -> NDArray[np.int64]:
@@ -220,7 +259,7 @@ def sum_range(matrix: Matrix) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def value_range(matrix: Matrix, g: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Smallest and largest integer value of every converted column in a step of group g."""
-    rows, largest = matrix.seen[matrix.starts[g] : matrix.stops[g]], 2**matrix.macro.input.dac_bits - 1
+    rows, largest = matrix.seen_of(slice(matrix.starts[g], matrix.stops[g])), 2**matrix.macro.input.dac_bits - 1
     low = np.minimum(rows, 0).sum(axis=0, dtype=np.int64) * largest
     high = np.maximum(rows, 0).sum(axis=0, dtype=np.int64) * largest
     if matrix.references is None:

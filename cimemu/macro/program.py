@@ -1,6 +1,7 @@
 """Weights written into cells: everything about a matrix that does not depend on the inputs."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,14 @@ from cimemu.errors import ArchError
 from cimemu.layer.column_scale import ColumnScale
 from cimemu.macro.accumulator import check_accumulator
 from cimemu.macro.encode import (
-    Columns,
-    cell_levels,
     checked_weights,
     columns_of,
     fixed_point_levels,
     input_slice_weights,
+    inside_groups,
 )
 from cimemu.macro.flipping import flip_columns
+from cimemu.macro.levels import level_table
 from cimemu.macro.matrix import Matrix as Matrix
 from cimemu.macro.matrix import check_sums, has_reference_column, reference_cells_per_row
 from cimemu.macro.read_noise import ReadNoise
@@ -53,37 +54,28 @@ def write_matrix(w: NDArray[Any], macro: Macro, how: Writing = Writing()) -> Mat
     Raises WorkloadError for a weight out of range, ArchError for references or noise of another shape.
     """
     layout, row_group, out_group, noise, scale = how.layout, how.row_group, how.out_group, how.noise, how.scale
-    inside = None
-    if row_group is not None and out_group is not None:
-        inside = row_group[:, None] == out_group[None, :]
+    inside = inside_groups(row_group, out_group)
     weights = checked_weights(w, macro, inside)
-    if inside is not None:
-        weights = weights * inside
     layout = make_layout(weights.shape[0], weights.shape[1], macro) if layout is None else layout
     adc = macro.adc if how.adc is None else how.adc
-    levels = cell_levels(weights, macro, inside)
-    fixed = None if how.cells is None else fixed_point_levels(how.cells, macro, levels.shape)
+    shape = (weights.shape[0], weights.shape[1] * macro.columns_per_output)
+    fixed = None if how.cells is None else fixed_point_levels(how.cells, macro, shape)
     columns = columns_of(macro)
-    flipped = None
+    flipped = flipped_levels = None
     if macro.weight.column_flipping:
         if fixed is not None:
             raise ArchError("weight.column_flipping with given cell levels: not defined, turn one of them off")
-        levels, flipped = flip_columns(levels, macro, layout, inside)
-    stored: NDArray[np.integer] = levels if fixed is None else fixed
-    seen = fixed_seen(stored, columns, layout)
+        levels = level_table(macro).levels(weights, inside)
+        flipped_levels, flipped = flip_columns(levels, macro, layout, inside)
     references = make_references(
         adc, layout, macro.conversions_per_output, 0 if fixed is None else macro.cell.fraction_bits
     )
     check_accumulator(macro, references, fixed is None, adc)
     if flipped is not None and references is not None and not all(r.integer for r in references):
         raise ArchError("weight.column_flipping with converter levels that are no integers: not defined, use lsb 1")
-    low, high = psum_range(seen, layout, macro, 1 if fixed is None else 2**macro.cell.fraction_bits)
-    affine = tuple(prove_affine(r, low, high) if fixed is None else None for r in (references or ())) or tuple(
-        None for _ in layout.row_blocks
-    )
     if scale is not None:
         check_scale(scale, layout, macro)
-    _check_noise(noise, fixed is None, (len(layout.row_blocks), seen.shape[1]))
+    _check_noise(noise, fixed is None, (len(layout.row_blocks), weights.shape[1] * len(columns.weight)))
     spans = layout.group_spans
     starts = np.array([first for _, first, _ in spans], dtype=np.int64)
     stops = np.array([last for _, _, last in spans], dtype=np.int64)
@@ -91,18 +83,17 @@ def write_matrix(w: NDArray[Any], macro: Macro, how: Writing = Writing()) -> Mat
         macro=macro,
         adc=adc,
         layout=layout,
-        weights=weights.astype(np.int16),  # at most 9 bits
+        weights=weights,
         row_group=row_group,
         out_group=out_group,
-        levels=levels,
+        flipped_levels=flipped_levels,
         cells=fixed,
-        seen=seen,
         columns=columns,
         references=references,
-        affine=affine,
+        affine=tuple(None for _ in layout.row_blocks),
         slice_weights=input_slice_weights(macro),
-        row_levels=stored.sum(axis=1, dtype=np.int64),
-        psum_range=(low, high),
+        row_levels=np.zeros(0, dtype=np.int64),
+        psum_range=(0, 0),
         starts=starts,
         stops=stops,
         block_of=np.array([block for block, _, _ in spans], dtype=np.int64),
@@ -111,42 +102,51 @@ def write_matrix(w: NDArray[Any], macro: Macro, how: Writing = Writing()) -> Mat
         scale=scale,
         values=None if scale is None or references is None else scaled_references(references, scale),
     )
+    row_levels, (low, high) = _sums_of_cells(matrix)
+    if fixed is None and references is not None:
+        matrix = replace(matrix, affine=tuple(prove_affine(r, low, high) for r in references))
     if matrix.has_reference_column:
-        matrix.row_levels[:] += matrix.unit * reference_cells_per_row(matrix)
+        row_levels += matrix.unit * reference_cells_per_row(matrix)
+    matrix = replace(matrix, row_levels=row_levels, psum_range=(low, high))
     check_sums(matrix)
     return matrix
 
 
-def fixed_seen(stored: NDArray[np.integer], columns: Columns, layout: Layout) -> NDArray[np.integer]:
-    """What a conversion sees per unit of input [K, converted columns], from levels [K, physical columns].
+def _sums_of_cells(matrix: Matrix) -> tuple[NDArray[np.int64], tuple[int, int]]:
+    """(what the cells of every row add up to, smallest and largest psum); levels are made a few rows at a time."""
+    macro, layout, table = matrix.macro, matrix.layout, level_table(matrix.macro)
+    spans = [(first, last) for _, first, last in layout.group_spans]
+    if matrix.cells is None and matrix.flipped_levels is None and matrix.columns.alone:
+        of_rows, high = table.sums(matrix.weights, matrix.inside(slice(None)), spans)
+        return of_rows, _with_reference(0, high, layout, macro, 1)
+    of_rows = np.empty(layout.rows, dtype=np.int64)
+    for rows in (slice(first, last) for first, last in spans):
+        stored = matrix.levels_of(rows) if matrix.cells is None else matrix.cells[rows]
+        of_rows[rows] = stored.sum(axis=1, dtype=np.int64)
+    return of_rows, psum_range(matrix.seen_of, layout, macro, matrix.unit)
 
-    The levels themselves where every column is converted alone; a network's cells are most of what its emulator holds.
-    """
-    if np.array_equal(columns.mix, np.eye(len(columns.weight), dtype=np.int64)):
-        return stored
-    split = stored.astype(np.int64).reshape(layout.rows, layout.outputs, -1)
-    made = np.einsum("kns,vs->knv", split, columns.mix).reshape(layout.rows, -1)
-    largest = int(np.abs(made).max(initial=0))
-    kind: type[np.signedinteger[Any]] = np.int16 if largest < 2**15 else np.int32 if largest < 2**31 else np.int64
-    narrow: NDArray[np.integer] = made.astype(kind)
-    return narrow
 
-
-def psum_range(seen: NDArray[np.integer], layout: Layout, macro: Macro, unit: int) -> tuple[int, int]:
+def psum_range(
+    seen_of: Callable[[slice], NDArray[np.integer]], layout: Layout, macro: Macro, unit: int
+) -> tuple[int, int]:
     """Smallest and largest psum that any group and column can see, a reference column where there is one.
 
-    `unit` is what a cell level of 1 is in `seen`.
+    `seen_of` rows is what a conversion sees of them, `unit` what a cell level of 1 is there.
     """
     low = high = 0
-    signed = bool((seen < 0).any())
     for _, first, last in layout.group_spans:
-        rows = seen[first:last]
-        if signed:
+        rows = seen_of(slice(first, last))
+        if (rows < 0).any():
             low = min(low, int(np.minimum(rows, 0).sum(axis=0, dtype=np.int64).min()))
             rows = np.maximum(rows, 0)
         high = max(high, int(rows.sum(axis=0, dtype=np.int64).max()))
-        if has_reference_column(macro):
-            high = max(high, (last - first) * unit)
+    return _with_reference(low, high, layout, macro, unit)
+
+
+def _with_reference(low: int, high: int, layout: Layout, macro: Macro, unit: int) -> tuple[int, int]:
+    """The range of psums whose levels add up to low .. high, that of a reference column with it."""
+    if has_reference_column(macro):
+        high = max(high, max(last - first for _, first, last in layout.group_spans) * unit)
     largest_input = 2**macro.input.dac_bits - 1
     return low * largest_input, high * largest_input
 

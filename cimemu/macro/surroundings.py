@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.arch.macro import Macro
+from cimemu.macro.encode import fixed_seen
 from cimemu.macro.matrix import Matrix
-from cimemu.macro.program import fixed_seen
 from cimemu.macro.read_noise import ReadNoise, quantised_sigma
 from cimemu.macro.references import References, column_steps, make_references
 from cimemu.macro.sites import Site, Sites
@@ -43,7 +43,7 @@ class Surroundings:
     @property
     def shape(self) -> tuple[int, int]:
         """[row blocks, converted columns]."""
-        return len(self.ideal.layout.row_blocks), self.ideal.seen.shape[1]
+        return len(self.ideal.layout.row_blocks), self.ideal.seen_columns
 
     def spans(self, row_block: int | None = None) -> Iterator[tuple[Place, Site, slice]]:
         """(place, site, its converted columns) of every block, or of those of a row block."""
@@ -101,7 +101,7 @@ class Surroundings:
         if not bow.any():
             return ()
         extra = (np.rint(cells * more).astype(np.int64) for more in bow)
-        return tuple(fixed_seen(more, self.ideal.columns, self.ideal.layout).astype(np.int64) for more in extra)
+        return tuple(fixed_seen(more, self.ideal.columns).astype(np.int64) for more in extra)
 
     def noise(self) -> tuple[ReadNoise, ...]:
         """Sources of read noise: those of the cells, then those of the converters."""

@@ -11,10 +11,10 @@ from cimemu.errors import ArchError
 from cimemu.events import Pulses
 from cimemu.kernels.cells import round_levels
 from cimemu.macro.accumulator import check_accumulator
-from cimemu.macro.encode import MAX_LEVEL
+from cimemu.macro.encode import MAX_LEVEL, fixed_seen
 from cimemu.macro.gated import gated_reads
 from cimemu.macro.matrix import Matrix, reference_cells_per_row
-from cimemu.macro.program import fixed_seen, psum_range
+from cimemu.macro.program import psum_range
 from cimemu.macro.scaled import scaled_references
 from cimemu.macro.sites import Sites
 from cimemu.macro.surroundings import Surroundings
@@ -114,7 +114,6 @@ class Draft:
     def finish(self) -> Matrix:
         """The matrix of these cells."""
         ideal, macro, layout = self.ideal, self.macro, self.ideal.layout
-        seen = fixed_seen(self.cells, ideal.columns, layout)
         surroundings = Surroundings(ideal, self.sites, self.variations, macro, self.blocks)
         references = surroundings.references()
         check_accumulator(macro, references, False, ideal.adc)
@@ -122,11 +121,12 @@ class Draft:
             ideal,
             macro=macro,
             cells=self.cells,
-            seen=seen,
             references=references,
             affine=tuple(None for _ in layout.row_blocks),
             row_levels=self._row_levels(),
-            psum_range=psum_range(seen, layout, macro, 2**macro.cell.fraction_bits),
+            psum_range=psum_range(
+                lambda rows: fixed_seen(self.cells[rows], ideal.columns), layout, macro, 2**macro.cell.fraction_bits
+            ),
             noise=surroundings.noise(),
             traps=surroundings.traps(self.cells),
             base=surroundings.base() if references is None else None,
@@ -151,10 +151,10 @@ def told(ideal: Matrix, place: tuple[int, int]) -> tuple[NDArray[np.uint8], NDAr
     layout, per_output = ideal.layout, ideal.macro.columns_per_output
     rows = slice(*layout.row_blocks[place[0]])
     first, stop = layout.col_blocks[place[1]]
-    targets = np.ascontiguousarray(ideal.levels[rows, first * per_output : stop * per_output])
-    if ideal.row_group is None or ideal.out_group is None:
+    targets = np.ascontiguousarray(ideal.levels_of(rows, slice(first, stop)))
+    inside = ideal.inside(rows, slice(first, stop))
+    if inside is None:
         return targets, np.ones(targets.shape, dtype=np.bool_)
-    inside = ideal.row_group[rows, None] == ideal.out_group[None, first:stop]
     return targets, np.repeat(inside, per_output, axis=1)
 
 
@@ -178,7 +178,7 @@ def start_draft(ideal: Matrix, sites: Sites, variations: Variations) -> Draft:
         sites=sites,
         variations=variations,
         macro=varied_macro(ideal.macro, variations),
-        cells=np.empty(ideal.levels.shape, dtype=np.int64),
+        cells=np.empty((ideal.layout.rows, ideal.layout.outputs * ideal.macro.columns_per_output), dtype=np.int64),
         blocks={},
         writes={},
     )

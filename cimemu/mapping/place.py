@@ -195,7 +195,9 @@ def _pieces(layer: LayerPlan, arch: Arch) -> list[LayerPlan]:
     so that few sums wait for a later phase. A part shares its cells with no other layer."""
     layer = replace(layer, cells_of=-1 - layer.index)
     left = sorted(layer.blocks, key=lambda block: (block.unit, block.col_block, block.row_block))
-    room = arch.macros * (arch.macro.columns // min(block.physical_columns for block in left))  # blocks, at the very most
+    room = arch.macros * (
+        arch.macro.columns // min(block.physical_columns for block in left)
+    )  # blocks, at the very most
     pieces = []
     while left:
         fits, over = 1, len(left) + 1  # how many fit, how many do not

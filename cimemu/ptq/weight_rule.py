@@ -10,7 +10,8 @@ from cimemu.errors import WorkloadError
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.column_scale import ColumnScale
 from cimemu.layer.conv import Conv
-from cimemu.macro.encode import cell_levels, columns_of
+from cimemu.macro.encode import columns_of
+from cimemu.macro.levels import level_table
 from cimemu.ptq.binary import binarize
 from cimemu.ptq.cut import Cut, make_cut
 from cimemu.ptq.scheme import BinaryWeights, UniformWeights
@@ -79,7 +80,7 @@ class SchemeWeights:
     def _parts(self, integers: NDArray[np.int64]) -> NDArray[np.int64]:
         """What every conversion adds to an integer, [N, K, conversions]."""
         macro, columns = self.macro, columns_of(self.macro)
-        levels = cell_levels(integers.T, macro, None).astype(np.int64)
+        levels = level_table(macro).levels(integers.T.astype(np.int16), None).astype(np.int64)
         split = levels.reshape(*integers.T.shape, macro.columns_per_output)
         parts = np.einsum("kns,vs->nkv", split, columns.mix) * columns.weight
         parts *= macro.correction.of_y

@@ -18,7 +18,7 @@ class ExactLayer:
     Weights are taken with their own zero points off, so that `acc = sum u * w + constant` needs nothing else.
     """
 
-    def __init__(self, weights: NDArray[np.int64], geometry: Geometry) -> None:
+    def __init__(self, weights: NDArray[np.integer], geometry: Geometry) -> None:
         """`weights` [channels_out, rows_per_group], all within 16 bits."""
         g = self.geometry = geometry
         self.depthwise = g.channels_in == g.groups == g.channels_out and g.groups > 1
@@ -29,13 +29,12 @@ class ExactLayer:
         inputs, outputs = g.channels_in // g.groups, g.outputs_per_group
         self.pairs_per_group = -(-inputs // 2)
         self.outputs_padded = -(-outputs // OUTPUTS) * OUTPUTS
-        shape = (g.groups, 2 * self.pairs_per_group, *taps, self.outputs_padded)
-        padded = np.zeros(shape, dtype=np.int16)
-        by_group = weights.reshape(g.groups, outputs, inputs, *taps)
-        padded[:, :inputs, ..., :outputs] = by_group.transpose(0, 2, 3, 4, 1)
-        split = padded.reshape(g.groups, self.pairs_per_group, 2, -1, self.outputs_padded).transpose(0, 1, 3, 4, 2)
-        words = np.ascontiguousarray(split).view(np.int32)
-        self.words = words.reshape(g.groups, -1, self.outputs_padded)
+        pairs = np.zeros((g.groups, self.pairs_per_group, g.kernel_area, self.outputs_padded, 2), dtype=np.int16)
+        by_group = weights.reshape(g.groups, outputs, inputs, -1)
+        for half in range(min(2, inputs)):
+            mine = by_group[:, :, half::2].transpose(0, 2, 3, 1)
+            pairs[:, : mine.shape[1], :, :outputs, half] = mine
+        self.words = pairs.view(np.int32).reshape(g.groups, -1, self.outputs_padded)
         channel = np.arange(g.groups)[:, None] * inputs + 2 * np.arange(self.pairs_per_group)
         self.first = channel.ravel()
         self.second = np.minimum(channel + 1, np.arange(1, g.groups + 1)[:, None] * inputs - 1).ravel()  # weight 0

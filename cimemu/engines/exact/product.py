@@ -53,12 +53,13 @@ def _counts_ones(matrix: Matrix) -> bool:
 def exact_sums(x: NDArray[Any], masked: NDArray[Any], matrix: Matrix) -> Sums:
     """The sums that a lossless converter would give, from integer products of inputs and cells."""
     blocks = matrix.layout.row_blocks
-    by_column = np.empty((len(x), len(blocks), matrix.seen.shape[1]), dtype=np.int64)
-    bound = int(np.abs(matrix.seen).sum(axis=0, dtype=np.int64).max()) * max(abs(v) for v in input_range(matrix.macro))
+    by_column = np.empty((len(x), len(blocks), matrix.seen_columns), dtype=np.int64)
+    largest = int(np.abs(matrix.columns.mix).sum(axis=1).max()) * (2**matrix.macro.cell.bits - 1)  # of a cell as seen
+    bound = largest * matrix.layout.rows * max(abs(v) for v in input_range(matrix.macro))
     kind: type = np.float32 if bound < 1 << 24 else np.float64 if bound < 1 << 53 else np.int64
     weights = converted_weights(matrix, len(x), None)
     for block, (start, stop) in enumerate(blocks):
-        by_column[:, block] = x[:, start:stop].astype(kind) @ matrix.seen[start:stop].astype(kind)
+        by_column[:, block] = x[:, start:stop].astype(kind) @ matrix.seen_of(slice(start, stop)).astype(kind)
         if matrix.references is not None:
             zero = matrix.references[block].zero
             assert zero is not None

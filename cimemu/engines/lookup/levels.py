@@ -51,7 +51,7 @@ def level_summing(matrix: Matrix, levels: NDArray[np.float64]) -> Summing | None
         signed=signed,
         levels=np.ascontiguousarray(levels),
         conversions=len(matrix.columns.weight),
-        columns=matrix.seen.shape[1],
+        columns=matrix.seen_columns,
     )
 
 

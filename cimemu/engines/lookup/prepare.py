@@ -83,7 +83,7 @@ def make_lookup(matrix: Matrix) -> Lookup | WhyNot:
     rows = _rows_only(source, 2 if wide else 1)
     noise, margins = _noise(matrix)
     margin = int(margins.sum())
-    seen, columns = np.ascontiguousarray(matrix.seen, dtype=np.int64), matrix.seen.shape[1]
+    seen, columns = np.ascontiguousarray(matrix.seen, dtype=np.int64), matrix.seen_columns
     largest, shifted = 0, []
     for (first, last), block in zip(spans, matrix.block_of):
         least, spread = np.empty(columns, dtype=np.int64), np.empty(columns, dtype=np.int64)
@@ -174,7 +174,7 @@ def _bit_rows(matrix: Matrix, source: NDArray[np.int64], units: Units, wide: boo
 
 def _noise(matrix: Matrix) -> tuple[tuple[Any, ...], NDArray[np.int64]]:
     """((keys, numbers, sigma by group, group in its block, reads, quantiles), the largest draw of every source)."""
-    groups, columns = len(matrix.starts), matrix.seen.shape[1]
+    groups, columns = len(matrix.starts), matrix.seen_columns
     padded = columns + columns % 2
     inside = np.arange(groups) - np.searchsorted(matrix.block_of, matrix.block_of)
     count = len(matrix.noise)

@@ -30,7 +30,7 @@ class BitPlanes:
     def fill(self, x: NDArray[Any], matrix: Matrix, y: NDArray[Any]) -> bool:
         """Fill y [P, N] from inputs x [P, K]: whether the encoding's correction is made too."""
         lsb, rest, corrected = constants(x, matrix, 1, 0)
-        columns = len(matrix.starts) * matrix.seen.shape[1]
+        columns = len(matrix.starts) * matrix.seen_columns
         blocks = min(-(-len(x) // 32), max(1, SUMS_BYTES // (64 * columns)))
         turned = aligned((blocks, -(-x.shape[1] // 16) * 16, 32), np.uint8)
         numbers = (aligned((self.rows + 1, 32), np.uint8), aligned((KEPT + COLUMNS, self.planes, 32), np.uint8))
@@ -63,7 +63,7 @@ def make_planes(matrix: Matrix) -> BitPlanes | WhyNot:
     if isinstance(rule, WhyNot):
         return rule
     references = matrix.references or ()
-    rows, groups, columns = int((matrix.stops - matrix.starts).max()), len(matrix.starts), matrix.seen.shape[1]
+    rows, groups, columns = int((matrix.stops - matrix.starts).max()), len(matrix.starts), matrix.seen_columns
     bits = min(rule[1].bit_length(), rows.bit_length())
     largest = min((1 << bits) - 1, rows) * ((1 << macro.input_slices) - 1)
     total = largest * int(np.abs(weight).sum()) * groups

@@ -77,7 +77,7 @@ def make_level_planes(matrix: Matrix) -> LevelPlanes | WhyNot:
         why = WhyNot("levels lie on a grid, which tables add faster")
     if why is not None:
         return why
-    columns = matrix.seen.shape[1]
+    columns = matrix.seen_columns
     thresholds = _stacked([np.clip(r.thresholds, 0, 256) for r in references])
     cuts = np.pad(thresholds, [(0, 0), (0, 0), (0, 1)], constant_values=256)
     places = 32 * np.stack([LOW + 1 + (cuts >> 3), LOW + (cuts >> 3), cuts & 7], axis=3).astype(np.uint16)

@@ -104,7 +104,7 @@ def make_digit_planes(matrix: Matrix) -> DigitPlanes | WhyNot:
     units = None if why is not None else _units(matrix, top)
     if units is None:
         return why or WhyNot(f"codes up to {top}, weighed by their slices, leave 16 bits")
-    columns = matrix.seen.shape[1]
+    columns = matrix.seen_columns
     combining = make_combining(matrix, digits, units, top, columns)
     if combining.nonlinear and not matrix.integer_result and combining.block_terms is None:
         return WhyNot("sums of codes are too large for the kernels that make floats of them")

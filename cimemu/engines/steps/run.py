@@ -22,7 +22,7 @@ def step_psums(x: NDArray[Any], matrix: Matrix, packed: bool) -> Iterator[tuple[
     """(group, slice, psums int64 [P, converted columns]) in converting order; the array is used again."""
     macro = matrix.macro
     dac = macro.input.dac_bits
-    columns = matrix.seen.shape[1]
+    columns = matrix.seen_columns
     psums = np.empty((len(x), columns), dtype=np.int64)
     if packed:
         assert matrix.packed is not None
@@ -35,7 +35,7 @@ def step_psums(x: NDArray[Any], matrix: Matrix, packed: bool) -> Iterator[tuple[
     bound = max(abs(matrix.psum_range[0]), matrix.psum_range[1], 1)
     kind = np.float32 if bound < 1 << 24 else np.float64  # sums of integers below the mantissa are exact in any order
     for g, (a, b) in enumerate(zip(matrix.starts, matrix.stops)):
-        cells = matrix.seen[a:b].astype(kind)
+        cells = matrix.seen_of(slice(a, b)).astype(kind)
         for i in range(macro.input_slices):
             piece: Any = input_slice(x[:, a:b], i, dac)
             np.rint(piece.astype(kind) @ cells, out=psums, casting="unsafe")
@@ -76,7 +76,7 @@ def sum_steps(
 ) -> tuple[Sums, NDArray[np.int64] | None]:
     """Step by step: any cells, any converter, codes and accumulators. Second: sums of held accumulators [P, N]."""
     macro, layout = matrix.macro, matrix.layout
-    points, columns = len(x), matrix.seen.shape[1]
+    points, columns = len(x), matrix.seen_columns
     blocks = len(layout.row_blocks)
     sums = np.zeros((points, blocks, columns), dtype=np.int64)
     linear = matrix.references is None or matrix.references[0].lsb is not None
