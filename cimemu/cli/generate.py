@@ -63,19 +63,23 @@ def generate(
 ) -> None:
     """Have a decoder write tokens behind a prompt, a token a step, and say what they take."""
     from cimemu.generation import generate as write
+    from cimemu.growing import lengths_of
     from cimemu.prepare import quantized_network
 
     name, given_tokens = _prompt(prompt)
     given = given_of(inputs_file, None, calibration_file, input_shape, None)
     chip, work = arch_of(arch, overrides), workload_of(workload, network_file, given, float_layers)
-    network = quantized_network(work, chip)
+    texts = {name: [given_tokens]}
+    fed_back = None if feedback is None else dict(_pair(text) for text in feedback)
+    lengths = lengths_of(work, chip, texts, tokens, feedback=fed_back, position=position)
+    network = lengths.at(0) if lengths else quantized_network(work, chip)
     refuse_fixed(network, overrides)
     made = write(
         chip,
-        network,
-        {name: [given_tokens]},
+        lengths or network,
+        texts,
         tokens,
-        feedback=None if feedback is None else dict(_pair(text) for text in feedback),
+        feedback=fed_back,
         position=position,
         stop=stop,
         seed=seed,
@@ -93,6 +97,11 @@ def generate(
         "macs": made.macs,
     }
     notes = product_notes(network)
+    if lengths and lengths.observed and calibration_file is None:
+        notes.append(
+            "ranges of activations are those of the text that the float network writes behind the prompt; give other texts "
+            "with --calibration FILE.npz"
+        )
     if as_json:
         print_json({**summary, **({"notes": notes} if notes else {})})
         return

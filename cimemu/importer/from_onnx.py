@@ -27,7 +27,7 @@ from cimemu.importer.onnx_qonnx import QONNX, uses_qonnx
 from cimemu.importer.onnx_qoperator import expand_quantized
 from cimemu.importer.onnx_recurrent import RECURRENT, STEPS_IN_FRONT
 from cimemu.importer.onnx_resize import RESIZES
-from cimemu.importer.onnx_sizes import fixed_to_one, sized
+from cimemu.importer.onnx_sizes import fixed_to_one, given_inputs, sized
 from cimemu.importer.onnx_unsupported import refuse_unsupported
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.dynamic import DynamicQuantizeLinear
@@ -66,7 +66,11 @@ def load_onnx(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = Non
     Raises WorkloadError in one line that names file, node and operator.
     """
     path = Path(path)
-    model = read_model(path)
+    return network_of(read_model(path), path, shapes)
+
+
+def network_of(model: onnx.ModelProto, path: Path, shapes: Mapping[str, Sequence[int]] | None = None) -> Network:
+    """The network in a model that was read from `path`; the model is changed."""
     try:
         notes = {prop.key: prop.value for prop in model.metadata_props}
         network = _sized(expand_quantized(sized(model, shapes or {})), path.stem, shapes or {})
@@ -93,7 +97,7 @@ def _sized(model: onnx.ModelProto, name: str, shapes: Mapping[str, Sequence[int]
 def _network(model: onnx.ModelProto, name: str) -> Network:
     """The network for any number of images, or else one that takes one image at a time, where the file allows it."""
     refuse_unsupported(model, [*plugins.names("cimemu.operator"), "If", *LOOPS])
-    if any(not value.type.tensor_type.shape.dim for value in _given(model)):
+    if any(v.type.HasField("tensor_type") and not v.type.tensor_type.shape.dim for v in given_inputs(model)):
         return _Import(model, alone=True).network(name)  # an input without axes has no axis of images
     together = _Import(model)
     try:
@@ -108,12 +112,6 @@ def _network(model: onnx.ModelProto, name: str) -> Network:
             at_once = str(error).split("):")[0] == str(refused).split("):")[0] and STEPS_IN_FRONT not in str(refused)
             further = alone.forms is not None and alone.forms.only_whole and not at_once
             raise (error if further else refused) from None
-
-
-def _given(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """Inputs that are tensors and no stored constants."""
-    stored = {tensor.name for tensor in model.graph.initializer}
-    return [v for v in model.graph.input if v.name not in stored and v.type.HasField("tensor_type")]
 
 
 def _steps_in_front(model: onnx.ModelProto) -> bool:

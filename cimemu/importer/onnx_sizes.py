@@ -7,14 +7,19 @@ import onnx
 from cimemu.errors import WorkloadError
 
 
+def given_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Inputs that are no stored constants."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in stored]
+
+
 def sized(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
     """`model` with the open sizes of its inputs as `shapes` [batch, ...] say, by input name ("": the only input).
 
     The model itself is changed. An open batch stays open. Raises WorkloadError for an unknown name, another number of axes,
     or a size that the file fixes otherwise.
     """
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = {value.name: value for value in model.graph.input if value.name not in constants}
+    inputs = {value.name: value for value in given_inputs(model)}
     for given, shape in shapes.items():
         name = given or next(iter(inputs), "")
         if name not in inputs or (not given and len(inputs) > 1):
@@ -40,8 +45,7 @@ def fixed_to_one(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) ->
 
     What a file does with the images of a batch together is no matter then.
     """
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
+    inputs = given_inputs(model)
     firsts = {v.name: v.type.tensor_type.shape.dim[0] for v in inputs if v.type.tensor_type.shape.dim}
     firsts = {name: dim for name, dim in firsts.items() if not dim.dim_value}
     given = {name or inputs[0].name: shape for name, shape in shapes.items()}

@@ -19,7 +19,7 @@ from cimemu.lower import left_in_float, lower
 from cimemu.ptq.gates import one_range
 from cimemu.ptq.partly import PartlyBuilder
 from cimemu.ptq.qdq import PRODUCTS, QdqBuilder, Step, WeightRule, mixes_tokens
-from cimemu.ptq.ranges import Ranges, RangesKeywords, observe
+from cimemu.ptq.ranges import Observed, Observer, Ranges, RangesKeywords, observe
 from cimemu.ptq.weights import quantized_weight
 from cimemu.ptq.widths import Widths
 from cimemu.ptq.written import Written
@@ -45,8 +45,8 @@ def quantize(
     Weights: symmetric int8 of `min(weight.bits, 8)` bits per output channel or per layer. Activations: asymmetric
     uint8 of `min(input.bits, 8)` bits (symmetric int8 for signed inputs), ranges from `calibration` (an array, a
     dict of arrays by input name, or an iterable of batches of either, as the float network takes them) by
-    "minmax", "percentile" or "mse". `ranges`, or the keywords `weight_granularity`, `method` and `percentile`, say how
-    scales are found. `weights` replaces the rule for weights: (layer, weight, output axis, smallest
+    "minmax", "percentile" or "mse", or `Observed` before. `ranges`, or the keywords `weight_granularity`, `method` and
+    `percentile`, say how scales are found. `weights` replaces the rule for weights: (layer, weight, output axis, smallest
     scales) -> (int8 values, scales [outputs] or [1]), `steps` the calibration: (scale, zero point) of every tensor that
     is quantised, by name. `widths` gives tensors bits by who reads them (none: those of `arch` everywhere). Of a
     transformer (attention or layer normalisation) only the operands of products with weights are quantised: softmax,
@@ -78,11 +78,11 @@ def quantize(
     if calibration is None and steps is None:
         what = f"leaves {left[0].name} in float" if left else "is float"
         raise WorkloadError(f"network {network.name}: {what}, give calibration images to quantise it")
-    names = _quantised(network, activations)
-    if left:
-        names = list(dict.fromkeys(layer.inputs[0] for layer in left))
-    observers = {}
-    if steps is None:
+    names = quantised_tensors(network, activations, left)
+    observers: Mapping[str, Observer] = {}
+    if isinstance(calibration, Observed):
+        observers = calibration.observers
+    elif steps is None:
         seen = _run_calibration(network, macro, calibration, names)
         observers = observe(seen, ranges.method, one_range(network))
     rule = _plain_rule(macro, ranges.weight_granularity) if weights is None else weights
@@ -103,11 +103,14 @@ def _as_it_is(network: Network, left: Sequence[Layer], activations: str) -> Netw
     return made
 
 
-def _quantised(network: Network, activations: str) -> list[str]:
+def quantised_tensors(network: Network, activations: str, left: Sequence[Layer] = ()) -> list[str]:
     """The float tensors that get integers: of a transformer the operands of products that run on macros, else every one.
 
-    Those that stay in float may be infinite, as scores behind a mask are.
+    Those that stay in float may be infinite, as scores behind a mask are. `left` are the products that a quantised network
+    leaves in float.
     """
+    if left:
+        return list(dict.fromkeys(layer.inputs[0] for layer in left))
     names = [name for name, kind in network.types.items() if kind.dtype == "float32"]
     if not mixes_tokens(network):
         return names

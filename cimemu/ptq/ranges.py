@@ -129,6 +129,13 @@ class Observer:
         return chosen
 
 
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """Ranges that were seen already, by the name of a tensor: given to `quantize` in the place of images."""
+
+    observers: Mapping[str, Observer]
+
+
 def observe(
     batches: Iterable[Mapping[str, Array]], method: str, one_range: Mapping[str, str] | None = None
 ) -> dict[str, Observer]:
