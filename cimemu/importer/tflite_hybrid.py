@@ -2,16 +2,19 @@
 
 The activations are quantised when they come, integers multiplied on macros, and the sums scaled (`cimemu.layer.hybrid`). A
 convolution with one scale quantises an image symmetrically; one with a scale a channel, and a depthwise one, with a zero point.
-FULLY_CONNECTED quantises each row by itself, as its option asymmetric_quantize_inputs says.
+FULLY_CONNECTED and BATCH_MATMUL quantise each row by itself, as their option asymmetric_quantize_inputs says.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.importer.dynamic_products import RowCodes
 from cimemu.importer.tflite_file import TflOperator, TflTensor
 from cimemu.importer.tflite_float import WEIGHTED_OPS, FloatGraph, FloatRow
+from cimemu.importer.tflite_float_digital import FLOAT_DIGITAL_OPS
 from cimemu.importer.tflite_integer import window
 from cimemu.importer.tflite_rows import option
 from cimemu.layer.base import TensorType
@@ -140,8 +143,31 @@ def _conv(graph: FloatGraph, op: TflOperator) -> None:
 
 
 def _fully_connected(graph: FloatGraph, op: TflOperator) -> None:
-    x, w, target = (graph.file.tensors[i] for i in (*op.inputs[:2], op.outputs[0]))
-    weight, scale = _weight(op, w, 0)
+    weight, scale = _weight(op, graph.file.tensors[op.inputs[1]], 0)
+    if option(op, "WeightsFormat", 0):
+        raise op.error(f"weights_format = {option(op, 'WeightsFormat', 0)} (shuffled), must be 0: convert it again")
+    _rows(graph, op, weight, scale, _bias(graph, op, len(weight)))
+
+
+def _batch_matmul(graph: FloatGraph, op: TflOperator) -> None:
+    """A product with a stored matrix; the matrix of a batch of them is refused."""
+    w = graph.file.tensors[op.inputs[1]]
+    assert w.value is not None
+    if option(op, "AdjX", False) or w.value.size != int(np.prod(w.shape[-2:], dtype=np.int64)) or len(w.scale) != 1:
+        raise op.error(
+            f"weight of shape {list(w.shape)} with {len(w.scale)} scales beside float activations, must be one matrix of one "
+            "scale, and its left operand not turned: convert it again"
+        )
+    matrix = replace(w, value=w.value.reshape(w.shape[-2:]), axis=0)
+    weight, scale = _weight(op, matrix, 0 if option(op, "AdjY", False) else 1)
+    _rows(graph, op, weight, scale, np.zeros(len(weight), np.float32))
+
+
+def _rows(
+    graph: FloatGraph, op: TflOperator, weight: NDArray[np.int16], scale: NDArray[np.float32], bias: NDArray[np.float32]
+) -> None:
+    """Rows of the input times `weight` [outputs, inputs], each quantised by itself."""
+    x, target = graph.file.tensors[op.inputs[0]], graph.file.tensors[op.outputs[0]]
     outputs, width = weight.shape
     elements = int(np.prod(x.shape, dtype=np.int64))
     rows = elements // width
@@ -149,41 +175,25 @@ def _fully_connected(graph: FloatGraph, op: TflOperator) -> None:
         raise op.error(
             f"from {list(x.shape)} to {list(target.shape)} with a weight of {outputs} x {width}: convert it again"
         )
-    if option(op, "WeightsFormat", 0):
-        raise op.error(f"weights_format = {option(op, 'WeightsFormat', 0)} (shuffled), must be 0: convert it again")
-    name, asymmetric = target.name, bool(option(op, "AsymmetricQuantizeInputs", False))
-    flat, codes, steps, zero, sums, real = (
-        f"{name}:{what}" for what in ("rows", "codes", "scale", "zero", "sums", "real")
+    name, flat = target.name, f"{target.name}:rows"
+    asymmetric = bool(option(op, "AsymmetricQuantizeInputs", False))
+    made = RowCodes(weight.T, scale, bias, asymmetric).layers(
+        f"{name}:real", flat, rows, op.shares, lambda what, _: what
     )
-    graph.layers += [
-        Reshape(name=flat, inputs=(graph.plain(op.inputs[0]),), outputs=(flat,), shape=(rows, width)),
-        HybridQuantize(codes, (flat,), (codes, steps, zero), rows=rows, asymmetric=asymmetric),
-        _product(
-            sums,
-            (codes,),
-            Geometry(width, rows, 1, outputs, rows, 1),
-            weight[:, :, None, None],
-            output_type=TensorType((rows, outputs), "int32"),
-            layout="rows",
-            shares=op.shares,
-        ),
-        HybridScale(
-            real,
-            (sums, steps, zero) if asymmetric else (sums, steps),
-            (real,),
-            weight_scale=scale,
-            bias=_bias(graph, op, outputs),
-            column_sums=weight.sum(axis=1, dtype=np.int64),
-            axis=2,
-        ),
-    ]
-    shaped = Reshape(
-        name=f"{name}:shaped", inputs=(real,), outputs=(f"{name}:shaped",), shape=image_shape(target.shape)
-    )
+    graph.layers.append(Reshape(name=flat, inputs=(graph.plain(op.inputs[0]),), outputs=(flat,), shape=(rows, width)))
+    graph.layers.extend(made)
+    shape = image_shape(target.shape)
+    shaped = Reshape(name=f"{name}:shaped", inputs=(f"{name}:real",), outputs=(f"{name}:shaped",), shape=shape)
     graph.activated(op, shaped, images=False)
 
 
+PLAIN: dict[str, FloatRow] = {**WEIGHTED_OPS, **FLOAT_DIGITAL_OPS}
 HYBRID_OPS: dict[str, FloatRow] = {
-    name: _or_float(build, WEIGHTED_OPS[name])
-    for name, build in (("CONV_2D", _conv), ("DEPTHWISE_CONV_2D", _conv), ("FULLY_CONNECTED", _fully_connected))
+    name: _or_float(build, PLAIN[name])
+    for name, build in (
+        ("BATCH_MATMUL", _batch_matmul),
+        ("CONV_2D", _conv),
+        ("DEPTHWISE_CONV_2D", _conv),
+        ("FULLY_CONNECTED", _fully_connected),
+    )
 }

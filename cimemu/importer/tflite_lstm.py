@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from cimemu.importer.dynamic_products import RowCodes
 from cimemu.importer.recurrent_cells import Function, Gates
 from cimemu.importer.tflite_checks import check_activation, check_alike, check_bias, check_reach
 from cimemu.importer.tflite_file import TflOperator, TflTensor
@@ -177,6 +178,29 @@ def _product(
     )
 
 
+def _row_codes(op: TflOperator, inputs: Tensors, coupled: bool, bias: Array) -> tuple[RowCodes, RowCodes] | None:
+    """Matrices of int8 weights beside float activations, each gate with a scale of its own; None where weights are floats."""
+    weights = [given(op, inputs, place) for place in range(1 + coupled, 9) if place != 5 or not coupled]
+    if all(tensor.value is not None and tensor.value.dtype.kind == "f" for tensor in weights):
+        return None
+    for tensor in weights:
+        if tensor.dtype != "int8" or len(tensor.scale) != 1 or tensor.zero_point.any():
+            raise op.error(
+                f"weight {tensor.name} is {tensor.dtype} of {len(tensor.scale)} scales, must be int8 of one scale around 0 "
+                "as others are beside float activations: convert it again"
+            )
+    made = []
+    for first, added in ((INPUT_WEIGHTS[0], bias), (STATE_WEIGHTS[0], np.zeros_like(bias))):
+        order = (1, 3, 1, 2) if coupled else (0, 3, 1, 2)
+        parts = [given(op, inputs, first + place) for place in order]
+        values = [np.asarray(part.value, np.int16) for part in parts]
+        values[0] = -values[0] if coupled else values[0]
+        scale = np.repeat([part.scale[0] for part in parts], len(values[0])).astype(np.float32)
+        asymmetric = bool(option(op, "AsymmetricQuantizeInputs", False))
+        made.append(RowCodes(np.concatenate(values).T, scale, added, asymmetric))
+    return made[0], made[1]
+
+
 def float_lstm(graph: FloatGraph, op: TflOperator) -> None:
     """The same of floats; the gates stand in ONNX's order."""
     inputs = tuple(None if i < 0 else graph.file.tensors[i] for i in op.inputs)
@@ -196,6 +220,8 @@ def float_lstm(graph: FloatGraph, op: TflOperator) -> None:
         return f"{name}:{what}"
 
     bias, clip = joined(BIASES[0]).reshape(-1), float(option(op, "CellClip", 0.0))
+    codes = _row_codes(op, inputs, coupled, bias)
+    bias = bias if codes is None else np.zeros_like(bias)  # the first product adds it then
     functions = (Function("Sigmoid"), Function("Tanh"), Function("Tanh"))
     gates = Gates(
         "LSTM", hidden, functions, keep("bias", bias) if bias.any() else "", cell_clip=clip or None, coupled=coupled
@@ -204,7 +230,7 @@ def float_lstm(graph: FloatGraph, op: TflOperator) -> None:
     rows = made.add(Reshape(f"{name}:rows", (graph.plain(op.inputs[0]),), (f"{name}:rows",), (steps, x.shape[2])))
     weights = [np.ascontiguousarray(joined(place).T) for place in (INPUT_WEIGHTS[0], STATE_WEIGHTS[0])]
     result = made.direction(
-        "forward", gates, Weights(weights[0], weights[1], False), Sequences(rows, steps, 1, "float32")
+        "forward", gates, Weights(weights[0], weights[1], False, codes=codes), Sequences(rows, steps, 1, "float32")
     )
     together = made.joined(f"{name}:together", result.steps)
     made.add(Reshape(f"{name}:shaped", (together,), (name,), image_shape(target.shape)))

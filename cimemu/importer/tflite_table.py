@@ -24,9 +24,9 @@ INTEGER_OPS: dict[str, Row] = {
 }
 FLOAT_OPS: dict[str, FloatRow] = {
     **WEIGHTED_OPS,
-    **HYBRID_OPS,
     **FLOAT_IMAGE_OPS,
     **FLOAT_DIGITAL_OPS,
     **FLOAT_MOVE_OPS,
+    **HYBRID_OPS,
     **dict.fromkeys(LSTM_OPS, float_lstm),
 }

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cimemu.importer.dynamic_products import Codes, dynamic_product, stored_product
+from cimemu.importer.dynamic_products import Matrix
 from cimemu.importer.recurrent_cells import Chain, Gates, gru, gru_end, gru_gates, lstm, rnn
 from cimemu.layer.arithmetic import Less
 from cimemu.layer.base import Array, Layer, TensorType
@@ -28,7 +28,7 @@ class Weights:
     reverse: bool
     hidden: str = ""  # initial states [batch, hidden]: a runtime tensor, a constant [1, batch, hidden], or "" for zeros
     cell: str = ""
-    codes: tuple[Codes, Codes] | None = None  # of both matrices, where their inputs are quantised image by image
+    codes: tuple[Matrix, Matrix] | None = None  # of both matrices, where their inputs are quantised when they come
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,11 @@ class _Direction:
         matrix = self.made.keep(f"{self.name}.W", self.weights.inputs)
         return self.made.add(MatMul(name, (given.inputs, matrix), (name,)))
 
-    def _dynamic(self, name: str, source: str, codes: Codes, rows: int, shares: str) -> str:
-        scales = self.made.keep(f"{self.name}.{'state' if shares else 'input'}_scales", codes.scale)
-        for layer in dynamic_product(name, source, codes, scales, rows, shares):
+    def _dynamic(self, name: str, source: str, codes: Matrix, rows: int, shares: str) -> str:
+        def keep(what: str, value: Array) -> str:
+            return self.made.keep(f"{self.name}.{'state' if shares else 'input'}_{what}", value)
+
+        for layer in codes.layers(name, source, rows, shares, keep):
             self.made.add(layer)
         return name
 
@@ -152,7 +154,7 @@ class _Direction:
         if self.weights.codes is not None:
             codes = self.weights.codes[1]
             if hidden in self.made.constants:
-                return self.made.keep(name, stored_product(self.made.constants[hidden], codes))
+                return self.made.keep(name, codes.stored(self.made.constants[hidden]))
             return self._dynamic(name, hidden, codes, self.sequences.batch, f"{self.name}.R{what}")
         if hidden in self.made.constants:
             return self.made.keep(name, np.asarray(self.made.constants[hidden] @ matrix, self.sequences.dtype))

@@ -86,12 +86,23 @@ def convolution(rng, kind, depthwise=False):
     return b.content([x], [y]), image(rng, kind, (1, height, width, channels))
 
 
+def batch_matmul(rng, kind):
+    rows, width, outputs = (int(n) for n in rng.integers(1, [5, 40, 12]))
+    turned, front = bool(rng.integers(2)), [1] if rng.integers(2) else []
+    b = TflBuilder()
+    x, y = b.tensor("x", [1, rows, width], "float32"), b.tensor("y", [1, rows, outputs], "float32")
+    shape = (*front, outputs, width) if turned else (*front, width, outputs)
+    w = b.tensor("w", shape, "int8", [0.01], 0, rng.integers(-127, 128, shape))
+    b.op("BATCH_MATMUL", [x, w], [y], adjY=turned, asymmetricQuantizeInputs=bool(rng.integers(2)))
+    return b.content([x], [y]), image(rng, kind, (1, rows, width))
+
+
 def depthwise(rng, kind):
     return convolution(rng, kind, True)
 
 
 @pytest.mark.parametrize("kind", IMAGES)
-@pytest.mark.parametrize("build", [fully_connected, convolution, depthwise])
+@pytest.mark.parametrize("build", [fully_connected, convolution, depthwise, batch_matmul])
 def test_every_product_equals_litert(build, kind, tmp_path):
     compared = 0
     for seed in range(12):
@@ -174,7 +185,7 @@ def test_a_wrong_sum_is_seen(tmp_path):
     """A weight that is one step off is no rounding."""
     made = cimemu.load_network(network(tmp_path / "n.tflite"))
     layers = list(made.layers)
-    place = next(i for i, layer in enumerate(layers) if layer.name == "f:sums")
+    place = next(i for i, layer in enumerate(layers) if layer.name == "f:real.sums")
     weight = layers[place].weight.copy()
     weight[0, 0] += 1 if weight[0, 0] < 127 else -1
     layers[place] = dataclasses.replace(layers[place], weight=weight)

@@ -8,7 +8,9 @@ from tflite_grids import lstm
 
 import cimemu
 from cimemu.check.float_network import check_float
+from cimemu.check.litert_runner import LiteRtRun
 from cimemu.check.network import check_network
+from cimemu.compute.forward import Emulator
 from cimemu.importer import load_network
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.recurrent import RecurrentCell
@@ -19,8 +21,11 @@ MACRO = cimemu.load_arch("rram_128", {"macro.adc": "ideal"}).macro
 STEPS, INPUTS, HIDDEN = 6, 5, 7
 
 
-def spotter(path, dtype="int8", *, change=(), coupled=False, **fields):
-    """An LSTM, its last step and a dense layer; `change` are (place, what) of its operands: None leaves one out."""
+def spotter(path, dtype="int8", *, change=(), coupled=False, hybrid=False, **fields):
+    """An LSTM, its last step and a dense layer; `change` are (place, what) of its operands: None leaves one out.
+
+    `hybrid`: the weights of a float LSTM are int8, a scale a gate.
+    """
     b, rng = TflBuilder(), np.random.default_rng(0)
     integer = dtype == "int8"
     real = lambda scale, zero=0: (scale, zero) if integer else (None, 0)  # noqa: E731
@@ -34,6 +39,11 @@ def spotter(path, dtype="int8", *, change=(), coupled=False, **fields):
             row.append(x)
         elif place < 9:
             shape = [HIDDEN, HIDDEN if hidden else INPUTS]
+            if hybrid:
+                row.append(
+                    b.tensor(f"w{place}", shape, "int8", 0.004 + 0.001 * place, 0, rng.integers(-127, 128, shape))
+                )
+                continue
             data = rng.integers(-127, 128, shape) if integer else rng.standard_normal(shape)
             row.append(b.tensor(f"w{place}", shape, dtype, *real(0.01), data=data))
         else:
@@ -89,6 +99,32 @@ def test_a_float_file_stays_within_its_bound(tmp_path, coupled, clip):
     found = check_float(network, path, x)
     assert found.floats.elements == 4 * (STEPS * HIDDEN + HIDDEN + 3)
     assert not found.failed
+
+
+@pytest.mark.parametrize("coupled", [False, True])
+@pytest.mark.parametrize("asymmetric", [False, True])
+def test_int8_weights_beside_float_activations_are_hybrid_products(tmp_path, coupled, asymmetric):
+    """Codes of each step's input and state, as LiteRT makes them; between the products the gates are floats."""
+    path = spotter(tmp_path / "n.tflite", "float32", coupled=coupled, hybrid=True, asymmetricQuantizeInputs=asymmetric)
+    network = cimemu.quantize(load_network(path), cimemu.load_arch("rram_128"))
+    turns = [layer for layer in network.layers if isinstance(layer, MacroLayer)]
+    assert len(turns) == STEPS  # of all inputs, and of the states behind the first step
+    assert len({id(layer.weight) for layer in turns[1:]}) == 1
+    x = 2 * np.random.default_rng(2).standard_normal((20, STEPS, INPUTS)).astype(np.float32)
+    x[3, 2] = 0
+    ours = Emulator(network, MACRO).run([x], frozenset(["y"])).tensors["y"]
+    theirs = LiteRtRun(network).tensors([x], network)["y"]
+    assert np.abs(ours - theirs).max() < 1e-6
+    assert not check_network(network, MACRO, x).failed
+
+
+def test_weights_of_two_kinds_are_refused_in_one_line(tmp_path):
+    change = [(2, ([HIDDEN, INPUTS], "float32", None, 0, np.ones((HIDDEN, INPUTS))))]
+    with pytest.raises(
+        cimemu.WorkloadError, match="weight other2 is float32 of 0 scales, must be int8 of one scale"
+    ) as error:
+        load_network(spotter(tmp_path / "n.tflite", "float32", hybrid=True, change=change))
+    assert "\n" not in str(error.value)
 
 
 def test_tables_hold_gemmlowp_functions_of_all_codes():
