@@ -52,7 +52,8 @@ def lengths_of(
     """
     if work.network.suffix.lower() != ".onnx":
         return None
-    decoder = growing_decoder(work.network, inputs, feedback)
+    values = work.given.values if isinstance(work, BareWorkload) else {}
+    decoder = growing_decoder(work.network, inputs, feedback, values)
     if decoder is None:
         return None
     if isinstance(work, BareWorkload):

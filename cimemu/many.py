@@ -3,7 +3,8 @@
 Each file (.onnx, .tflite, .pt2) is read, run with a timeline on random images, and checked: an integer file against its own
 runtime, a float file quantised, against ONNX Runtime, and a float `.tflite` file as it is, against LiteRT, too. A file has a
 process of its own, so that one that ends badly ends alone. Options: `--shapes FILE.csv` (columns file, input, shape: whole
-shapes of inputs with open sizes), `--images N`, `--arch NAME` (with tiles enough for any network),
+shapes of inputs with open sizes, 1x3x8x8, or =16000 of an input that always holds a number),
+ `--images N`, `--arch NAME` (with tiles enough for any network),
 `--only TEXT`, `--seconds N` (the most for a file), `--jobs N` (files at a time),
 `--keep` (rows that agree in RESULTS.csv and whose file is the same are not measured again; rows of files that the folder
 does not hold, or that `--only` leaves out, stay as they are).
@@ -43,10 +44,12 @@ LOCK = Lock()
 MOST_TILES = 4096  # so many that every network fits, whatever the chip
 
 
-def one(path: Path, shapes: Mapping[str, tuple[int, ...]], images: int, arch: str) -> dict[str, Any]:
+def one(path: Path, told: Mapping[str, str], images: int, arch: str) -> dict[str, Any]:
     """The row of one file, without its name and checksum. Raises CimemuError where it is refused."""
     chip = load_arch(arch, {"chip.tiles": MOST_TILES})
-    work = BareWorkload.of(path, Given(shapes=dict(shapes)))
+    shapes = {name: tuple(int(n) for n in text.split("x")) for name, text in told.items() if not text.startswith("=")}
+    values = {name: float(text[1:]) for name, text in told.items() if text.startswith("=")}
+    work = BareWorkload.of(path, Given(shapes=shapes, values=values))
     network = work.load()
     inputs = random_images(network, images, SEED)
     kinds = Counter(layer.op for layer in network.layers)
@@ -87,9 +90,9 @@ def _as_it_is(network: Network, path: Path, inputs: Any) -> tuple[str, dict[str,
     return found.first_layer or "", {f"as it is: floats {key}": value for key, value in counts.items()}
 
 
-def _apart(path: Path, shapes: Mapping[str, tuple[int, ...]], given: argparse.Namespace) -> dict[str, Any]:
+def _apart(path: Path, told: Mapping[str, str], given: argparse.Namespace) -> dict[str, Any]:
     """The row of one file, from a process of its own."""
-    spelled = [f"{name}={','.join(map(str, shape))}" for name, shape in shapes.items()]
+    spelled = [f"{text} {name}" for name, text in told.items()]
     command = [sys.executable, "-m", "cimemu.many", "--one", str(path), "--images", str(given.images)]
     command += ["--arch", given.arch, *(part for text in spelled for part in ("--shape", text))]
     try:
@@ -104,18 +107,20 @@ def _apart(path: Path, shapes: Mapping[str, tuple[int, ...]], given: argparse.Na
     return found
 
 
-def _shapes(path: str | None) -> dict[str, dict[str, tuple[int, ...]]]:
-    """File -> input -> whole shape."""
-    found: dict[str, dict[str, tuple[int, ...]]] = {}
+def _shapes(path: str | None) -> dict[str, dict[str, str]]:
+    """File -> input -> whole shape or number, as it is written."""
+    found: dict[str, dict[str, str]] = {}
     if path is not None:
         with Path(path).open(encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 try:
-                    sizes = tuple(int(size) for size in row["shape"].split("x"))
-                    found.setdefault(row["file"], {})[row["input"]] = sizes
+                    text = row["shape"]
+                    _ = float(text[1:]) if text.startswith("=") else [int(size) for size in text.split("x")]
+                    found.setdefault(row["file"], {})[row["input"]] = text
                 except (KeyError, ValueError, AttributeError):
                     raise CimemuError(
-                        f"{path}: a row is {','.join(map(str, row.values()))}, must be file,input,shape as a.onnx,x,1x3x8x8"
+                        f"{path}: a row is {','.join(map(str, row.values()))}, must be file,input,shape as a.onnx,x,1x3x8x8, "
+                        "or a.onnx,x,=5 of a number"
                     ) from None
     return found
 
@@ -149,9 +154,9 @@ def _kept(path: str, chosen: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 def _told(path: Path, given: argparse.Namespace) -> int:
     """Print the row of one file as JSON: what a process of its own does."""
-    shapes = {name: tuple(int(n) for n in sizes.split(",")) for name, sizes in (s.split("=") for s in given.shape)}
+    told = {name: text for text, _, name in (spelled.partition(" ") for spelled in given.shape)}
     try:
-        row = one(path, shapes, given.images, given.arch)
+        row = one(path, told, given.images, given.arch)
     except CimemuError as error:
         row = {"verdict": REFUSED, "what was said": str(error).replace(f"{path}: ", "")}
     print(json.dumps(row))
@@ -193,7 +198,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
 
 
-def _measured(given: argparse.Namespace, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> int:
+def _measured(given: argparse.Namespace, shapes: Mapping[str, Mapping[str, str]]) -> int:
     """Measure the folder's files; 1 where one differs or ends in a traceback. CimemuError where there are none."""
     suffixes = set(FORMATS) - set(WEIGHTS)
     files = [path for path in sorted(Path(given.folder).iterdir()) if path.suffix.lower() in suffixes]

@@ -17,6 +17,7 @@ ROW = "file,input,shape\na.onnx,x,1x{}\n"
         ([".", "r.csv", "--shapes", "nope.csv"], "no such file"),
         ([".", "r.csv", "--shapes", "columns.csv"], "must be file,input,shape"),
         ([".", "r.csv", "--shapes", "sizes.csv"], "must be file,input,shape"),
+        ([".", "r.csv", "--shapes", "number.csv"], "must be file,input,shape"),
         ([".", "r.csv", "--images", "0"], "must be above 0"),
         ([".", "r.csv", "--jobs", "0"], "must be above 0"),
         ([".", "r.csv", "--seconds", "nan"], "must be above 0"),
@@ -29,6 +30,7 @@ def test_wrong_uses_are_one_line(arguments, said, tmp_path, monkeypatch, capsys)
     (tmp_path / "a.onnx").write_bytes(b"")
     (tmp_path / "columns.csv").write_text("file,shape\na.onnx\n", encoding="utf-8")
     (tmp_path / "sizes.csv").write_text(ROW.format("x"), encoding="utf-8")
+    (tmp_path / "number.csv").write_text(ROW.replace("1x", "=").format("x"), encoding="utf-8")
     assert main(arguments) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1

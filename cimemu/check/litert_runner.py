@@ -70,6 +70,8 @@ class LiteRtRun:
                     batch = self.batch[number]
                     copies = np.repeat(array[image : image + 1], batch, axis=0) if batch else np.asarray(array[image])
                     self.interpreter.set_tensor(number, copies)
+                for name, array in network.fixed.items():
+                    self.interpreter.set_tensor(self.numbers[name], array)
                 self.interpreter.reset_all_variables()  # every image begins a sequence
                 self.interpreter.invoke()
                 for name, parts in found.items():

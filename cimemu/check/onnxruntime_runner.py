@@ -155,6 +155,9 @@ def _model(network: Network, names: Sequence[str]) -> onnx.ModelProto:
         raise WorkloadError(
             f"{network.origin}: cannot be read any more: {' '.join(str(error).split())[:200]}"
         ) from None
+    for value in [value for value in model.graph.input if value.name in network.fixed]:
+        model.graph.input.remove(value)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(network.fixed[value.name], value.name))
     there = {value.name for value in model.graph.output}
     made = {name for node in model.graph.node for name in node.output}
     for name in names:

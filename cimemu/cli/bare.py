@@ -1,5 +1,6 @@
 """Options for a network file that is run without a workload.yaml."""
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,6 +49,16 @@ InputShapeOption = Annotated[
 ]
 
 
+InputValueOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-value",
+        metavar="NAME=16000",
+        help="a number that an input always holds, again for more: a constant, by which branches are chosen",
+    ),
+]
+
+
 def lone_network(arch: str, workload: str) -> tuple[str, str]:
     """(architecture, workload) where one argument was given: a network file is no architecture."""
     from cimemu.loading.load import is_network
@@ -56,14 +67,32 @@ def lone_network(arch: str, workload: str) -> tuple[str, str]:
 
 
 def given_of(
-    inputs: Path | None, labels: str | None, calibration: Path | None, shapes: list[str] | None, module: str | None
+    inputs: Path | None,
+    labels: str | None,
+    calibration: Path | None,
+    shapes: list[str] | None,
+    module: str | None,
+    values: list[str] | None = None,
 ) -> "Given | None":
     """What the options say of a network file's images; None where they say nothing."""
     from cimemu.loading.bare import Given
 
-    if inputs is None and labels is None and calibration is None and not shapes:
+    if inputs is None and labels is None and calibration is None and not shapes and not values:
         return None if module is None else Given(module=module)
-    return Given(inputs, labels, calibration, dict(_shape(text) for text in shapes or ()), module)
+    sizes, numbers = dict(_shape(text) for text in shapes or ()), dict(_value(text) for text in values or ())
+    return Given(inputs, labels, calibration, sizes, module, numbers)
+
+
+def _value(text: str) -> tuple[str, float]:
+    """(name, number) of NAME=16000."""
+    name, _, number = text.rpartition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = float("nan")
+    if not name or not isfinite(value):
+        raise WorkloadError(f"--input-value {text}: must be NAME=16000, an input and a finite number")
+    return name, value
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:

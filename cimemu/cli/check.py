@@ -24,6 +24,7 @@ from cimemu.cli.bare import (
     CalibrationOption,
     InputShapeOption,
     InputsOption,
+    InputValueOption,
     LabelsOption,
     given_of,
     print_notes,
@@ -54,6 +55,7 @@ def check(
     labels_from: LabelsOption = None,
     calibration_file: CalibrationOption = None,
     input_shape: InputShapeOption = None,
+    input_value: InputValueOption = None,
     float_layers: FloatLayersOption = None,
     path: PathOption = "serial",
     as_it_is: Annotated[
@@ -68,7 +70,7 @@ def check(
     from cimemu.loading.load import network_of
     from cimemu.prepare import quantized_network
 
-    given = given_of(inputs_file, labels_from, calibration_file, input_shape, module)
+    given = given_of(inputs_file, labels_from, calibration_file, input_shape, module, input_value)
     chip, work = arch_of(arch, overrides), workload_of(workload, network_file, given, float_layers)
     inputs, _ = work.inputs(images)
     if as_it_is:

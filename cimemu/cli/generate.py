@@ -20,7 +20,15 @@ from cimemu.cli.app import (
     whole,
     workload_of,
 )
-from cimemu.cli.bare import CalibrationOption, InputShapeOption, InputsOption, given_of, print_each, product_notes
+from cimemu.cli.bare import (
+    CalibrationOption,
+    InputShapeOption,
+    InputsOption,
+    InputValueOption,
+    given_of,
+    print_each,
+    product_notes,
+)
 from cimemu.errors import WorkloadError
 from cimemu.terminal import make_console, print_json
 
@@ -55,6 +63,7 @@ def generate(
     inputs_file: InputsOption = None,
     calibration_file: CalibrationOption = None,
     input_shape: InputShapeOption = None,
+    input_value: InputValueOption = None,
     float_layers: FloatLayersOption = None,
     vary: VaryOption = None,
     seed: SeedOption = 0,
@@ -67,7 +76,7 @@ def generate(
     from cimemu.prepare import quantized_network
 
     name, given_tokens = _prompt(prompt)
-    given = given_of(inputs_file, None, calibration_file, input_shape, None)
+    given = given_of(inputs_file, None, calibration_file, input_shape, None, input_value)
     chip, work = arch_of(arch, overrides), workload_of(workload, network_file, given, float_layers)
     texts = {name: [given_tokens]}
     fed_back = None if feedback is None else dict(_pair(text) for text in feedback)

@@ -37,6 +37,7 @@ from cimemu.cli.bare import (
     CalibrationOption,
     InputShapeOption,
     InputsOption,
+    InputValueOption,
     LabelsOption,
     given_of,
     lone_network,
@@ -71,6 +72,7 @@ def run(
     labels_from: LabelsOption = None,
     calibration_file: CalibrationOption = None,
     input_shape: InputShapeOption = None,
+    input_value: InputValueOption = None,
     float_layers: FloatLayersOption = None,
     batch: Annotated[
         int, typer.Option("--batch", metavar="N", callback=whole(1, 10**6), help="images computed together")
@@ -103,7 +105,7 @@ def run(
     from cimemu.variation.compose import compose
 
     arch, workload = lone_network(arch, workload)
-    given = given_of(inputs_file, labels_from, calibration_file, input_shape, module)
+    given = given_of(inputs_file, labels_from, calibration_file, input_shape, module, input_value)
     chip, work = arch_of(arch, overrides), workload_of(workload, network_file, given, float_layers)
     if detail not in ("ops", "cycles"):
         raise CimemuError(f"--detail {detail}: must be ops or cycles")

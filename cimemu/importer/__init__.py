@@ -28,12 +28,14 @@ def load_network(
     module: Any = None,
     input_shape: Sequence[int] | None = None,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
+    input_values: Mapping[str, float] | None = None,
 ) -> Network:
     """The network in a file, by its suffix. Raises WorkloadError in one line for a wrong or unknown file.
 
     PyTorch weights (.safetensors, .pt, .pth) need `module` (a torch.nn.Module, a function that makes one, or
     "FILE.py:NAME") and `input_shape`, that of one image; other formats need and take neither. `input_shapes` are whole
     shapes [batch, ...] by input name ("": of the only input), for sizes that an ONNX or TensorFlow Lite file leaves open.
+    `input_values` are numbers that inputs of such a file always hold, by name: these are no inputs of the network.
 
     >>> import cimemu
     >>> network = cimemu.load_network(cimemu.load_workload("digits").network)
@@ -52,11 +54,11 @@ def load_network(
         return _network(load(path, module, input_shape))
     if module is not None:
         raise WorkloadError(f"{path}: holds its network itself, a module is for {', '.join(WEIGHTS)}")
-    if input_shapes and suffix not in OPEN_SIZES:
+    if (input_shapes or input_values) and suffix not in OPEN_SIZES:
         raise WorkloadError(
-            f"{path}: fixes the sizes of its inputs, shapes are for open sizes of {' and '.join(OPEN_SIZES)}"
+            f"{path}: fixes its inputs, their shapes and values are given for {' and '.join(OPEN_SIZES)} files"
         )
-    return _network(load(path, input_shapes) if input_shapes else load(path))
+    return _network(load(path, input_shapes, input_values) if input_shapes or input_values else load(path))
 
 
 def _network(loaded: Any) -> Network:

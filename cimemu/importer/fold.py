@@ -1,7 +1,7 @@
-"""Layers that vanish when a network is loaded: batch normalisation into weights, identities into names."""
+"""Layers that vanish when a network is loaded: batch normalisation into weights, identities into names, what nothing reads."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -92,3 +92,13 @@ def drop_identities(
         else:
             renamed[layer.outputs[0]] = layer.inputs[0]
     return kept
+
+
+def needed(layers: Iterable[Layer], outputs: Iterable[str]) -> list[Layer]:
+    """The layers that an output depends on, order kept."""
+    wanted, kept = set(outputs), []
+    for layer in reversed(list(layers)):
+        if wanted.intersection(layer.outputs):
+            wanted.update(layer.inputs)
+            kept.append(layer)
+    return kept[::-1]

@@ -1,6 +1,6 @@
 """ONNX files, float or QuantizeLinear / DequantizeLinear, as networks of layers."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import onnx
 
 from cimemu import plugins
 from cimemu.errors import WorkloadError
-from cimemu.importer.fold import drop_identities, fold_batch_norm
+from cimemu.importer.fold import drop_identities, fold_batch_norm, needed
 from cimemu.importer.onnx_attention import ATTENTION
 from cimemu.importer.onnx_branches import read_if
 from cimemu.importer.onnx_constants import ALONE, BATCHES, Constants, foldable
@@ -27,7 +27,7 @@ from cimemu.importer.onnx_qonnx import QONNX, uses_qonnx
 from cimemu.importer.onnx_qoperator import expand_quantized
 from cimemu.importer.onnx_recurrent import RECURRENT, STEPS_IN_FRONT
 from cimemu.importer.onnx_resize import RESIZES
-from cimemu.importer.onnx_sizes import fixed_to_one, given_inputs, sized
+from cimemu.importer.onnx_sizes import fixed_to_one, given_inputs, sized, valued
 from cimemu.importer.onnx_unsupported import refuse_unsupported
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.dynamic import DynamicQuantizeLinear
@@ -58,22 +58,31 @@ INPUT_TYPES = (
 FINITE = {"Conv", "Gemm", "MatMul", "BatchNormalization", "LayerNormalization", "DequantizeLinear", "PRelu"}
 
 
-def load_onnx(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None) -> Network:
-    """The network in an ONNX file, for any number of images; `shapes` [batch, ...] by input name are for open sizes.
+def load_onnx(
+    path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None, values: Mapping[str, float] | None = None
+) -> Network:
+    """The network in an ONNX file, for any number of images; `shapes` [batch, ...] by input name are for open sizes,
+    `values` are numbers that inputs always hold.
 
     Shape arithmetic is folded, batch normalisation goes into weights, identities vanish; all other tensors
     keep their names. A DequantizeLinear of a constant stays as a layer, with its value among the constants.
     Raises WorkloadError in one line that names file, node and operator.
     """
     path = Path(path)
-    return network_of(read_model(path), path, shapes)
+    return network_of(read_model(path), path, shapes, values)
 
 
-def network_of(model: onnx.ModelProto, path: Path, shapes: Mapping[str, Sequence[int]] | None = None) -> Network:
+def network_of(
+    model: onnx.ModelProto,
+    path: Path,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    values: Mapping[str, float] | None = None,
+) -> Network:
     """The network in a model that was read from `path`; the model is changed."""
     try:
         notes = {prop.key: prop.value for prop in model.metadata_props}
-        network = _sized(expand_quantized(sized(model, shapes or {})), path.stem, shapes or {})
+        fixed = valued(sized(model, shapes or {}), values or {})
+        network = replace(_sized(expand_quantized(model), path.stem, shapes or {}), fixed=fixed)
         if KEY in notes:
             network = replace(network, **read_annotation(notes[KEY]))
     except WorkloadError as error:
@@ -368,8 +377,8 @@ class _Import:
         layers = fold_batch_norm(self.layers, constants, outputs)
         layers = drop_identities(layers, self.types, inputs, outputs)
         if self.forms is not None:
-            layers = merge_reshapes(_needed(layers, outputs), self.types, outputs)
-        layers = _needed(layers, outputs)
+            layers = merge_reshapes(needed(layers, outputs), self.types, outputs)
+        layers = needed(layers, outputs)
         read = {tensor for layer in layers for tensor in (*layer.inputs, *layer.outputs)} | set(inputs)
         kept: dict[str, Array] = {key: array for key, array in constants.items() if key in read}
         types = {key: value for key, value in self.types.items() if key in read}
@@ -385,13 +394,3 @@ def _builder(node: Node) -> Builder:
         raise unsupported(node, dict.fromkeys(plugins.names("cimemu.operator"))) from None
     builder: Builder = getattr(found, "from_node", found)
     return builder
-
-
-def _needed(layers: Iterable[Layer], outputs: Iterable[str]) -> list[Layer]:
-    """The layers that an output depends on, order kept."""
-    wanted, kept = set(outputs), []
-    for layer in reversed(list(layers)):
-        if wanted.intersection(layer.outputs):
-            wanted.update(layer.inputs)
-            kept.append(layer)
-    return kept[::-1]

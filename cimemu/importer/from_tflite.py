@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cimemu.errors import WorkloadError
+from cimemu.importer.onnx_sizes import filled_with
 from cimemu.importer.tflite_calls import inlined
 from cimemu.importer.tflite_checks import WEIGHTED, check_input_type, check_wiring
 from cimemu.importer.tflite_dilation import dilated
@@ -18,7 +19,7 @@ from cimemu.importer.tflite_fold import folded
 from cimemu.importer.tflite_sizes import with_shapes
 from cimemu.importer.tflite_table import FLOAT_OPS, INTEGER_OPS
 from cimemu.importer.unsupported import refusal
-from cimemu.layer.base import Layer, TensorType
+from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.execute import MAX_ELEMENTS, infer_types
 from cimemu.layer.tfl_whole import image_shape
 from cimemu.workload.network import Network
@@ -29,15 +30,19 @@ REMEDY = (
 CODES = ("int8", "uint8", "int16")
 
 
-def load_tflite(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None) -> Network:
+def load_tflite(
+    path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None, values: Mapping[str, float] | None = None
+) -> Network:
     """The network in a TensorFlow Lite file. Raises WorkloadError in one line that names file and operator.
 
-    `shapes` are whole shapes [1, ...] by input name ("": of the only input), for sizes that the file leaves open.
+    `shapes` are whole shapes [1, ...] by input name ("": of the only input), for sizes that the file leaves open. `values` are
+    numbers that inputs always hold.
     """
     path = Path(path)
     file = read_tflite(path)
     try:
         check_wiring(file)
+        file, fixed = _valued(file, values or {})
         file = inlined(file)
         check_wiring(file)
         for number in file.inputs:
@@ -50,7 +55,26 @@ def load_tflite(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = N
         raise WorkloadError(f"{path}: {error}") from None
     except (*BROKEN, ZeroDivisionError) as error:  # numbers in the file that point nowhere
         raise WorkloadError(f"{path}: damaged TensorFlow Lite file ({type(error).__name__})") from None
-    return replace(made, origin=path) if made.is_quantized else made
+    return replace(made, fixed=fixed, origin=path if made.is_quantized else None)
+
+
+def _valued(file: TflFile, values: Mapping[str, float]) -> tuple[TflFile, dict[str, Array]]:
+    """(the file with constants for inputs that always hold one number, these by name). WorkloadError."""
+    names = {file.tensors[i].name: i for i in file.inputs}
+    tensors, found = list(file.tensors), {}
+    for name, number in values.items():
+        if name not in names or len(values) >= len(names):
+            raise WorkloadError(
+                f"input value {name} = {number}: the inputs are {', '.join(names)}, give one of them a value, and not all"
+            )
+        tensor = tensors[names[name]]
+        sizes = [
+            0 if -1 in tensor.signature[axis : axis + 1] and axis else size for axis, size in enumerate(tensor.shape)
+        ]
+        found[name] = filled_with(name, sizes, tensor.dtype, number)
+        tensors[tensor.index] = replace(tensor, value=found[name])
+    left = tuple(i for i in file.inputs if file.tensors[i].name not in found)
+    return replace(file, tensors=tuple(tensors), inputs=left), found
 
 
 def _is_code(file: TflFile, number: int) -> bool:

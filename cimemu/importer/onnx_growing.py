@@ -31,11 +31,12 @@ class GrowingDecoder:
     model: onnx.ModelProto
     feedback: Mapping[str, str]  # caches: input by output
     sizes: Mapping[str, tuple[Size, ...]]
+    values: Mapping[str, float]  # of inputs that always hold one number
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Of every network but the first, which has no caches yet."""
-        return tuple(self.sizes)
+        return tuple(name for name in self.sizes if name not in self.values)
 
     def network(self, length: int) -> Network:
         """For caches of `length` tokens and one more; WorkloadError. Empty caches are constants, and no inputs."""
@@ -49,16 +50,20 @@ class GrowingDecoder:
                     numpy_helper.from_array(np.zeros(shapes.pop(value.name), dtype), value.name)
                 )
                 model.graph.input.remove(value)
-        return network_of(model, self.path, shapes)
+        return network_of(model, self.path, shapes, self.values)
 
 
 def growing_decoder(
-    path: Path, given: Collection[str], feedback: Mapping[str, str] | None = None
+    path: Path,
+    given: Collection[str],
+    feedback: Mapping[str, str] | None = None,
+    values_of: Mapping[str, float] | None = None,
 ) -> GrowingDecoder | None:
     """The decoder in an ONNX file whose caches have an open length; None where no cache has one.
 
     One of the inputs that are `given` takes the prompt. `feedback` gives outputs to inputs, by default those whose names differ
-    as "present" and "past" do. WorkloadError for an open size that nothing is known of.
+    as "present" and "past" do. `values_of` are numbers that inputs always hold. WorkloadError for an open size that nothing is
+    known of.
     """
     model = read_model(path)
     values = {value.name: value for value in given_inputs(model)}
@@ -99,7 +104,7 @@ def growing_decoder(
             raise WorkloadError(
                 f"{path}: cache '{cache}' leaves several axes open, it grows along one: fix the others in the export"
             )
-    return GrowingDecoder(path, model, pairs, sizes)
+    return GrowingDecoder(path, model, pairs, sizes, values_of or {})
 
 
 def by_names(outputs: Sequence[str], inputs: Sequence[str]) -> dict[str, str]:

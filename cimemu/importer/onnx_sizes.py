@@ -1,10 +1,14 @@
 """Sizes that an ONNX file leaves open, filled in by the user."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from cimemu.errors import WorkloadError
+from cimemu.layer.base import Array
 
 
 def given_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
@@ -38,6 +42,41 @@ def sized(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.M
             if axis:
                 dim.dim_value = size
     return model
+
+
+def valued(model: onnx.ModelProto, values: Mapping[str, float]) -> dict[str, Array]:
+    """Make constants of inputs that always hold one number, given by name: these, by name. The model itself is changed.
+
+    An open number of images is 1. Raises WorkloadError for an unknown name, an open size, or a number that the type does not hold.
+    """
+    inputs = {value.name: value for value in given_inputs(model)}
+    found = {}
+    for name, number in values.items():
+        if name not in inputs or len(values) >= len(inputs):
+            raise WorkloadError(
+                f"input value {name} = {number}: the inputs are {', '.join(inputs)}, give one of them a value, and not all"
+            )
+        tensor = inputs[name].type.tensor_type
+        dims = tensor.shape.dim
+        sizes = [int(dim.dim_value) if dim.dim_value > 0 else 1 if not axis else 0 for axis, dim in enumerate(dims)]
+        found[name] = filled_with(name, sizes, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type), number)
+        model.graph.initializer.append(numpy_helper.from_array(found[name], name))
+        model.graph.input.remove(inputs[name])
+    return found
+
+
+def filled_with(name: str, shape: Sequence[int], dtype: Any, number: float) -> Array:
+    """An array of one number. WorkloadError where a size is open (0) or the type does not hold the number."""
+    if 0 in shape:
+        raise WorkloadError(
+            f"input value {name} = {number}: the file leaves a size of it open, give it with the input shape"
+        )
+    kind = np.dtype(dtype)
+    with np.errstate(all="ignore"):
+        made = np.full(tuple(shape), number).astype(kind)
+    if kind.kind not in "iufb" or not np.isfinite(number) or (kind.kind != "f" and not (made == number).all()):
+        raise WorkloadError(f"input value {name} = {number}: the input is {kind.name}, give a number that it holds")
+    return made
 
 
 def fixed_to_one(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> bool:

@@ -31,6 +31,7 @@ class Given:
     `inputs` and `calibration` are files: an `.npy` [images, ...] of a network of one input, or an `.npz` with an array by
     the name of every input (of one input: any name, where it is the only one, or `images`). `labels` is a file of integers
     [images], or the name of an array in `inputs`. `shapes` are whole shapes [batch, ...] by input name, "" that of the only one.
+    `values` are numbers that inputs always hold.
     """
 
     inputs: Path | None = None
@@ -38,6 +39,7 @@ class Given:
     calibration: Path | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     module: Any = None
+    values: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,13 @@ class BareWorkload(Workload):
             shapes: Mapping[str, tuple[int, ...]] | None = self.given.shapes or None
             if self.network.suffix.lower() in WEIGHTS and module is not None:
                 shape, shapes = self._image_shape(), None
-            self._loaded[""] = load_network(self.network, module=module, input_shape=shape, input_shapes=shapes)
+            self._loaded[""] = load_network(
+                self.network,
+                module=module,
+                input_shape=shape,
+                input_shapes=shapes,
+                input_values=self.given.values or None,
+            )
         return self._loaded[""]
 
     def inputs(self, limit: int | None = None) -> tuple[Any, NDArray[np.int64] | None]:

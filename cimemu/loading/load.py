@@ -57,7 +57,7 @@ def load_workload(source: str | Path, given: Given | None = None) -> Workload:
         return BareWorkload.of(Path(source), given or Given())
     if given is not None and replace(given, module=None) != Given():
         raise WorkloadError(
-            f"workload {source}: names its images itself; inputs, labels, calibration and shapes are for a network file alone"
+            f"workload {source}: names its images itself; inputs, labels, calibration, shapes and values are for network files"
         )
     path = _find(source)
     shown = f"workloads/{path.parent.name}/{path.name}" if path.parent.parent == preset_folder() else str(path)

@@ -88,6 +88,7 @@ def _lowered(network: Network) -> Network:
         converters=network.converters,
         qdq=network,
         origin=network.origin,
+        fixed=network.fixed,
         overrides=network.overrides,
         scheme=network.scheme,
         column_scales=network.column_scales,

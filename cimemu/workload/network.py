@@ -25,7 +25,8 @@ class Network(Shown):
     `whole` is None where other runtimes take many images together; else they take the file's images one at a time, and
     tensors of these names have no axis of images there: here they are [images, all axes of the file]. `activations` is the
     `mapping.activations` of the chip that it was lowered for: where products of two activations run. `real_biases` says that
-    float biases are added as they are, where ONNX Runtime would round them to whole steps of their products.
+    float biases are added as they are, where ONNX Runtime would round them to whole steps of their products. `fixed` are
+    inputs of the file that were given a number, and are constants here.
 
     >>> import cimemu
     >>> network = cimemu.load_network(cimemu.load_workload("digits").network)
@@ -49,6 +50,7 @@ class Network(Shown):
     shares: Mapping[str, str] = field(default_factory=dict)
     activations: str = "digital"
     real_biases: bool = False
+    fixed: Mapping[str, Array] = field(default_factory=dict)
 
     def _facts(self) -> Facts:
         form = "integers for macros" if self.is_integer else "quantised" if self.is_quantized else "float"

@@ -1,5 +1,7 @@
 """Inputs without axes: one number for all images or one an image, in arithmetic, as an index, and as an If's condition."""
 
+import json
+
 import numpy as np
 import onnx
 import pytest
@@ -9,6 +11,7 @@ from tflite_build import TflBuilder
 import cimemu
 from cimemu.check.float_network import check_float
 from cimemu.check.network import check_network
+from cimemu.cli import main
 from cimemu.layer.execute import run_float
 from cimemu.loading.bare import BareWorkload, Given, random_images
 
@@ -148,6 +151,61 @@ def test_a_quantised_file_with_such_an_input_is_compared_with_itself(tmp_path):
     found = check_network(made, ARCH.macro, {"x": X, "s": S})
     assert (found.status, found.differing) == ("agrees", 0)
     assert cimemu.run(ARCH, made, {"x": X, "s": 2}).cycles > 0
+
+
+def test_an_input_that_always_holds_a_number_is_a_constant(tmp_path, capsys):
+    """One branch is left, and the number is no input any more."""
+    path = save(tmp_path / "n.onnx", choice(relu=True), "N")
+    for number, product in ((2, W), (5, W2)):
+        network = cimemu.load_network(path, input_values={"s": number})
+        assert network.inputs == ("x",)
+        assert sum(layer.op == "MatMul" for layer in network.layers) == 1
+        wanted = X @ product if number == 2 else np.maximum(X @ product, 0)
+        np.testing.assert_allclose(run_float(network, X)["y"], wanted, rtol=1e-5, atol=1e-6)
+    np.savez(tmp_path / "x.npz", x=X)
+    line = [str(path), "--inputs", str(tmp_path / "x.npz"), "--input-value", "s=2", "--json"]
+    assert main(["run", *line, "--no-trace"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 3
+    assert main(["check", "rram_128", *line]) == 0
+
+
+def test_a_quantised_file_is_compared_with_the_number_in_it(tmp_path):
+    quantization = pytest.importorskip("onnxruntime.quantization")
+    path, target = save(tmp_path / "n.onnx", NETWORKS["Where"]), tmp_path / "q.onnx"
+    quantization.quantize_dynamic(str(path), str(target))
+    network = cimemu.load_network(target, input_values={"s": 2})
+    made = cimemu.quantize(network, ARCH)
+    assert made.fixed["s"] == 2
+    found = check_network(made, ARCH.macro, X)
+    assert (found.status, found.differing) == ("agrees", 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_a_number_in_a_tflite_file(dtype, tmp_path):
+    b, inputs, outputs = number(dtype)
+    path = b.save(tmp_path / "n.tflite", inputs, outputs)
+    network = cimemu.load_network(path, input_values={"s": 3})
+    assert network.inputs == ("x",)
+    x = RNG.integers(-128, 128, (3, 4)).astype(np.int8) if dtype == "int8" else X
+    if dtype == "float32":
+        assert check_float(network, path, x).status == "agrees"
+    else:
+        assert check_network(cimemu.quantize(network, ARCH), ARCH.macro, x).status == "agrees"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"z": 1}, "input value z = 1: the inputs are x, s"),
+        ({"s": 1.5}, "input value s = 1.5: the input is int64"),
+        ({"s": float("nan")}, "input value s = nan"),
+        ({"x": 1, "s": 2}, "give one of them a value, and not all"),
+    ],
+)
+def test_numbers_that_an_input_cannot_hold_are_refused_in_one_line(values, said, tmp_path):
+    with pytest.raises(cimemu.WorkloadError, match=said) as error:
+        cimemu.load_network(save(tmp_path / "n.onnx", NETWORKS["If"]), input_values=values)
+    assert "\n" not in str(error.value)
 
 
 def test_a_batch_that_is_given_as_one_lets_operators_work_along_it(tmp_path):
