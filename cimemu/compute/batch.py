@@ -67,7 +67,7 @@ class LayerBatch:
     def work(self, strips: Sequence[Strip]) -> "Done":
         """Finish `strips`; what their inputs were and which kernels ran."""
         g, replicas = self.matrix.layer.geometry, len(self.matrix.replicas)
-        windows = WindowCounts(self.matrix.macro, self.images, (g.channels_in, g.kernel_h, g.kernel_w))
+        windows = WindowCounts(self.matrix.window_tables, self.images, (g.channels_in, g.kernel_h, g.kernel_w))
         rows = g.groups * g.rows_per_group
         shares = [LineCounts.zeros(self.images, rows) for _ in range(replicas)] if replicas > 1 else []
         done = Done(windows=windows, shares=shares, paths=set())

@@ -1,6 +1,7 @@
 """A macro layer as it stands in cells: what a batch of it runs on."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from cimemu.arch.macro import Macro
 from cimemu.compute.output import OutputWriter
 from cimemu.engines.programmed import Programmed
 from cimemu.layer.macro_layer import MacroLayer
+from cimemu.macro.counts import WindowTables
 from cimemu.mapping.layout import Unit
 from cimemu.windows.kernels import im2col
 from cimemu.windows.strips import Room, Source, Strip
@@ -51,8 +53,18 @@ class WrittenLayer:
 
     def constants(self, zeros: NDArray[np.int64]) -> NDArray[np.int64]:
         """[images, channels_out]: what makes `sum u * (w - zw)` the accumulator; `zeros` [images] as the wordlines see them."""
-        sums = self.stored.sum(axis=1) - self.weight_zero * self.layer.geometry.rows_per_group
-        return np.asarray(self.layer.bias - zeros[:, None] * sums)
+        return np.asarray(self.layer.bias - zeros[:, None] * self._weight_sums)
+
+    @cached_property
+    def _weight_sums(self) -> NDArray[np.int64]:
+        """[channels_out]: the sum of each output's weights without their zero."""
+        sums = self.stored.sum(axis=1, dtype=np.int64)
+        return np.asarray(sums - self.weight_zero * self.layer.geometry.rows_per_group)
+
+    @cached_property
+    def window_tables(self) -> WindowTables:
+        """What inputs are looked up in where they are counted."""
+        return WindowTables(self.macro)
 
     def without_weight_zeros(self, y: NDArray[Any], x: NDArray[Any], unit: Unit) -> NDArray[Any]:
         """`sum u * (w - zw)` from `y = sum u * w` [images * positions, outputs]."""

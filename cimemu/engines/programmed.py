@@ -1,6 +1,7 @@
 """A matrix that is written once and run on many inputs, by the engine that serves (contract, section 1)."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -15,7 +16,7 @@ from cimemu.engines.packed.engine import PACKED
 from cimemu.events import Counter
 from cimemu.layer.column_scale import ColumnScale
 from cimemu.macro.combine import column_values, combined, correction
-from cimemu.macro.counts import CellCounts, LineCounts, count_activity, count_cells, count_rows
+from cimemu.macro.counts import Activity, CellCounts, LineCounts, count_cells, count_rows
 from cimemu.macro.encode import checked_inputs
 from cimemu.macro.flipping import unflipped
 from cimemu.macro.naive import Given, mvm_naive
@@ -128,30 +129,32 @@ class Programmed:
         nonzero: NDArray[np.bool_] | None,
     ) -> NDArray[np.int64]:
         """counts [images, len(Counter)] of `points` input vectors whose wordlines were given `lines`, cells left out."""
+        return self._activity.counts(lines, points // len(lines.drawn), nonzero)
+
+    @cached_property
+    def _activity(self) -> Activity:
         matrix = self.matrix
-        return count_activity(
-            lines,
-            points // len(lines.drawn),
-            matrix.macro,
-            matrix.layout,
-            reference_columns=matrix.reference_columns,
-            switches=matrix.switches,
-            nonzero=nonzero,
-            multiplications=matrix.multiplications,
-        )
+        return Activity(matrix.macro, matrix.layout, matrix.reference_columns, matrix.switches, matrix.multiplications)
+
+    @cached_property
+    def _drawing(self) -> tuple[tuple[NDArray[np.int64], int], int]:
+        """(levels by row and the sum of their magnitudes, used columns)."""
+        matrix = self.matrix
+        used = matrix.layout.outputs * matrix.macro.columns_per_output + matrix.reference_columns
+        return (matrix.row_levels, int(np.abs(matrix.row_levels).sum())), used
 
     def cell_counts(self, lines: LineCounts, toggles: Toggles | None) -> CellCounts:
         """What the cells draw where the wordlines were given `lines`, digital ones `toggles`."""
         matrix = self.matrix
+        levels, used = self._drawing
         return count_cells(
             lines,
             toggles,
-            matrix.macro,
             matrix.layout,
-            row_levels=matrix.row_levels,
+            row_levels=levels,
             row_factors=None if toggles is None else matrix.row_factors,
             unit=matrix.unit,
-            used_columns=matrix.layout.outputs * matrix.macro.columns_per_output + matrix.reference_columns,
+            used_columns=used,
         )
 
     def _counted(self, x: NDArray[Any], images: int, nonzero: NDArray[np.bool_] | None) -> NDArray[np.int64]:

@@ -86,30 +86,39 @@ def count_rows(x: NDArray[Any], images: int, macro: Macro) -> LineCounts:
     return LineCounts(*(counts for _, counts in made))
 
 
+class WindowTables:
+    """What `WindowCounts` looks inputs up in, made once for a layer."""
+
+    def __init__(self, macro: Macro) -> None:
+        """For inputs of this macro, by their two's complement code."""
+        tables = [np.roll(table, input_range(macro)[0]) for table in line_tables(macro)]
+        self.which = [next(i for i, other in enumerate(tables) if np.array_equal(table, other)) for table in tables]
+        self.tables = {i: tables[i] for i in sorted(set(self.which))}
+        self.most = {i: int(table.max()) for i, table in self.tables.items()}
+
+
 class WindowCounts:
     """The same, summed over the strips of a layer's feature map."""
 
-    def __init__(self, macro: Macro, images: int, taps: tuple[int, int, int]) -> None:
+    def __init__(self, given: WindowTables, images: int, taps: tuple[int, int, int]) -> None:
         """For wordlines (channel, kernel row, kernel column) = `taps`."""
-        tables = [np.roll(table, input_range(macro)[0]) for table in line_tables(macro)]  # by two's complement code
-        self.which = [next(i for i, other in enumerate(tables) if np.array_equal(table, other)) for table in tables]
-        self.tables = {i: tables[i] for i in sorted(set(self.which))}
-        self.counts = {i: np.zeros((images, *taps), dtype=np.int64) for i in self.tables}
+        self.given = given
+        self.counts = {i: np.zeros((images, *taps), dtype=np.int64) for i in given.tables}
 
     def add(self, strip: NDArray[Any], first: int, window: "Window") -> None:
         """Count a padded strip of the images `first` ..; other strips of the same images are added to it."""
         for i, counts in self.counts.items():
             part = counts[first : first + len(strip)]
-            most = int(self.tables[i].max()) * strip.shape[2]
+            most = self.given.most[i] * strip.shape[2]
             kind = np.int32 if most < 1 << 31 else np.int64
             lines = np.empty((counts.shape[2] + 1, strip.shape[3]), dtype=kind)
-            count_windows(strip, self.tables[i], *window, lines, part)
+            count_windows(strip, self.given.tables[i], *window, lines, part)
 
     def joined(self, others: Sequence["WindowCounts"]) -> LineCounts:
         """All counts of this and `others`, as wordlines."""
         totals = {i: sum((other.counts[i] for other in others), counts) for i, counts in self.counts.items()}
         flat = {i: total.reshape(len(total), -1) for i, total in totals.items()}
-        return LineCounts(*(flat[i] for i in self.which))
+        return LineCounts(*(flat[i] for i in self.given.which))
 
 
 Window = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]  # stride, dilation, output rows and columns
@@ -144,22 +153,21 @@ class CellCounts:
 def count_cells(
     lines: LineCounts,
     toggles: Toggles | None,
-    macro: Macro,
     layout: Layout,
     *,
-    row_levels: NDArray[np.int64],
+    row_levels: tuple[NDArray[np.int64], int],
     row_factors: NDArray[np.int64] | None,
     unit: int,
     used_columns: int,
 ) -> CellCounts:
     """What the cells of a matrix draw: those of analog cells from `lines`, those of digital ones from `toggles`.
 
-    `row_levels[k]` is the sum of the levels on row k, times `unit`, over the used physical columns of all column blocks
-    (reference columns included), `row_factors` [factors, K] the same of digital cells (see `factor_cells`),
-    `used_columns` the number of those columns.
+    `row_levels[0][k]` is the sum of the levels on row k, times `unit`, over the used physical columns of all column blocks
+    (reference columns included), `row_levels[1]` the sum of their magnitudes, `row_factors` [factors, K] the same of digital
+    cells (see `factor_cells`), `used_columns` the number of those columns.
     """
     if toggles is None:
-        return CellCounts(_products(lines.drawn.sum(axis=1), used_columns), _dot(lines.drawn, row_levels), unit)
+        return CellCounts(_products(lines.drawn.sum(axis=1), used_columns), _dot(lines.drawn, *row_levels), unit)
     assert row_factors is not None
     changes = toggles.changes(layout)
     level = sum((_dot(c, rows) for c, rows in zip(changes, row_factors)), np.zeros(changes.shape[1], dtype=np.int64))
@@ -172,56 +180,66 @@ def _products(values: NDArray[np.int64], factor: int) -> NDArray[Any]:
     return values * factor if most < 1 << 62 else values.astype(object) * factor
 
 
-def _dot(counts: NDArray[np.int64], weights: NDArray[np.int64]) -> NDArray[Any]:
-    """`counts @ weights` [images], likewise."""
-    most = int(counts.max(initial=0)) * int(np.abs(weights).sum())
+def _dot(counts: NDArray[np.int64], weights: NDArray[np.int64], size: int | None = None) -> NDArray[Any]:
+    """`counts @ weights` [images], likewise; `size` is the sum of the weights' magnitudes, where it is known."""
+    most = int(counts.max(initial=0)) * (int(np.abs(weights).sum()) if size is None else size)
     if most < 1 << 62:
         return np.asarray(counts @ weights)
     return np.asarray(counts.astype(object) @ weights.astype(object))
 
 
-def count_activity(
-    lines: LineCounts,
-    positions: int,
-    macro: Macro,
-    layout: Layout,
-    *,
-    reference_columns: int,
-    switches: tuple[int, ...],
-    nonzero: NDArray[np.bool_] | None,
-    multiplications: int,
-) -> NDArray[np.int64]:
-    """counts [images, len(Counter)] of images of `positions` input vectors, all but the cells' (see `count_cells`).
+class Activity:
+    """What a matrix does besides its cells, made once: most of it is a number for every input vector.
 
-    `reference_columns` is how many reference columns all column blocks have together, `switches` the reference
-    switches of a step by row block, `nonzero` [P, groups, I] which steps were driven (None: all), `multiplications`
-    by scales of one position beside the requantisation's own.
+    `reference_columns` is how many reference columns all column blocks have together, `switches` the reference switches of
+    a step by row block, `multiplications` by scales of one position beside the requantisation's own.
     """
-    images = len(lines.drawn)
-    counts = np.zeros((images, len(Counter)), dtype=np.int64)
-    blocks, col_blocks = len(layout.row_blocks), len(layout.col_blocks)
-    converted = layout.outputs * macro.conversions_per_output
-    if nonzero is None:
-        by_block = np.outer(np.full(images, positions * macro.input_slices), np.array(layout.groups_per_block))
-    else:
-        driven = nonzero.reshape(images, positions, layout.groups, macro.input_slices).sum(axis=(1, 3))
-        ends = np.cumsum(layout.groups_per_block)
-        by_block = np.stack([part.sum(axis=1) for part in np.split(driven, ends[:-1], axis=1)], axis=1)
-    steps = by_block.sum(axis=1)
-    all_steps = positions * layout.groups * macro.input_slices
-    counts[:, Counter.MACRO_OPS] = positions * blocks * col_blocks
-    counts[:, Counter.STEPS] = steps * col_blocks
-    counts[:, Counter.SKIPPED_STEPS] = (all_steps - steps) * col_blocks
-    counts[:, Counter.WORDLINES_RAISED] = lines.raised.sum(axis=1) * col_blocks
-    counts[:, Counter.WORDLINE_PULSES] = lines.drawn.sum(axis=1) * col_blocks
-    counts[:, Counter.CONVERSIONS] = steps * (converted + reference_columns)
-    counts[:, Counter.REFERENCE_SWITCHES] = by_block @ np.array(switches, dtype=np.int64)
-    counts[:, Counter.SHIFT_ADDS] = counts[:, Counter.CONVERSIONS]
-    if macro.needs_input_sums and macro.weight.correction == "digital":
-        counts[:, Counter.CORRECTION_ADDS] = positions * layout.rows
-    counts[:, Counter.PSUM_ADDS] = positions * layout.outputs * (blocks - 1)
-    counts[:, Counter.INPUT_BITS] = positions * layout.rows * macro.input.bits * col_blocks
-    counts[:, Counter.SCALE_MULTIPLICATIONS] = positions * multiplications
-    width = sum(accumulator_width(macro, layout, block) for block in range(blocks))
-    counts[:, Counter.OUTPUT_BITS] = positions * layout.outputs * width
-    return counts
+
+    def __init__(
+        self, macro: Macro, layout: Layout, reference_columns: int, switches: tuple[int, ...], multiplications: int
+    ) -> None:
+        """Of cells laid out as `layout`."""
+        self.layout, self.slices = layout, macro.input_slices
+        self.columns = layout.outputs * macro.conversions_per_output + reference_columns
+        self.switches = np.array(switches, dtype=np.int64)
+        blocks, col_blocks = len(layout.row_blocks), len(layout.col_blocks)
+        each = np.zeros(len(Counter), dtype=np.int64)
+        each[Counter.MACRO_OPS] = blocks * col_blocks
+        if macro.needs_input_sums and macro.weight.correction == "digital":
+            each[Counter.CORRECTION_ADDS] = layout.rows
+        each[Counter.PSUM_ADDS] = layout.outputs * (blocks - 1)
+        each[Counter.INPUT_BITS] = layout.rows * macro.input.bits * col_blocks
+        each[Counter.SCALE_MULTIPLICATIONS] = multiplications
+        width = sum(accumulator_width(macro, layout, block) for block in range(blocks))
+        each[Counter.OUTPUT_BITS] = layout.outputs * width
+        self.each = each
+        self.steps = self._of_steps(np.array(layout.groups_per_block)[None] * self.slices)[0]  # where none is skipped
+
+    def _of_steps(self, by_block: NDArray[np.int64]) -> NDArray[np.int64]:
+        """counts [images, len(Counter)] of steps [images, row blocks]."""
+        col_blocks, steps = len(self.layout.col_blocks), by_block.sum(axis=1)
+        counts = np.zeros((len(by_block), len(Counter)), dtype=np.int64)
+        counts[:, Counter.STEPS] = steps * col_blocks
+        counts[:, Counter.CONVERSIONS] = steps * self.columns
+        counts[:, Counter.REFERENCE_SWITCHES] = by_block @ self.switches
+        counts[:, Counter.SHIFT_ADDS] = counts[:, Counter.CONVERSIONS]
+        return counts
+
+    def counts(self, lines: LineCounts, positions: int, nonzero: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+        """counts [images, len(Counter)] of images of `positions` input vectors, all but the cells' (see `count_cells`).
+
+        `nonzero` [P, groups, I]: which steps were driven (None: all).
+        """
+        images, col_blocks = len(lines.drawn), len(self.layout.col_blocks)
+        if nonzero is None:
+            counts = np.tile(positions * (self.each + self.steps), (images, 1))
+        else:
+            driven = nonzero.reshape(images, positions, self.layout.groups, self.slices).sum(axis=(1, 3))
+            ends = np.cumsum(self.layout.groups_per_block)
+            by_block = np.stack([part.sum(axis=1) for part in np.split(driven, ends[:-1], axis=1)], axis=1)
+            counts = self._of_steps(by_block) + positions * self.each
+            all_steps = positions * self.layout.groups * self.slices
+            counts[:, Counter.SKIPPED_STEPS] = (all_steps - by_block.sum(axis=1)) * col_blocks
+        counts[:, Counter.WORDLINES_RAISED] = lines.raised.sum(axis=1) * col_blocks
+        counts[:, Counter.WORDLINE_PULSES] = lines.drawn.sum(axis=1) * col_blocks
+        return counts
