@@ -244,13 +244,13 @@ def place_phase(layers: Sequence[LayerPlan], arch: Arch, phase: int) -> list[Pla
     return None
 
 
-def _boundary(macro: Macro) -> int:
-    """Physical columns of one converter."""
+def column_step(macro: Macro) -> int:
+    """Physical columns of one converter: where a block may begin."""
     return macro.columns_per_adc * macro.columns_per_output // macro.conversions_per_output
 
 
 def _first_fit(layers: Sequence[LayerPlan], arch: Arch, phase: int, own_too: bool) -> list[Placed] | None:
-    macro, step = arch.macro, _boundary(arch.macro)
+    macro, step = arch.macro, column_step(arch.macro)
     rooms: list[_Room] = []
     open_rooms: list[int] = []  # macros with columns left
     placed: list[Placed] = []
