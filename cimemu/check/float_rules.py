@@ -248,6 +248,7 @@ RULES: dict[str, Rule] = {
             "Gather",
             "Identity",
             "BATCH_TO_SPACE_ND",
+            "STRIDED_SLICE",
             "DEPTH_TO_SPACE",
             "GATHER",
             "SPACE_TO_DEPTH",
@@ -299,7 +300,7 @@ EXACT = {  # operators of integers alone: of equal operands they give equal resu
     "BlockDequantizeLinear",  # of constants alone
     # of TensorFlow Lite
     "SUB", "MUL", "PRELU", "SQUARED_DIFFERENCE", "MAXIMUM", "MINIMUM", "MEAN", "REDUCE_MAX", "ARG_MAX", "L2_NORMALIZATION",
-    "RESHAPE", "TILE", "TRANSPOSE", "STRIDED_SLICE", "SPLIT", "CONCATENATION", "PACK", "UNPACK", "SPACE_TO_BATCH_ND",
+    "RESHAPE", "TILE", "TRANSPOSE", "SPLIT", "CONCATENATION", "PACK", "UNPACK", "SPACE_TO_BATCH_ND",
     "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "TRANSPOSE_CONV", "BATCH_MATMUL", "BYTES", "WIDE_SUM",
     "REDUCE_PROD", "UNIDIRECTIONAL_SEQUENCE_LSTM",
 }  # fmt: skip

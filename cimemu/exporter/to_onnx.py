@@ -12,6 +12,7 @@ from onnx import helper, numpy_helper
 from cimemu.errors import WorkloadError
 from cimemu.exporter.onnx_writers import ATTRIBUTES, PLAIN, WRITERS, attributes_of
 from cimemu.exporter.outside import nodes_of
+from cimemu.exporter.tfl_writers import TFL_WRITERS
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.operator import Operator
 from cimemu.layer.quant import DequantizeLinear
@@ -271,6 +272,8 @@ def onnx_model(network: Network, extra_outputs: Sequence[str] = ()) -> Any:
             NODES[layer.op](writer, layer)
         elif layer.op in WRITERS:
             WRITERS[layer.op](writer, layer)
+        elif layer.op in TFL_WRITERS:
+            TFL_WRITERS[layer.op](writer, layer)
         elif layer.op in ATTRIBUTES:
             writer.node(layer, **attributes_of(layer))
         elif layer.op in PLAIN:

@@ -5,6 +5,7 @@ import pytest
 from tflite_build import TflBuilder, digital, litert
 
 import cimemu
+from cimemu.check.float_network import check_float
 from cimemu.check.network import check_network
 from cimemu.cli import main
 from cimemu.importer import load_network
@@ -84,3 +85,50 @@ def test_floats_are_turned_round_along_axes(tmp_path):
     b.op("REVERSE_V2", [x, b.tensor("axes", [1], "int32", data=[1])], [y])
     path, image = b.save(tmp_path / "n.tflite", [x], [y]), RNG.standard_normal((1, 4, 3)).astype(np.float32)
     assert np.array_equal(digital(path, image)[0], litert(path.read_bytes(), image)[0])
+
+
+def between_products(path, op):
+    """Floats: a product, `op` and another product, so that the network is quantised and written as ONNX."""
+    b = TflBuilder()
+    words = op == "GATHER"
+    x = b.tensor("x", [1, 4] if words else [1, 4, 3], "int32" if words else "float32")
+    p, q = b.tensor("p", [1, 4, 3], "float32"), b.tensor("q", [1, 4, 3], "float32")
+    weight = b.tensor("w", [3, 3], "float32", data=RNG.standard_normal((3, 3)))
+    if words:
+        b.op("GATHER", [b.tensor("t", [11, 3], "float32", data=RNG.standard_normal((11, 3))), x], [q], axis=0)
+    else:
+        b.op("FULLY_CONNECTED", [x, weight, -1], [p], keepNumDims=True)
+    if op == "REVERSE_V2":
+        b.op(op, [p, b.tensor("axes", [1], "int32", data=[1])], [q])
+    if op == "REDUCE_ANY":
+        c, over = b.tensor("c", [1, 4, 3], "bool"), b.tensor("o", [1, 1, 3], "bool")
+        b.op("GREATER", [p, b.tensor("zero", [1], "float32", data=[1.0])], [c])
+        b.op(op, [c, b.tensor("axes", [1], "int32", data=[1])], [over], keepDims=True)
+        b.op("SELECT_V2", [over, p, x], [q])
+    if op == "BATCH_TO_SPACE_ND":
+        four, back = b.tensor("four", [4, 1, 1, 3], "float32"), b.tensor("back", [1, 2, 2, 3], "float32")
+        b.op("RESHAPE", [p, b.tensor("f", [4], "int32", data=[4, 1, 1, 3])], [four], newShape=[4, 1, 1, 3])
+        block, crops = b.tensor("b", [2], "int32", data=[2, 2]), b.tensor("n", [2, 2], "int32", data=np.zeros((2, 2)))
+        b.op(op, [four, block, crops], [back])
+        b.op("RESHAPE", [back, b.tensor("r", [3], "int32", data=[1, 4, 3])], [q], newShape=[1, 4, 3])
+    y = b.tensor("y", [1, 4, 3], "float32")
+    b.op("FULLY_CONNECTED", [q, weight, -1], [y], keepNumDims=True)
+    return b.save(path, [x], [y])
+
+
+@pytest.mark.parametrize("op", ["GATHER", "REVERSE_V2", "REDUCE_ANY", "BATCH_TO_SPACE_ND"])
+def test_a_quantised_float_network_with_it_is_compared_with_onnx_runtime(op, tmp_path):
+    """Such operators stay floats between products on macros, and are written as ONNX."""
+    pytest.importorskip("onnxruntime")
+    path = between_products(tmp_path / "n.tflite", op)
+    network, arch = load_network(path), cimemu.load_arch("rram_128", {"macro.adc": "ideal"})
+    x = (
+        RNG.integers(0, 11, (5, 4)).astype(np.int32)
+        if op == "GATHER"
+        else RNG.standard_normal((5, 4, 3)).astype(np.float32)
+    )
+    assert check_float(network, path, x).status == "agrees"
+    made = cimemu.quantize(network, arch, x)
+    found = check_network(made, arch.macro, x)
+    assert (found.status, found.differing) == ("agrees", 0)
+    assert cimemu.run(arch, made, x).cycles > 0
