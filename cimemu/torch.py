@@ -76,10 +76,11 @@ def emulate(
     """Export a torch.nn.Module, quantise it for `arch`, and return it as a function of its own arguments.
 
     `calibration` is what the module is called with, for some images: a tensor, a tuple of positional arguments, a dict of
-    keyword arguments, or a list of batches of these. The first axis of every tensor is the images'; other arguments are
-    constants. `arch` is a chip, a preset's name or a YAML file. The keywords are those of `cimemu.run` (detail, seed, vary,
-    trace, overwrite ...) and of `cimemu.quantize` (weight_granularity, method, percentile); `scheme` is a quantisation scheme, or
-    the name or file of one. `onnx` names a file in which the exported network is kept: `cimemu.run` gives the same for it.
+    keyword arguments, or a list of batches of these. The first axis of every tensor is the images', and a tensor without
+    axes is one number for all of them; other arguments are constants. `arch` is a chip, a preset's name or a YAML file. The
+    keywords are those of `cimemu.run` (detail, seed, vary, trace, overwrite ...) and of `cimemu.quantize`
+    (weight_granularity, method, percentile); `scheme` is a quantisation scheme, or the name or file of one. `onnx` names a
+    file in which the exported network is kept: `cimemu.run` gives the same for it.
 
     The module's code runs in eval mode and is left as it was. What cannot be exported or emulated is a CimemuError in one
     line that begins with the module's own line of source.
@@ -173,8 +174,12 @@ class _Called:
             raise WorkloadError(
                 f"{name}: called with other arguments than in calibration; give tensors in the same places"
             )
-        tensors = _check_tensors(torch, leaves, name)
-        return {key: leaf.detach().cpu().numpy() for key, leaf in zip(self.program.network.inputs, tensors)}
+        arrays = [leaf.detach().cpu().numpy() for leaf in _check_tensors(torch, leaves, name)]
+        images = next(len(array) for array in arrays if array.ndim)
+        return {
+            key: array if array.ndim else np.full(images, array)
+            for key, array in zip(self.program.network.inputs, arrays)
+        }
 
     def returned(self, outputs: Mapping[str, Array], args: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
         """What the module returns, with the emulated tensors in it, on the device of the first tensor that was given."""
@@ -268,17 +273,17 @@ def _first(torch: Any, leaf: Any, count: int) -> Any:
 
 
 def _images(torch: Any, leaf: Any, start: int, stop: int) -> Any:
-    return leaf[start:stop] if isinstance(leaf, torch.Tensor) else leaf
+    return leaf[start:stop] if isinstance(leaf, torch.Tensor) and leaf.ndim else leaf
 
 
 def _unlike(torch: Any, example: Sequence[Any]) -> list[Any]:
     """Two images that are not the same: where they are, the second one is turned round, floats of it halved."""
-    tensors = [leaf for leaf in example if isinstance(leaf, torch.Tensor)]
+    tensors = [leaf for leaf in example if isinstance(leaf, torch.Tensor) and leaf.ndim]
     if not all(torch.equal(leaf[0], leaf[1]) for leaf in tensors):
         return list(example)
     made = []
     for leaf in example:
-        if isinstance(leaf, torch.Tensor):
+        if isinstance(leaf, torch.Tensor) and leaf.ndim:
             turned = leaf[1:].flip(tuple(range(1, leaf.ndim)))
             leaf = torch.cat([leaf[:1], turned / 2 if leaf.is_floating_point() else turned])
         made.append(leaf)
@@ -305,11 +310,12 @@ def _check_tensors(torch: Any, leaves: Sequence[Any], name: str) -> list[Any]:
             )
         if leaf.layout != torch.strided:
             raise WorkloadError(f"{name}: called with a tensor of {leaf.layout}, must be dense: x.to_dense()")
-    if not tensors or any(not leaf.ndim for leaf in tensors) or len({len(leaf) for leaf in tensors}) != 1:
+    counts = {len(leaf) for leaf in tensors if leaf.ndim}
+    if len(counts) != 1:
         shapes = ", ".join(str(list(leaf.shape)) for leaf in tensors)
         raise WorkloadError(
             f"{name}: tensors of shapes {shapes or 'none'}, the first axis of each must be as many images"
         )
-    if not len(tensors[0]):
+    if 0 in counts:
         raise WorkloadError(f"{name}: called with no image, give at least one")
     return tensors

@@ -227,3 +227,29 @@ def test_an_input_that_is_returned_is_itself():
     made, same = cimemu.torch.emulate(model, calibration=x, detail=None)(x)
     assert torch.equal(same, x)
     assert (made - model(x)[0]).abs().max() < 0.05
+
+
+class Heated(nn.Module):
+    """A number without axes chooses between two products, and scales."""
+
+    def __init__(self):
+        super().__init__()
+        self.hot, self.cold = nn.Linear(4, 5), nn.Linear(4, 5)
+
+    def forward(self, x, heat):
+        return torch.where(heat > 1, self.hot(x), self.cold(x)) * heat
+
+
+def test_a_tensor_without_axes_is_a_number_for_all_images():
+    torch.manual_seed(0)
+    model, x = Heated().eval(), torch.randn(6, 4)
+    emulated = cimemu.torch.emulate(model, "rram_128", calibration=[(x, torch.tensor(2.0)), (x, torch.tensor(0.5))])
+    assert emulated.network.types["heat"].shape == ()
+    for heat in (2.0, 0.5):
+        y = emulated(x, torch.tensor(heat))
+        assert y.shape == (6, 5)
+        assert (y - model(x, torch.tensor(heat))).abs().max() < 0.05
+    assert "other arguments than in calibration" in lines(lambda: emulated(x, x[0]))
+    assert "tensors of shapes []" in lines(
+        lambda: cimemu.torch.emulate(model, "rram_128", calibration=(torch.tensor(1.0), torch.tensor(1.0)))
+    )

@@ -74,7 +74,8 @@ def program_of_module(
             return _program(torch, module, args, keywords, file, many=True)
         except CimemuError as refused:
             alone = torch.utils._pytree.tree_map(
-                lambda leaf: leaf[:1] if isinstance(leaf, torch.Tensor) else leaf, (tuple(args), dict(keywords))
+                lambda leaf: leaf[:1] if isinstance(leaf, torch.Tensor) and leaf.ndim else leaf,
+                (tuple(args), dict(keywords)),
             )
             try:
                 return replace(_program(torch, module, alone[0], alone[1], file, many=False), refused=refused)
@@ -121,7 +122,9 @@ def _exported(
     if many:
         given = _arguments(module, args, keywords)
         free = {0: torch.export.Dim.DYNAMIC}
-        shapes = torch.utils._pytree.tree_map(lambda leaf: free if isinstance(leaf, torch.Tensor) else None, given)
+        shapes = torch.utils._pytree.tree_map(
+            lambda leaf: (free if leaf.ndim else {}) if isinstance(leaf, torch.Tensor) else None, given
+        )
     try:
         with warnings.catch_warnings(), silence(), torch.no_grad():
             warnings.simplefilter("ignore")
