@@ -90,11 +90,13 @@ class DequantizeLinear(Layer):
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """float32, exactly ONNX Runtime's."""
-        x = arrays[0].astype(np.int32)
-        if len(arrays) > 2:
-            x -= _along(arrays[2], x.ndim, self.axis).astype(np.int32)
+        x = arrays[0]
+        if len(arrays) > 2 and arrays[2].any():
+            x = x.astype(np.int32) - _along(arrays[2], x.ndim, self.axis).astype(np.int32)
+        made, scale = x.astype(np.float32), _along(arrays[1], x.ndim, self.axis)
+        in_place = made if made.ndim and scale.dtype == np.float32 else None  # one array the less of a large weight
         with np.errstate(over="ignore", under="ignore"):
-            return (np.asarray(x.astype(np.float32) * _along(arrays[1], x.ndim, self.axis)),)
+            return (np.asarray(np.multiply(made, scale, out=in_place)),)
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """Subtract and multiply: 2 an element."""
