@@ -1,10 +1,12 @@
 """Independent pieces of work on several threads, the caller's own among them."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import cache
-from typing import TypeVar
+from threading import Lock
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -48,3 +50,48 @@ def on_threads(threads: int, work: Callable[[Item], Made], items: Iterable[Item]
     for other in begun:
         other.result()
     return [made[place] for place in range(len(given))]
+
+
+class _Blas:
+    """The limit of NumPy's BLAS: the first who asks for it sets it, the last one takes it away."""
+
+    def __init__(self) -> None:
+        self.lock, self.users = Lock(), 0
+        self.before: Any = None
+
+    def enter(self) -> None:
+        with self.lock:
+            self.users += 1
+            if self.users == 1:
+                self.before = _controller().limit(limits=1, user_api="blas")
+
+    def leave(self) -> None:
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                self.before.restore_original_limits()
+
+
+_BLAS = _Blas()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_BLAS.__init__)  # type: ignore[misc]  # its lock may be held by another thread
+
+
+@cache
+def _controller() -> Any:
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    return ThreadpoolController()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """BLAS on the thread that calls it, which is one of as many as were asked for; also a decorator.
+
+    A BLAS of its own threads has them wait in loops for every small product, beside ours and other processes'.
+    """
+    _BLAS.enter()
+    try:
+        yield
+    finally:
+        _BLAS.leave()

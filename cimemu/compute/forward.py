@@ -24,7 +24,7 @@ from cimemu.macro.vary import share_arrays
 from cimemu.mapping.plan import Plan
 from cimemu.mapping.shared import cells_of, earlier_positions
 from cimemu.options import BUDGET_BYTES
-from cimemu.threads import on_threads
+from cimemu.threads import on_threads, one_blas_thread
 from cimemu.variation.compose import Variations, compose
 from cimemu.workload.network import Network
 
@@ -152,6 +152,7 @@ class Emulator:
         weights = sum(layer.geometry.macs for layer in self.macro_layers)
         return weights + sum(product.layer.macs for product in self.products.values())
 
+    @one_blas_thread()
     def run(
         self,
         inputs: Sequence[Array],
@@ -245,6 +246,7 @@ class Emulator:
         ]
         return tuple(np.concatenate(same) for same in zip(*parts))
 
+    @one_blas_thread()
     def run_layer(self, name: str, arrays: Sequence[Array], first_image: int = 0) -> Array:
         """Output tensor of one layer on macros, alone, from its input tensors."""
         if name in self.products:

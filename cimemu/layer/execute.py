@@ -7,6 +7,7 @@ import numpy as np
 
 from cimemu.errors import WorkloadError
 from cimemu.layer.base import Array, Layer, TensorType
+from cimemu.threads import one_blas_thread
 
 MEMORY_BYTES = 512 << 20  # tensors alive at once, roughly: decides how many images run together
 MAX_ELEMENTS = 1 << 31  # of one image's tensor; more is a hostile or broken file
@@ -70,6 +71,7 @@ def input_types(layer: Layer, network: Graph) -> list[TensorType]:
     ]
 
 
+@one_blas_thread()
 def run_float(
     network: Graph,
     inputs: Array | Mapping[str, Array] | Sequence[Array],

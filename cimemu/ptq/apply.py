@@ -23,6 +23,7 @@ from cimemu.ptq.psum_fit import View, errors_of, fit_linear, fit_table, grid, li
 from cimemu.ptq.quantize import quantize
 from cimemu.ptq.scheme import ArchConverter, GivenWeights, LinearConverter, NonlinearConverter, Scheme
 from cimemu.ptq.weight_rule import SchemeWeights
+from cimemu.threads import one_blas_thread
 from cimemu.workload.network import Network
 
 Floats = NDArray[np.float64]
@@ -47,6 +48,7 @@ class Fitted:
     layers: tuple[LayerFit, ...]
 
 
+@one_blas_thread()
 def apply_scheme(network: Network, arch: Arch, calibration: Any, scheme: Scheme) -> Fitted:
     """Quantise the float `network` by `scheme` for `arch` and fit its converters to `calibration` [images, ...].
 

@@ -12,12 +12,14 @@ from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.errors import ArchError, WorkloadError
 from cimemu.layer.execute import in_order, refuse_no_images
+from cimemu.threads import one_blas_thread
 from cimemu.workload.network import Network
 
 GRANULARITIES = ("layer", "array", "column")
 TRIED = 48  # clipping points tried between the whole range and an eighth of it
 
 
+@one_blas_thread()
 def calibrate_converters(
     network: Network,
     arch: Arch | Macro,

@@ -11,6 +11,8 @@ from cimemu.engines.exact.pair_kernels import OUTPUTS, POSITIONS
 from cimemu.layer.macro_layer import Geometry
 from cimemu.windows.strips import Room, Source, Strip
 
+TURNED = 64  # outputs whose weights are laid out together
+
 
 class ExactLayer:
     """Weights of a layer in the form of the exact kernels.
@@ -31,9 +33,13 @@ class ExactLayer:
         self.outputs_padded = -(-outputs // OUTPUTS) * OUTPUTS
         pairs = np.zeros((g.groups, self.pairs_per_group, g.kernel_area, self.outputs_padded, 2), dtype=np.int16)
         by_group = weights.reshape(g.groups, outputs, inputs, -1)
-        for half in range(min(2, inputs)):
-            mine = by_group[:, :, half::2].transpose(0, 2, 3, 1)
-            pairs[:, : mine.shape[1], :, :outputs, half] = mine
+        for first in range(
+            0, outputs, TURNED
+        ):  # whole lines are written while the rows that are read stay in the cache
+            some = slice(first, min(first + TURNED, outputs))
+            for half in range(min(2, inputs)):
+                mine = by_group[:, some, half::2].transpose(0, 2, 3, 1)
+                pairs[:, : mine.shape[1], :, some, half] = mine
         self.words = pairs.view(np.int32).reshape(g.groups, -1, self.outputs_padded)
         channel = np.arange(g.groups)[:, None] * inputs + 2 * np.arange(self.pairs_per_group)
         self.first = channel.ravel()
