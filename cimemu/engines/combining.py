@@ -78,7 +78,7 @@ class Combining:
             if fused:
                 combine_lanes(rows, self.terms, len(weight), lsb, rest[part], total, y[part])
             elif floats:
-                combine_lanes_float(rows, self.block_terms, weight, self.grids, (total[0], value), y[part])
+                combine_lanes_float(rows, self.block_terms, weight, self.grids, value, y[part])
             else:
                 spread_lanes(sums, self.groups, units.places, units.signed, total[0], by_column[part])
         if fused:

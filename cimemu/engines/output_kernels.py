@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cimemu.lanes.floats import add64, doubles, eight64, mul64
 from cimemu.lanes.jit import kernel
 from cimemu.lanes.registers import (
     add32,
@@ -122,16 +123,15 @@ def combine_lanes_naive(sums, terms, stride, lsb, rest, total, y):
 
 
 @kernel
-def combine_lanes_float(sums, terms, weight, references, scratch, y):
+def combine_lanes_float(sums, terms, weight, references, value, y):
     """y[p, n] = sum over row blocks rb and conversions v, in this order, of lsb * A + zero * Z in float64.
 
     A = weight[v] * (sum over j of terms[rb, j, 1] * sums[terms[rb, j, 0] + n*V + v, p]), exact; Z = weight[v] *
     weights[rb]; every product and sum is rounded by itself. sums int16 [rows, P rounded up to 32]; terms int64 [row
     blocks, J, 2], J even, weight * factor within int16; references = (lsb, zero float64 [row blocks, 1 or C], weights
-    int64 [row blocks]); scratch = (total int32 [32], wide enough for A, value float64 [8, 32]).
+    int64 [row blocks]); value float64 [8, 32] is scratch. A fits 32 bits.
     """
     lsbs, zeros, weights = references
-    total, value = scratch
     conversions = weight.shape[0]
     points, outputs = y.shape
     width = sums.shape[1]
@@ -139,9 +139,10 @@ def combine_lanes_float(sums, terms, weight, references, scratch, y):
         for first in range(0, outputs, 8):
             last = min(first + 8, outputs)
             for n in range(first, last):
-                mine = value[n - first]
-                for lane in range(32):
-                    mine[lane] = 0.0
+                f0 = eight64(0.0)
+                f1 = f0
+                f2 = f0
+                f3 = f0
                 for block in range(terms.shape[0]):
                     for v in range(conversions):
                         c = n * conversions + v
@@ -162,21 +163,25 @@ def combine_lanes_float(sums, terms, weight, references, scratch, y):
                             t = load(sums, other + 32)
                             a2 = add32(a2, weigh_word_pairs(interleave_low_words(s, t), factors))
                             a3 = add32(a3, weigh_word_pairs(interleave_high_words(s, t), factors))
-                        store(total, 0, a0)
-                        store(total, 32, a1)
-                        store(total, 64, a2)
-                        store(total, 96, a3)
-                        lsb = lsbs[block, c if lsbs.shape[1] > 1 else 0]
-                        rest = zeros[block, c if zeros.shape[1] > 1 else 0] * (weight[v] * weights[block])
-                        for lane in range(32):
-                            mine[lane] += lsb * total[lane] + rest
+                        lsb = eight64(lsbs[block, c if lsbs.shape[1] > 1 else 0])
+                        zero = zeros[block, c if zeros.shape[1] > 1 else 0]
+                        rest = eight64(zero * (weight[v] * weights[block]))
+                        f0 = add64(f0, add64(mul64(lsb, doubles(a0)), rest))
+                        f1 = add64(f1, add64(mul64(lsb, doubles(a1)), rest))
+                        f2 = add64(f2, add64(mul64(lsb, doubles(a2)), rest))
+                        f3 = add64(f3, add64(mul64(lsb, doubles(a3)), rest))
+                at = 256 * (n - first)
+                store(value, at, f0)
+                store(value, at + 64, f1)
+                store(value, at + 128, f2)
+                store(value, at + 192, f3)
             for lane in range(min(32, points - b)):
                 place = (lane & 16) | ((lane & 4) << 1) | ((lane & 8) >> 1) | (lane & 3)  # the order of interleaving
                 for n in range(first, last):
                     y[b + lane, n] = value[n - first, place]
 
 
-def combine_lanes_float_naive(sums, terms, weight, references, scratch, y):
+def combine_lanes_float_naive(sums, terms, weight, references, value, y):
     """The definition, in the order of the specification."""
     lsbs, zeros, weights = references
     conversions = len(weight)

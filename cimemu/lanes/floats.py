@@ -1,18 +1,17 @@
-"""A register as four float64: sums, products and differences, each rounded by itself."""
+"""A register as float64, four or eight of them: sums, products and differences, each rounded by itself."""
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from cimemu.lanes.registers import _BYTES, _I32, _operation, _pick, lanes
-
-_DOUBLES = ir.VectorType(ir.DoubleType(), 4)
+from cimemu.lanes.registers import _I8, _I32, _operation, _pick, broad, lanes
 
 
 def _arithmetic(python, name):
     def emit(e, a, b):
-        return e.bitcast(getattr(e, name)(e.bitcast(a, _DOUBLES), e.bitcast(b, _DOUBLES)), _BYTES)
+        kind = ir.VectorType(ir.DoubleType(), a.type.count // 8)
+        return e.bitcast(getattr(e, name)(e.bitcast(a, kind), e.bitcast(b, kind)), a.type)
 
     return _operation(lambda a, b: python(a.view(np.float64), b.view(np.float64)).view(np.uint8), emit, 2)
 
@@ -20,17 +19,37 @@ def _arithmetic(python, name):
 add64, sub64, mul64 = _arithmetic(np.add, "fadd"), _arithmetic(np.subtract, "fsub"), _arithmetic(np.multiply, "fmul")
 
 
-def _make_every64():
+def _make_every64(register):
+    kind = ir.VectorType(ir.DoubleType(), register.width // 8)
+
     @intrinsic
     def every64(typingctx, value):
         def codegen(context, builder, sig, args):
-            one = builder.insert_element(ir.Constant(_DOUBLES, ir.Undefined), args[0], ir.Constant(_I32, 0))
-            picked = ir.Constant(ir.VectorType(_I32, 4), [0] * 4)
-            return builder.bitcast(builder.shuffle_vector(one, ir.Constant(_DOUBLES, ir.Undefined), picked), _BYTES)
+            number = context.cast(builder, args[0], sig.args[0], types.float64)
+            one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(_I32, 0))
+            picked = ir.Constant(ir.VectorType(_I32, kind.count), [0] * kind.count)
+            filled = builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), picked)
+            return builder.bitcast(filled, ir.VectorType(_I8, register.width))
 
-        return lanes(types.float64), codegen
+        return register(value), codegen
 
     return every64
 
 
-every64 = _pick(lambda value: np.full(4, value, np.float64).view(np.uint8), _make_every64)
+def _make_doubles():
+    @intrinsic
+    def doubles(typingctx, integers):
+        def codegen(context, builder, sig, args):
+            numbers = builder.bitcast(args[0], ir.VectorType(_I32, 8))
+            made = builder.sitofp(numbers, ir.VectorType(ir.DoubleType(), 8))
+            return builder.bitcast(made, ir.VectorType(_I8, 64))
+
+        return broad(integers), codegen
+
+    return doubles
+
+
+every64 = _pick(lambda value: np.full(4, value, np.float64).view(np.uint8), lambda: _make_every64(lanes))
+# Eight numbers in 64 bytes: a processor without registers of this size takes two.
+eight64 = _pick(lambda value: np.full(8, value, np.float64).view(np.uint8), lambda: _make_every64(broad))
+doubles = _pick(lambda integers: integers.view(np.int32).astype(np.float64).view(np.uint8), _make_doubles)

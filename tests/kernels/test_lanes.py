@@ -340,8 +340,8 @@ def test_weighed_codes_become_outputs(seed):
     by_block = np.stack([rng.integers(0, 2, (2, 4)) * sums.shape[2], rng.integers(-900, 900, (2, 4))], axis=2)
     references = (rng.uniform(0, 3, (2, 1)), rng.uniform(-3, 3, (2, sums.shape[2])), rng.integers(0, 600, 2))
     both(
-        lambda o: combine.combine_lanes_float(rows, by_block, weight, references, (total[0], value), o),
-        lambda o: combine.combine_lanes_float_naive(rows, by_block, weight, references, (total[0], value), o),
+        lambda o: combine.combine_lanes_float(rows, by_block, weight, references, value, o),
+        lambda o: combine.combine_lanes_float_naive(rows, by_block, weight, references, value, o),
         np.zeros((points, outputs)),
     )
     both(
