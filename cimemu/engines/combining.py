@@ -48,20 +48,20 @@ class Combining:
         """Whether one integer factor and one rest make outputs of the sums of all columns."""
         return self.plain(matrix) and self.terms is not None and abs(self.lsb) < 1 << 30
 
-    def step(self, positions: int) -> int:
-        """How many of so many positions, rounded up to registers, are combined at once."""
+    def step(self, positions: int, least: int) -> int:
+        """How many of so many positions, rounded up to registers, are combined at once; `least` or more, if there are."""
         per_block = 64 * len(self.units.places) * int(self.groups[-1, 1]) * self.columns
-        return min(64 * max(1, SUMS_BYTES // (2 * per_block)), -(-positions // 64) * 64)
+        return min(max(least, 64 * max(1, SUMS_BYTES // (2 * per_block))), -(-positions // 64) * 64)
 
     def values(
-        self, x: NDArray[Any], masked: NDArray[Any], matrix: Matrix, convert: Convert, y: NDArray[Any]
+        self, x: NDArray[Any], masked: NDArray[Any], matrix: Matrix, convert: Convert, y: NDArray[Any], least: int = 64
     ) -> bool | Sums:
         """Fill y [P, N] from inputs x [P, K] (`masked`: as bit patterns): True with the correction made, False without it.
 
-        Sums by column, and no y, where a column's value needs more care.
+        Sums by column, and no y, where a column's value needs more care. `least`: positions that are worth a call.
         """
         points, units, weight = len(masked), self.units, matrix.columns.weight
-        step = self.step(points)
+        step = self.step(points, least)
         sums = aligned((len(units.places), int(self.groups[-1, 1]), self.columns, step), np.uint16)
         rows = sums.view(np.int16).reshape(-1, step)
         fused = self.fused(matrix)

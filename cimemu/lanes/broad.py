@@ -101,21 +101,21 @@ def _make_listed_as():
     return listed_as
 
 
-def _make_every32_as():
+def _make_every_as(element):
     @intrinsic
-    def every32_as(typingctx, unit, value):
+    def every_as(typingctx, unit, value):
         kind = _register_of(unit)
 
         def codegen(context, builder, sig, args):
-            numbers = ir.VectorType(_I32, kind.width // 4)
-            one = builder.trunc(context.cast(builder, args[1], sig.args[1], types.int64), _I32)
+            numbers = ir.VectorType(element, 8 * kind.width // element.width)
+            one = builder.trunc(context.cast(builder, args[1], sig.args[1], types.int64), element)
             placed = builder.insert_element(ir.Constant(numbers, ir.Undefined), one, ir.Constant(_I32, 0))
             zeros = ir.Constant(ir.VectorType(_I32, numbers.count), [0] * numbers.count)
             return _bytes(builder, builder.shuffle_vector(placed, ir.Constant(numbers, ir.Undefined), zeros))
 
         return kind(unit, value), codegen
 
-    return every32_as
+    return every_as
 
 
 def _make_store_parts():
@@ -152,7 +152,10 @@ def _listed_python(unit, rows, lists, index):
 load_as = _pick(lambda unit, array, index: _bytes_of(array)[index:][: 32 * len(unit)].copy(), _make_load_as)
 listed_as = _pick(_listed_python, _make_listed_as)
 every32_as = _pick(
-    lambda unit, v: np.full(8 * len(unit), int(v) & (2**32 - 1), np.uint32).view(np.uint8), _make_every32_as
+    lambda unit, v: np.full(8 * len(unit), int(v) & (2**32 - 1), np.uint32).view(np.uint8), lambda: _make_every_as(_I32)
+)
+every16_as = _pick(
+    lambda unit, v: np.full(16 * len(unit), int(v) & 65535, np.uint16).view(np.uint8), lambda: _make_every_as(_I16)
 )
 store_parts = _pick(_store_parts_python, _make_store_parts)  # each 32 bytes `stride` bytes after those before
 
@@ -329,4 +332,17 @@ look_up64, look_up128, look_up256 = (
         lambda entries=entries: _make_look_up(entries),
     )
     for entries in (64, 128, 256)
+)
+
+
+def _words_of_two(b, low, index, high):
+    parts = _as(b, _I16, low, index, high)
+    return _bytes(b, _call(b, "llvm.x86.avx512.vpermi2var.hi.512", parts[0].type, parts))
+
+
+# Words of 64 entries in two registers of 64 bytes, `index` (words below 64) between them.
+look_up_words = _operation(
+    lambda low, index, high: np.concatenate([low, high]).view(np.uint16)[index.view(np.uint16)].view(np.uint8),
+    _words_of_two,
+    3,
 )

@@ -85,11 +85,16 @@ def _call(builder, name, result, values):
 
 
 def _as_words(builder, *values):
-    return [builder.bitcast(v, _WORDS) for v in values]
+    return [builder.bitcast(v, ir.VectorType(_I16, v.type.count // 2)) for v in values]
 
 
 def _as_bytes(builder, value):
-    return builder.bitcast(value, _BYTES)
+    return builder.bitcast(value, ir.VectorType(_I8, value.type.count * value.type.element.width // 8))
+
+
+def _by_count(name):
+    """The call of an intrinsic of LLVM that has one form for each number of elements: `{}` in its name."""
+    return lambda b, x, y: _call(b, name.format(x.type.count), x.type, [x, y])
 
 
 def _words(a):
@@ -180,16 +185,17 @@ add16 = _word_operation(lambda a, b: a + b, lambda b, x, y: b.add(x, y))
 sub16 = _word_operation(lambda a, b: a - b, lambda b, x, y: b.sub(x, y))
 add16_held = _word_operation(
     lambda a, b: np.minimum(a.astype(np.int32) + b, 65535),
-    lambda b, x, y: _call(b, "llvm.uadd.sat.v16i16", _WORDS, [x, y]),
+    _by_count("llvm.uadd.sat.v{}i16"),
 )
 sub16_held = _word_operation(
     lambda a, b: np.maximum(a.astype(np.int32) - b, 0),
-    lambda b, x, y: _call(b, "llvm.usub.sat.v16i16", _WORDS, [x, y]),
+    _by_count("llvm.usub.sat.v{}i16"),
 )
-min16 = _word_operation(np.minimum, lambda b, x, y: _call(b, "llvm.umin.v16i16", _WORDS, [x, y]))
+min16 = _word_operation(np.minimum, _by_count("llvm.umin.v{}i16"))
+_HIGH_PRODUCTS = {16: "llvm.x86.avx2.pmulhu.w", 32: "llvm.x86.avx512.pmulhu.w.512"}
 high16 = _word_operation(
     lambda a, b: (a.astype(np.uint32) * b) >> 16,
-    lambda b, x, y: _call(b, "llvm.x86.avx2.pmulhu.w", _WORDS, [x, y]),
+    lambda b, x, y: _call(b, _HIGH_PRODUCTS[x.type.count], x.type, [x, y]),
 )
 
 

@@ -22,14 +22,25 @@ from cimemu.engines.lookup.converters import (
     word_converter,
 )
 from cimemu.engines.lookup.levels import Summing, level_summing, ranking
+from cimemu.engines.lookup.six_kernels import SIX
 from cimemu.engines.lookup.table_kernels import fill_tables, nibble_ranges
 from cimemu.engines.lookup.wide import DIGITS_TOP, PSUM_TOP, wide_converter
 from cimemu.engines.lookup.wide_kernels import FLUSH
 from cimemu.engines.units import Units, slice_units
 from cimemu.kernels.noise import normal_quantiles
 from cimemu.kernels.read_noise import SIGMA_BITS
+from cimemu.lanes import broad
 from cimemu.lanes.registers import AVAILABLE
 from cimemu.macro.program import Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Sixes:
+    """What tables of every six places are made of, as `convert_by_sixes` takes it."""
+
+    source: NDArray[np.int64]  # [Q, 6] as `Lookup.source`
+    spans: NDArray[np.int64]  # [G, 2]
+    values: NDArray[np.int32]  # [C rounded up to even, Q, 6]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +54,7 @@ class Lookup:
     low: NDArray[np.uint8]  # [C rounded up to even, Q, 16]
     high: NDArray[np.uint8]  # the second digit, or no columns
     highest: NDArray[np.uint8]  # the third digit, or no columns: partial sums of 32 bits
+    sixes: Sixes | None  # in the place of tables, where registers of 64 bytes look six places up
     flush: int  # 0: partial sums fit bytes
     converter: tuple[Any, ...]
     units: Units
@@ -79,7 +91,7 @@ def make_lookup(matrix: Matrix) -> Lookup | WhyNot:
             return WhyNot(f"levels lie on no grid, and codes have {references[0].bits} bits, a register holds 8")
         digits = ranked[0]
     wide = macro.input.bits > 8
-    source, spans = _places(matrix, 2 if wide else 1)
+    source, spans = _places(matrix, 2 if wide else 1, 4)
     rows = _rows_only(source, 2 if wide else 1)
     noise, margins = _noise(matrix)
     margin = int(margins.sum())
@@ -109,8 +121,11 @@ def make_lookup(matrix: Matrix) -> Lookup | WhyNot:
     if units is None:
         return WhyNot(f"codes up to {top}, weighed by their slices, leave 16 bits")
     padded = columns + columns % 2
+    sixes = _sixes(matrix, padded) if flush and parts < 3 and summing is None and broad.HAS_BROAD else None
+    parts = 0 if sixes is not None else parts
     tables = [np.zeros((padded if d < parts else 0, len(source), 16), dtype=np.uint8) for d in range(3)]
-    fill_tables(seen, rows, *tables)
+    if parts:
+        fill_tables(seen, rows, *tables)
     if summing is not None:
         found = ranking(found, shifted, by_group, flush)
     combining = make_combining(matrix, digits, units, top, padded)
@@ -124,6 +139,7 @@ def make_lookup(matrix: Matrix) -> Lookup | WhyNot:
         low=tables[0],
         high=tables[1],
         highest=tables[2],
+        sixes=sixes,
         flush=flush,
         converter=even_columns(found, padded),
         units=units,
@@ -142,16 +158,29 @@ def _top_digit(moved: Moved, digits: Digits) -> int:
     return int(np.where(codes <= reached[:, None], digits.table, 0).max())
 
 
-def _places(matrix: Matrix, bytes_per_input: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(source [Q, 4], spans [G, 2]): the bits of a slice of every group, four a place."""
+def _sixes(matrix: Matrix, padded: int) -> Sixes | None:
+    """Values of every six places, or None where what six of them sum could leave 16 bits."""
+    source, spans = _places(matrix, 1, SIX)
+    seen = matrix.seen.astype(np.int64, copy=False)
+    bits = np.where(source < 0, 0, source & 15)
+    found = np.where((source < 0)[..., None], 0, seen[np.maximum(source >> 4, 0)] << bits[..., None])
+    if int(np.abs(found).sum(axis=1).max(initial=0)) > 65535:
+        return None
+    values = np.zeros((padded, *source.shape), dtype=np.int32)
+    values[: found.shape[2]] = found.transpose(2, 0, 1)
+    return Sixes(source, spans, values)
+
+
+def _places(matrix: Matrix, bytes_per_input: int, together: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(source [Q, together], spans [G, 2]): the bits of a slice of every group, so many a place."""
     dac = matrix.macro.input.dac_bits
     parts, spans, done = [], [], 0
     for first, last in zip(matrix.starts, matrix.stops):
         rows = np.repeat(np.arange(first, last) * bytes_per_input * 16, dac)
         bits = rows + np.tile(np.arange(dac), last - first)
-        padded = np.full(-(-len(bits) // 4) * 4, -1, dtype=np.int64)
+        padded = np.full(-(-len(bits) // together) * together, -1, dtype=np.int64)
         padded[: len(bits)] = bits
-        parts.append(padded.reshape(-1, 4))
+        parts.append(padded.reshape(-1, together))
         spans.append((done, done + len(parts[-1])))
         done = spans[-1][1]
     return np.concatenate(parts), np.array(spans, dtype=np.int64)

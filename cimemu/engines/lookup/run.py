@@ -5,36 +5,74 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.engines.combining import aligned
+from cimemu.engines.combining import Convert, aligned
 from cimemu.engines.lookup.kernels import COLUMNS, convert_by_bytes, convert_by_words
 from cimemu.engines.lookup.levels import add_levels_of
-from cimemu.engines.lookup.prepare import Lookup
+from cimemu.engines.lookup.prepare import Lookup, Sixes
+from cimemu.engines.lookup.six_kernels import ENTRIES, SIX, SIX_COLUMNS, convert_by_sixes, index_sixes
 from cimemu.engines.lookup.wide_kernels import WIDE_COLUMNS, convert_wide
 from cimemu.lanes.nibbles import make_bit_nibbles, make_nibbles, turn_bytes
 from cimemu.macro.program import Matrix
 from cimemu.macro.read_noise import Reads
 from cimemu.macro.sums import Sums
 
+SIX_POSITIONS = 1024  # that tables of six places are made for anew: they take as long as 100 positions
+
 
 def lookup_values(
     x: NDArray[Any], masked: NDArray[Any], matrix: Matrix, lookup: Lookup, reads: Reads, y: NDArray[Any]
 ) -> bool | Sums:
     """Fill y [P, N] from inputs x [P, K] (`masked`: as bit patterns), as `Combining.values` does."""
+    if lookup.sixes is not None:
+        indices = indices_of(masked, lookup, lookup.sixes)
+        return lookup.combining.values(
+            x, masked, matrix, _by_registers(indices, _convert_sixes, lookup, reads), y, SIX_POSITIONS
+        )
     nibbles = nibbles_of(masked, lookup)
     if lookup.summing is not None:
         _leveled(nibbles, lookup, reads, y)
         return False
+    return lookup.combining.values(x, masked, matrix, _by_registers(nibbles, converted, lookup, reads), y)
+
+
+def _by_registers(places: NDArray[Any], convert_all: Any, lookup: Lookup, reads: Reads) -> Convert:
+    """Registers [B, ...] of 32 positions, so many of them at once, by `convert_all`."""
 
     def convert(start: int, sums: NDArray[np.uint16]) -> None:
-        some = nibbles[start // 32 : (start + sums.shape[3]) // 32]
+        some = places[start // 32 : (start + sums.shape[3]) // 32]
         if 32 * len(some) == sums.shape[3]:
-            converted(some, lookup, reads.after(start), sums)
+            convert_all(some, lookup, reads.after(start), sums)
             return
         fewer = aligned((*sums.shape[:3], 32 * len(some)), np.uint16)
-        converted(some, lookup, reads.after(start), fewer)
+        convert_all(some, lookup, reads.after(start), fewer)
         sums[..., : fewer.shape[3]] = fewer
 
-    return lookup.combining.values(x, masked, matrix, convert, y)
+    return convert
+
+
+def indices_of(masked: NDArray[Any], lookup: Lookup, sixes: Sixes) -> NDArray[np.uint16]:
+    """Table indices uint16 [B, Q, U, 4, 32] of inputs [P, K]."""
+    units = len(lookup.units.weights)
+    indices = aligned((-(-len(masked) // 32), len(sixes.source), units, 4, 32), np.uint16)
+    inputs = np.ascontiguousarray(masked, dtype=np.uint16 if lookup.wide else np.uint8)
+    index_sixes(inputs, sixes.source, lookup.slices, np.empty((SIX, 32), dtype=np.uint16), indices)
+    return indices
+
+
+def _convert_sixes(indices: NDArray[np.uint16], lookup: Lookup, reads: Reads, sums: NDArray[np.uint16]) -> None:
+    """sums uint16 [U, G, C, 32 * B]: weighed codes of every unit, group and column."""
+    sixes = lookup.sixes
+    assert sixes is not None
+    most = int((sixes.spans[:, 1] - sixes.spans[:, 0]).max())
+    scratch = (
+        aligned((SIX_COLUMNS, most, ENTRIES), np.uint16),
+        aligned((SIX_COLUMNS, 4, 32), np.uint16),
+        aligned((SIX_COLUMNS, 4, 32), np.uint8),
+        aligned((len(indices), 2, 32), np.uint32),
+        aligned((4, 32), np.uint32),
+    )
+    noise = _read_at(lookup, reads)
+    convert_by_sixes(indices, sixes.values, sixes.spans, lookup.converter, noise, lookup.units.weights, scratch, sums)
 
 
 def nibbles_of(masked: NDArray[Any], lookup: Lookup) -> NDArray[np.uint8]:

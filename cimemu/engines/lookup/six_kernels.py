@@ -1,0 +1,232 @@
+"""Table look-up in registers of 64 bytes: what a column sums for every six places, 32 positions at once.
+
+Partial sums of cells that vary have 16 bits. A table of the 64 sums of six (row, DAC bit) places is two registers, and
+one instruction looks 32 positions up. Tables are made of the cells for a few columns at a time, stay in the first-level
+cache while all positions pass, and are forgotten: a network's tables would take 22 bytes a cell.
+"""
+
+import numpy as np
+
+from cimemu.engines.lookup.convert_kernels import (
+    affine_words_naive,
+    search_words,
+    search_words_naive,
+    table_bytes,
+    table_bytes_naive,
+    weigh_bytes,
+    weigh_bytes_naive,
+)
+from cimemu.engines.lookup.kernels import ZERO
+from cimemu.kernels.read_noise import noise_words, noise_words_naive, read_places, read_places_naive
+from cimemu.lanes.broad import BROAD, every16_as, load_as, look_up_words
+from cimemu.lanes.jit import kernel
+from cimemu.lanes.registers import add16, add16_held, high16, low16, min16, store, sub16_held
+
+SIX = 6
+ENTRIES = 1 << SIX
+SIX_COLUMNS = 8  # whose tables are made at once; an octet of them shares random bits
+BLOCK = 32  # positions of a register of words
+
+
+@kernel
+def index_sixes(x, source, numbers, column, indices):
+    """indices[b, q, u, k, p] bit j is bit `source[q, j] % 16 + slice * dac_bits` of x[32 * b + p, source[q, j] // 16].
+
+    slice = u * per_unit + k, numbers = (slices, dac_bits, per_unit); a slice that is none, a source below 0 and a position
+    beyond x give 0. x uint8 or uint16 [P, K]; source int64 [Q, 6]; column uint16 [6, 32] is scratch; indices uint16
+    [B, Q, U, 4, 32].
+    """
+    slices, dac_bits, per_unit = numbers
+    points = x.shape[0]
+    for b in range(indices.shape[0]):
+        for q in range(source.shape[0]):
+            for j in range(SIX):
+                row = source[q, j] >> 4
+                bit = source[q, j] & 15
+                for p in range(BLOCK):
+                    at = BLOCK * b + p
+                    here = source[q, j] >= 0 and at < points
+                    column[j, p] = np.uint16(x[at, row]) >> np.uint16(bit) if here else np.uint16(0)
+            for u in range(indices.shape[2]):
+                for k in range(4):
+                    if k >= per_unit or u * per_unit + k >= slices:
+                        indices[b, q, u, k, :] = 0
+                        continue
+                    shift = np.uint16((u * per_unit + k) * dac_bits)
+                    for p in range(BLOCK):
+                        index = np.uint16(0)
+                        for j in range(SIX):
+                            index |= ((column[j, p] >> shift) & np.uint16(1)) << np.uint16(j)
+                        indices[b, q, u, k, p] = index
+
+
+def index_sixes_naive(x, source, numbers, column, indices):
+    """The definition."""
+    slices, dac_bits, per_unit = numbers
+    indices[:] = 0
+    for b, q, u, k, p in np.ndindex(*indices.shape):
+        number, at = u * per_unit + k, BLOCK * b + p
+        if k < per_unit and number < slices and at < len(x):
+            for j, place in enumerate(source[q].tolist()):
+                if place >= 0:
+                    indices[b, q, u, k, p] |= (int(x[at, place // 16]) >> place % 16 + number * dac_bits & 1) << j
+
+
+@kernel
+def fill_sixes(values, columns, span, tables):
+    """tables[c, q - span[0], n] = the sum of values[c, q, j] over the bits j of n, above the least such sum.
+
+    values int32 [C, Q, 6]; columns = (first, last); tables uint16 [>= last - first, >= span[1] - span[0], 64], which hold the sums.
+    """
+    for c in range(columns[0], columns[1]):
+        for q in range(span[0], span[1]):
+            table = tables[c - columns[0], q - span[0]]
+            least = np.int32(0)
+            for j in range(SIX):
+                least += min(values[c, q, j], np.int32(0))
+            table[0] = -least
+            for j in range(SIX):
+                value = np.uint16(values[c, q, j])
+                for n in range(1 << j):
+                    table[n + (1 << j)] = table[n] + value
+
+
+def fill_sixes_naive(values, columns, span, tables):
+    """The definition."""
+    bits = np.arange(ENTRIES)[:, None] >> np.arange(SIX) & 1
+    sums = np.einsum("cqj,nj->cqn", values[columns[0] : columns[1], span[0] : span[1]].astype(np.int64), bits)
+    tables[: columns[1] - columns[0], : span[1] - span[0]] = sums - sums.min(axis=2, keepdims=True)
+
+
+@kernel
+def sum_sixes(indices, tables, place, span, columns, psums):
+    """psums[c, k, p] = the sum over the places of span of tables[c, q - span[0], indices[b, q, u, k, p]], held at 65535.
+
+    place = (b, u); tables of `columns` columns; psums uint16 [>= columns, 4, 32].
+    """
+    count, units = indices.shape[1], indices.shape[2]
+    start = (place[0] * count * units + place[1]) * 256
+    stride = 256 * units
+    for c in range(columns):
+        a0 = every16_as(BROAD, 0)
+        a1 = a0
+        a2 = a0
+        a3 = a0
+        table = 128 * tables.shape[1] * c
+        at = start + stride * span[0]
+        for _ in range(span[0], span[1]):
+            low = load_as(BROAD, tables, table)
+            high = load_as(BROAD, tables, table + 64)
+            a0 = add16_held(a0, look_up_words(low, load_as(BROAD, indices, at), high))
+            a1 = add16_held(a1, look_up_words(low, load_as(BROAD, indices, at + 64), high))
+            a2 = add16_held(a2, look_up_words(low, load_as(BROAD, indices, at + 128), high))
+            a3 = add16_held(a3, look_up_words(low, load_as(BROAD, indices, at + 192), high))
+            table += 128
+            at += stride
+        out = 256 * c
+        store(psums, out, a0)
+        store(psums, out + 64, a1)
+        store(psums, out + 128, a2)
+        store(psums, out + 192, a3)
+
+
+def sum_sixes_naive(indices, tables, place, span, columns, psums):
+    """The definition."""
+    b, u = place
+    for c, k in np.ndindex(columns, 4):
+        mine = indices[b, span[0] : span[1], u, k].astype(np.int64)
+        found = np.take_along_axis(tables[c, : span[1] - span[0]].astype(np.int64), mine, axis=1)
+        psums[c, k] = np.minimum(found.sum(axis=0), 65535)
+
+
+@kernel
+def affine_sixes(psums, columns, rules, top, weights, block, sums):
+    """As `affine_words`, a register of 32 words for a slice: psums uint16 [columns, 4, 32]."""
+    highest = every16_as(BROAD, top)
+    one = rules.shape[0] == 1
+    points = sums.shape[1]
+    w0, w1 = every16_as(BROAD, weights[0]), every16_as(BROAD, weights[1])
+    w2, w3 = every16_as(BROAD, weights[2]), every16_as(BROAD, weights[3])
+    for c in range(columns[0], columns[1]):
+        rule = 0 if one else c
+        up = every16_as(BROAD, rules[rule, 0])
+        down = every16_as(BROAD, rules[rule, 1])
+        at = (c - columns[0]) * 256
+        a = sub16_held(add16_held(load_as(BROAD, psums, at), up), down)
+        b = sub16_held(add16_held(load_as(BROAD, psums, at + 64), up), down)
+        d = sub16_held(add16_held(load_as(BROAD, psums, at + 128), up), down)
+        e = sub16_held(add16_held(load_as(BROAD, psums, at + 192), up), down)
+        if rules[rule, 2] != 0:
+            gain = every16_as(BROAD, rules[rule, 2])
+            a, b, d, e = high16(a, gain), high16(b, gain), high16(d, gain), high16(e, gain)
+        if rules[rule, 3] != 0:
+            fall = every16_as(BROAD, rules[rule, 3])
+            a, b, d, e = high16(a, fall), high16(b, fall), high16(d, fall), high16(e, fall)
+        a = add16(low16(min16(a, highest), w0), low16(min16(b, highest), w1))
+        d = add16(low16(min16(d, highest), w2), low16(min16(e, highest), w3))
+        store(sums, (c * points + 32 * block) * 2, add16(a, d))
+
+
+def affine_sixes_naive(psums, columns, rules, top, weights, block, sums):
+    """The definition."""
+    affine_words_naive(psums, columns, rules, top, weights, block, sums)
+
+
+@kernel
+def convert_by_sixes(indices, values, spans, converter, noise, weights, scratch, sums):
+    """sums[u, g, c, 32 * b + p]: weighed digits of unit u of group g's partial sums, as `convert_by_words` makes them.
+
+    indices uint16 [B, Q, U, 4, 32], values int32 [C, Q, 6], spans int64 [G, 2]; converter and noise as `convert_by_words`
+    takes them; scratch = (tables uint16 [SIX_COLUMNS, places of a group, 64], psums uint16 [SIX_COLUMNS, 4, 32], codes uint8
+    [SIX_COLUMNS, 4, 32], places uint32 [B, 2, 32], words uint32 [4, 32]).
+    """
+    rules, trees, bits, digits, top, searched = converter
+    tables, psums, codes, places, words = scratch
+    noisy = noise[0].shape[0] > 0
+    total = values.shape[0]
+    if noisy:
+        for b in range(indices.shape[0]):
+            read_places(noise[4], b, places[b])
+    for g in range(spans.shape[0]):
+        rule = rules[g if rules.shape[0] > 1 else 0]
+        tree = trees[g if trees.shape[0] > 1 else 0]
+        table = digits[g if digits.shape[0] > 1 else 0]
+        span = (spans[g, 0], spans[g, 1])
+        for first in range(0, total, SIX_COLUMNS):
+            columns = (first, min(first + SIX_COLUMNS, total))
+            fill_sixes(values, columns, span, tables)
+            for b in range(indices.shape[0]):
+                for u in range(indices.shape[2]):
+                    sum_sixes(indices, tables, (b, u), span, columns[1] - columns[0], psums)
+                    if noisy:
+                        noise_words(psums, columns, (g, u), noise, places[b], words)
+                    if searched:
+                        search_words(psums, columns, tree, bits, codes)
+                        if table.shape[0] > 0:
+                            table_bytes(codes, columns, ZERO, table)
+                        weigh_bytes(codes, columns, weights[u], b, sums[u, g])
+                    else:
+                        affine_sixes(psums, columns, rule, top, weights[u], b, sums[u, g])
+
+
+def convert_by_sixes_naive(indices, values, spans, converter, noise, weights, scratch, sums):
+    """The definition: one group, unit and block after the other by the naive twins."""
+    rules, trees, bits, digits, top, searched = converter
+    columns, most = (0, len(values)), int((spans[:, 1] - spans[:, 0]).max())
+    psums, codes = (np.zeros((len(values), 4, 32), dtype=kind) for kind in (np.uint16, np.uint8))
+    tables = np.zeros((len(values), most, ENTRIES), dtype=np.uint16)
+    _, _, _, places, words = scratch
+    for g in range(len(spans)):
+        fill_sixes_naive(values, columns, spans[g], tables)
+        for b, u in np.ndindex(len(indices), indices.shape[2]):
+            sum_sixes_naive(indices, tables, (b, u), spans[g], len(values), psums)
+            if len(noise[0]):
+                read_places_naive(noise[4], b, places[b])
+                noise_words_naive(psums, columns, (g, u), noise, places[b], words)
+            if searched:
+                search_words_naive(psums, columns, trees[g % len(trees)], bits, codes)
+                if digits.shape[1]:
+                    table_bytes_naive(codes, columns, ZERO, digits[g % len(digits)])
+                weigh_bytes_naive(codes, columns, weights[u], b, sums[u, g])
+            else:
+                affine_sixes_naive(psums, columns, rules[g % len(rules)], top, weights[u], b, sums[u, g])
