@@ -86,7 +86,8 @@ def test_threads_give_the_same_bytes_from_tables(vary, digits):
     varied = Programmed(vary_matrix(ideal.matrix, own_macros(ideal.matrix.layout), compose(vary, 7, 0)))
     if AVAILABLE:
         tables = varied.choose("lookup").prepared
-        assert digits == 1 + sum(len(more) > 0 for more in (tables.high, tables.highest))
+        digits_made = 1 + sum(len(more) > 0 for more in (tables.high, tables.highest))
+        assert digits == (2 if tables.sixes is not None else digits_made)
     one, two = (varied.run(x, images=3, threads=threads).y for threads in (1, 2))
     assert one.tobytes() == two.tobytes()
     for part in (slice(0, 3), slice(1030, 1033)):

@@ -42,7 +42,7 @@ from cimemu.lanes.jit import kernel
 from cimemu.lanes.nibbles import ORDER, turn_bytes, turn_bytes_naive
 from cimemu.lanes.registers import either
 
-ENTRIES = (64, 128, 256)  # of a table, or a multiple of 256
+ENTRIES = (1, 64, 128, 256)  # of a table (1: a clamp), or a multiple of 256
 
 
 @kernel
@@ -119,8 +119,11 @@ def high_sums_naive(unit, planes, at):
 def looked_up(unit, tables, at, entries, sums, above):
     """Entries from byte `at` of tables on, the last one for sums beyond it.
 
-    Sums are bytes and, where there are more than 256 entries, the 256s in `above`.
+    Sums are bytes and, where there are more than 256 entries, the 256s in `above`. A single entry stands for a clamp: all
+    numbers up to it, and itself beyond.
     """
+    if entries == 1:
+        return least_bytes(sums, every32_as(unit, tables[at, 0] * np.int64(0x01010101)))
     if entries == 64:
         return look_up64(tables, at, least_bytes(sums, every32_as(unit, 0x3F3F3F3F)))
     if entries == 128:
@@ -134,6 +137,8 @@ def looked_up(unit, tables, at, entries, sums, above):
 
 def looked_up_naive(unit, tables, at, entries, sums, above):
     """The definition."""
+    if entries == 1:
+        return np.minimum(sums, tables[at, 0])
     numbers = sums.astype(np.int64) + (256 * above.astype(np.int64) if entries > 256 else 0)
     return tables.reshape(-1)[at + np.minimum(numbers, entries - 1)]
 

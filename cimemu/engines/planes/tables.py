@@ -92,7 +92,11 @@ def make_digit_planes(matrix: Matrix) -> DigitPlanes | WhyNot:
     tables = _tables(references, digits, most)
     top = int(tables.max())
     constant = int((tables != tables[:, -1:]).any(axis=0).sum())  # digits no longer change from this sum on
-    entries = next((e for e in (64, 128, 256) if min(most, constant) < e), -(-(min(most, constant) + 1) // 256) * 256)
+    entries = (
+        1
+        if _clamps(tables)
+        else next((e for e in (64, 128, 256) if min(most, constant) < e), -(-(min(most, constant) + 1) // 256) * 256)
+    )
     skipped = macro.timing.skip_zero_slices and any(
         int(r.thresholds.min()) <= 0 or (r.lsb is None and bool(r.levels[:, 0].any())) for r in references
     )
@@ -108,9 +112,7 @@ def make_digit_planes(matrix: Matrix) -> DigitPlanes | WhyNot:
     combining = make_combining(matrix, digits, units, top, columns)
     if combining.nonlinear and not matrix.integer_result and combining.block_terms is None:
         return WhyNot("sums of codes are too large for the kernels that make floats of them")
-    held = np.zeros((len(tables), entries), dtype=np.uint8)
-    held[:, : min(entries, tables.shape[1])] = tables[:, :entries]
-    held[:, tables.shape[1] :] = tables[:, -1:]
+    given = np.minimum(np.arange(entries), tables.shape[1] - 1) if entries > 1 else np.array([-1])
     per_block = len(tables) // len(references)
     own = matrix.block_of[:, None] * per_block + np.arange(columns) % per_block
     return DigitPlanes(
@@ -118,7 +120,7 @@ def make_digit_planes(matrix: Matrix) -> DigitPlanes | WhyNot:
         listed=list_columns(matrix.seen, matrix.starts, matrix.stops, COLUMNS),
         rows=int((matrix.stops - matrix.starts).max()),
         planes=max(PLANES, most.bit_length()),
-        converter=(held, np.ascontiguousarray(own)),
+        converter=(np.ascontiguousarray(tables[:, given], dtype=np.uint8), np.ascontiguousarray(own)),
         weighing=_weighing(matrix, units),
         combining=combining,
     )
@@ -135,6 +137,11 @@ def _tables(references: tuple[References, ...], digits: list[Digits], most: int)
         codes = np.cumsum(reached, axis=1)[:, : most + 1]
         made.append(np.take_along_axis(np.broadcast_to(d.table, (count, d.table.shape[1])), codes, axis=1))
     return np.concatenate(made)
+
+
+def _clamps(tables: NDArray[np.int64]) -> bool:
+    """Whether every digit is the sum itself, up to the last."""
+    return bool((tables == np.minimum(np.arange(tables.shape[1]), tables[:, -1:])).all())
 
 
 def _units(matrix: Matrix, top: int) -> Units | None:
