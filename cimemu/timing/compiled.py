@@ -21,42 +21,45 @@ def run_compiled(
     """Times of every image, in order; the first is admitted at cycle `begin`. An image is admitted when all those
     `in_flight` before it are done.
 
-    Where nothing depends on data, the whole state of the chip is compared between admissions. Where it is that of p
-    images before, but for the cycle, everything repeats every p images for as long as images are admitted: those are
-    copied instead of simulated. `repeat` False simulates every image.
+    Where nothing depends on data, the whole state of the chip is compared between admissions, once its units look as they
+    did some images before. Where it is that of p images before, but for the cycle, everything repeats every p images for as
+    long as images are admitted: those are copied instead of simulated. `repeat` False simulates every image.
     """
     if template.tasks == 0:
         return
     chip = _Engine(template, images, begin, table, ledger)
     search = repeat and table is None and chip.state.nbytes <= STATE_BUDGET_BYTES
     saved: ChipState | None = None
+    mark, marks, look_from = 0, dict[int, int](), 0  # of `saved`; images by their marks; no state is copied before it
     history: list[Times] = []  # images since `saved`
-    image, look_until = 0, 1
+    image = 0
     while image < images:
         times = chip.next_image(image)
         yield times
-        history.append(times)
         image += 1
-        if not search or image + template.in_flight >= images:  # the image behind the last admitted does not exist
+        left = images - 1 - template.in_flight - image  # of those behind the last admitted, which do not exist
+        if not search or left < 1:
             continue
+        now = chip.state.mark(chip.used, image)
+        if saved is not None:
+            history.append(times)
         period = len(history)
-        if saved is not None and is_repeat(saved, chip.state, template, period):
-            repeats = (images - 1 - template.in_flight - image) // period
+        if saved is not None and now == mark and is_repeat(saved, chip.state, template, period):
+            repeats = left // period
             shift = chip.state.now - saved.now
             for number in range(repeats * period):
-                yield _later(history[number % period], image + number, (number // period + 1) * shift)
+                first, later = history[number % period], (number // period + 1) * shift
+                yield Times(image + number, first.first_start, first.first_end, first.done + later, later=later)
             chip.state.repeat(saved, repeats, period)
             image += repeats * period
             search = False
-        elif image == look_until:  # Brent's search for a cycle: any period is found within three times its length
-            saved, history, look_until = chip.state.copy(), [], 2 * look_until
+            saved = None
+        elif image >= look_from and 0 < 2 * (image - marks.get(now, image)) <= left:
+            # It looks as it did before, and would pay. Where it turns out to be another state, the next copy is made after as
+            # many images again.
+            saved, mark, history, look_from = chip.state.copy(), now, [], 2 * image
+        marks[now] = image
     chip.state.settle(ledger)
-
-
-def _later(times: Times, image: int, shift: int) -> Times:
-    start = np.where(times.start < 0, times.start, times.start + shift)
-    end = np.where(times.end < 0, times.end, times.end + shift)
-    return Times(image, start, end, times.done + shift)
 
 
 class _Engine:
@@ -80,6 +83,7 @@ class _Engine:
         nodes[-1, 3] = template.first_edge[-1]
         edges = np.stack([template.successor, template.lag.astype(np.int32), template.cause.astype(np.int32)], axis=1)
         self.graph = (nodes, np.ascontiguousarray(edges))
+        self.used = np.unique(template.unit[template.unit >= 0])
         self.roots = np.flatnonzero(template.waits_here == 0)
         self.stack = np.zeros((len(template.successor) + 1, 4), dtype=np.int64)
         self.durations = np.zeros((1, 1), dtype=np.int32) if table is None else table

@@ -148,6 +148,8 @@ class _Record:
         self.adc_count = np.zeros(len(ledger.busy), dtype=np.int64)
         self.adc_free = np.zeros(len(ledger.busy), dtype=np.int64)
         self.columns: dict[tuple[int, bool], tuple[NDArray[np.int64], Events]] = {}
+        self.repeated: dict[int, tuple[NDArray[np.int64], NDArray[np.int64], int]] = {}  # spans, by the array of starts
+        self.wanted = images  # images before it have their events taken
         self.plans: dict[int, tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = {}
 
     def take(self, template: Template, times: Times, image: int) -> None:
@@ -157,21 +159,32 @@ class _Record:
             order = real[np.argsort(template.layer[real], kind="stable")]
             layers, first = np.unique(template.layer[order].astype(np.int64), return_index=True)
             self.plans[id(template)] = (order, layers, first)
-        order, layers, first = self.plans[id(template)]
         if image >= 0:
-            start, end = times.start[order], times.end[order]
-            self.layer_cycles[layers] += np.maximum.reduceat(end, first) - np.minimum.reduceat(start, first)
-            self.image_start[image] = min(self.image_start[image], int(start.min()))
+            layers, cycles, start = self._spans(template, times)
+            self.layer_cycles[layers] += cycles
+            self.image_start[image] = min(self.image_start[image], start + times.later)
             self.image_end[image] = max(self.image_end[image], times.done)
         if times.steps is not None:
             chosen = times.steps["kind"] == Kind.CONVERT
             units, cycles = times.steps["unit"][chosen], (times.steps["end"] - times.steps["start"])[chosen]
             np.add.at(self.adc_busy, units, cycles)
             np.add.at(self.adc_count, units, 1)
-        if self.sink is not None:
-            self.sink(self._events(template, times, image))
+        if self.sink is not None and image < self.wanted and self.sink(self._events(template, times, image)) is False:
+            self.wanted = image
         if image < 0:
             self.offset += template.tasks
+
+    def _spans(self, template: Template, times: Times) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        """(layers, cycles of each from its first start to its last end, the image's first start, without `later`)."""
+        order, layers, first = self.plans[id(template)]
+        kept = self.repeated.get(id(times.first_start))
+        if kept is None:
+            start, end = times.first_start[order], times.first_end[order]
+            cycles = np.maximum.reduceat(end, first) - np.minimum.reduceat(start, first)
+            kept = (times.first_start, cycles, int(start.min()))
+            if times.later:  # its cycles come again, and so does their array, which is held here
+                self.repeated[id(times.first_start)] = kept
+        return layers, kept[1], kept[2]
 
     def _events(self, template: Template, times: Times, image: int) -> Events:
         key = (id(template), times.steps is None)

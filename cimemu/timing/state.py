@@ -107,6 +107,12 @@ class ChipState:
         """A copy that the engine does not change."""
         return ChipState(*(getattr(self, name).copy() for name in self.__dataclass_fields__))
 
+    def mark(self, used: NDArray[np.int32], image: int) -> int:
+        """What the `used` units are at, seen from now and from `image`: equal where states are, but not only there."""
+        units = self.units[used]
+        running = np.where(units[:, RUNNING] < 0, -1, units[:, RUNNING] - (image << 32))
+        return hash(b"".join(part.tobytes() for part in (units[:, FREE] - self.now, running, units[:, WAITING])))
+
     def waiting(self, unit: int) -> Ints:
         """[tasks that wait for `unit`, in order, 2]: ready cycle and key of the task."""
         base, head, count, room = (int(self.units[unit, column]) for column in (BASE, HEAD, WAITING, ROOM))

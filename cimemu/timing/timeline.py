@@ -13,16 +13,34 @@ Events = dict[str, NDArray[np.integer]]  # unit, op, kind, layer, image, start, 
 
 @dataclass(frozen=True, eq=False)
 class Times:
-    """One image: start and end cycle of every task (-1: a meeting point), its last cycle, and steps of operations."""
+    """One image: start and end cycle of every task (-1: a meeting point), its last cycle, and steps of operations.
+
+    A repeated image has the cycles of an earlier one, `later` than it; they are added where they are asked for.
+    """
 
     image: int
-    start: NDArray[np.int64]
-    end: NDArray[np.int64]
+    first_start: NDArray[np.int64]
+    first_end: NDArray[np.int64]
     done: int
     steps: Events | None = None  # detail cycles: what macro operations unfold into
+    later: int = 0
+
+    @property
+    def start(self) -> NDArray[np.int64]:
+        """Of every task."""
+        return _moved(self.first_start, self.later)
+
+    @property
+    def end(self) -> NDArray[np.int64]:
+        """Of every task."""
+        return _moved(self.first_end, self.later)
 
 
-Sink = Callable[[Events], None]
+def _moved(cycles: NDArray[np.int64], later: int) -> NDArray[np.int64]:
+    return np.where(cycles < 0, cycles, cycles + later) if later else cycles
+
+
+Sink = Callable[[Events], bool | None]  # takes the events of an image; False: none of this or later images are wanted
 
 
 @dataclass(frozen=True, eq=False)

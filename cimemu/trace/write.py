@@ -86,8 +86,8 @@ class TraceWriter:
             self.file.close()
         self.whole.__exit__(kind, error, trace)
 
-    def events(self, events: Events) -> None:
-        """Take the events of one image."""
+    def events(self, events: Events) -> bool:
+        """Take the events of one image; False where those of this and of later images are left out."""
         rows = len(events["op"])
         image = int(events["image"][0]) if rows else -1
         if image >= 0 and image not in self.images_seen:
@@ -96,14 +96,15 @@ class TraceWriter:
             if (limit is not None and image >= limit) or (limit is None and full) or self.event_images == 0:
                 if limit is None:
                     self.event_images = image
-                return
+                return False
             self.images_seen.add(image)
         elif image >= 0 and self.event_images is not None and image >= self.event_images:
-            return
+            return False
         self.pending.append(events)
         self.pending_rows += rows
         if self.pending_rows >= 4 * CHUNK:
             self._flush(self.pending_rows // CHUNK * CHUNK)
+        return True
 
     def _flush(self, rows: int) -> None:
         """Write the first `rows` of what is pending: whole chunks, each compressed once, but at the end."""

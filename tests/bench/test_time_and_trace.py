@@ -37,6 +37,12 @@ def test_a_hundred_images(benchmark, rate, simulation):
 
 
 @needs_data
+def test_ten_thousand_images(benchmark, rate, simulation):
+    benchmark.pedantic(lambda: simulation.run(10_000), rounds=5)
+    rate("timing of 10,000 ResNet-20 images, pipelined, detail ops", 10_000, "images/s", 2, seconds=True)
+
+
+@needs_data
 @pytest.mark.parametrize(
     ("images", "options", "goal"),
     [(10, {"repeat": False}, 1e6), (1, {"engine": "simpy"}, 1e5), (1, {"detail": "cycles"}, 1e5)],
