@@ -199,10 +199,9 @@ def sum_digits_naive(unit, planes, part, converter, weighing, block, sums):
     for j in range(part[0]):
         bits = np.unpackbits(planes[KEPT + j], axis=1, bitorder="little").astype(np.int64).reshape(-1, width, 8)
         numbers = (bits << np.arange(len(bits))[:, None, None]).sum(axis=0)
-        weighed = (
-            tables[own[part[2] + j]][np.minimum(numbers, tables.shape[1] - 1)].astype(np.int64)
-            * weights.view(np.int8)[:8]
-        )
+        mine = tables[own[part[2] + j]].astype(np.int64)
+        found = np.minimum(numbers, mine[0]) if len(mine) == 1 else mine[np.minimum(numbers, len(mine) - 1)]
+        weighed = found * weights.view(np.int8)[:8]
         for u, pair in enumerate(units.tolist()):
             low, high = np.array([pair & 65535, pair >> 16], dtype=np.uint16).view(np.int16).tolist()
             total = low * weighed[:, :4].sum(axis=1) + high * weighed[:, 4:].sum(axis=1)
