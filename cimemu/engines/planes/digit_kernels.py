@@ -96,22 +96,23 @@ def low_sums_naive(unit, planes, at, above):
 
 
 @kernel
-def high_sums(unit, planes, at):
-    """Planes 8 .. 10 from byte `at` on as bytes: how many 256s a sum has."""
+def high_sums(unit, planes, at, above):
+    """Planes 8 .. 10 from byte `at` on as bytes, how many 256s a sum has; 7 of them where `above` has a bit."""
     width = register_bytes(unit)
     zero = every32_as(unit, 0)
     s0 = load_as(unit, planes, at + 8 * width)
     s1 = load_as(unit, planes, at + 9 * width) if planes.shape[1] > 9 else zero
     s2 = load_as(unit, planes, at + 10 * width) if planes.shape[1] > 10 else zero
-    return turned_sums(s0, s1, s2, zero, zero, zero, zero, zero)
+    return turned_sums(either(s0, above), either(s1, above), either(s2, above), zero, zero, zero, zero, zero)
 
 
-def high_sums_naive(unit, planes, at):
+def high_sums_naive(unit, planes, at, above):
     """The definition."""
     width = 32 * len(unit)
     mine = np.zeros((8, width), np.uint8)
     count = min(3, planes.shape[1] - 8)
     mine[:count] = planes.reshape(-1)[at + 8 * width :][: count * width].reshape(count, width)
+    mine[:3] |= above
     return turned_sums_naive(*mine)
 
 
@@ -128,6 +129,11 @@ def looked_up(unit, tables, at, entries, sums, above):
         return look_up64(tables, at, least_bytes(sums, every32_as(unit, 0x3F3F3F3F)))
     if entries == 128:
         return look_up128(tables, at, least_bytes(sums, every32_as(unit, 0x7F7F7F7F)))
+    if entries == 256:
+        return look_up256(tables, at, sums)
+    last = every32_as(unit, ((entries >> 8) - 1) * 0x01010101)
+    sums = pick_bytes(every32_as(unit, -1), sums, same_bytes(least_bytes(above, last), above))
+    above = least_bytes(above, last)
     found = look_up256(tables, at, sums)
     for part in range(1, entries >> 8):
         here = same_bytes(above, every32_as(unit, part * 0x01010101))
@@ -147,7 +153,7 @@ def looked_up_naive(unit, tables, at, entries, sums, above):
 def sum_digits(unit, planes, part, converter, weighing, block, sums):
     """sums[u, first + j, place of p] = sum over the slices i of unit u of weight i * digit of number KEPT + j at (p, i).
 
-    planes uint8 [.., P, R], P = PLANES or twice that; part = (how many numbers, first row of sums, first column);
+    planes uint8 [.., P, R], P = PLANES or more; part = (how many numbers, first row of sums, first column);
     converter = (tables uint8 [T, entries], own int64 [C], the table of every column); weighing = (weights int8 [R] of slices in
     turn, units int64 [U] two words each for the sums of slices 0 .. 3 and 4 .. 7); block: registers of positions before this one;
     sums int16 [U, rows, >= R * (block + 1)], wide enough.
@@ -164,11 +170,10 @@ def sum_digits(unit, planes, part, converter, weighing, block, sums):
     for j in range(part[0]):
         at = size * (KEPT + j)
         more = zero
-        if held:
-            for k in range(PLANES, planes.shape[1]):
-                more = either(more, load_as(unit, planes, at + width * k))
+        for k in range(PLANES if held else PLANES + 3, planes.shape[1]):
+            more = either(more, load_as(unit, planes, at + width * k))
         s = low_sums(unit, planes, at, more)
-        above = high_sums(unit, planes, at) if entries > 256 else s
+        above = s if held else high_sums(unit, planes, at, more)
         table = entries * own[part[2] + j]
         a = weigh_bytes(looked_up(unit, tables, table, entries, s[0], above[0]), w)
         b = weigh_bytes(looked_up(unit, tables, table, entries, s[1], above[1]), w)

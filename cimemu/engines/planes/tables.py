@@ -91,7 +91,7 @@ def make_digit_planes(matrix: Matrix) -> DigitPlanes | WhyNot:
     most = int(counted.max())
     tables = _tables(references, digits, most)
     top = int(tables.max())
-    constant = int((tables != tables[:, -1:]).any(axis=0).sum())  # digits no longer change from this sum on
+    constant = _changes_until(tables)
     entries = (
         1
         if _clamps(tables)
@@ -137,6 +137,12 @@ def _tables(references: tuple[References, ...], digits: list[Digits], most: int)
         codes = np.cumsum(reached, axis=1)[:, : most + 1]
         made.append(np.take_along_axis(np.broadcast_to(d.table, (count, d.table.shape[1])), codes, axis=1))
     return np.concatenate(made)
+
+
+def _changes_until(tables: NDArray[np.int64]) -> int:
+    """The sum from which on no digit changes any more; digits that do not ascend may equal the last ones before, too."""
+    other = np.flatnonzero((tables != tables[:, -1:]).any(axis=0))
+    return int(other[-1]) + 1 if len(other) else 0
 
 
 def _clamps(tables: NDArray[np.int64]) -> bool:
