@@ -107,6 +107,13 @@ def columns_of(macro: Macro) -> Columns:
             assert_never(unknown)
 
 
+def narrowest(values: NDArray[np.integer]) -> np.dtype[Any]:
+    """The narrowest signed type of 16 bits or more that holds `values`."""
+    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+    kinds = (np.int16, np.int32)
+    return np.dtype(next((k for k in kinds if np.iinfo(k).min <= low and high <= np.iinfo(k).max), np.int64))
+
+
 def fixed_seen(stored: NDArray[np.integer], columns: Columns) -> NDArray[np.integer]:
     """What a conversion sees per unit of input [K, converted columns], from levels [K, physical columns].
 
@@ -116,9 +123,7 @@ def fixed_seen(stored: NDArray[np.integer], columns: Columns) -> NDArray[np.inte
         return stored
     split = stored.astype(np.int64).reshape(len(stored), -1, columns.mix.shape[1])
     made = np.einsum("kns,vs->knv", split, columns.mix).reshape(len(stored), -1)
-    largest = int(np.abs(made).max(initial=0))
-    kind: type[np.signedinteger[Any]] = np.int16 if largest < 2**15 else np.int32 if largest < 2**31 else np.int64
-    narrow: NDArray[np.integer] = made.astype(kind)
+    narrow: NDArray[np.integer] = made.astype(narrowest(made))
     return narrow
 
 
@@ -135,7 +140,7 @@ def inside_groups(
     return made
 
 
-def fixed_point_levels(cells: NDArray[np.floating], macro: Macro, shape: tuple[int, int]) -> NDArray[np.int64]:
+def fixed_point_levels(cells: NDArray[np.floating], macro: Macro, shape: tuple[int, int]) -> NDArray[np.integer]:
     """Effective levels [K, physical columns] rounded once to multiples of 2^-fraction_bits, times 2^fraction_bits."""
     try:
         if np.asarray(cells).dtype.kind == "c":
@@ -156,7 +161,7 @@ def fixed_point_levels(cells: NDArray[np.floating], macro: Macro, shape: tuple[i
     # The one rounding of a cell (contract, section 1.8): from here on sums are of integers, so no order of adding them,
     # no thread and no register width can change a code.
     made: NDArray[np.int64] = np.rint(cells * 2.0**macro.cell.fraction_bits).astype(np.int64)
-    return made
+    return made.astype(narrowest(made))
 
 
 def input_slice(x: NDArray[Any], index: int, dac_bits: int) -> NDArray[Any]:

@@ -34,7 +34,7 @@ class Matrix:
     row_group: NDArray[np.int64] | None
     out_group: NDArray[np.int64] | None
     flipped_levels: NDArray[np.uint8] | None  # [K, physical columns] as stored, where column flipping is on
-    cells: NDArray[np.int64] | None  # [K, physical columns] x 2^fraction_bits, None: ideal
+    cells: NDArray[np.integer] | None  # [K, physical columns] x 2^fraction_bits, None: ideal
     columns: Columns
     references: tuple[References, ...] | None  # by row block; None: ideal converter
     affine: tuple[Affine | None, ...]  # by row block

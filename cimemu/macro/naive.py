@@ -40,7 +40,7 @@ class Given:
     macro: Macro
     layout: Layout
     adc: Adc | None = None
-    cells: NDArray[np.int64] | None = None
+    cells: NDArray[np.integer] | None = None
     row_group: NDArray[np.int64] | None = None
     out_group: NDArray[np.int64] | None = None
     noise: tuple[ReadNoise, ...] = ()

@@ -95,7 +95,7 @@ class Surroundings:
             ).ravel()
         return made
 
-    def bow(self, cells: NDArray[np.int64]) -> tuple[NDArray[np.int64], ...]:
+    def bow(self, cells: NDArray[np.integer]) -> tuple[NDArray[np.int64], ...]:
         """For every slice value, what a row driven with it adds to `value x cell` [K, converted columns]."""
         bow = next(iter(self.blocks.values())).bow
         if not bow.any():
@@ -120,7 +120,7 @@ class Surroundings:
         made += [self._source(stream, model.noise * steps) for model, stream in self.converters if model.noise]
         return tuple(made)
 
-    def traps(self, cells: NDArray[np.int64]) -> tuple[Traps, ...]:
+    def traps(self, cells: NDArray[np.integer]) -> tuple[Traps, ...]:
         """Sources of trap noise; a filled trap takes its share of the cell as it was written, rounded once."""
         first = next(iter(self.blocks.values()))
         made = []

@@ -36,7 +36,7 @@ def factors_of(macro: Macro) -> tuple[int, ...]:
     return tuple(range(1, 2**macro.cell.bits, 2)) if several else (1,)
 
 
-def factor_cells(macro: Macro, levels: NDArray[np.int64]) -> NDArray[np.int64]:
+def factor_cells(macro: Macro, levels: NDArray[np.integer]) -> NDArray[np.int64]:
     """int64 [factors, K]: how often each factor's changes are made on every row, from whole levels [K, columns]."""
     factors = factors_of(macro)
     value = np.arange(2**macro.cell.bits)
@@ -47,7 +47,7 @@ def factor_cells(macro: Macro, levels: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack([(odd == factor)[levels].sum(axis=1) for factor in factors])
 
 
-def whole_levels(macro: Macro, cells: NDArray[np.int64]) -> NDArray[np.int64]:
+def whole_levels(macro: Macro, cells: NDArray[np.integer]) -> NDArray[np.int64]:
     """The level that a digital cell holds: the nearest to its effective level (times 2^fraction_bits)."""
     nearest = np.rint(cells / 2.0**macro.cell.fraction_bits)
     return np.clip(nearest, 0, 2**macro.cell.bits - 1).astype(np.int64)

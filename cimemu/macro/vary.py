@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from cimemu.errors import ArchError
 from cimemu.events import Pulses
 from cimemu.kernels.cells import round_levels
 from cimemu.macro.accumulator import check_accumulator
-from cimemu.macro.encode import MAX_LEVEL, fixed_seen
+from cimemu.macro.encode import MAX_LEVEL, fixed_seen, narrowest
 from cimemu.macro.gated import gated_reads
 from cimemu.macro.matrix import Matrix, reference_cells_per_row
 from cimemu.macro.program import psum_range
@@ -51,10 +53,11 @@ class Draft:
     sites: Sites
     variations: Variations
     macro: Macro  # with the fraction bits that the variations need
-    cells: NDArray[np.int64]
+    cells: NDArray[np.integer]  # of the narrowest type that holds what has been written so far
     blocks: dict[tuple[int, int], Block]  # what the models left beside the cells
     writes: dict[tuple[int, int], Pulses]
     shared: Mapping[tuple[int, int], "Array"] = field(default_factory=dict)  # see `share_arrays`
+    lock: Any = field(default_factory=Lock)  # of `cells`, which may become wider
 
     def tasks(self) -> Iterator[Callable[[], None]]:
         """One function a block."""
@@ -86,10 +89,20 @@ class Draft:
             for model, stream in models:
                 model.write(block, stream)
         scale = 2.0**self.macro.cell.fraction_bits
-        round_levels(block.levels, scale, MAX_LEVEL * scale, first_row, first, self.cells)
+        made = np.empty(block.levels.shape, dtype=np.int64)
+        round_levels(block.levels, scale, MAX_LEVEL * scale, 0, 0, made)
+        self._keep(made, first_row, first)
+        block.finish()
         if block.pulses is not None:
             self.writes[place] = Pulses(block.pulses, block.row_pulses or 0)
         self.blocks[place] = block
+
+    def _keep(self, made: NDArray[np.int64], row: int, column: int) -> None:
+        kind = np.promote_types(narrowest(made), self.cells.dtype)
+        with self.lock:
+            if kind != self.cells.dtype:
+                self.cells = self.cells.astype(np.promote_types(kind, self.cells.dtype))
+            self.cells[row : row + made.shape[0], column : column + made.shape[1]] = made
 
     def _array(self, block: Block) -> NDArray[np.float64]:
         """Conductances of all cells of the block's macro: other blocks' by the same draws, unused cells at level 0."""
@@ -178,7 +191,7 @@ def start_draft(ideal: Matrix, sites: Sites, variations: Variations) -> Draft:
         sites=sites,
         variations=variations,
         macro=varied_macro(ideal.macro, variations),
-        cells=np.empty((ideal.layout.rows, ideal.layout.outputs * ideal.macro.columns_per_output), dtype=np.int64),
+        cells=np.empty((ideal.layout.rows, ideal.layout.outputs * ideal.macro.columns_per_output), dtype=np.int16),
         blocks={},
         writes={},
     )

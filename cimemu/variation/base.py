@@ -75,6 +75,12 @@ class Block:
         self.bow = np.zeros(self.largest_input + 1)
         self.amplitude = np.ones(len(self.levels))
 
+    def finish(self) -> None:
+        """Its levels are written: of every cell nothing is needed any more, only what stands beside the cells."""
+        self.levels = np.broadcast_to(np.float64(0), self.levels.shape)
+        self.targets = np.broadcast_to(np.uint8(0), self.levels.shape)
+        self.programmed = self.array = None
+
     @property
     def erased(self) -> NDArray[np.bool_]:
         """The cells [R, C] that are not programmed."""
