@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cimemu
-from cimemu.mapping.fill_kernels import macros_by_columns, macros_by_columns_naive
+from cimemu.mapping import fill_kernels as fill
 
 
 @settings(max_examples=300, deadline=None)
@@ -20,8 +20,8 @@ def test_macros_by_columns(data):
     ):
         wanted[width] += count
     scratch = np.full(most, -7, dtype=np.int64)
-    found = macros_by_columns(wanted, columns, step, most, scratch)
-    assert found == macros_by_columns_naive(wanted, columns, step, most, None)
+    found = fill.macros_by_columns(wanted, columns, step, most, scratch)
+    assert found == fill.macros_by_columns_naive(wanted, columns, step, most, None)
 
 
 @settings(max_examples=25, deadline=None)
@@ -42,6 +42,6 @@ def test_it_counts_what_tight_packing_places(outputs, share):
     scratch = np.empty(chip.macros, dtype=np.int64)
     step = macro.columns_per_adc * macro.columns_per_output // macro.conversions_per_output
     assert (
-        macros_by_columns(wanted, macro.columns, step, chip.macros, scratch)
+        fill.macros_by_columns(wanted, macro.columns, step, chip.macros, scratch)
         == cimemu.make_plan(network, chip).macros_used
     )
