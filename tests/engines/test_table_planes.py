@@ -8,7 +8,10 @@ from twins import SEEDS, common
 import cimemu
 from cimemu.arch.macro import Macro
 from cimemu.engines.planes.tables import _changes_until
+from cimemu.engines.programmed import program
+from cimemu.errors import CimemuError
 from cimemu.lanes import broad
+from cimemu.lanes.registers import AVAILABLE
 
 
 @given(SEEDS)
@@ -58,3 +61,31 @@ def test_levels_that_come_back_to_the_last_one(rows, kind):
         assert found.y.tobytes() == cimemu.mvm(x, w, macro, path="steps").y.tobytes()
     x[2:] = 0
     assert cimemu.mvm(x, w, macro, path="planes").y.tobytes() == cimemu.mvm(x, w, macro, path="naive").y.tobytes()
+
+
+@pytest.mark.skipif(not AVAILABLE, reason="the processor has no AVX2: the other kernels run")
+@pytest.mark.parametrize("rows", [60, 127, 128, 255, 256, 600])
+@pytest.mark.parametrize("inputs", [1, 3, 4, 7, 8])
+def test_clamps_of_all_widths_without_broad_registers(rows, inputs, monkeypatch):
+    """Sums from none to all rows, behind converters of one to ten bits: what planes serve they serve exactly."""
+    monkeypatch.setattr(broad, "HAS_BROAD", False)
+    x = np.where(np.arange(rows) < np.linspace(0, rows, 40).astype(int)[:, None], 2**inputs - 1, 0)
+    w, served = np.where(np.arange(rows)[:, None] < rows * np.array([1, 0.5]), 1, -1), []
+    for bits in range(1, 11):
+        macro = Macro.model_validate(
+            {
+                "rows": rows,
+                "columns": 8,
+                "weight": {"bits": 1, "encoding": "binary"},
+                "input": {"bits": inputs},
+                "adc": {"model": "linear", "bits": bits},
+            }
+        )
+        made = program(w, macro)
+        try:
+            found = made.run(x, path="planes")
+        except CimemuError:
+            continue
+        served.append(bits)
+        assert found.y.tobytes() == made.run(x, path="steps").y.tobytes()
+    assert served[:7] == [1, 2, 3, 4, 5, 6, 7]

@@ -71,6 +71,7 @@ def make_planes(matrix: Matrix) -> BitPlanes | WhyNot:
     why = why_not_plain(matrix) or first_reason(
         (shifted or not matrix.integer_result, "a converter does not count from 0 in ones"),
         (macro.input_slices > 8, f"{macro.input_slices} input slices, a register holds 8"),
+        (bits >= PLANES, f"codes of {bits} bits, it weighs {PLANES - 1}"),
         (largest > 32767 or total >= 1 << 31, "sums of codes could leave 16 bits of a column or 32 of an output"),
     )
     if why is not None:
