@@ -251,3 +251,27 @@ def test_a_pytorch_decoder_of_either_exporter_writes_pytorchs_text(dynamo, tmp_p
     ours = cimemu.generate(arch, path, {"input_ids": PROMPT}, 6)
     assert torch.__version__
     assert np.array_equal(ours.tokens, written(model, PROMPT, 6))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            ["--prompt", "input_ids=3,99"],
+            "an index into a table of 17 is 99, must be -17 .. 16: give other inputs, or fewer",
+        ),
+        (
+            ["--prompt", "input_ids=3", "--tokens", "70"],
+            "an index into a table of 64 is 64, must be -64 .. 63: give other",
+        ),
+        (
+            ["--prompt", "input_ids=3", "--feedback", "present.0.key=a", "--feedback", "present.0.key=b"],
+            "--feedback present.0.key: given twice, as a and b; leave one out",
+        ),
+    ],
+)
+def test_tokens_and_texts_outside_the_tables_are_one_line(given, said, made, capsys):
+    assert main(["generate", "rram_128", str(made[0]), *given]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1

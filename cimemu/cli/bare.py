@@ -1,8 +1,9 @@
 """Options for a network file that is run without a workload.yaml."""
 
+from collections.abc import Sequence
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from cimemu.loading.bare import Given
     from cimemu.workload.manifest import Workload
     from cimemu.workload.network import Network
+
+T = TypeVar("T")
 
 InputsOption = Annotated[
     Path | None,
@@ -79,8 +82,25 @@ def given_of(
 
     if inputs is None and labels is None and calibration is None and not shapes and not values:
         return None if module is None else Given(module=module)
-    sizes, numbers = dict(_shape(text) for text in shapes or ()), dict(_value(text) for text in values or ())
+    sizes = once("--input-shape", [_shape(text) for text in shapes or ()])
+    numbers = once("--input-value", [_value(text) for text in values or ()])
     return Given(inputs, labels, calibration, sizes, module, numbers)
+
+
+def once(option: str, given: Sequence[tuple[str, T]]) -> dict[str, T]:
+    """By name what an option gave each time. WorkloadError for a name that comes again: which of the two holds is not said."""
+    made: dict[str, T] = {}
+    for name, value in given:
+        if name in made:
+            raise WorkloadError(
+                f"{option} {name}: given twice, as {_shown(made[name])} and {_shown(value)}; leave one out"
+            )
+        made[name] = value
+    return made
+
+
+def _shown(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else f"{value}"
 
 
 def _value(text: str) -> tuple[str, float]:

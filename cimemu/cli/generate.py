@@ -26,6 +26,7 @@ from cimemu.cli.bare import (
     InputsOption,
     InputValueOption,
     given_of,
+    once,
     print_each,
     product_notes,
 )
@@ -79,7 +80,7 @@ def generate(
     given = given_of(inputs_file, None, calibration_file, input_shape, None, input_value)
     chip, work = arch_of(arch, overrides), workload_of(workload, network_file, given, float_layers)
     texts = {name: [given_tokens]}
-    fed_back = None if feedback is None else dict(_pair(text) for text in feedback)
+    fed_back = None if feedback is None else once("--feedback", [_pair(text) for text in feedback])
     lengths = lengths_of(work, chip, texts, tokens, feedback=fed_back, position=position)
     network = lengths.at(0) if lengths else quantized_network(work, chip)
     refuse_fixed(network, overrides)

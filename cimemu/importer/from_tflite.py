@@ -54,7 +54,9 @@ def load_tflite(
     except WorkloadError as error:
         raise WorkloadError(f"{path}: {error}") from None
     except (*BROKEN, ZeroDivisionError) as error:  # numbers in the file that point nowhere
-        raise WorkloadError(f"{path}: damaged TensorFlow Lite file ({type(error).__name__})") from None
+        raise WorkloadError(
+            f"{path}: damaged TensorFlow Lite file ({type(error).__name__}), export or copy it again"
+        ) from None
     return replace(made, fixed=fixed, origin=path if made.is_quantized else None)
 
 

@@ -72,11 +72,18 @@ def filled_with(name: str, shape: Sequence[int], dtype: Any, number: float) -> A
             f"input value {name} = {number}: the file leaves a size of it open, give it with the input shape"
         )
     kind = np.dtype(dtype)
-    with np.errstate(all="ignore"):
-        made = np.full(tuple(shape), number).astype(kind)
-    if kind.kind not in "iufb" or not np.isfinite(number) or (kind.kind != "f" and not (made == number).all()):
+    if kind.kind not in "iufb" or not abs(number) < float("inf") or not _holds(kind, number):
         raise WorkloadError(f"input value {name} = {number}: the input is {kind.name}, give a number that it holds")
-    return made
+    return np.full(tuple(shape), number if kind.kind == "f" else int(number), kind)
+
+
+def _holds(kind: np.dtype[Any], number: float) -> bool:
+    """Whether a type has the number, or of floats one next to it. Bounds are compared as integers: floats round them."""
+    if kind.kind == "f":
+        with np.errstate(over="ignore"):
+            return bool(np.isfinite(np.array(number).astype(kind)))
+    low, high = (0, 1) if kind.kind == "b" else (int(np.iinfo(kind).min), int(np.iinfo(kind).max))
+    return number == int(number) and low <= int(number) <= high
 
 
 def fixed_to_one(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> bool:

@@ -128,7 +128,9 @@ def read_tflite(path: Path) -> TflFile:
         graphs = [_graph(model, number, tflite, path) for number in range(model.SubgraphsLength())]
         return replace(graphs[0], others=tuple(graphs[1:]))
     except BROKEN as error:
-        raise WorkloadError(f"{path}: damaged TensorFlow Lite file ({type(error).__name__})") from None
+        raise WorkloadError(
+            f"{path}: damaged TensorFlow Lite file ({type(error).__name__}), export or copy it again"
+        ) from None
 
 
 def _graph(model: Any, number: int, tflite: Any, path: Path) -> TflFile:

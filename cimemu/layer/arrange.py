@@ -133,8 +133,7 @@ class ReverseSequence(Layer):
         """Exact; a length outside 0 .. steps is an error."""
         x, lengths = arrays
         steps = np.arange(x.shape[1])
-        if lengths.size and (lengths.min() < 0 or lengths.max() > len(steps)):
-            raise self.error(f"a length of {lengths.max()} (or {lengths.min()}), must be 0..{len(steps)}")
+        self.check_inside("a length", lengths, 0, len(steps))
         ends = lengths[:, None]
         order = np.where(steps < ends, ends - 1 - steps, steps)
         return (np.take_along_axis(x, order.reshape(*order.shape, *(1,) * (x.ndim - 2)), axis=1),)

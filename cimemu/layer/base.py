@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cimemu.errors import WorkloadError
 
 Array = NDArray[Any]
+GIVE = "give other inputs, or fewer steps"
 
 
 @dataclass(frozen=True)
@@ -67,3 +68,9 @@ class Layer:
     def error(self, message: str) -> WorkloadError:
         """A WorkloadError that names this layer and its operator; `message` says value, rule and remedy."""
         return WorkloadError(f"node '{self.name}' ({self.op}): {message}")
+
+    def check_inside(self, what: str, numbers: Array, low: int, high: int, remedy: str = GIVE) -> None:
+        """A WorkloadError where one of `numbers` is outside low .. high: it names the first that is."""
+        outside = (numbers < low) | (numbers > high)
+        if outside.any():
+            raise self.error(f"{what} is {numbers[outside][0]}, must be {low} .. {high}: {remedy}")

@@ -29,8 +29,7 @@ def of_image(layer: Layer, operand: Operand, what: str) -> tuple[int, ...]:
 
 def _places(layer: Layer, places: Array, size: int) -> Array:
     """Numbers -size .. size-1 as 0 .. size-1; others are an error."""
-    if places.size and (places.min() < -size or places.max() >= size):
-        raise layer.error(f"index {places.max()} (or {places.min()}) along an axis of {size}")
+    layer.check_inside(f"an index along an axis of {size}", places, -size, size - 1)
     return np.asarray(np.where(places < 0, places + size, places), np.int64)
 
 
@@ -206,8 +205,7 @@ class TensorScatter(Layer):
         places = starts[:, None] + steps
         if self.circular:
             places = places % size
-        if places.size and (places.min() < 0 or places.max() >= size):
-            raise self.error(f"place {places.max()} (or {places.min()}) is outside a cache of {size} steps")
+        self.check_inside(f"a place in a cache of {size} steps", places, 0, size - 1)
         shape = [1] * out.ndim
         shape[0], shape[self.axis % out.ndim] = places.shape
         np.put_along_axis(out, places.reshape(shape), update, axis=self.axis)

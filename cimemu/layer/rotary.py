@@ -53,8 +53,7 @@ class RotaryEmbedding(Layer):
         x, cos, sin = arrays[:3]
         if len(arrays) > 3:
             places = arrays[3]
-            if places.size and (places.min() < 0 or places.max() >= len(cos)):
-                raise self.error(f"place {places.max()} (or {places.min()}) is outside a table of {len(cos)}")
+            self.check_inside(f"a place in a table of {len(cos)}", places, 0, len(cos) - 1)
             cos, sin = cos[places], sin[places]
         rows = x.reshape(len(x), x.shape[1], self.heads, -1) if self.heads else x.transpose(0, 2, 1, 3)
         width = self.width or rows.shape[-1]

@@ -221,8 +221,7 @@ class Gather(Layer):
                 raise self.error("data and indices are both computed at run time, one must be a constant")
             axis = inner_axis(self, self.axis, len(data.shape) + 1) - 1
             size = data.shape[axis]
-            if indices.size and (indices.min() < -size or indices.max() >= size):
-                raise self.error(f"index {indices.max()} along an axis of {size}")
+            self.check_inside(f"an index along an axis of {size}", indices, -size, size - 1, "export it again")
             return (TensorType((*data.shape[:axis], *indices.shape, *data.shape[axis + 1 :]), data.dtype),)
         if self.axis % data.ndim:
             raise self.error(f"axis = {self.axis} of a constant table, must be 0")
@@ -232,8 +231,7 @@ class Gather(Layer):
         """Exact; an index outside the table is an error."""
         data, indices = arrays
         size = data.shape[self.axis]
-        if indices.size and (indices.min() < -size or indices.max() >= size):
-            raise self.error(f"index {indices.max()} (or {indices.min()}) is outside a table of {size}")
+        self.check_inside(f"an index into a table of {size}", indices, -size, size - 1)
         return (np.take(data, indices.astype(np.int64), axis=self.axis),)
 
     def table_bits(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:

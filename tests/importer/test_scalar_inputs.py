@@ -12,6 +12,7 @@ import cimemu
 from cimemu.check.float_network import check_float
 from cimemu.check.network import check_network
 from cimemu.cli import main
+from cimemu.importer.onnx_sizes import filled_with
 from cimemu.layer.execute import run_float
 from cimemu.loading.bare import BareWorkload, Given, random_images
 
@@ -259,3 +260,56 @@ def test_numbers_of_tflite_files(dtype, tmp_path):
     found = check_network(made, ARCH.macro, feeds)
     assert (found.status, found.differing) == ("agrees", 0)
     assert cimemu.run(ARCH, made, {**feeds, "s": feeds["s"][0]}).cycles > 0
+
+
+TYPES = [
+    "bool",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+]
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_every_type_holds_its_bounds_and_no_number_beyond(kind):
+    """Whole numbers up to the bounds, as integers and as the floats that the command line gives; floats that become infinite."""
+    whole = np.dtype(kind).kind != "f"
+    low, high = (0, 1) if kind == "bool" else (0, 0)
+    if kind != "bool":
+        info = np.iinfo(kind) if whole else np.finfo(kind)
+        low, high = (int if whole else float)(info.min), (int if whole else float)(info.max)
+    for number in (low, high, 0, 1):
+        assert filled_with("s", (), kind, number) == number
+    step = 1 if whole else max(abs(high) * 0.01, 1.0)
+    beyond = {low - step, high + step, float(2.0**64), -float(2.0**64)} if whole else {2 * low, 2 * high}
+    beyond |= {0.5} if whole else {float("inf")}
+    for number in beyond | {float("nan")}:
+        with pytest.raises(cimemu.WorkloadError, match=f"the input is {kind}, give a number that it holds"):
+            filled_with("s", (), kind, number)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            ["--input-value", "s=1", "--input-value", "s=2"],
+            "--input-value s: given twice, as 1.0 and 2.0; leave one out",
+        ),
+        (["--input-shape", "x=1,4", "--input-shape", "x=2,4"], "--input-shape x: given twice, as 1,4 and 2,4"),
+    ],
+)
+def test_a_name_that_is_given_twice_is_refused_in_one_line(line, said, tmp_path, capsys):
+    path = save(tmp_path / "n.onnx", NETWORKS["If"])
+    for command in (["run", "--no-trace"], ["check"], ["generate", "--prompt", "x=1"]):
+        assert main([command[0], "rram_128", str(path), *command[1:], *line]) == 2
+        told = capsys.readouterr().err
+        assert said in told
+        assert told.count("\n") == 1
