@@ -1,4 +1,4 @@
-"""Bit planes hold sums of codes in 16 bits of a column: where a full column of full codes would not fit, they do not serve."""
+"""Clamps on bit planes weigh codes of seven bits: where a full column has a larger code, they do not serve."""
 
 import numpy as np
 import pytest
@@ -23,9 +23,9 @@ def chip(rows, bits):
 
 
 @pytest.mark.skipif(not AVAILABLE, reason="the processor has no AVX2: no planes are made")
-@pytest.mark.parametrize(("rows", "bits", "serves"), [(128, 8, True), (129, 8, False), (200, 8, False), (200, 7, True)])
-def test_codes_of_eight_slices_must_fit_16_bits(rows, bits, serves):
-    """The largest sum of one column's codes is min(2^bits - 1, rows) x 255: 128 x 255 = 32,640 fits, 129 x 255 does not."""
+@pytest.mark.parametrize(("rows", "bits", "serves"), [(127, 8, True), (128, 8, False), (200, 8, False), (200, 7, True)])
+def test_codes_must_fit_seven_bits(rows, bits, serves):
+    """The largest code is min(2^bits - 1, rows)."""
     macro = chip(rows, bits)
     w = np.full((rows, 3), -1, dtype=np.int16)
     made = make_planes(program(w, macro).matrix)
