@@ -85,8 +85,9 @@ PYTEST = [sys.executable, "-m", "pytest", "-m", "bench", "-o", "addopts=", "-q",
 
 
 def environment(tree):
-    here = str(Path(__file__).parent)
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(tree), here])}
+    """What a child finds: its own tree, this file as a plug-in, and nothing of a pytest that runs this one."""
+    given = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    return {**given, "PYTHONPATH": os.pathsep.join([str(tree), str(Path(__file__).parent)])}
 
 
 def nodes_of(tree, options):
