@@ -86,9 +86,8 @@ def fill_sixes(values, columns, span, tables):
                 least += min(values[c, q, j], np.int32(0))
             table[0] = -least
             for j in range(SIX):
-                value = np.uint16(values[c, q, j])
                 for n in range(1 << j):
-                    table[n + (1 << j)] = table[n] + value
+                    table[n + (1 << j)] = np.int32(table[n]) + values[c, q, j]
 
 
 def fill_sixes_naive(values, columns, span, tables):
