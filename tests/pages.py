@@ -12,13 +12,17 @@ from cimemu.cli.outside import OPTION
 
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(
-    r"(?:<!-- (?P<kind>not run|slow): (?P<reason>[^\n]*?) -->\n)?^```(?P<label>\w*)\n(?P<body>.*?)^```$", re.S | re.M
+    r"(?:<!-- (?P<kind>not run|slow|torch|status \d): (?P<reason>[^\n]*?) -->\n)?^```(?P<label>\w*)\n(?P<body>.*?)^```$",
+    re.S | re.M,
 )
 
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block of a page; `kind`: None, "not run" or "slow", and why in `reason`."""
+    """One fenced block of a page, the `kind` of the comment before it, and why in `reason`.
+
+    None: it runs; "slow": with the long tests; "torch": where PyTorch is; "status N": its last command ends with N.
+    """
 
     label: str
     body: str
