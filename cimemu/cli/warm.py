@@ -69,7 +69,9 @@ def warm(
 
     from cimemu.errors import CimemuError
     from cimemu.terminal import make_console
+    from cimemu.timing.compiled import STEPPING
 
+    STEPPING.at_once = True
     console, group = make_console(), context.find_root().command
     begun = time.monotonic()
     with TemporaryDirectory() as folder:

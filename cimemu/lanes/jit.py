@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from numba import config, njit
@@ -97,6 +98,13 @@ class PackageCache(FunctionCache):
         except OSError as error:
             cannot_keep(error)
 
+    def holds_some(self) -> bool:
+        """Whether there is machine code of the function, made from the sources as they are."""
+        try:
+            return bool(self._cache_file._load_index())
+        except DAMAGED:
+            return False
+
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the compiled function, and remove what earlier versions of the sources left."""
         try:
@@ -137,3 +145,26 @@ def kernel(function: Callable) -> Callable:
             raise
         cannot_keep(error)
     return compiled
+
+
+def is_compiled(function: Any) -> bool:
+    """Whether a kernel has machine code, in this process or on disk: calling it costs no compilation."""
+    if JIT_DISABLED or function.signatures:
+        return True
+    return isinstance(function._cache, PackageCache) and function._cache.holds_some()
+
+
+def interpreted(function: Any) -> Callable:
+    """The same function as Python runs it, and so are the kernels that it calls: for work smaller than compiling it."""
+    made: dict[str, Callable] = {}
+
+    def plain(kernel: Any) -> Callable:
+        python = getattr(kernel, "py_func", kernel)
+        if python.__qualname__ not in made:
+            own = dict(python.__globals__)
+            made[python.__qualname__] = FunctionType(python.__code__, own, python.__name__)
+            called = [name for name in python.__code__.co_names if hasattr(own.get(name), "py_func")]
+            own.update({name: plain(own[name]) for name in called})
+        return made[python.__qualname__]
+
+    return plain(function)

@@ -1,11 +1,13 @@
 """Runs a template on the compiled engine, image by image; where the chip repeats itself, the repeats are copied."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.lanes.jit import interpreted, is_compiled
 from cimemu.timing.graph import Template
 from cimemu.timing.kernels.engine import admit, advance
 from cimemu.timing.state import ChipState, is_repeat
@@ -13,6 +15,8 @@ from cimemu.timing.timeline import Ledger, Times
 
 Table = NDArray[np.int32] | None
 STATE_BUDGET_BYTES = 256 << 20  # no steady state is looked for where a copy of the state would take more
+# Compiling the engine takes as long as some 100,000 tasks in Python. It is compiled once a process has had half of these.
+PAYS_FROM = 50_000
 
 
 def run_compiled(
@@ -62,6 +66,33 @@ def run_compiled(
     chip.state.settle(ledger)
 
 
+class _Stepping:
+    """The kernels of the engine: as Python runs them until compiling them pays, where they are not compiled already.
+
+    All state lies in arrays, so that either may go on where the other stopped.
+    """
+
+    def __init__(self) -> None:
+        self.tasks = 0  # that Python stepped over
+        self.compiled = False
+        self.at_once = False  # `cimemu warm`: compiled though it does not pay
+
+    def kernels(self, tasks: int) -> tuple[Any, Any]:
+        """(admit, advance) for an image of so many tasks."""
+        if not self.compiled:
+            self.tasks += tasks
+            self.compiled = self.at_once or self.tasks > PAYS_FROM or (is_compiled(admit) and is_compiled(advance))
+        return (admit, advance) if self.compiled else self.python
+
+    @cached_property
+    def python(self) -> tuple[Any, Any]:
+        """(admit, advance) as Python runs them."""
+        return interpreted(admit), interpreted(advance)
+
+
+STEPPING = _Stepping()
+
+
 class _Engine:
     """The engine's arrays around the state: the graph, scratch space and the durations of data-dependent operations."""
 
@@ -92,7 +123,8 @@ class _Engine:
             self._admit()
 
     def _admit(self) -> None:
-        admit(self.admitted, self.roots, self.graph, self.state.chip, self.stack)
+        open_gate, _ = STEPPING.kernels(0)
+        open_gate(self.admitted, self.roots, self.graph, self.state.chip, self.stack)
         self.admitted += 1
 
     def next_image(self, image: int) -> Times:
@@ -100,7 +132,8 @@ class _Engine:
         state, template = self.state, self.template
         slot = image % state.window
         if state.images[slot, 0] > 0:
-            done = advance(image, self.durations, self.graph, state.chip, self.stack, state.stalls, state.layer_stalls)
+            _, go_on = STEPPING.kernels(template.tasks)
+            done = go_on(image, self.durations, self.graph, state.chip, self.stack, state.stalls, state.layer_stalls)
             if not done:
                 raise RuntimeError("the task graph cannot go on: tasks wait for each other")
         begun, cycles = state.tasks[slot, :, 4].copy(), template.duration

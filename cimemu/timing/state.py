@@ -25,10 +25,10 @@ from cimemu.timing.kernels.engine import (
     WAITING,
     WHY,
 )
-from cimemu.timing.kernels.steady import is_shifted
 from cimemu.timing.timeline import Ledger
 
 Ints = NDArray[np.int64]
+ROWS = 1 << 14  # of tasks that are compared at once: what is made of them stays in the cache
 
 
 @dataclass(eq=False)
@@ -145,6 +145,20 @@ class ChipState:
         ledger.free[:], ledger.busy[:] = self.units[:, FREE], self.units[:, BUSY]
         ledger.operations[:], ledger.stalls[:] = self.units[:, OPERATIONS], self.stalls
         ledger.layer_stalls[:] = self.layer_stalls
+
+
+def is_shifted(before: Ints, after: Ints, first: int, shift: int) -> bool:
+    """Whether `after` is `before`, with `shift` added to the cycles, which stand in column `first` and those behind it;
+    negative ones and NEVER stand for no cycle."""
+    for begin in range(0, len(before), ROWS):
+        rows = slice(begin, begin + ROWS)
+        cycles = before[rows, first:]
+        moved = np.where((cycles >= 0) & (cycles < NEVER), cycles + shift, cycles)
+        if not np.array_equal(after[rows, :first], before[rows, :first]) or not np.array_equal(
+            after[rows, first:], moved
+        ):
+            return False
+    return True
 
 
 def is_repeat(before: ChipState, after: ChipState, template: Template, period: int) -> bool:

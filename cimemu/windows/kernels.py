@@ -55,26 +55,21 @@ def im2col(strip, stride, dilation, kernel_shape, out_shape, rows):
     output column), k over (channel, kernel row, kernel column), the last fastest. `stride`, `dilation`,
     `kernel_shape` and `out_shape` are pairs (vertical, horizontal).
     """
-    taps = kernel_shape[0] * kernel_shape[1]
     for b in range(strip.shape[0]):
         for h in range(out_shape[0]):
             first = (b * out_shape[0] + h) * out_shape[1]
             for c in range(strip.shape[1]):
                 for i in range(kernel_shape[0]):
-                    line = strip[b, c, h * stride[0] + i * dilation[0]]
-                    k = c * taps + i * kernel_shape[1]
+                    y = h * stride[0] + i * dilation[0]
+                    k = (c * kernel_shape[0] + i) * kernel_shape[1]
                     if kernel_shape[1] == 3 and stride[1] == 1 and dilation[1] == 1:
-                        target = rows[first : first + out_shape[1], k : k + 3]
                         for w in range(out_shape[1]):
-                            target[w, 0] = line[w]
-                            target[w, 1] = line[w + 1]
-                            target[w, 2] = line[w + 2]
+                            for j in range(3):
+                                rows[first + w, k + j] = strip[b, c, y, w + j]
                         continue
                     for j in range(kernel_shape[1]):
-                        seen = line[j * dilation[1] :]
-                        target = rows[first : first + out_shape[1], k + j : k + j + 1]
                         for w in range(out_shape[1]):
-                            target[w, 0] = seen[w * stride[1]]
+                            rows[first + w, k + j] = strip[b, c, y, w * stride[1] + j * dilation[1]]
 
 
 def im2col_naive(strip, stride, dilation, kernel_shape, out_shape, rows):

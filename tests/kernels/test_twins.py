@@ -21,7 +21,6 @@ from cimemu.macro import convert_kernels as convert
 from cimemu.macro import trap_kernels as traps
 from cimemu.macro import words as word_cells
 from cimemu.mapping import step_kernels as steps
-from cimemu.timing.kernels import steady
 from cimemu.variation import line_kernels as wires
 
 # The event engine's slow twin is the SimPy model: tests/timing/test_engines.py compares them.
@@ -465,16 +464,3 @@ def test_arrays_between_wires_are_eliminated(seed):
 
 def test_the_suite_says_whether_kernels_are_compiled():
     assert hasattr(pack.pack_inputs, "py_func") is not JIT_DISABLED
-
-
-@given(SEEDS, st.integers(0, 3), st.integers(0, 1000), st.booleans())
-@common
-def test_is_shifted(seed, first, shift, spoiled):
-    rng = np.random.default_rng(seed)
-    before = rng.choice(np.array([-1, 0, 3, 77, steady.NEVER]), (5, 3)).astype(np.int64)
-    moves = (before >= 0) & (before < steady.NEVER) & (np.arange(3) >= first)
-    after = np.where(moves, before + shift, before)
-    if spoiled:
-        after[rng.integers(5), rng.integers(3)] += 1
-    assert steady.is_shifted(before, after, first, shift) == steady.is_shifted_naive(before, after, first, shift)
-    assert steady.is_shifted_naive(before, after, first, shift) != spoiled

@@ -1,6 +1,7 @@
 """The compiled engine, SimPy, and SimPy with every step unfolded end every operation on the same cycle."""
 
 import os
+from contextlib import contextmanager
 
 import chips
 import nets
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 import cimemu
 from cimemu.compute.forward import Emulator
 from cimemu.events import Kind
+from cimemu.lanes.jit import interpreted
+from cimemu.timing import compiled
 from cimemu.timing.compiled import _Engine
-from cimemu.timing.kernels.engine import FREE, NOW, RUNNING, WAITING
+from cimemu.timing.kernels.engine import FREE, NOW, RUNNING, WAITING, admit, advance
 from cimemu.timing.simulate import Simulation
 from cimemu.timing.state import ChipState, is_repeat
 from cimemu.timing.timeline import Ledger
@@ -27,6 +30,16 @@ def simulated(simulation, images, **options):
     events = []
     timeline = simulation.run(images, sink=events.append, **options)
     return {name: np.concatenate([e[name] for e in events]) for name in events[0]}, timeline
+
+
+@contextmanager
+def stepping(way):
+    """All tasks by the `compiled` engine or by its kernels as `python` runs them."""
+    given = admit, advance
+    kernels = given if way == "compiled" else tuple(map(interpreted, given))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiled.STEPPING, "kernels", lambda tasks: kernels)
+        yield
 
 
 def operation_ends(events):
@@ -47,12 +60,18 @@ def compare(data, images):
         shape = (images, *network.types["x"].shape)
         inputs = np.random.default_rng(images).integers(0, 2**arch.macro.input.bits, shape).astype(np.uint8)
         nonzero = Emulator(network, arch.macro).run([inputs]).nonzero
-    fast, timeline = simulated(simulation, images, nonzero=nonzero)
+    with stepping("compiled"):
+        fast, timeline = simulated(simulation, images, nonzero=nonzero)
+    with stepping("python"):
+        plain, plain_timeline = simulated(simulation, images, nonzero=nonzero)
     slow, slow_timeline = simulated(simulation, images, nonzero=nonzero, engine="simpy")
     for name in fast:
         assert np.array_equal(fast[name], slow[name]), name
+        assert np.array_equal(plain[name], slow[name]), name
+    assert plain_timeline.cycles == timeline.cycles
     for field in ("busy", "stalls", "operations", "layer_stalls", "layer_cycles", "image_start", "image_end"):
         assert np.array_equal(getattr(timeline, field), getattr(slow_timeline, field)), field
+        assert np.array_equal(getattr(plain_timeline, field), getattr(slow_timeline, field)), field
     steps, step_timeline = simulated(simulation, images, nonzero=nonzero, detail="cycles")
     assert timeline.cycles == slow_timeline.cycles == step_timeline.cycles
     unfolded = operation_ends(steps)

@@ -6,7 +6,9 @@ import pytest
 
 import cimemu
 from cimemu.timing import compiled
+from cimemu.timing.kernels.engine import NEVER
 from cimemu.timing.simulate import Simulation
+from cimemu.timing.state import ROWS, is_shifted
 
 
 def simulation_of(schedule):
@@ -51,3 +53,33 @@ def test_events_that_nobody_wants_are_not_made():
     for mine, theirs in zip(seen, whole):
         for name in theirs:
             assert np.array_equal(mine[name], theirs[name]), name
+
+
+@pytest.mark.parametrize("rows", [1, 5, ROWS + 1])
+@pytest.mark.parametrize("first", range(4))
+@pytest.mark.parametrize("shift", [0, 1000])
+def test_a_state_is_another_one_later_where_every_cycle_is_and_nothing_else_differs(rows, first, shift):
+    rng = np.random.default_rng(rows + first)
+    before = rng.choice(np.array([-1, 0, 3, 77, NEVER]), (rows, 3)).astype(np.int64)
+    after = np.array(
+        [[v + shift if c >= first and 0 <= v < NEVER else v for c, v in enumerate(r)] for r in before.tolist()]
+    )
+    assert is_shifted(before, after, first, shift)
+    for spoiled in range(3):
+        other = after.copy()
+        other[rng.integers(rows), spoiled] += 1
+        assert not is_shifted(before, other, first, shift)
+
+
+def test_python_steps_until_compiling_pays_and_the_cycles_stay(monkeypatch):
+    simulation, asked = simulation_of("pipelined"), []
+    monkeypatch.setattr(compiled, "is_compiled", lambda kernel: asked.append(kernel) or False)
+    told = compiled._Stepping()
+    monkeypatch.setattr(compiled, "STEPPING", told)
+    monkeypatch.setattr(compiled, "PAYS_FROM", 10 * simulation.phases[0].tasks)
+    some = simulation.run(30, repeat=False)
+    assert told.compiled
+    assert asked
+    again = simulation.run(30, repeat=False)
+    assert np.array_equal(some.image_end, again.image_end)
+    assert np.array_equal(some.stalls, again.stalls)

@@ -2,7 +2,7 @@
 
 Every unit serves its waiting tasks by (ready cycle, image, task number), after everything else that happens in the
 cycle has happened. All state lies in a few integer arrays, one row a task, unit or image, so that it can be compared
-and shifted in time as a whole (`cimemu.timing.steady`).
+and shifted in time as a whole (`cimemu.timing.state`).
 """
 
 import numpy as np
