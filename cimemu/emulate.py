@@ -218,7 +218,7 @@ class _Timed:
 
         base, path = self.base, Path(str(output.trace))
         with TraceWriter(path, overwrite=output.overwrite, event_images=output.event_images) as writer:
-            result = self.run(writer.events, path)
+            result = self.run(None if output.event_images == 0 else writer.events, path)
             assert result.timeline is not None
             assert result.tally is not None
             attributes = {

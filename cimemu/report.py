@@ -1,7 +1,7 @@
 """`cimemu report`: the tables of a trace; every number comes from the file."""
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cimemu.facts import NO_PRICES
+from cimemu.fitted import Column, print_columns
 from cimemu.shown import printable
 from cimemu.trace.read import Trace
 from cimemu.trace.schema import STALLS
@@ -30,9 +31,10 @@ def report_data(trace: Trace) -> dict[str, Any]:
     }
 
 
-def print_report(trace: Trace, console: Console, sections: Iterable[str] = SECTIONS, top: int = 12) -> None:
-    """The tables for people; `top` limits the units listed in stalls."""
-    data = report_data(trace)
+def print_report(
+    data: Mapping[str, Any], console: Console, sections: Iterable[str] = SECTIONS, top: int | None = 12
+) -> None:
+    """The tables of `report_data` for people; `top` limits the units listed in stalls (None: all)."""
     titles = {
         "layers": "Layers",
         "dequantization": "Dequantization: multiplications by scales of weights and converters",
@@ -48,14 +50,11 @@ def print_report(trace: Trace, console: Console, sections: Iterable[str] = SECTI
             continue
         rows = data[section][:top] if section == "stalls" else data[section]
         left_out = len(data[section]) - len(rows)
-        table = Table(title=titles[section], title_justify="left", box=None, pad_edge=False, header_style="bold")
-        for name in rows[0] if rows else ():
-            text = isinstance(rows[0][name], str)
-            first = name == next(iter(rows[0]))
-            table.add_column(name, justify="left" if text else "right", overflow="fold", no_wrap=first)
-        for row in rows:
-            table.add_row(*(_cell(name, value) for name, value in row.items()))
-        console.print(table)
+        columns = [
+            Column((name,), tuple(_cell(name, row[name]) for row in rows), isinstance(rows[0][name], str))
+            for name in rows[0]
+        ]
+        print_columns(columns, console, titles[section])
         if left_out:
             console.print(f"... and {left_out} units more (--json has them all)")
         console.print()
@@ -203,9 +202,9 @@ SHARES = (
 )
 
 
-def _cell(name: str, value: Any) -> str | Text:
+def _cell(name: str, value: Any) -> str:
     if isinstance(value, str):
-        return Text(printable(value))
+        return printable(value)
     if isinstance(value, float) and np.isnan(value):
         return ""
     if name in SHARES:
@@ -266,7 +265,8 @@ def _print_summary(summary: dict[str, Any], console: Console) -> None:
         lines.append(("activations", f"written into macros, {s['writes_per_cell']:g} writes a cell{life}"))
     if not s["checks_hold"]:
         lines.append(("check", "a conservation law does not hold: see /check"))
-    lines.append(("trace", s["trace"]))
+    if s["trace"] is not None:
+        lines.append(("trace", s["trace"]))
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, text in lines:
         table.add_row(Text(name, style="bold"), Text(printable(text)))

@@ -3,10 +3,13 @@
 import json
 import math
 import sys
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from cimemu.facts import NO_PRICES
+from cimemu.fitted import Column, print_columns
 from cimemu.shown import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -32,7 +35,31 @@ def make_console() -> Any:
             return super().render_str(printable_lines(text), **{**options, "markup": False, "emoji": False})
 
     width = None if sys.stdout.isatty() else 160
-    return PlainConsole(width=width, soft_wrap=False, highlight=False, markup=False, emoji=False)
+    return PlainConsole(width=width, soft_wrap=False, highlight=False, markup=False, emoji=False, quiet=loudness() < 0)
+
+
+_LOUDNESS: ContextVar[int] = ContextVar("loudness", default=0)
+
+
+def loudness() -> int:
+    """-1 with `--quiet`, 1 with `--verbose`, else 0."""
+    return _LOUDNESS.get()
+
+
+@contextmanager
+def spoken(level: int) -> Iterator[None]:
+    """While it lasts, tables and notes are left out (-1), or more of them is printed (1)."""
+    before = _LOUDNESS.set(level)
+    try:
+        yield
+    finally:
+        _LOUDNESS.reset(before)
+
+
+def print_default_name(path: Any) -> None:
+    """The file whose name nobody gave: all that `--quiet` leaves, so that a script can go on with it."""
+    if loudness() < 0:
+        print(path)
 
 
 def print_page(text: str) -> None:
@@ -114,17 +141,18 @@ def _print_mapped(title: str, mapped: "NetworkOnChip") -> None:
 
 def print_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, shares: Collection[str] = ()) -> None:
     """Rows as a table; numbers to four digits, columns named in `shares` in %, nan and None as nothing."""
-    from rich.table import Table
-
     if not rows:
         make_console().print("no rows")
         return
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name, value in rows[0].items():
-        table.add_column(name, justify="left" if isinstance(value, str) else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(_shown(value, name in shares) for name, value in row.items()))
-    make_console().print(table)
+    columns = [
+        Column(
+            (printable(name),),
+            tuple(_shown(row[name], name in shares) for row in rows),
+            any(isinstance(row[name], str) for row in rows[:1]),
+        )
+        for name in rows[0]
+    ]
+    print_columns(columns, make_console(), title)
 
 
 def _shown(value: Any, share: bool) -> str:
@@ -148,32 +176,6 @@ def print_pairs(lines: Sequence[tuple[str, str]]) -> None:
     make_console().print(table)
 
 
-def run_lines(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """A run without a trace in words: what `cimemu run --json` has as fields."""
-    s, images = summary, summary["images"]
-    lines = [
-        ("images", f"{images:,}"),
-        ("accuracy", "unknown, no labels" if s["accuracy"] is None else f"{100 * s['accuracy']:.2f} %"),
-        ("time", f"{s['cycles']:,} cycles = {s['latency_us']:,.1f} us for all images together"),
-        (
-            "energy",
-            f"{s['energy_uj']:,.3f} uJ, {s['energy_uj'] / images:,.4f} uJ an image" if s["energy_uj"] else NO_PRICES,
-        ),
-        (
-            "work",
-            f"{s['macs']:,} MACs (multiply-accumulates of the network), {s['adc_conversions']:,} conversions by an ADC "
-            "(sums of columns turned into codes)",
-        ),
-        (
-            "chip",
-            f"{s['macros']:,} macros (crossbars) used, {100 * s['utilization']:.1f} % of their cells hold weights",
-        ),
-    ]
-    if s["tops_per_w"] is not None:
-        lines.insert(5, ("efficiency", f"{s['tops_per_w']:.3g} TOPS/W (10^12 operations a joule, a MAC counts as two)"))
-    return lines
-
-
 def print_scheme(layers: Sequence[Any], out: Any) -> None:
     """What a scheme's fit left of each layer."""
     rows = [
@@ -195,37 +197,39 @@ def print_scheme(layers: Sequence[Any], out: Any) -> None:
 
 def print_comparison(rows: list[dict[str, str]], axes: list[str]) -> None:
     """A comparison's rows; differences are to the first row that differs in granularities or scheme alone."""
-    from rich.table import Table
-
     from cimemu.compare.table import baseline_of, paired_difference
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
     named = ["scheme", *axes]
-    for name in (*named, "accuracy", "to the first", "conversions", "multiplications", "cycles", "nJ", "psum error"):
-        table.add_column(name, justify="left" if name in named else "right")
+    names = (*named, "accuracy", "to the first", "conversions", "multiplications", "cycles", "nJ", "psum error")
+    lines = []
     for row in rows:
         first = baseline_of(row, rows, axes)
         change, error = paired_difference(row, first)
-        table.add_row(
-            *(row[name] for name in named),
-            f"{100 * float(row['accuracy']):.2f} %",
-            "" if first is row else f"{100 * change:+.2f} +- {100 * error:.2f}",
-            f"{int(row['conversions_per_image']):,}",
-            f"{int(row['scale_multiplications_per_image']):,}",
-            f"{int(row['cycles_per_image']):,}",
-            f"{float(row['energy_nj_per_image']):,.1f}",
-            row["psum_error"] and f"{float(row['psum_error']):.3g}",
+        lines.append(
+            (
+                *(row[name] for name in named),
+                f"{100 * float(row['accuracy']):.2f} %",
+                "" if first is row else f"{100 * change:+.2f} +- {100 * error:.2f}",
+                f"{int(row['conversions_per_image']):,}",
+                f"{int(row['scale_multiplications_per_image']):,}",
+                f"{int(row['cycles_per_image']):,}",
+                f"{float(row['energy_nj_per_image']):,.1f}",
+                row["psum_error"] and f"{float(row['psum_error']):.3g}",
+            )
         )
-    make_console().print(table)
+    columns = [Column((name,), cells, name in named) for name, cells in zip(names, zip(*lines))]
+    print_columns(columns, make_console())
 
 
 class ProgressBars:
-    """A bar per stage on the terminal's error stream; silent where there is none."""
+    """A bar per stage on the terminal's error stream; silent where there is none, and with `--quiet`."""
 
     def __init__(self, wanted: bool) -> None:
-        self.shown = wanted and sys.stderr.isatty()
+        self.shown = wanted and sys.stderr.isatty() and loudness() == 0
+        self.told = wanted and loudness() > 0
         self.tasks: dict[str, Any] = {}
         self.bar: Any = None
+        self.begun = time.monotonic()
 
     def __enter__(self) -> "ProgressBars":
         if self.shown:
@@ -242,7 +246,11 @@ class ProgressBars:
             self.bar.stop()
 
     def update(self, stage: str, done: int, total: int) -> None:
-        """`done` of `total` (0: not known) of a stage."""
+        """`done` of `total` (0: not known) of a stage; with `--verbose` a line for every stage that ends."""
+        if self.told and done == total:
+            seconds = time.monotonic() - self.begun
+            print(f"{printable(stage)}: {done:,} of {total:,}, {seconds:.1f} s", file=sys.stderr, flush=True)
+            self.begun = time.monotonic()
         if self.bar is None:
             return
         if stage not in self.tasks:
@@ -255,7 +263,7 @@ class EpochLines:
 
     def __init__(self, epochs: int, wanted: bool, by_run: Mapping[str, int] | None = None) -> None:
         """`by_run`: epochs of the runs, or stages, that have their own number."""
-        self.epochs, self.shown, self.by_run = epochs, wanted, by_run or {}
+        self.epochs, self.shown, self.by_run = epochs, wanted and loudness() >= 0, by_run or {}
 
     def of_run(self, run: str, row: Mapping[str, Any]) -> None:
         """A line of one run of several."""

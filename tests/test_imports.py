@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent / "cimemu"
 
 ROWS: list[set[str]] = [
     {"bases", "errors", "events", "lanes", "shown", "threads", "version"},
-    {"kernels", "facts"},
+    {"kernels", "facts", "fitted"},
     {"bounds", "given_file", "plugin_kinds", "keywords", "whole_file", "table_file", "manual"},
     {"plugins", "figure"},
     {"config_file", "options", "public"},
@@ -38,7 +38,7 @@ ONLY_IN = {
     "onnxruntime": {"check"},
     "numba": {"lanes", "engines"},
     "typer": {"cli"},
-    "rich": {"terminal", "report"},
+    "rich": {"terminal", "report", "fitted"},
 }
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import traceback
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -38,6 +39,7 @@ from cimemu.cli.app import app
 from cimemu.cli.help import with_examples
 from cimemu.errors import CimemuError
 from cimemu.shown import printable
+from cimemu.terminal import spoken
 
 INTERRUPTED = 130
 UNWRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
@@ -56,8 +58,11 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a letter that the locale lacks is written as its escape
             stream.reconfigure(errors="backslashreplace")
+    level = 0
     try:
-        status = _answer(sys.argv[1:] if arguments is None else arguments)
+        arguments, level = outside.loudness_of(sys.argv[1:] if arguments is None else arguments)
+        with spoken(level):
+            status = _answer(arguments)
         sys.stdout.flush()
         return status
     except (typer.Abort, KeyboardInterrupt):
@@ -69,6 +74,9 @@ def main(arguments: list[str] | None = None) -> int:
         message = _message_of(error)
         if message is None:  # a fault of this program, which is to be seen whole
             raise
+        if level > 0:
+            with suppress(OSError, ValueError):
+                traceback.print_exception(error, file=sys.stderr)
         return _complain(message)
 
 

@@ -1,6 +1,6 @@
 """The command line's application object, and the options and helpers that several subcommands share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +11,7 @@ from cimemu import bounds
 from cimemu.cli.help import SectionedGroup
 from cimemu.errors import CimemuError, WorkloadError
 from cimemu.given_file import refuse_input
-from cimemu.terminal import make_console
+from cimemu.terminal import loudness, make_console
 from cimemu.whole_file import refuse_output
 
 if TYPE_CHECKING:
@@ -138,7 +138,9 @@ MemoryOption = Annotated[
         help="memory for tensors and the work in progress, in GiB",
     ),
 ]
-ForceOption = Annotated[bool, typer.Option("--force", help="overwrite the output file")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="overwrite the output file; without a name the unnumbered default")
+]
 WorkersOption = Annotated[
     int, typer.Option("--workers", "-w", metavar="N", callback=whole(1, 1024), help="local processes")
 ]
@@ -207,6 +209,13 @@ def workload_of(
     return replace(work, manifest=work.manifest.model_copy(update={"network": str(network.resolve())}))
 
 
+def default_output(stem: str, suffix: str, *, force: bool) -> Path:
+    """The name of a file that nobody named: stem, then stem_2, stem_3 ...; with `--force` the unnumbered one."""
+    from cimemu.prepare import free_name
+
+    return Path(stem + suffix) if force else free_name(Path(), stem, suffix)
+
+
 def refuse_outputs(*paths: Path | None, force: bool) -> None:
     """Refuse what could not be written in the end, before anything is computed; two outputs of one name too."""
     named = [path for path in paths if path is not None]
@@ -263,9 +272,9 @@ def refuse_fixed(network: "Network", overrides: list[str] | None) -> None:
                 )
 
 
-def print_sections(path: Path, sections: tuple[str, ...] | None = None) -> None:
-    """Print a trace's tables."""
+def print_sections(report: Mapping[str, Any], sections: tuple[str, ...] | None = None) -> None:
+    """Print a run's tables; with `--verbose` all of them."""
     from cimemu.report import SECTIONS, print_report
-    from cimemu.trace.read import open_trace
 
-    print_report(open_trace(path), make_console(), sections or SECTIONS)
+    chosen = SECTIONS if loudness() > 0 else sections or SECTIONS
+    print_report(report, make_console(), chosen, top=None if loudness() > 0 else 12)

@@ -1,14 +1,15 @@
 """`cimemu cost`: the resolved cost table of a chip, and numbers of external estimators."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from cimemu.cli.app import DEFAULT_ARCH, ForceOption, JsonOption, SetOption, app, arch_of
 from cimemu.errors import ArchError
 from cimemu.shown import printable
-from cimemu.terminal import make_console, print_json
+from cimemu.terminal import make_console, print_json, print_table
 from cimemu.whole_file import refuse_output
 
 
@@ -51,18 +52,25 @@ def cost(
     console.print(
         f"{data['arch']}{node}: {data['area_mm2']:.4g} mm2, leakage {data['leakage_uw'] / 1000:.4g} mW", highlight=False
     )
-    console.print(f"{'component':17} {'pJ an event':>12} {'instances':>10} {'um2 each':>10} {'uW each':>9}  source")
-    for row in data["components"]:
-        scales = "".join(
-            f" [{what} x {row[key]:.4g}]"
-            for what, key in (("energy", "energy_scale"), ("area", "area_scale"))
-            if row[key] != 1
-        )
-        source = f"{row['estimator'] + ': ' if row['estimator'] else ''}{row['source'] or '-'}{scales}"
-        print(
-            f"{row['component']:17} {row['energy_pj']:12.5g} {row['instances']:10d} {row['area_um2']:10.5g} "
-            f"{row['leakage_uw']:9.4g}  {printable(source)}"
-        )
+    print_table([_row(component) for component in data["components"]])
+
+
+def _row(component: Mapping[str, Any]) -> dict[str, Any]:
+    """A component as people read it: figures to five digits, and where they come from."""
+    scales = "".join(
+        f" [{what} x {component[key]:.4g}]"
+        for what, key in (("energy", "energy_scale"), ("area", "area_scale"))
+        if component[key] != 1
+    )
+    estimator = f"{component['estimator']}: " if component["estimator"] else ""
+    return {
+        "component": component["component"],
+        "pJ an event": component["energy_pj"],
+        "instances": component["instances"],
+        "um2 each": component["area_um2"],
+        "uW each": component["leakage_uw"],
+        "source": f"{estimator}{component['source'] or '-'}{scales}",
+    }
 
 
 def _import(python: str | None, requests: Path | None, out: Path | None, force: bool, as_json: bool) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from cimemu.bounds import MOST_CYCLE, MOST_IMAGES
-from cimemu.cli.app import ForceOption, app, refuse_outputs, whole
-from cimemu.terminal import make_console
+from cimemu.cli.app import ForceOption, app, default_output, refuse_outputs, whole
+from cimemu.terminal import make_console, print_default_name
 
 
 @app.command()
@@ -23,7 +23,8 @@ def export(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="file to write; default: TRACE with its suffix")
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="file to write; default: TRACE with its suffix, numbered"),
     ] = None,
     start: Annotated[
         int, typer.Option("--start", metavar="CYCLE", callback=whole(0, MOST_CYCLE), help="events from this cycle on")
@@ -61,15 +62,19 @@ def export(
     from cimemu.views.export import suffix_of
 
     window = Window(start, end, _tuple(image), _tuple(layer), _tuple(unit), limit)
-    target = out or trace.with_suffix(suffix_of(format))
+    target = out or default_output(str(trace.with_suffix("")), suffix_of(format), force=force)
     refuse_outputs(target, force=force)
     chosen = export_trace(trace, target, format, window=window, group=group, overwrite=force)
     if chosen is None:
-        make_console().print(f"{target}: {group}")
+        make_console().print(f"{target}: {group}", soft_wrap=True)
+        if out is None:
+            print_default_name(target)
         return
     written = len(chosen.events["op"])
     more = f" of {chosen.found:,}: choose a window (--start, --end, --image, --layer) or a larger --limit"
     make_console().print(f"{target}: {written:,} events{more if chosen.cut else ''}", soft_wrap=True)
+    if out is None:
+        print_default_name(target)
 
 
 def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:

@@ -35,7 +35,7 @@ EXAMPLES: Mapping[str, str] = {
     "docs": "cimemu docs first-run",
     "init": "cimemu init arch rram_128 --out mine.yaml",
     "schema": "cimemu schema arch",
-    "warm": "cimemu warm --quiet",
+    "warm": "cimemu warm",
 }
 REST = "Of plug-ins"
 

@@ -1,4 +1,4 @@
-"""Plug-ins of the command line: `--plugin FILE.py` anywhere in it, and subcommands of packages and files."""
+"""What stands anywhere on the command line (`--plugin FILE.py`, `--quiet`, `--verbose`), and subcommands from outside."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,10 +9,11 @@ import typer
 
 from cimemu import plugins
 from cimemu.cli.app import app
-from cimemu.errors import PluginError
+from cimemu.errors import CimemuError, PluginError
 
 GROUP = "cimemu.command"
 OPTION = "--plugin"
+LOUDNESS = {"--quiet": -1, "-q": -1, "--verbose": 1, "-v": 1}
 
 
 def _say_version(asked: bool) -> None:
@@ -31,11 +32,30 @@ def plugin_option(
             OPTION, metavar="FILE.py", help="a Python file of plug-ins (cimemu docs extend/adc ...); again for more"
         ),
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="no tables, notes and bars: --json, errors and names of default files")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="all tables of a run, the time of every stage, where a mistake lies")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_say_version, help="print the version and end")
     ] = False,
 ) -> None:
-    """Cycle-level, bit-exact emulator of compute-in-memory crossbar hardware."""
+    """Cycle-level, bit-exact emulator of compute-in-memory crossbar hardware.
+
+    These options stand anywhere on the command line.
+    """
+
+
+def loudness_of(arguments: Sequence[str]) -> tuple[list[str], int]:
+    """The arguments without `--quiet` and `--verbose`, wherever they stand before `--`, and the level that they ask for."""
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    asked = {LOUDNESS[word] for word in arguments[:end] if word in LOUDNESS}
+    if len(asked) > 1:
+        raise CimemuError("--quiet with --verbose: leave one of them out")
+    kept = [word for word in arguments[:end] if word not in LOUDNESS]
+    return [*kept, *arguments[end:]], asked.pop() if asked else 0
 
 
 def without_plugins(arguments: Sequence[str]) -> list[str]:

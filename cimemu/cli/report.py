@@ -43,9 +43,9 @@ def report(
         write_html(source, html, overwrite=force)
         make_console().print(f"{html}: open it in a browser", soft_wrap=True)
         return
-    if as_json:
-        from cimemu.report import report_data
+    from cimemu.report import report_data
 
+    if as_json:
         print_json(report_data(source))
         return
-    print_sections(trace)
+    print_sections(report_data(source))

@@ -1,5 +1,7 @@
 """`cimemu run`: emulate a workload on a chip and write its trace."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +29,7 @@ from cimemu.cli.app import (
     WorkloadName,
     app,
     arch_of,
+    default_output,
     print_sections,
     refuse_fixed,
     refuse_outputs,
@@ -45,7 +48,7 @@ from cimemu.cli.bare import (
     told,
 )
 from cimemu.errors import CimemuError
-from cimemu.terminal import ProgressBars, make_console, print_json, print_pairs, run_lines
+from cimemu.terminal import ProgressBars, make_console, print_default_name, print_json
 
 
 @app.command()
@@ -96,12 +99,14 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Emulate a network on a chip: outputs, cycles, energy, one trace."""
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from cimemu.emulate import run as emulate
     from cimemu.explained import LayerEngine
     from cimemu.explained import explain as engines_of
-    from cimemu.prepare import free_name, quantized_network
+    from cimemu.prepare import quantized_network
+    from cimemu.report import report_data
+    from cimemu.trace.read import open_trace
     from cimemu.variation.compose import compose
 
     arch, workload = lone_network(arch, workload)
@@ -112,12 +117,11 @@ def run(
     compose(vary or ()).check(2**chip.macro.cell.bits - 1)  # before the network is read
     if no_trace and out is not None:
         raise CimemuError(f"--out {out} with --no-trace: leave one of them out")
-    target = out
-    if out is None and not no_trace:
-        target = free_name(Path.cwd(), f"{work.name}_{chip.name}", ".h5")
+    named = out is not None
     if not no_trace:
-        refuse_outputs(target, force=force)
-    with ProgressBars(not as_json) as progress:
+        out = out or default_output(f"{work.name}_{chip.name}", ".h5", force=force)
+        refuse_outputs(out, force=force)
+    with ProgressBars(not as_json) as progress, _trace_file(out) as target:
         inputs, labels = work.inputs(images)
         network = quantized_network(work, chip, converters=calibrate_adc, module=module)
         refuse_fixed(network, overrides)
@@ -126,7 +130,7 @@ def run(
             network,
             inputs,
             None if work.manifest.metric.kind in ("reconstruction", "perplexity") else labels,  # these are no classes
-            trace=None if no_trace else target,
+            trace=target,
             detail=detail,
             seed=seed,
             trial=trial,
@@ -136,7 +140,7 @@ def run(
             threads=threads,
             budget_bytes=int(memory_gib * 2**30),
             overwrite=force,
-            event_images=events,
+            event_images=0 if no_trace else events,
             provenance={
                 "workload": work.name,
                 "network": work.network.name,
@@ -148,18 +152,19 @@ def run(
             progress=progress.update,
             metric=work.score,
         )
+        report = report_data(open_trace(target))
+    if no_trace:
+        result, report["summary"]["trace"] = replace(result, trace=None), None
     extra = work.metrics(result.outputs, labels)
     engines: tuple[LayerEngine, ...] = ()
     if explain:
         engines = engines_of(chip, network, images=result.images, path=path, vary=vary or (), seed=seed, trial=trial)
     if as_json:
         listed = {"engines": [asdict(layer) for layer in engines]} if explain else {}
-        print_json({**result.summary(), **extra, **told(work, network), **listed})
+        figures = {**report.pop("summary"), **result.summary()}
+        print_json({**figures, **extra, "report": report, **told(work, network), **listed})
         return
-    if result.trace is not None:
-        print_sections(result.trace, ("summary", "layers"))
-    else:
-        print_pairs(run_lines(result.summary()))
+    print_sections(report, ("summary", "layers"))
     for name, value in extra.items():
         shown = f"{value:.4f}" if isinstance(value, float) else "unknown, no labels" if value is None else value
         make_console().print(f"{name.replace('_', ' ')}: {shown}")
@@ -167,7 +172,21 @@ def run(
     for layer in engines:
         make_console().print(str(layer), highlight=False, markup=False)
     if result.trace is not None:
-        make_console().print(f"More: cimemu report {result.trace.name}")
+        make_console().print(f"More: cimemu report {result.trace}", soft_wrap=True)
+        if not named:
+            print_default_name(result.trace)
+
+
+@contextmanager
+def _trace_file(out: Path | None) -> Iterator[Path]:
+    """Where the trace is written. One that nobody wants to keep has no events, and is read for the tables before it goes."""
+    if out is not None:
+        yield out
+        return
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory() as folder:
+        yield Path(folder) / "run.h5"
 
 
 def _sha256(path: Path) -> str:

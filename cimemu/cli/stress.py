@@ -23,6 +23,7 @@ from cimemu.cli.app import (
     WorkloadName,
     app,
     arch_of,
+    default_output,
     real,
     refuse_campaign,
     refuse_fixed,
@@ -30,7 +31,7 @@ from cimemu.cli.app import (
     workload_of,
 )
 from cimemu.errors import CimemuError, WorkloadError
-from cimemu.terminal import ProgressBars, make_console, print_json, print_table
+from cimemu.terminal import ProgressBars, make_console, print_default_name, print_json, print_table
 
 if TYPE_CHECKING:
     from cimemu.arch.schema import Arch
@@ -97,14 +98,14 @@ def stress(
     as_json: JsonOption = False,
 ) -> None:
     """Draw chips with varied cells and converters: mean accuracy with its interval, and which layer breaks first."""
-    from cimemu.prepare import free_name
     from cimemu.stress.monte_carlo import settings
     from cimemu.stress.monte_carlo import stress as monte_carlo
     from cimemu.stress.tables import stress_rows, write_table
 
     chip, work = arch_of(arch, overrides), workload_of(workload)
-    if out is None and resume is None:
-        out = free_name(Path.cwd(), f"{work.name}_{chip.name}_stress", ".h5")
+    named = out is not None or resume is not None
+    if not named:
+        out = default_output(f"{work.name}_{chip.name}_stress", ".h5", force=force)
     refuse_campaign(out, resume, csv, plot, force=force)
     settings(chip, vary)  # before the network is read
     schemes = [name.strip() for name in (calibrate_adc or "none").split(",")]
@@ -162,7 +163,9 @@ def stress(
         console.print(f"worst chip again: {again}", soft_wrap=True)
     for written in (result.path, csv, plot):
         if written is not None:
-            console.print(f"wrote {written}")
+            console.print(f"wrote {written}", soft_wrap=True)
+    if not named:
+        print_default_name(result.path)
     _refuse_failed(result)
 
 

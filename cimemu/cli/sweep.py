@@ -23,12 +23,13 @@ from cimemu.cli.app import (
     WorkloadName,
     app,
     arch_of,
+    default_output,
     refuse_campaign,
     whole,
     workload_of,
 )
 from cimemu.errors import CimemuError
-from cimemu.terminal import ProgressBars, make_console, print_json, print_table
+from cimemu.terminal import ProgressBars, make_console, print_default_name, print_json, print_table
 
 if TYPE_CHECKING:
     from cimemu.stress.sweep import SweepResult
@@ -65,7 +66,7 @@ def sweep(
     as_json: JsonOption = False,
 ) -> None:
     """Run a workload on every combination of arch values: accuracy, latency, energy, area, and the Pareto set."""
-    from cimemu.prepare import free_name, load_recipe
+    from cimemu.prepare import load_recipe
     from cimemu.stress.grid import key_values
     from cimemu.stress.monte_carlo import settings
     from cimemu.stress.sweep import sweep as sweep_over
@@ -78,8 +79,9 @@ def sweep(
         dict(key_values([text for text in vary if not _is_model(text)])),
     )
     models = [text for text in vary if _is_model(text)]
-    if out is None and resume is None:
-        out = free_name(Path.cwd(), f"{work.name}_{chip.name}_sweep", ".h5")
+    named = out is not None or resume is not None
+    if not named:
+        out = default_output(f"{work.name}_{chip.name}_sweep", ".h5", force=force)
     refuse_campaign(out, resume, csv, plot, force=force)
     if keys or not models:
         sweep_points(chip, keys)  # before the network is read
@@ -123,7 +125,9 @@ def sweep(
     )
     for name in (result.path, csv, plot):
         if name is not None:
-            console.print(f"wrote {name}")
+            console.print(f"wrote {name}", soft_wrap=True)
+    if not named:
+        print_default_name(result.path)
     _refuse_failed(result)
 
 

@@ -1,7 +1,6 @@
 """`cimemu warm`: compile the kernels before they are needed, for images of containers and nodes of a cluster."""
 
 from collections.abc import Iterator
-from typing import Annotated
 
 import typer
 
@@ -57,10 +56,7 @@ def tasks() -> Iterator[tuple[str, list[str]]]:
 
 
 @app.command()
-def warm(
-    context: typer.Context,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="print nothing")] = False,
-) -> None:
+def warm(context: typer.Context) -> None:
     """Compile the kernels of all common commands, so that no later one waits: for containers and clusters."""
     import time
     from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -82,9 +78,5 @@ def warm(
                     group.main(words, standalone_mode=False)
             except CimemuError as error:
                 raise CimemuError(f"warm: cimemu {' '.join(words)}: {error}") from None
-            if not quiet:
-                console.print(f"{time.monotonic() - started:6.1f} s  {what}")
-    if not quiet:
-        console.print(
-            f"{time.monotonic() - begun:6.1f} s  in all; kernels stay compiled for this processor and version"
-        )
+            console.print(f"{time.monotonic() - started:6.1f} s  {what}")
+    console.print(f"{time.monotonic() - begun:6.1f} s  in all; kernels stay compiled for this processor and version")
