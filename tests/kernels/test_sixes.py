@@ -87,15 +87,13 @@ def test_whole_passes(seed):
         np.zeros((2, 2, 32), np.uint32),
         np.zeros((4, 32), np.uint32),
     )
-    for searched in (False, True):
-        converter = (rules, halves, bits, table, 2**bits - 1, searched)
-        noise = drawn_noise(rng, int(rng.integers(0, 2)), 2, 10)
+    linear = (rules, 2**bits - 1, weights)
+    for search in (None, (halves, bits, table)):
+        noise = (None, drawn_noise(rng, 0, 2, 10), drawn_noise(rng, 1, 2, 10))[int(rng.integers(3))]
         both(
-            lambda o, k=converter, n=noise: six_kernels.convert_by_sixes(
-                indices, values, spans, k, n, weights, scratch, o
-            ),
-            lambda o, k=converter, n=noise: six_kernels.convert_by_sixes_naive(
-                indices, values, spans, k, n, weights, scratch, o
+            lambda o, k=search, n=noise: six_kernels.convert_by_sixes(indices, values, spans, linear, k, n, scratch, o),
+            lambda o, k=search, n=noise: six_kernels.convert_by_sixes_naive(
+                indices, values, spans, linear, k, n, scratch, o
             ),
             np.zeros((2, 2, 10, 64), np.uint16),
         )

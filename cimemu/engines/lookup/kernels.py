@@ -301,7 +301,7 @@ def convert_by_words(nibbles, tables, spans, converter, noise, weights, scratch,
 
     tables = (low, high, flush), high of no columns where one digit does; converter = (rules uint16 [1 or G, 1 or C, 4],
     trees uint8 [1 or G, 1 or C, 2, TREE_ROWS, 16], bits, digits uint8 [1 or G, 1 or C, 256] of codes or of no columns,
-    top, searched); noise as `noise_words` takes it (no keys: none); scratch = (psums uint16 [COLUMNS, 4, 32], codes
+    top, searched); noise as `noise_words` takes it, or None; scratch = (psums uint16 [COLUMNS, 4, 32], codes
     uint8 [COLUMNS, 4, 32], places uint32 [2, 32], words uint32 [4, 32]).
     """
     rules, trees, bits, digits, top, searched = converter
@@ -309,7 +309,7 @@ def convert_by_words(nibbles, tables, spans, converter, noise, weights, scratch,
     total = low.shape[0]
     psums, codes, places, words = scratch
     for b in range(nibbles.shape[0]):
-        if noise[0].shape[0] > 0:
+        if noise is not None:
             read_places(noise[4], b, places)
         for g in range(spans.shape[0]):
             rule = rules[g if rules.shape[0] > 1 else 0]
@@ -323,7 +323,7 @@ def convert_by_words(nibbles, tables, spans, converter, noise, weights, scratch,
                         sum_words(nibbles, low, high, (b, u), span, columns, flush, psums)
                     else:
                         sum_words_of_bytes(nibbles, low, (b, u), span, columns, flush, psums)
-                    if noise[0].shape[0] > 0:
+                    if noise is not None:
                         noise_words(psums, columns, (g, u), noise, places, words)
                     if searched:
                         search_words(psums, columns, tree, bits, codes)
@@ -344,7 +344,7 @@ def convert_by_words_naive(nibbles, tables, spans, converter, noise, weights, sc
     _, _, places, words = scratch
     for b, g, u in np.ndindex(len(nibbles), len(spans), nibbles.shape[2]):
         sum_words_naive(nibbles, low, high, (b, u), spans[g], columns, flush, psums)
-        if len(noise[0]):
+        if noise is not None:
             read_places_naive(noise[4], b, places)
             noise_words_naive(psums, columns, (g, u), noise, places, words)
         if searched:

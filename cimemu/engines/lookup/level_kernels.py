@@ -166,7 +166,7 @@ def levels_by_words(nibbles, tables, spans, converter, noise, summing, scratch, 
     units = masks.shape[0]
     for b in range(nibbles.shape[0]):
         value[:] = 0.0
-        if noise[0].shape[0] > 0:
+        if noise is not None:
             read_places(noise[4], b, places)
         for block in range(blocks.shape[0]):
             for first in range(0, total, COLUMNS):
@@ -182,7 +182,7 @@ def levels_by_words(nibbles, tables, spans, converter, noise, summing, scratch, 
                             sum_words(nibbles, low, high, (b, u), span, columns, flush, psums)
                         else:
                             sum_words_of_bytes(nibbles, low, (b, u), span, columns, flush, psums)
-                        if noise[0].shape[0] > 0:
+                        if noise is not None:
                             noise_words(psums, columns, (g, u), noise, places, words)
                         search_words(psums, columns, tree, bits, mine)
                         table_bytes(mine, columns, ZERO, table)
@@ -202,14 +202,14 @@ def levels_by_words_naive(nibbles, tables, spans, converter, noise, summing, scr
     psums = np.zeros((len(low), 4, 32), dtype=np.uint16)
     for b in range(len(nibbles)):
         value = np.zeros_like(value)
-        if len(noise[0]):
+        if noise is not None:
             read_places_naive(noise[4], b, places)
         for block, (start, stop) in enumerate(blocks):
             ranks = np.zeros(((stop - start) * len(masks), len(low), 4, 32), dtype=np.uint8)
             for g, u in np.ndindex(stop - start, len(masks)):
                 mine = ranks[g * len(masks) + u]
                 sum_words_naive(nibbles, low, high, (b, u), spans[start + g], columns, flush, psums)
-                if len(noise[0]):
+                if noise is not None:
                     noise_words_naive(psums, columns, (start + g, u), noise, places, words)
                 search_words_naive(psums, columns, trees[(start + g) % len(trees)], bits, mine)
                 table_bytes_naive(mine, columns, ZERO, digits[(start + g) % len(digits)])

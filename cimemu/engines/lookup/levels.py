@@ -70,7 +70,7 @@ def add_levels_of(
     tables: tuple[Any, ...],
     spans: NDArray[np.int64],
     converter: tuple[Any, ...],
-    noise: tuple[Any, ...],
+    noise: tuple[Any, ...] | None,
     summing: Summing,
     work: tuple[Any, ...],
     y: NDArray[Any],

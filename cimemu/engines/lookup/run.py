@@ -72,7 +72,10 @@ def _convert_sixes(indices: NDArray[np.uint16], lookup: Lookup, reads: Reads, su
         aligned((4, 32), np.uint32),
     )
     noise = _read_at(lookup, reads)
-    convert_by_sixes(indices, sixes.values, sixes.spans, lookup.converter, noise, lookup.units.weights, scratch, sums)
+    rules, trees, bits, digits, top, searched = lookup.converter
+    search = (trees, bits, digits) if searched else None
+    linear = (rules, top, lookup.units.weights)
+    convert_by_sixes(indices, sixes.values, sixes.spans, linear, search, noise, scratch, sums)
 
 
 def nibbles_of(masked: NDArray[Any], lookup: Lookup) -> NDArray[np.uint8]:
@@ -130,8 +133,10 @@ def _word_scratch() -> tuple[NDArray[np.uint16], NDArray[np.uint32], NDArray[np.
     )
 
 
-def _read_at(lookup: Lookup, reads: Reads) -> tuple[Any, ...]:
-    """The noise of `lookup` for the reads that start at `reads`."""
+def _read_at(lookup: Lookup, reads: Reads) -> tuple[Any, ...] | None:
+    """The noise of `lookup` for the reads that start at `reads`; None without any, for which nothing is compiled."""
     keys, numbers, sigma, inside, _, quantiles, limits = lookup.noise
+    if not len(keys):
+        return None
     place = np.array([reads.first_row, reads.positions, reads.replicas, reads.replica], dtype=np.int64)
     return keys, numbers, sigma, inside, place, quantiles, limits

@@ -172,24 +172,22 @@ def affine_sixes_naive(psums, columns, rules, top, weights, block, sums):
 
 
 @kernel
-def convert_by_sixes(indices, values, spans, converter, noise, weights, scratch, sums):
+def convert_by_sixes(indices, values, spans, linear, search, noise, scratch, sums):
     """sums[u, g, c, 32 * b + p]: weighed digits of unit u of group g's partial sums, as `convert_by_words` makes them.
 
-    indices uint16 [B, Q, U, 4, 32], values int32 [C, Q, 6], spans int64 [G, 2]; converter and noise as `convert_by_words`
-    takes them; scratch = (tables uint16 [SIX_COLUMNS, places of a group, 64], psums uint16 [SIX_COLUMNS, 4, 32], codes uint8
-    [SIX_COLUMNS, 4, 32], places uint32 [B, 2, 32], words uint32 [4, 32]).
+    indices uint16 [B, Q, U, 4, 32], values int32 [C, Q, 6], spans int64 [G, 2]; linear = (rules, top, weights of
+    units) and search = (trees, bits, digits), or None where codes are steps of the psum, as `convert_by_words` takes them,
+    and noise too. What is None is not compiled; scratch = (tables uint16 [SIX_COLUMNS, places of a group, 64], psums
+    uint16 [SIX_COLUMNS, 4, 32], codes uint8 [SIX_COLUMNS, 4, 32], places uint32 [B, 2, 32], words uint32 [4, 32]).
     """
-    rules, trees, bits, digits, top, searched = converter
+    rules, top, weights = linear
     tables, psums, codes, places, words = scratch
-    noisy = noise[0].shape[0] > 0
     total = values.shape[0]
-    if noisy:
+    if noise is not None:
         for b in range(indices.shape[0]):
             read_places(noise[4], b, places[b])
     for g in range(spans.shape[0]):
         rule = rules[g if rules.shape[0] > 1 else 0]
-        tree = trees[g if trees.shape[0] > 1 else 0]
-        table = digits[g if digits.shape[0] > 1 else 0]
         span = (spans[g, 0], spans[g, 1])
         for first in range(0, total, SIX_COLUMNS):
             columns = (first, min(first + SIX_COLUMNS, total))
@@ -197,20 +195,21 @@ def convert_by_sixes(indices, values, spans, converter, noise, weights, scratch,
             for b in range(indices.shape[0]):
                 for u in range(indices.shape[2]):
                     sum_sixes(indices, tables, (b, u), span, columns[1] - columns[0], psums)
-                    if noisy:
+                    if noise is not None:
                         noise_words(psums, columns, (g, u), noise, places[b], words)
-                    if searched:
-                        search_words(psums, columns, tree, bits, codes)
-                        if table.shape[0] > 0:
-                            table_bytes(codes, columns, ZERO, table)
+                    if search is not None:
+                        trees, bits, digits = search
+                        search_words(psums, columns, trees[g if trees.shape[0] > 1 else 0], bits, codes)
+                        if digits.shape[1] > 0:
+                            table_bytes(codes, columns, ZERO, digits[g if digits.shape[0] > 1 else 0])
                         weigh_bytes(codes, columns, weights[u], b, sums[u, g])
                     else:
                         affine_sixes(psums, columns, rule, top, weights[u], b, sums[u, g])
 
 
-def convert_by_sixes_naive(indices, values, spans, converter, noise, weights, scratch, sums):
+def convert_by_sixes_naive(indices, values, spans, linear, search, noise, scratch, sums):
     """The definition: one group, unit and block after the other by the naive twins."""
-    rules, trees, bits, digits, top, searched = converter
+    rules, top, weights = linear
     columns, most = (0, len(values)), int((spans[:, 1] - spans[:, 0]).max())
     psums, codes = (np.zeros((len(values), 4, 32), dtype=kind) for kind in (np.uint16, np.uint8))
     tables = np.zeros((len(values), most, ENTRIES), dtype=np.uint16)
@@ -219,10 +218,11 @@ def convert_by_sixes_naive(indices, values, spans, converter, noise, weights, sc
         fill_sixes_naive(values, columns, spans[g], tables)
         for b, u in np.ndindex(len(indices), indices.shape[2]):
             sum_sixes_naive(indices, tables, (b, u), spans[g], len(values), psums)
-            if len(noise[0]):
+            if noise is not None:
                 read_places_naive(noise[4], b, places[b])
                 noise_words_naive(psums, columns, (g, u), noise, places[b], words)
-            if searched:
+            if search is not None:
+                trees, bits, digits = search
                 search_words_naive(psums, columns, trees[g % len(trees)], bits, codes)
                 if digits.shape[1]:
                     table_bytes_naive(codes, columns, ZERO, digits[g % len(digits)])

@@ -236,7 +236,7 @@ def convert_wide(nibbles, tables, spans, converter, noise, weights, scratch, sum
     total = tables[0].shape[0]
     psums, places, words = scratch
     for b in range(nibbles.shape[0]):
-        if noise[0].shape[0] > 0:
+        if noise is not None:
             read_places(noise[4], b, places)
         for g in range(spans.shape[0]):
             rule = rules[g if rules.shape[0] > 1 else 0]
@@ -246,7 +246,7 @@ def convert_wide(nibbles, tables, spans, converter, noise, weights, scratch, sum
                 for first in range(0, total, WIDE_COLUMNS):
                     columns = (first, min(first + WIDE_COLUMNS, total))
                     sum_wide(nibbles, tables, (b, u), span, columns, psums)
-                    if noise[0].shape[0] > 0:
+                    if noise is not None:
                         noise_words(psums, columns, (g, u), noise, places, words)
                     if searched:
                         search_wide(psums, columns, threshold, bits, weights[u], b, sums[u, g])
@@ -262,7 +262,7 @@ def convert_wide_naive(nibbles, tables, spans, converter, noise, weights, scratc
     _, places, words = scratch
     for b, g, u in np.ndindex(len(nibbles), len(spans), nibbles.shape[2]):
         sum_wide_naive(nibbles, tables, (b, u), spans[g], columns, psums)
-        if len(noise[0]):
+        if noise is not None:
             read_places_naive(noise[4], b, places)
             noise_words_naive(psums, columns, (g, u), noise, places, words)
         if searched:
