@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "cimemu"
 
 ROWS: list[set[str]] = [
-    {"bases", "errors", "events", "lanes", "shown", "threads", "version"},
+    {"bases", "blas", "errors", "events", "lanes", "shown", "threads", "version"},
     {"kernels", "facts", "fitted"},
     {"bounds", "given_file", "plugin_kinds", "keywords", "whole_file", "table_file", "manual"},
     {"plugins", "figure"},

@@ -19,6 +19,7 @@ from cimemu.errors import CimemuError, MappingError
 from cimemu.layer.column_scale import ColumnScale
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.macro.drive import drive_offset, stored_weights
+from cimemu.macro.encode import input_range
 from cimemu.macro.sites import Sites
 from cimemu.macro.toggles import Toggles, edge_window, merged, toggles_of_windows
 from cimemu.macro.vary import Draft, start_draft
@@ -69,7 +70,7 @@ class LayerMatrix(WrittenLayer):
         if like is not None and like.layer.geometry == geometry:
             self.exact = like.exact
         elif all(p.proven for p in self.programmed) and not bit_serial:
-            self.exact = ExactLayer(self._without_zeros(), geometry)
+            self.exact = ExactLayer(self._without_zeros(), geometry, input_range(macro))
         self.replicas = [self.programmed]
 
     def _write(self, cut: LayerCut, adc: Adc | None, cells: CellSource) -> None:

@@ -132,6 +132,16 @@ both = _operation(lambda a, b: a & b, lambda b, x, y: b.and_(x, y), 2)
 differ = _operation(lambda a, b: a ^ b, lambda b, x, y: b.xor(x, y), 2)
 
 
+distance8 = _operation(  # of every 8 bytes: the sum of |a - b|, as a number of 64 bits
+    lambda a, b: np.abs(a.astype(np.int64) - b).reshape(4, 8).sum(axis=1).view(np.uint8),
+    lambda b, x, y: _as_bytes(b, _call(b, "llvm.x86.avx2.psad.bw", ir.VectorType(_I64, 4), [x, y])),
+    2,
+)
+add64 = _operation(
+    lambda a, b: (a.view(np.uint64) + b.view(np.uint64)).view(np.uint8),
+    lambda b, x, y: _as_bytes(b, b.add(*(b.bitcast(v, ir.VectorType(_I64, 4)) for v in (x, y)))),
+    2,
+)
 above8 = _operation(  # 255 where a > b as signed bytes, else 0
     lambda a, b: np.where(a.view(np.int8) > b.view(np.int8), 255, 0).astype(np.uint8),
     lambda b, x, y: b.sext(b.icmp_signed(">", x, y), _BYTES),

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from cimemu.blas import kind_for, product
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.shapes import Operand, broadcast, runtime
 
@@ -45,11 +46,12 @@ class IntegerMatMul(Layer):
         """Exact: sums of products of 9 bits."""
         given = iter(arrays[2:])
         zeros = [next(given) if zero is None else np.array([zero]) for zero in self.zeros]
-        a, b = (
-            operand.astype(np.int64) - zero.astype(np.int64).reshape(-1, *(1,) * (operand.ndim - 1))
-            for operand, zero in zip(arrays[:2], zeros)
-        )
-        return (np.matmul(a, b).astype(np.int32),)
+        kind = kind_for(arrays[0].shape[-1] << 16)  # a product is of two numbers of magnitude 255 at most
+        centred: list[Array] = []
+        for operand, zero in zip(arrays[:2], zeros):
+            by_image = zero.astype(np.int16).reshape(-1, *(1,) * (operand.ndim - 1))
+            centred.append((operand.astype(np.int16) - by_image).astype(kind))
+        return (product(*centred).astype(np.int32),)
 
     def digital_ops(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> int:
         """A multiplication and an addition a MAC, and the zero points off either operand."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.blas import product
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.requantize import OutputStage
 from cimemu.layer.rounding import gemmlowp_double
@@ -142,7 +143,7 @@ class TflBatchMatMul(Whole):
             centred = array.astype(np.float64) - zero  # sums stay below 2^53, where float64 is exact
             centred = centred.reshape(len(array), *(1,) * (rank - array.ndim), *array.shape[1:])
             wide.append(centred.swapaxes(-1, -2) if swapped else centred)
-        total = np.rint(np.matmul(wide[0], wide[1])).astype(np.int64)
+        total = np.rint(product(wide[0], wide[1])).astype(np.int64)
         limits = np.iinfo(arrays[0].dtype)
         wider = arrays[0].dtype == np.int16
         steps = scaled_wide(total, *map(np.asarray, self.scale)) if wider else gemmlowp_double(total, *self.scale)

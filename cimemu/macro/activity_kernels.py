@@ -7,7 +7,9 @@ from cimemu.lanes.nibbles import ORDER
 from cimemu.lanes.registers import (
     add8,
     add16,
+    add64,
     both,
+    distance8,
     every8,
     interleave_high,
     interleave_low,
@@ -110,3 +112,84 @@ def count_windows_naive(strip, table, stride, dilation, out_shape, lines, counts
         for h, w in np.ndindex(*out_shape):
             x = int(strip[b, c, h * stride[0] + i * dilation[0], w * stride[1] + j * dilation[1]])
             counts[b, c, i, j] += table[x % len(table)]
+
+
+@kernel
+def count_plane(seen, inside, dilation, out_shape, edges, counts):
+    """counts[i, j] += sum of `seen` over the rows i * dilation .. and columns j * dilation .. that `out_shape` says.
+
+    seen uint8 [rows * columns], all of them together `inside`; edges int64 [columns or more] is scratch.
+    """
+    tall, wide, reach = out_shape[0], out_shape[1], (counts.shape[1] - 1) * dilation[1]
+    columns = wide + reach
+    for p in range(tall * columns, seen.shape[0]):
+        inside -= seen[p]
+    for w in range(columns):
+        if w < reach or w >= wide:  # columns at either side that some wordline does not meet
+            column = np.int64(0)
+            for h in range(tall):
+                column += seen[h * columns + w]
+            edges[w] = column
+    for i in range(counts.shape[0]):  # the window of a wordline's rows goes down, that of its columns to the right
+        count = inside
+        for w in range(wide, columns):
+            count -= edges[w]
+        counts[i, 0] += count
+        for j in range(1, counts.shape[1]):
+            for w in range((j - 1) * dilation[1], j * dilation[1]):
+                count += edges[wide + w] - edges[w]
+            counts[i, j] += count
+        if i == counts.shape[0] - 1:
+            break
+        for h in range(i * dilation[0], (i + 1) * dilation[0]):
+            above, below = seen[h * columns :][:columns], seen[(h + tall) * columns :][:columns]
+            for w in range(columns):
+                inside += np.int64(below[w]) - np.int64(above[w])
+            for w in range(columns):
+                if w < reach or w >= wide:
+                    edges[w] += np.int64(below[w]) - np.int64(above[w])
+
+
+def count_plane_naive(seen, inside, dilation, out_shape, edges, counts):
+    """The definition; `inside` and `edges` are not needed."""
+    plane = seen.reshape(-1, out_shape[1] + (counts.shape[1] - 1) * dilation[1])
+    for i, j in np.ndindex(*counts.shape):
+        rows = plane[i * dilation[0] : i * dilation[0] + out_shape[0]]
+        counts[i, j] += rows[:, j * dilation[1] : j * dilation[1] + out_shape[1]].sum(dtype=np.int64)
+
+
+@kernel
+def count_nibble_windows(strip, low, high, dilation, out_shape, seen, edges, counts):
+    """`count_windows` of stride 1 with table[x] = low[x & 15] + high[x >> 4]: all of a plane, less the rows and columns
+    that a wordline does not meet.
+
+    strip uint8 [images, channels, rows, columns], C-contiguous; low, high uint8 [16], whose sums fit a byte; scratch: seen
+    uint8 [rows * columns], edges int64 [columns, at least 4].
+    """
+    nibble, zero = every8(15), every8(0)
+    lows, highs = load_table(low, 0), load_table(high, 0)
+    size = strip.shape[2] * strip.shape[3]
+    last = size - size % 32
+    flat = strip.reshape(-1)
+    for b in range(strip.shape[0]):
+        for c in range(strip.shape[1]):
+            first = (b * strip.shape[1] + c) * size
+            sums = zero
+            for p in range(0, last, 32):
+                value = load(flat, first + p)
+                upper = lookup(highs, both(shift_right(value, 4), nibble))
+                value = add8(lookup(lows, both(value, nibble)), upper)
+                store(seen, p, value)
+                sums = add64(sums, distance8(value, zero))
+            store(edges, 0, sums)
+            total = edges[0] + edges[1] + edges[2] + edges[3]
+            for p in range(last, size):
+                seen[p] = low[flat[first + p] & 15] + high[flat[first + p] >> 4]
+                total += seen[p]
+            count_plane(seen, total, dilation, out_shape, edges, counts[b, c])
+
+
+def count_nibble_windows_naive(strip, low, high, dilation, out_shape, seen, edges, counts):
+    """The definition."""
+    x = np.arange(256)
+    count_windows_naive(strip, low[x & 15].astype(np.int64) + high[x >> 4], (1, 1), dilation, out_shape, edges, counts)

@@ -11,7 +11,12 @@ from cimemu.arch.macro import Macro
 from cimemu.errors import CimemuError
 from cimemu.events import Counter
 from cimemu.lanes.registers import AVAILABLE
-from cimemu.macro.activity_kernels import count_inputs, count_nibbles, count_windows
+from cimemu.macro.activity_kernels import (
+    count_inputs,
+    count_nibble_windows,
+    count_nibbles,
+    count_windows,
+)
 from cimemu.macro.encode import input_range
 from cimemu.macro.toggles import Toggles
 from cimemu.mapping.layout import Layout, accumulator_width
@@ -95,6 +100,7 @@ class WindowTables:
         self.which = [next(i for i, other in enumerate(tables) if np.array_equal(table, other)) for table in tables]
         self.tables = {i: tables[i] for i in sorted(set(self.which))}
         self.most = {i: int(table.max()) for i, table in self.tables.items()}
+        self.nibbles = {i: nibble_tables(table) if AVAILABLE else None for i, table in self.tables.items()}
 
 
 class WindowCounts:
@@ -107,8 +113,17 @@ class WindowCounts:
 
     def add(self, strip: NDArray[Any], first: int, window: "Window") -> None:
         """Count a padded strip of the images `first` ..; other strips of the same images are added to it."""
+        (stride, dilation, out_shape) = window
+        reach = [(taps - 1) * d for taps, d in zip(next(iter(self.counts.values())).shape[2:], dilation)]
+        plain = strip.dtype == np.uint8 and stride == (1, 1) and all(r <= n for r, n in zip(reach, out_shape))
         for i, counts in self.counts.items():
             part = counts[first : first + len(strip)]
+            nibbles = self.given.nibbles[i]
+            if plain and nibbles is not None:
+                seen = np.empty(strip[0, 0].size, dtype=np.uint8)
+                edges = np.empty(max(4, strip.shape[3]), dtype=np.int64)
+                count_nibble_windows(strip, *nibbles, dilation, out_shape, seen, edges, part)
+                continue
             most = self.given.most[i] * strip.shape[2]
             kind = np.int32 if most < 1 << 31 else np.int64
             lines = np.empty((counts.shape[2] + 1, strip.shape[3]), dtype=kind)

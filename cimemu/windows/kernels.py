@@ -18,17 +18,17 @@ def fill_strip(source, strides, place, drive, zeros, strip):
     height, width, top, left = place
     turn, offset = drive
     begin, end = min(max(-left, 0), strip.shape[3]), min(max(width - left, 0), strip.shape[3])
+    above, below = min(max(-top, 0), strip.shape[2]), min(max(height - top, 0), strip.shape[2])
+    padded = begin > 0 or end < strip.shape[3] or above > 0 or below < strip.shape[2]
     for b in range(strip.shape[0]):
-        for h in range(strip.shape[2]):
+        if padded:
+            whole = strip[b].reshape(-1)
+            for p in range(whole.shape[0]):
+                whole[p] = zeros[b]
+        for h in range(above, below):
             for c in range(strip.shape[1]):
-                target = strip[b, c, h]
-                if top + h < 0 or top + h >= height:
-                    target[:] = zeros[b]
-                    continue
-                target[:begin] = zeros[b]
-                target[end:] = zeros[b]
                 first = b * strides[0] + c * strides[1] + (top + h) * strides[2] + (begin + left) * strides[3]
-                inside = target[begin:end]
+                inside = strip[b, c, h, begin:end]
                 if strides[3] == 1:
                     line = source[first : first + inside.shape[0]]
                     for w in range(inside.shape[0]):

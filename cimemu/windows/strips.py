@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cimemu.layer.macro_layer import Geometry
 from cimemu.windows.kernels import fill_strip
 
-EXACT_BYTES = 1 << 19  # arrays of one strip of an exact product: they stay in the second-level cache
+EXACT_BYTES = 1 << 20  # arrays of one strip of an exact product: they stay in the second-level cache
 ROWS_BYTES = 1 << 22  # of a strip that is cut once more, into chunks, by the macros
 
 

@@ -7,6 +7,8 @@ from twins import SEEDS, both, common
 
 from cimemu.compute import finish_kernels as finish
 from cimemu.engines.exact import kernels as conv_exact
+from cimemu.engines.exact import quad_kernels
+from cimemu.lanes.registers import AVAILABLE
 from cimemu.layer import elementwise_kernels as elementwise
 from cimemu.macro import activity_kernels as activity
 from cimemu.macro import change_kernels as changes
@@ -31,7 +33,7 @@ def test_activity(seed):
 def random_windows(rng):
     """(strip, stride, dilation, kernel, output rows and columns) that fit together."""
     stride, dilation, shape = ((int(a), int(b)) for a, b in rng.integers(1, 4, (3, 2)))
-    height, width = ((s - 1) * d + 1 + int(rng.integers(0, 5)) for s, d in zip(shape, dilation))
+    height, width = ((s - 1) * d + 1 + int(rng.integers(0, 9)) for s, d in zip(shape, dilation))
     out = tuple((n - ((s - 1) * d + 1)) // t + 1 for n, s, d, t in zip((height, width), shape, dilation, stride))
     dtype, low = (np.uint8, 0) if rng.random() < 0.5 else (np.int16, -128)
     strip = rng.integers(low, low + 256, (2, int(rng.integers(1, 5)), height, width)).astype(dtype)
@@ -50,6 +52,21 @@ def test_activity_of_windows(seed):
         lambda o: activity.count_windows_naive(strip, table, stride, dilation, out, lines, o),
         rng.integers(0, 9, (*strip.shape[:2], *shape)),
     )
+    out = tuple(n - (taps - 1) * d for n, taps, d in zip(strip.shape[2:], shape, dilation))
+    if strip.dtype == np.uint8 and AVAILABLE and all(n >= (taps - 1) * d for n, taps, d in zip(out, shape, dilation)):
+        low, high = rng.integers(0, 128, (2, 16)).astype(np.uint8)
+        seen, edges = np.zeros(strip[0, 0].size, dtype=np.uint8), np.zeros(max(4, strip.shape[3]), dtype=np.int64)
+        both(
+            lambda o: activity.count_nibble_windows(strip, low, high, dilation, out, seen, edges, o),
+            lambda o: activity.count_nibble_windows_naive(strip, low, high, dilation, out, seen, edges, o),
+            rng.integers(0, 9, (*strip.shape[:2], *shape)),
+        )
+        plane = strip[0, 0].ravel()
+        both(
+            lambda o: activity.count_plane(plane, plane.sum(dtype=np.int64), dilation, out, edges, o),
+            lambda o: activity.count_plane_naive(plane, 0, dilation, out, edges, o),
+            rng.integers(0, 9, shape),
+        )
 
 
 @pytest.mark.slow
@@ -102,6 +119,38 @@ def test_pairs_of_channels(seed):
         lambda o: conv_exact.interleave(strip, first, second, line, o),
         lambda o: conv_exact.interleave_naive(strip, first, second, line, o),
         pairs,
+    )
+
+
+@given(SEEDS)
+@common
+def test_exact_convolutions_of_bytes(seed):
+    rng = np.random.default_rng(seed)
+    strip, (down, right), _, _, _ = random_windows(rng)
+    channels = rng.integers(0, strip.shape[1], (3, 4))
+    line = -(-strip.shape[3] // right)
+    quads = np.zeros(
+        (2, 3, down, right, 4 * line * -(-strip.shape[2] // down) + int(rng.integers(0, 5))), dtype=np.uint8
+    )
+    add = 0 if strip.dtype == np.uint8 else 128
+    both(
+        lambda o: quad_kernels.interleave_quads(strip, channels, add, line, o),
+        lambda o: quad_kernels.interleave_quads_naive(strip, channels, add, line, o),
+        quads,
+    )
+    if not quad_kernels.HAS_QUADS:
+        return
+    images, groups, steps, outputs = 2, int(rng.integers(1, 3)), int(rng.integers(1, 12)), 8 * int(rng.integers(1, 3))
+    places = 16 * int(rng.integers(1, 5))
+    given = rng.choice(np.array([0, 1, 127, 128, 255], dtype=np.uint8), 4000)
+    offsets = 4 * rng.integers(0, 300, steps)
+    weights = rng.choice(np.array([-128, -127, -1, 0, 127], dtype=np.int8), (groups, steps, outputs, 4))
+    weights = np.ascontiguousarray(weights).view(np.int32)[..., 0]
+    start = rng.integers(-(2**31), 2**31, (images, groups, outputs)).astype(np.int32)
+    both(
+        lambda o: quad_kernels.convolve_quads(given, 1200, 400, offsets, weights, start, o),
+        lambda o: quad_kernels.convolve_quads_naive(given, 1200, 400, offsets, weights, start, o),
+        np.zeros((images, groups, outputs, places), dtype=np.int32),
     )
 
 

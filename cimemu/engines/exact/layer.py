@@ -7,7 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.engines.exact.kernels import convolve_depthwise, convolve_pairs, interleave
-from cimemu.engines.exact.pair_kernels import OUTPUTS, POSITIONS
+from cimemu.engines.exact.pair_kernels import OUTPUTS as PAIR_OUTPUTS
+from cimemu.engines.exact.pair_kernels import POSITIONS
+from cimemu.engines.exact.quad_kernels import HAS_QUADS, convolve_quads, interleave_quads
+from cimemu.engines.exact.quad_kernels import OUTPUTS as QUAD_OUTPUTS
 from cimemu.layer.macro_layer import Geometry
 from cimemu.windows.strips import Room, Source, Strip
 
@@ -17,33 +20,41 @@ TURNED = 64  # outputs whose weights are laid out together
 class ExactLayer:
     """Weights of a layer in the form of the exact kernels.
 
-    Weights are taken with their own zero points off, so that `acc = sum u * w + constant` needs nothing else.
+    Weights are taken with their own zero points off, so that `acc = sum u * w + constant` needs nothing else. Channels are
+    taken four at a time as bytes where the processor multiplies them so and weights and inputs are bytes, else two at a time
+    as numbers of 16 bits: 32 bits a place either way.
     """
 
-    def __init__(self, weights: NDArray[np.integer], geometry: Geometry) -> None:
-        """`weights` [channels_out, rows_per_group], all within 16 bits."""
+    def __init__(self, weights: NDArray[np.integer], geometry: Geometry, inputs: tuple[int, int]) -> None:
+        """`weights` [channels_out, rows_per_group], all within 16 bits; `inputs` are the lowest and highest value driven."""
         g = self.geometry = geometry
         self.depthwise = g.channels_in == g.groups == g.channels_out and g.groups > 1
-        taps = (g.kernel_h, g.kernel_w)
         if self.depthwise:
-            self.filters = np.ascontiguousarray(weights.reshape(g.channels_out, *taps), dtype=np.int32)
+            self.filters = np.ascontiguousarray(weights.reshape(g.channels_out, g.kernel_h, g.kernel_w), dtype=np.int32)
             return
-        inputs, outputs = g.channels_in // g.groups, g.outputs_per_group
-        self.pairs_per_group = -(-inputs // 2)
-        self.outputs_padded = -(-outputs // OUTPUTS) * OUTPUTS
-        pairs = np.zeros((g.groups, self.pairs_per_group, g.kernel_area, self.outputs_padded, 2), dtype=np.int16)
-        by_group = weights.reshape(g.groups, outputs, inputs, -1)
+        bytes_hold = weights.size == 0 or (weights.min() >= -128 and weights.max() <= 127)
+        self.quads = HAS_QUADS and bool(bytes_hold) and inputs[1] - inputs[0] <= 255
+        self.lowest = inputs[0]
+        kind, tile = (np.int8, QUAD_OUTPUTS) if self.quads else (np.int16, PAIR_OUTPUTS)
+        together = self.together = 4 // np.dtype(kind).itemsize
+        channels, outputs = g.channels_in // g.groups, g.outputs_per_group
+        self.places_per_group = -(-channels // together)
+        self.outputs_padded = -(-outputs // tile) * tile
+        shape = (g.groups, self.places_per_group, g.kernel_area, self.outputs_padded, together)
+        laid = np.zeros(shape, dtype=kind)
+        by_group = weights.reshape(g.groups, outputs, channels, -1)
         for first in range(
             0, outputs, TURNED
         ):  # whole lines are written while the rows that are read stay in the cache
             some = slice(first, min(first + TURNED, outputs))
-            for half in range(min(2, inputs)):
-                mine = by_group[:, some, half::2].transpose(0, 2, 3, 1)
-                pairs[:, : mine.shape[1], :, some, half] = mine
-        self.words = pairs.view(np.int32).reshape(g.groups, -1, self.outputs_padded)
-        channel = np.arange(g.groups)[:, None] * inputs + 2 * np.arange(self.pairs_per_group)
-        self.first = channel.ravel()
-        self.second = np.minimum(channel + 1, np.arange(1, g.groups + 1)[:, None] * inputs - 1).ravel()  # weight 0
+            for part in range(min(together, channels)):
+                mine = by_group[:, some, part::together].transpose(0, 2, 3, 1)
+                laid[:, : mine.shape[1], :, some, part] = mine
+        self.words = laid.view(np.int32).reshape(g.groups, -1, self.outputs_padded)
+        self.shift = self.lowest * weights.sum(axis=1, dtype=np.int64) if self.quads and self.lowest else None
+        channel = np.arange(self.places_per_group)[:, None] * together + np.arange(together)
+        channel = np.minimum(channel, channels - 1)  # those beyond the last have weight 0
+        self.channels = (np.arange(g.groups)[:, None, None] * channels + channel).reshape(-1, together)
 
     def bytes_per_row(self, source: Source) -> int:
         """Arrays of one output row of one image."""
@@ -52,10 +63,10 @@ class ExactLayer:
         if self.depthwise:
             return 2 * inputs + 4 * g.channels_out * g.width_out
         columns = -(-source.columns // g.stride_w)
-        return 6 * inputs + 4 * g.groups * self.outputs_padded * columns
+        return (2 if self.quads else 6) * inputs + 4 * g.groups * self.outputs_padded * columns
 
     def grid(self, rows: int, columns: int, output_rows: int) -> "Grid":
-        """How the pairs of a strip of `rows` x `columns` are laid out."""
+        """How the channels of a strip of `rows` x `columns` are laid out."""
         g = self.geometry
         stride = (g.stride_h, g.stride_w)
         height, width = -(-rows // stride[0]), -(-columns // stride[1])
@@ -64,8 +75,8 @@ class ExactLayer:
         plane += POSITIONS * (plane // POSITIONS % 2 == 0)  # planes an even number of lines apart share cache sets
         i, j = np.arange(g.kernel_h)[:, None] * g.dilation_h, np.arange(g.kernel_w) * g.dilation_w
         tap = ((i % stride[0]) * stride[1] + j % stride[1]) * plane + (i // stride[0]) * width + j // stride[1]
-        per_pair = stride[0] * stride[1] * plane
-        offsets = 2 * (np.arange(self.pairs_per_group)[:, None] * per_pair + tap.ravel()).ravel()
+        each = stride[0] * stride[1] * plane
+        offsets = self.together * (np.arange(self.places_per_group)[:, None] * each + tap.ravel()).ravel()
         places = -(-output_rows * width // POSITIONS) * POSITIONS
         return Grid(plane=plane, width=width, places=places, offsets=offsets)
 
@@ -79,27 +90,38 @@ class ExactLayer:
             acc = room.array("acc", (cut.images, g.channels_out, cut.rows * g.width_out), np.int32)
             convolve_depthwise(strip, self.filters, stride, dilation, (cut.rows, g.width_out), start, acc)
             return acc[:, :, None], g.width_out
-        rows, columns = strip.shape[2:]
-        grid = room.kept(("grid", rows), lambda: self.grid(rows, columns, cut.rows))
-        number = len(self.first)
-        shape = (cut.images, number, *stride, 2 * grid.plane)
-        pairs = room.array("pairs", shape, np.int16, 2 * (grid.places + grid.plane))
-        interleave(strip, self.first, self.second, grid.width, pairs)
+        rows = strip.shape[2]
+        grid = room.kept(("grid", rows), lambda: self.grid(rows, strip.shape[3], cut.rows))
+        number, together = len(self.channels), self.together
+        shape = (cut.images, number, *stride, together * grid.plane)
+        slack = together * (grid.places + grid.plane)
+        if self.shift is not None:
+            start = (start + self.shift).astype(np.int32)
         begin = start.reshape(cut.images, g.groups, -1)
         if begin.shape[2] != self.outputs_padded:
             begin = room.array("begin", (cut.images, g.groups, self.outputs_padded), np.int32)
             begin[:, :, : g.outputs_per_group] = start.reshape(cut.images, g.groups, -1)
         acc = room.array("acc", (cut.images, g.groups, self.outputs_padded, grid.places), np.int32)
-        image_step = 2 * number * stride[0] * stride[1] * grid.plane
-        convolve_pairs(room.whole("pairs"), image_step, image_step // g.groups, grid.offsets, self.words, begin, acc)
+        image_step = together * number * stride[0] * stride[1] * grid.plane
+        steps = image_step, image_step // g.groups
+        if self.quads:
+            quads = room.array("quads", shape, np.uint8, slack)
+            interleave_quads(strip, self.channels, -self.lowest, grid.width, quads)
+            convolve_quads(room.whole("quads"), *steps, grid.offsets, self.words, begin, acc)
+        else:
+            pairs = room.array("pairs", shape, np.int16, slack)
+            interleave(strip, self.channels[:, 0], self.channels[:, 1], grid.width, pairs)
+            convolve_pairs(room.whole("pairs"), *steps, grid.offsets, self.words, begin, acc)
         return acc, grid.width
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Where the pairs of a strip lie: `plane` places a pair and phase of the stride, `width` a row of it."""
+    """Where a strip's channels lie: `plane` places for those taken together and a phase of the stride, `width` a row."""
 
     plane: int
     width: int
     places: int  # output places of an image, a multiple of POSITIONS
-    offsets: NDArray[np.int64]  # [pairs * kernel rows * kernel columns] from a place to its taps, in 16-bit numbers
+    offsets: NDArray[
+        np.int64
+    ]  # [places of the channels * kernel rows * kernel columns] from a place to its taps, in elements

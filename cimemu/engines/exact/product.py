@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.blas import kind_for, product
 from cimemu.engines.engine import WhyNot, first_reason
 from cimemu.macro.encode import input_range
 from cimemu.macro.program import Matrix
@@ -56,10 +57,10 @@ def exact_sums(x: NDArray[Any], masked: NDArray[Any], matrix: Matrix) -> Sums:
     by_column = np.empty((len(x), len(blocks), matrix.seen_columns), dtype=np.int64)
     largest = int(np.abs(matrix.columns.mix).sum(axis=1).max()) * (2**matrix.macro.cell.bits - 1)  # of a cell as seen
     bound = largest * matrix.layout.rows * max(abs(v) for v in input_range(matrix.macro))
-    kind: type = np.float32 if bound < 1 << 24 else np.float64 if bound < 1 << 53 else np.int64
+    kind = kind_for(bound)
     weights = converted_weights(matrix, len(x), None)
     for block, (start, stop) in enumerate(blocks):
-        by_column[:, block] = x[:, start:stop].astype(kind) @ matrix.seen_of(slice(start, stop)).astype(kind)
+        by_column[:, block] = product(x[:, start:stop].astype(kind), matrix.seen_of(slice(start, stop)).astype(kind))
         if matrix.references is not None:
             zero = matrix.references[block].zero
             assert zero is not None
@@ -71,5 +72,5 @@ def exact_product(x: NDArray[Any], matrix: Matrix, y: NDArray[np.int64]) -> None
     """y = `x @ w` in integers, by BLAS where its floats are exact."""
     low, high = input_range(matrix.macro)
     bound = int(np.abs(matrix.weights).sum(axis=0, dtype=np.int64).max()) * max(-low, high)
-    kind: type = np.float32 if bound < 1 << 24 else np.float64 if bound < 1 << 53 else np.int64
-    y[...] = x.astype(kind) @ matrix.weights.astype(kind)
+    kind = kind_for(bound)
+    y[...] = product(x.astype(kind), matrix.weights.astype(kind))

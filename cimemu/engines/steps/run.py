@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.blas import kind_for, product
 from cimemu.engines.packed.kernels import packed_psums
 from cimemu.engines.packed.run import pack
 from cimemu.macro.accumulator import RunningSums
@@ -33,17 +34,16 @@ def step_psums(x: NDArray[Any], matrix: Matrix, packed: bool) -> Iterator[tuple[
                 yield g, i, psums
         return
     bound = max(abs(matrix.psum_range[0]), matrix.psum_range[1], 1)
-    kind = np.float32 if bound < 1 << 24 else np.float64  # sums of integers below the mantissa are exact in any order
+    kind = kind_for(bound)
     for g, (a, b) in enumerate(zip(matrix.starts, matrix.stops)):
-        cells = matrix.seen_of(slice(a, b)).astype(kind)
+        cells: Any = matrix.seen_of(slice(a, b)).astype(kind)
         for i in range(macro.input_slices):
             piece: Any = input_slice(x[:, a:b], i, dac)
-            np.rint(piece.astype(kind) @ cells, out=psums, casting="unsafe")
+            np.rint(product(piece.astype(kind), cells), out=psums, casting="unsafe")
             for value, more in enumerate(matrix.bow):
                 if more.any():
-                    psums += np.rint((piece == value).astype(np.float64) @ more[a:b].astype(np.float64)).astype(
-                        np.int64
-                    )
+                    drawn = product((piece == value).astype(np.float64), more[a:b].astype(np.float64))
+                    psums += np.rint(drawn).astype(np.int64)
             yield g, i, psums
 
 
