@@ -1,6 +1,6 @@
 """`cimemu.run`: one network on one chip - values, then time, then energy, then the trace."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -16,18 +16,18 @@ from cimemu.encoding import find as find_encoding
 from cimemu.errors import CimemuError, TraceError, WorkloadError
 from cimemu.events import Counter
 from cimemu.given_images import batches, images_in
+from cimemu.kept import Prepared, give, take
 from cimemu.keywords import by_place, filled
 from cimemu.layer.base import Array
 from cimemu.macro.sites import by_placed
 from cimemu.macro.vary import varied_macro
-from cimemu.mapping.place import make_plan
 from cimemu.mapping.plan import Plan
 from cimemu.options import Draws, Options, Output, RunKeywords
 from cimemu.prepare import ready
 from cimemu.result import RunResult as RunResult
 from cimemu.tally import event_prices, tally_energy
+from cimemu.threads import on_threads
 from cimemu.timing.build import Written
-from cimemu.timing.simulate import Simulation
 from cimemu.variation.compose import Variations, compose
 from cimemu.variation.parse import spelled
 from cimemu.whole_file import refuse_output
@@ -91,18 +91,38 @@ def _run(
     if output.trace is not None:
         refuse_output(Path(output.trace), TraceError, overwrite=output.overwrite)
     variations = compose(draws.vary, draws.seed, draws.trial)
-    plan = None if options.detail is None else make_plan(network, arch)
-    emulator = Emulator(
-        network,
-        arch.macro,
-        path=options.path,
-        threads=options.threads,
-        budget_bytes=options.budget_bytes,
-        plan=plan,
-    )
+    prepared = take(network, arch)
+    try:
+        return _prepared(prepared, variations, (inputs, labels), options, draws, output)
+    finally:
+        give(prepared)
+
+
+def _prepared(
+    prepared: Prepared, variations: Variations, given: tuple[Any, Any], options: Options, draws: Draws, output: Output
+) -> RunResult:
+    """The same for what is kept of the network and the chip; `given` are inputs and labels."""
+    (inputs, labels), network, arch = given, prepared.network, prepared.arch
+    plan = None if options.detail is None else prepared.plan
+    how: dict[str, Any] = {"path": options.path, "threads": options.threads, "budget_bytes": options.budget_bytes}
     if variations:
-        emulator.program(plan or make_plan(network, arch), variations.models, draws.seed, draws.trial)
-    values = _values(emulator, inputs, options, keep_driven=plan is not None and arch.macro.timing.skip_zero_slices)
+        emulator = Emulator(network, arch.macro, plan=plan, **how)
+        emulator.program(plan or prepared.plan, variations.models, draws.seed, draws.trial)
+    else:
+        emulator = prepared.emulator(plan is not None, **how)
+    written = {} if plan is None else by_placed(plan, emulator.writes)
+    keep_driven = plan is not None and arch.macro.timing.skip_zero_slices
+
+    def early() -> None:
+        """Graphs, and times where nobody waits for their events, beside the values."""
+        simulation = prepared.simulation(written, images_in(inputs))
+        if not (keep_driven or emulator.products or output.trace or options.progress):
+            prepared.timeline(simulation, images_in(inputs), str(options.detail), progress=None)
+
+    parts: list[Callable[[], Any]] = [lambda: _values(emulator, inputs, options, keep_driven=keep_driven)]
+    if plan is not None and not written and images_in(inputs) and (options.threads or 1) > 1:
+        parts.append(early)
+    values = on_threads(len(parts), lambda part: part(), parts)[0]
     done, scores = len(values.activity), values.outputs[network.outputs[0]]
     accuracy = None if options.metric is None else options.metric(scores)
     predictions = None
@@ -130,7 +150,7 @@ def _run(
         **_varied(variations, arch.macro),
         **_from_outside(arch, network, variations),
     }
-    timed = _Timed(base, plan, values, by_placed(plan, emulator.writes), options)
+    timed = _Timed(base, prepared, values, written, options)
     return timed.run(None) if output.trace is None else timed.traced(output, provenance, labels)
 
 
@@ -179,24 +199,32 @@ def _values(emulator: Emulator, inputs: Any, options: Options, *, keep_driven: b
 class _Timed:
     """Time, energy and the trace of values that are there already."""
 
-    def __init__(self, base: RunResult, plan: Plan, values: _Values, written: Written, options: Options) -> None:
-        self.base, self.plan, self.values, self.written, self.options = base, plan, values, written, options
-        self.simulation = Simulation(plan, written, base.images)
+    def __init__(
+        self, base: RunResult, prepared: Prepared, values: _Values, written: Written, options: Options
+    ) -> None:
+        self.base, self.prepared, self.plan, self.values = base, prepared, prepared.plan, values
+        self.written, self.options = written, options
+        self.simulation = prepared.simulation(written, base.images)
         self.activity = values.activity + self.simulation.traffic_counts()[None]
         self.programming = self.simulation.programming_counts()
 
     def run(self, sink: Any, trace: Path | None = None) -> RunResult:
         """The whole result; every image's events go to `sink`."""
-        plan, base, progress = self.plan, self.base, self.options.progress
-        timeline = self.simulation.run(
-            base.images,
-            detail=str(self.options.detail),
-            nonzero=self.values.driven,
-            pulses=self.values.pulses,
-            sink=sink,
-            progress=None if progress is None else lambda done, total: progress("timing", done, total),
-        )
-        tally = tally_energy(plan.arch, plan, self.activity, timeline.cycles, self.programming)
+        plan, base, values, shown = self.plan, self.base, self.values, self.options.progress
+        detail = str(self.options.detail)
+        progress = None if shown is None else lambda done, total: shown("timing", done, total)
+        if sink is None and values.driven is None and not values.pulses:
+            timeline = self.prepared.timeline(self.simulation, base.images, detail, progress=progress)
+        else:
+            timeline = self.simulation.run(
+                base.images,
+                detail=detail,
+                nonzero=values.driven,
+                pulses=values.pulses,
+                sink=sink,
+                progress=progress,
+            )
+        tally = tally_energy(plan.arch, plan, self.activity, timeline.cycles, self.programming, self.prepared.costs)
         return replace(
             base,
             counts=self.activity,

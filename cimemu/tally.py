@@ -127,23 +127,53 @@ def event_prices(arch: Arch) -> dict[str, float]:
     return prices
 
 
+@dataclass(frozen=True, eq=False)
+class Costs:
+    """Prices, areas and leakages of a chip, as `count_prices` and `chip_area` give them."""
+
+    prices: Mapping[str, int]
+    quanta_per_pj: int
+    by_counter: NDArray[Any]  # [len(Counter), components] Python integers: quanta of one count
+    area: NDArray[np.float64]
+    leakage: NDArray[np.float64]
+    instances: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, arch: Arch) -> "Costs":
+        """Those of `arch`. Raises ArchError."""
+        prices, quanta_per_pj = count_prices(arch)
+        by_counter = np.zeros((len(Counter), len(COMPONENTS)), dtype=object)
+        for column, name in enumerate(COMPONENTS):
+            by_counter[list(CHARGED[name]), column] = prices[name]
+        return cls(prices, quanta_per_pj, by_counter, *chip_area(arch))
+
+    def of_counts(self, counts: NDArray[np.int64]) -> NDArray[Any]:
+        """Quanta [rows, components] of counts [rows, len(Counter)]; in int64 where no sum can leave it."""
+        small = float(np.abs(counts).max(initial=0)) * float(self.by_counter.sum()) < 1 << 62
+        kind: Any = np.int64 if small else object
+        made: NDArray[Any] = counts.astype(kind) @ self.by_counter.astype(kind)
+        return made
+
+
 def tally_energy(
-    arch: Arch, plan: Plan, activity: NDArray[np.int64], cycles: int, programming: NDArray[np.int64]
+    arch: Arch,
+    plan: Plan,
+    activity: NDArray[np.int64],
+    cycles: int,
+    programming: NDArray[np.int64],
+    costs: Costs | None = None,
 ) -> Tally:
-    """Price `activity` [images, layers, len(Counter)] and `programming` [layers, len(Counter)] of a run of `cycles`."""
+    """Price `activity` [images, layers, len(Counter)] and `programming` [layers, len(Counter)] of a run of `cycles`.
+
+    `costs` are the arch's, where they are known already."""
     images, layers = activity.shape[:2]
-    prices, quanta_per_pj = count_prices(arch)
-    totals = activity.sum(axis=0) + programming
+    costs = Costs.of(arch) if costs is None else costs
+    quanta_per_pj = costs.quanta_per_pj
     energy = np.zeros((layers + 1, len(COMPONENTS)), dtype=object)
-    kind: Any = np.int64 if quanta_per_pj == ATTO_PER_PICO else object  # parts of an attojoule outgrow 64 bits
-    per_image = np.zeros((images, layers + 1), dtype=kind)
+    energy[:layers] = costs.of_counts(activity.sum(axis=0) + programming)
     programmed = np.zeros(layers + 1, dtype=object)
-    for column, name in enumerate(COMPONENTS):
-        for counter in CHARGED[name]:
-            energy[:layers, column] += totals[:, counter].astype(object) * prices[name]
-            per_image[:, :layers] += activity[:, :, counter].astype(kind) * prices[name]
-            programmed[:layers] += programming[:, counter].astype(object) * prices[name]
-    area, leakage, instances = chip_area(arch)
+    programmed[:layers] = costs.of_counts(programming).sum(axis=1)
+    area, leakage, instances = costs.area, costs.leakage, costs.instances
     # 1 uW for 1 ns is 1 fJ = 1000 aJ.
     per_aj = quanta_per_pj // ATTO_PER_PICO
     energy[layers] = [round(leak * 1000 * cycles * arch.clock_ns) * per_aj for leak in leakage]
@@ -154,6 +184,10 @@ def tally_energy(
             f"costs: the run takes {taken_pj:.3g} pJ, must be <= {most_pj:.3g}; "
             "give smaller energies, leakages or fewer images"
         )
+    kind: Any = np.int64 if quanta_per_pj == ATTO_PER_PICO else object  # parts of an attojoule outgrow 64 bits
+    per_image = np.zeros((images, layers + 1), dtype=kind)
+    for image in range(images):
+        per_image[image, :layers] = costs.of_counts(activity[image]).sum(axis=1)
     for row, amount in enumerate(programmed):
         share = int(amount) // images
         per_image[:, row] += share

@@ -21,7 +21,7 @@ ROWS: list[set[str]] = [
     {"compute", "timing"},
     {"ptq", "tally", "check", "shapes", "given_images", "loading", "decoder_steps"},
     {"trace"},
-    {"prepare", "growing", "file_schema", "result"},
+    {"prepare", "growing", "file_schema", "result", "kept"},
     {"emulate", "explained", "report", "golden", "prices"},
     {"views", "fitting", "difference", "generation"},
     {"stress", "compare", "validate", "claims", "adapt", "many", "torch"},

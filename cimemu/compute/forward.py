@@ -71,7 +71,7 @@ class Emulator:
                 f"network {network.name}: has no integer layers, quantise it first: cimemu.quantize(network, arch, calibration=x)"
             )
         macro = macro_for(macro, network.overrides)
-        self.network, self.macro = network, macro
+        self.network, self.macro, self.planned = network, macro, plan is not None
         self.path, self.threads, self.budget_bytes = path, threads, budget_bytes
         chosen = network.converters if adcs is None else adcs
         planned = {} if plan is None else {layer.name: layer for layer in plan.layers}
@@ -101,6 +101,12 @@ class Emulator:
         self.writes: dict[
             tuple[str, int, int, int, int], Pulses
         ] = {}  # (layer, replica, unit, row block, column block)
+
+    def forget_inputs(self) -> None:
+        """Begin anew to count what the matrices have had, which engines are chosen by: as after writing the cells."""
+        for matrix in self.matrices.values():
+            for programmed in matrix.programmed:
+                programmed.inputs = 0
 
     def program(
         self, plan: Plan, vary: Iterable[Any] = (), seed: int = 0, trial: int = 0, *, threads: int | None = None

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ class Network(Shown):
     activations: str = "digital"
     real_biases: bool = False
     fixed: Mapping[str, Array] = field(default_factory=dict)
+
+    @cached_property
+    def kept(self) -> dict[str, Any]:
+        """What runs have made of the network for the next one (`cimemu.kept`); neither copied nor pickled with it."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "kept"}
 
     def _facts(self) -> Facts:
         form = "integers for macros" if self.is_integer else "quantised" if self.is_quantized else "float"
