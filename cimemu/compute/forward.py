@@ -98,6 +98,7 @@ class Emulator:
         self.sharing = {name for name, count in Tally(self.cells_of.values()).items() if count > 1}
         self.copies = {name: layer.replicas for name, layer in planned.items()}
         self.last_use = _last_uses(network)
+        self.live: dict[frozenset[str], int] = {}  # by the tensors kept: see `live_bytes`
         self.writes: dict[
             tuple[str, int, int, int, int], Pulses
         ] = {}  # (layer, replica, unit, row block, column block)
@@ -175,7 +176,7 @@ class Emulator:
         whose tensors fit half the budget, one at least; the work in progress of a layer has the other half.
         """
         images = _checked_images(self.network, inputs)
-        step = max(1, self.budget_bytes // 2 // live_bytes(self.network, keep))
+        step = max(1, self.budget_bytes // 2 // self._live_bytes(keep))
         feed = feed or {}
         if images <= step:
             return self._run_part(inputs, keep, first_image, feed)
@@ -189,6 +190,11 @@ class Emulator:
             for b in range(0, images, step)
         ]
         return _joined(parts, self.network)
+
+    def _live_bytes(self, keep: frozenset[str]) -> int:
+        if keep not in self.live:
+            self.live[keep] = live_bytes(self.network, keep)
+        return self.live[keep]
 
     def _run_part(
         self, inputs: Sequence[Array], keep: frozenset[str], first_image: int, feed: Mapping[str, Array]

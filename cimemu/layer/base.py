@@ -6,6 +6,7 @@ Axis numbers in layers count the batch axis (axis 1 is the channel axis of an im
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,7 +28,7 @@ class TensorType:
     @property
     def elements(self) -> int:
         """Elements of one image."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return prod(self.shape)
 
     @property
     def bits(self) -> int:

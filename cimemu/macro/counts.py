@@ -154,10 +154,12 @@ class CellCounts:
 
     def put(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """`counts` [images, len(Counter)] with these filled in, rounded once, half to even."""
-        whole, rest = self.level_drawn // self.unit, self.level_drawn % self.unit
-        up = (2 * rest > self.unit) | ((2 * rest == self.unit) & (whole % 2 == 1))
-        for counter, values in ((Counter.CELL_PULSES, self.drawn), (Counter.CELL_LEVEL_PULSES, whole + up)):
-            if max(values, default=0) >= 1 << 63:
+        level = self.level_drawn
+        if self.unit > 1:
+            whole, rest = level // self.unit, level % self.unit
+            level = whole + ((2 * rest > self.unit) | ((2 * rest == self.unit) & (whole % 2 == 1)))
+        for counter, values in ((Counter.CELL_PULSES, self.drawn), (Counter.CELL_LEVEL_PULSES, level)):
+            if values.dtype == object and max(values, default=0) >= 1 << 63:
                 raise CimemuError(
                     f"counted charge of an image's layer: {max(values)}, must be below 2^63; use fewer input.dac_bits"
                 )

@@ -1,6 +1,5 @@
 """A layer's work cut into strips that fit a memory budget: some whole images, or some output rows of one image."""
 
-from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -55,7 +54,6 @@ class Room:
     def __init__(self) -> None:
         """With nothing in it."""
         self._flat: dict[str, NDArray[Any]] = {}
-        self._kept: dict[Hashable, Any] = {}
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any, slack: int = 0) -> NDArray[Any]:
         """An array of any contents; `slack` elements behind it may be read. It is valid until `name` is asked again."""
@@ -64,12 +62,6 @@ class Room:
         if flat is None or flat.dtype != dtype or len(flat) < size + slack:
             flat = self._flat[name] = np.zeros(size + slack, dtype=dtype)
         return flat[:size].reshape(shape)
-
-    def kept(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What `make` made when `key` was asked for first."""
-        if key not in self._kept:
-            self._kept[key] = make()
-        return self._kept[key]
 
     def whole(self, name: str) -> NDArray[Any]:
         """The flat array behind `name`, slack included."""
@@ -83,6 +75,10 @@ def flat_bytes(array: NDArray[Any]) -> tuple[NDArray[np.uint8], tuple[int, ...]]
     """
     if min(array.strides, default=0) < 0:
         array = np.ascontiguousarray(array)
+    if array.flags.c_contiguous:
+        flat = array.reshape(-1).view(np.uint8)
+        flat.flags.writeable = False
+        return flat, array.strides
     size = 1 + sum((n - 1) * stride for n, stride in zip(array.shape, array.strides)) if array.size else 0
     return as_strided(array.view(np.uint8), (size,), (1,), writeable=False), array.strides
 

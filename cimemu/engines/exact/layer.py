@@ -28,6 +28,7 @@ class ExactLayer:
     def __init__(self, weights: NDArray[np.integer], geometry: Geometry, inputs: tuple[int, int]) -> None:
         """`weights` [channels_out, rows_per_group], all within 16 bits; `inputs` are the lowest and highest value driven."""
         g = self.geometry = geometry
+        self.grids: dict[tuple[int, int, int], Grid] = {}
         self.depthwise = g.channels_in == g.groups == g.channels_out and g.groups > 1
         if self.depthwise:
             self.filters = np.ascontiguousarray(weights.reshape(g.channels_out, g.kernel_h, g.kernel_w), dtype=np.int32)
@@ -66,7 +67,13 @@ class ExactLayer:
         return (2 if self.quads else 6) * inputs + 4 * g.groups * self.outputs_padded * columns
 
     def grid(self, rows: int, columns: int, output_rows: int) -> "Grid":
-        """How the channels of a strip of `rows` x `columns` are laid out."""
+        """How the channels of a strip of `rows` x `columns` are laid out; made once for each."""
+        key = (rows, columns, output_rows)
+        if key not in self.grids:
+            self.grids[key] = self._grid(*key)
+        return self.grids[key]
+
+    def _grid(self, rows: int, columns: int, output_rows: int) -> "Grid":
         g = self.geometry
         stride = (g.stride_h, g.stride_w)
         height, width = -(-rows // stride[0]), -(-columns // stride[1])
@@ -91,7 +98,7 @@ class ExactLayer:
             convolve_depthwise(strip, self.filters, stride, dilation, (cut.rows, g.width_out), start, acc)
             return acc[:, :, None], g.width_out
         rows = strip.shape[2]
-        grid = room.kept(("grid", rows), lambda: self.grid(rows, strip.shape[3], cut.rows))
+        grid = self.grid(rows, strip.shape[3], cut.rows)
         number, together = len(self.channels), self.together
         shape = (cut.images, number, *stride, together * grid.plane)
         slack = together * (grid.places + grid.plane)
