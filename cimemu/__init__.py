@@ -50,6 +50,7 @@ _PUBLIC = {
     "read_scheme": "cimemu.ptq",
     "save_onnx": "cimemu.exporter",
     "scheme_of": "cimemu.ptq",
+    "write_diff_html": "cimemu.views",
     "write_html": "cimemu.views",
 }
 
@@ -84,7 +85,7 @@ if TYPE_CHECKING:
     from cimemu.ptq.quantize import quantize  # from its module: the package has a submodule of that name, too
     from cimemu.shapes import make_shape
     from cimemu.trace.read import open_trace
-    from cimemu.views import export_trace, write_html
+    from cimemu.views import export_trace, write_diff_html, write_html
     from cimemu.workload.network import Network
 
 

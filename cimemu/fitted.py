@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 GAP = 2  # spaces between columns
 LEAST = 8  # characters that stay of a long name; the first column, which names the row, keeps twice as many
@@ -106,7 +106,7 @@ def print_columns(columns: Sequence[Column], console: Any, title: str | None = N
         table = Table(title=None if number else title, title_justify="left", box=None, header_style="bold")
         table.padding, table.pad_edge = (0, GAP, 0, 0), False
         for column in part:
-            side = "left" if column.text else "right"
+            side: Literal["left", "right"] = "left" if column.text else "right"
             table.add_column(
                 Text("\n".join(column.heading)), justify=side, no_wrap=not column.prose, width=column.width
             )

@@ -110,6 +110,7 @@ def calls(tmp_path_factory):
         "save_onnx": ((source, folder / "s.onnx"), {"overwrite": True}),
         "scheme_of": ((cimemu.read_scheme("layer"), {}), {}),
         "write_html": ((trace, out), {"overwrite": True}),
+        "write_diff_html": ((trace, trace, out), {"overwrite": True}),
     }  # fmt: skip
 
 

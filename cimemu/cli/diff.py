@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cimemu.cli.app import JsonOption, app
+from cimemu.cli.app import ForceOption, JsonOption, app, refuse_outputs
 from cimemu.terminal import make_console, print_json, print_table
 
 TITLES = {
@@ -21,11 +21,22 @@ TITLES = {
 def diff(
     before: Annotated[Path, typer.Argument(metavar="TRACE", help="a trace that `cimemu run` wrote")],
     after: Annotated[Path, typer.Argument(metavar="TRACE", help="another one")],
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="write one self-contained page instead of tables")
+    ] = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """What changed between two runs: arch keys, cycles, energy by layer and component, stalls, accuracy, outputs."""
     from cimemu.difference import diff_traces
 
+    refuse_outputs(html, force=force)
+    if html is not None:
+        from cimemu.views import write_diff_html
+
+        write_diff_html(before, after, html, overwrite=force)
+        make_console().print(f"{html}: open it in a browser", soft_wrap=True)
+        return
     found = diff_traces(before, after)
     if as_json:
         print_json(found)

@@ -14,13 +14,16 @@ from cimemu.errors import TraceError
 from cimemu.report import report_data
 from cimemu.trace.read import Trace, open_trace
 from cimemu.trace.schema import STALLS
+from cimemu.views.answers import questions
 from cimemu.views.bins import bin_events
+from cimemu.views.names import short_names
+from cimemu.views.paths import critical_path, power, roofline
 from cimemu.views.window import Window, select_events
 from cimemu.whole_file import refuse_output, whole_file
 
-EXACT_EVENTS = 60_000  # drawn one by one; beyond them the page shows busy shares
-MAX_UNITS = 200  # rows of the timeline
-MAX_MACROS = 4096
+EXACT_EVENTS = 50_000  # drawn one by one; beyond them the page shows busy shares
+MOST_BINS = 200_000  # entries of busy shares: with the events above less than 4 MB
+MOST_UNIT_ROWS = 5_000  # of the table of units and of the map of macros
 TYPES = {"u8": np.uint8, "u16": np.uint16, "u32": np.uint32, "f32": np.float32, "f64": np.float64}
 
 
@@ -41,14 +44,21 @@ def write_html(trace: Trace | str | Path, out: str | Path, *, overwrite: bool = 
     """
     refuse_output(Path(out), TraceError, overwrite=overwrite)
     source = trace if isinstance(trace, Trace) else open_trace(trace)
-    folder = Path(__file__).parent
-    data = json.dumps(_finite(page_data(source)), separators=(",", ":"), default=_plain).replace("</", "<\\/")
-    page = (folder / "page.html").read_text(encoding="utf-8")
-    script = (folder / "page.js").read_text(encoding="utf-8")
-    page = page.replace("/*SCRIPT*/", script).replace("/*DATA*/", data)
+    page = filled("page.html", page_data(source), "page.js")
     with whole_file(Path(out), TraceError, overwrite=overwrite) as partial:
         partial.write_text(page, encoding="utf-8")
     return Path(out)
+
+
+def filled(template: str, data: Any, *scripts: str) -> str:
+    """A page of this folder with its style, the script of tables, `scripts` and `data` in it: one file, no network."""
+    folder = Path(__file__).parent
+    read = {name: (folder / name).read_text(encoding="utf-8") for name in (template, "page.css", "tables.js", *scripts)}
+    packed = json.dumps(_finite(data), separators=(",", ":"), default=_plain).replace("</", "<\\/")
+    page = read[template].replace("/*STYLE*/", read["page.css"]).replace("/*TABLES*/", read["tables.js"])
+    for script in scripts:
+        page = page.replace("/*SCRIPT*/", read[script])
+    return page.replace("/*DATA*/", packed)
 
 
 def page_data(trace: Trace) -> dict[str, Any]:
@@ -64,11 +74,19 @@ def page_data(trace: Trace) -> dict[str, Any]:
         "cycles": max(1, int(attributes["cycles"])),
         "first_image": [int(images["start"][0]), int(images["end"][0])],
         "summary": report["summary"],
-        "headline": headline(trace),
-        "layers": {"name": list(trace.layers["name"])},
+        "questions": questions(trace),
+        "twin": {
+            "name": [*trace.layers["name"], "leakage of the chip"],
+            "cycles": [*trace.layers["cycles"].tolist(), 0],
+            "pj": energy["pj"].sum(axis=1).tolist(),
+        },
+        "path": critical_path(trace),
+        "roofline": roofline(trace),
+        "layers": {"name": list(trace.layers["name"]), "short": short_names(list(trace.layers["name"]))},
         "layer_rows": report["layers"],
         "components": report["components"],
-        "units": report["stalls"],
+        "units": report["stalls"][:MOST_UNIT_ROWS],
+        "unit_count": len(report["stalls"]),
         "energy": {
             "row": list(energy["row"]),
             "component": list(energy["component"]),
@@ -87,24 +105,6 @@ def page_data(trace: Trace) -> dict[str, Any]:
     }
 
 
-def headline(trace: Trace) -> dict[str, Any]:
-    """The costliest layer and component, and the cause that units waited longest for while there was work."""
-    energy = trace.energy
-    total = float(energy["pj"].sum()) or 1.0
-    by_layer, by_component = energy["pj"][:-1].sum(axis=1), energy["pj"].sum(axis=0)
-    waits = [cause for cause in _causes(trace) if cause["name"] != "done"]
-    longest = max(waits, key=lambda cause: cause["cycles"])
-    waited = sum(cause["cycles"] for cause in waits)
-    return {
-        "layer": energy["row"][int(by_layer.argmax())],
-        "layer_share": float(by_layer.max()) / total,
-        "component": energy["component"][int(by_component.argmax())],
-        "component_share": float(by_component.max()) / total,
-        "stall": longest["name"] if waited else "nothing",
-        "stall_share": longest["cycles"] / waited if waited else 0.0,
-    }
-
-
 def _causes(trace: Trace) -> list[dict[str, Any]]:
     units = trace.units
     totals = {name.removeprefix("stall_").removesuffix("_cycles"): int(units[name].sum()) for name in STALLS}
@@ -113,29 +113,28 @@ def _causes(trace: Trace) -> list[dict[str, Any]]:
 
 
 def _timeline(trace: Trace) -> dict[str, Any]:
-    """Busy shares of all units drawn, and the first events one by one."""
+    """Busy shares of all units, and the first events one by one; units in groups, macros first."""
     names = list(trace.units["name"])
-    busiest = np.argsort(-trace.units["busy_cycles"], kind="stable")[:MAX_UNITS]
-    shown = np.array(sorted(busiest.tolist(), key=lambda unit: _natural(names[unit])), dtype=np.int64)
-    row_of = np.full(len(names), -1, dtype=np.int64)
+    order = sorted(range(len(names)), key=lambda unit: _place(names[unit]))
+    shown = np.array(order, dtype=np.int64)
+    row_of = np.empty(len(names), dtype=np.int64)
     row_of[shown] = np.arange(len(shown))
-    bins = bin_events(trace, shown)
+    bins = bin_events(trace, shown, max_entries=MOST_BINS)
     exact = select_events(trace, Window(limit=EXACT_EVENTS))
     events = exact.events
     until = float(events["start"].max(initial=0)) if exact.cut else float(trace.attributes["cycles"])
-    visible = row_of[events["unit"]] >= 0
-    events = {name: values[visible] for name, values in events.items()}
     fill = np.clip(np.rint(bins.busy * 255 / bins.width), 1, 255)
-    left_out = len(names) - len(shown)
     total, covered = trace.event_count, int(trace.attributes.get("event_images", 0))
     images = int(trace.attributes["images"])
     note = f"{total:,} events" + ("" if covered >= images else f" of the first {covered} of {images} images")
     note += "; colours are layers. " + (
         "" if not exact.cut else "From afar: how busy; near the start, zoomed in: every event. "
     )
-    note += f"{left_out} less busy units are left out here." if left_out else ""
+    note += "A folded tile shows how many of its units work."
     return {
         "timeline_units": [names[unit] for unit in shown],
+        "groups": _groups([names[unit] for unit in shown]),
+        "power": power(trace, bins),
         "timeline_note": note,
         "kinds": trace.kinds,
         "bin_width": bins.width,
@@ -161,12 +160,12 @@ def _map(trace: Trace, arch: dict[str, Any]) -> dict[str, Any]:
     table = trace.table("macros")
     phases = int(table["phase"].max(initial=0)) + 1
     tiles: dict[str, list[dict[str, Any]]] = {}
-    for i in range(min(len(table["macro"]), MAX_MACROS)):
+    for i in range(min(len(table["macro"]), MOST_UNIT_ROWS)):
         phase = f", phase {table['phase'][i]}" if phases > 1 else ""
         tiles.setdefault(f"tile {table['tile'][i]}{phase}", []).append(
             {name: table[name][i].item() for name in ("macro", "cells", "utilization")}
         )
-    hidden = len(table["macro"]) - MAX_MACROS
+    hidden = len(table["macro"]) - MOST_UNIT_ROWS
     note = f"{len(table['macro']):,} macros used." + (f" The last {hidden:,} are not drawn." if hidden > 0 else "")
     return {"map": [{"name": name, "macros": macros} for name, macros in tiles.items()], "map_note": note}
 
@@ -181,11 +180,31 @@ def _sources(tree: Any, where: str) -> Iterator[tuple[str, str]]:
                 yield from _sources(value, f"{where}.{key}" if where else key)
 
 
-def _natural(name: str) -> list[Any]:
-    """Sort key: numbers by value; the chip's edge first, tiles last."""
-    first = {"offchip": 0, "global_buffer": 1, "digital": 2, "bus": 3, "link": 4}
+def _groups(names: list[str]) -> list[dict[str, Any]]:
+    """Neighbouring units of one group: a tile, or what all tiles share."""
+    made: list[dict[str, Any]] = []
+    for place, name in enumerate(names):
+        group = _group(name)
+        if not made or made[-1]["name"] != group:
+            made.append({"name": group, "first": place, "units": 0})
+        made[-1]["units"] += 1
+    return made
+
+
+def _group(name: str) -> str:
+    """The tile of a unit, or the part of the chip that all tiles share."""
+    first = name.split("/")[0]
+    if first.startswith("tile"):
+        return first
+    return "links" if first in ("link", "bus") else "memory, digital unit"
+
+
+def _place(name: str) -> list[Any]:
+    """Sort key: tiles by number, in each its macros first; then memory and digital unit, then links."""
+    group = _group(name)
     parts = [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
-    return [(0, first.get(name.split("/")[0], 9), ""), *parts]
+    number = int(group[4:]) if group.startswith("tile") else 0
+    return [{"m": 1, "l": 2}.get(group[0], 0), number, "/macro" not in name, parts]
 
 
 def _pack(kind: str, values: NDArray[Any]) -> dict[str, str]:

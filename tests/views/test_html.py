@@ -1,5 +1,8 @@
+import itertools
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +11,11 @@ from hypothesis import strategies as st
 
 import cimemu
 from cimemu.cli import main
-from cimemu.trace.schema import STALLS
+from cimemu.views.answers import questions
 from cimemu.views.bins import bin_events
+from cimemu.views.html import EXACT_EVENTS, MOST_BINS, TYPES, page_data
+from cimemu.views.names import LONGEST, short_names
+from cimemu.views.paths import critical_path, power, roofline
 
 
 class Fake:
@@ -60,12 +66,77 @@ def test_the_page_needs_no_network_and_holds_the_traces_totals(page):
     trace, out = page
     text = out.read_text()
     assert "http://" not in text.replace("http://www.w3.org", "")
+    assert "https://" not in text.split('id="data">')[0]
     assert "src=" not in text.split("<script>")[0]
     data = json.loads(text.split('id="data">')[1].split("</script>")[0].replace("<\\/", "</"))
     assert np.array(data["energy"]["pj"]).sum() == pytest.approx(trace.attributes["energy_pj"])
+    assert sum(data["twin"]["pj"]) == pytest.approx(trace.attributes["energy_pj"])
     assert data["summary"]["cycles"] == trace.attributes["cycles"]
     assert data["sources"]
     assert out.stat().st_size < 2_000_000
+
+
+def test_no_unit_is_left_out_and_macros_come_first(page):
+    trace, _ = page
+    data = page_data(trace)
+    assert sorted(data["timeline_units"]) == sorted(trace.units["name"])
+    assert sum(group["units"] for group in data["groups"]) == len(trace.units["name"])
+    for group in data["groups"]:
+        units = data["timeline_units"][group["first"] : group["first"] + group["units"]]
+        assert sorted(units, key=lambda name: "/macro" not in name) == units
+    assert [group["name"] for group in data["groups"]][:2] == ["tile0", "tile1"]
+
+
+def test_the_critical_path_fills_the_first_images_time_without_a_gap(page):
+    trace, _ = page
+    segments = critical_path(trace)["segments"]
+    start, end = (int(trace.table("images")[name][0]) for name in ("start", "end"))
+    assert segments[0][2] == start
+    assert sum(cycles for *_, cycles in segments) == end - start
+    assert all(a[2] + a[3] == b[2] for a, b in itertools.pairwise(segments))
+
+
+def test_power_times_time_is_the_energy(page):
+    trace, _ = page
+    found = power(trace, bins := bin_events(trace, np.arange(len(trace.units["name"]))))
+    spent = sum(found["mw"]) * bins.width * trace.attributes["clock_ns"]
+    unbusy = trace.energy["pj"][:-1].sum(axis=1)[np.setdiff1d(np.arange(len(trace.layers["name"])), bins.layer)].sum()
+    assert spent + unbusy == pytest.approx(trace.energy["pj"][:-1].sum(), rel=1e-3)
+    assert found["leakage_mw"] * trace.attributes["cycles"] == pytest.approx(trace.energy["pj"][-1].sum())
+
+
+def test_no_layer_lies_above_its_roof(page):
+    trace, _ = page
+    found = roofline(trace)
+    assert len(found["points"]) == 6
+    for point in found["points"]:
+        assert point["macs_per_cycle"] <= point["roof"] <= found["used"] <= found["chip"]
+        assert point["macs_per_cycle"] <= found["bits_per_cycle"] * point["macs_per_bit"]
+
+
+@pytest.mark.parametrize("schedule", ["layer_by_layer", "pipelined"])
+def test_the_four_answers_are_the_traces_figures(schedule, tmp_path):
+    out = tmp_path / "t.h5"
+    line = ["run", "rram_128", "digits", "--images", "2", "--out", str(out), "--json", "--set", f"schedule={schedule}"]
+    assert main(line) == 0
+    trace = cimemu.open_trace(out)
+    where, energy, waits, remedy = questions(trace)
+    layers, pj = trace.layers, trace.energy["pj"].sum(axis=1)
+    assert where["answer"].startswith(str(layers["name"][layers["cycles"].argmax()]))
+    most = [*trace.energy["row"][:-1], "leakage"][int(pj.argmax())]
+    assert energy["answer"] == f"{most}: {100 * pj.max() / pj.sum():.0f} %"
+    assert str(trace.units["name"][trace.units["busy_cycles"].argmax()]) in waits["answer"]
+    assert ("schedule=pipelined" in remedy["answer"]) == (schedule == "layer_by_layer")
+    for text in (remedy["answer"], *remedy.get("more", ())):  # what is named to be set can be set
+        for override in re.findall(r"--set (\S+?)(?=:|\s|$)", text):
+            assert main(["run", "rram_128", "digits", "-n", "1", "--no-trace", "-q", "--set", override]) == 0
+
+
+@given(st.lists(st.from_regex(r"[ab]{1,3}(/[ab]{1,40}){0,3}(;[ab]/[ab])?", fullmatch=True), min_size=1, unique=True))
+def test_short_names_are_apart_where_names_are(names):
+    short = short_names(names)
+    assert all(len(name) <= 2 * LONGEST for name in short)
+    assert len(set(short)) == len(names) or any(len(name) > 2 * LONGEST for name in names)
 
 
 @pytest.fixture(scope="module")
@@ -85,16 +156,27 @@ def browser():
     opened.quit()
 
 
-def test_a_browser_reads_the_costliest_layer_and_the_largest_stall_and_can_zoom_and_filter(page, browser):
-    trace, out = page
+def shown(browser, out, width=1366, height=768, **media):
+    """The page at a size, in a colour scheme or as printed."""
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
+    scheme = [{"name": "prefers-color-scheme", "value": media.get("scheme", "light")}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme, "media": media.get("media", "screen")})
     browser.get(out.as_uri())
-    find = lambda name: browser.find_element("id", name)  # noqa: E731
     assert browser.execute_script("return document.body.dataset.ready") == "yes"
-    layers = trace.layers
-    assert find("costliest-layer").text == layers["name"][layers["energy_pj"].argmax()]
-    stalls = {name: int(trace.units[name].sum()) for name in STALLS if name != "stall_done_cycles"}
-    largest = max(stalls, key=stalls.get)
-    assert find("largest-stall").text == largest.removeprefix("stall_").removesuffix("_cycles")
+
+
+def test_a_browser_shows_the_answers_and_can_zoom_filter_and_fold(page, browser):
+    trace, out = page
+    shown(browser, out)
+    find = lambda name: browser.find_element("id", name)  # noqa: E731
+    answers = browser.find_elements("css selector", "#answers b")
+    assert [answer.text for answer in answers] == [one["answer"] for one in questions(trace)]
+    assert all(answer.rect["y"] + answer.rect["height"] < 768 for answer in answers)  # on the first screen
+    assert find("twin").rect["y"] < 500
+    assert "leakage of the chip" in find("twin").text
 
     drawn = lambda: int(find("timeline").get_attribute("data-drawn"))  # noqa: E731
     everything = drawn()
@@ -108,17 +190,122 @@ def test_a_browser_reads_the_costliest_layer_and_the_largest_stall_and_can_zoom_
     low, high = (float(find("timeline").get_attribute(f"data-{end}")) for end in ("from", "to"))
     assert high - low == pytest.approx(trace.attributes["cycles"] / 2)
     assert drawn() == ((trace.events["end"] >= low) & (trace.events["start"] <= high)).sum()
+    find("zoom-image").click()
+    assert float(find("timeline").get_attribute("data-to")) == trace.table("images")["end"][0]
     find("zoom-all").click()
     assert drawn() == everything
-    rows = browser.find_elements("css selector", "#layers tbody tr")
-    assert len(rows) == len(layers["name"])
-    browser.find_elements("css selector", "#layers th")[5].click()
-    first = browser.find_element("css selector", "#layers tbody td").text
-    assert first == layers["name"][layers["energy_pj"].argmax()]
+
+    names = lambda: len(browser.find_elements("css selector", "#names > *"))  # noqa: E731
+    groups = len(browser.find_elements("css selector", "#names button"))
+    assert names() == len(trace.units["name"]) + groups
+    find("fold").click()
+    assert names() == groups
+    browser.find_elements("css selector", "#names button")[0].click()
+    assert names() > groups
+    find("unfold").click()
+    assert names() == len(trace.units["name"]) + groups
     wide = browser.execute_script("return document.documentElement.scrollWidth > window.innerWidth")
     assert not wide
-    cut = browser.execute_script(
-        "return [...document.querySelectorAll('.tile b, .tile span, h2')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
-    )
-    assert cut == 0
     assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+
+
+def test_the_timeline_is_moved_by_keys(page, browser):
+    trace, out = page
+    shown(browser, out)
+    canvas = browser.find_element("id", "timeline")
+    ends = lambda: [float(canvas.get_attribute(f"data-{end}")) for end in ("from", "to")]  # noqa: E731
+    cycles = trace.attributes["cycles"]
+    canvas.send_keys("+")
+    assert ends()[1] - ends()[0] == pytest.approx(cycles / 2)
+    before = ends()[0]
+    canvas.send_keys("\ue014")  # to the right
+    assert ends()[0] > before
+    canvas.send_keys("\ue012")
+    assert ends()[0] == pytest.approx(before)
+    canvas.send_keys("-")
+    canvas.send_keys("+")
+    canvas.send_keys("\ue011")  # Home
+    assert ends() == [0, cycles]
+
+
+def test_tables_are_searched_sorted_and_copied(page, browser):
+    trace, out = page
+    shown(browser, out)
+    layers = trace.layers
+    rows = lambda: browser.find_elements("css selector", "#layers tbody tr")  # noqa: E731
+    assert len(rows()) == len(layers["name"])
+    head = browser.find_elements("css selector", "#layers th")[5]
+    head.find_element("css selector", "button").send_keys("\n")  # by keyboard
+    assert head.get_attribute("aria-sort") == "descending"
+    assert rows()[0].find_element("css selector", "td").text == layers["name"][layers["energy_pj"].argmax()]
+    field = browser.find_element("css selector", "#layers-controls input")
+    field.send_keys("CONV")
+    assert len(rows()) == sum("conv" in name.lower() for name in layers["name"])
+    browser.find_element("css selector", "#layers-controls button").click()
+    header, *lines = browser.find_element("id", "layers").get_attribute("data-csv").splitlines()
+    assert header.startswith("layer,op,MMAC/image")
+    assert len(lines) == len(rows())
+    browser.find_element("id", "all-units")
+    assert browser.execute_script("return getComputedStyle(document.querySelector('#layers th')).position") == "sticky"
+
+
+CHECKS = Path(__file__).with_name("accessible.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [(1366, 768), (1920, 1080), (390, 844)])
+def test_no_serious_finding_of_accessibility_at_any_size(page, browser, two, size, scheme):
+    for out in (page[1], two):
+        shown(browser, out, *size, scheme=scheme)
+        assert browser.execute_script(CHECKS) == []
+        assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_faint_text_and_a_nameless_button_would_be_found(page, browser):
+    shown(browser, page[1])
+    browser.execute_script("document.getElementById('title').style.color = '#ddd'")
+    browser.execute_script("document.getElementById('zoom-all').textContent = ''")
+    browser.execute_script("document.getElementById('title').insertAdjacentHTML('afterend', '<h4 id=fold>x</h4>')")
+    found = " ".join(browser.execute_script(CHECKS))
+    for word in ("contrast", "no name", "twice", "heading"):
+        assert word in found
+
+
+def test_the_printed_page_is_light_and_whole(page, browser):
+    trace, out = page
+    shown(browser, out, scheme="dark", media="print")
+    assert browser.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    controls = browser.find_elements("css selector", ".controls")
+    assert not any(part.is_displayed() for part in controls)
+    assert browser.find_element("id", "names").size["height"] >= 15 * len(trace.units["name"])
+
+
+@pytest.fixture(scope="module")
+def two(page, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    other, out = folder / "five.h5", folder / "diff.html"
+    line = ["run", "rram_128", "digits", "--images", "4", "--out", str(other), "--json"]
+    assert main([*line, "--set", "macro.adc.bits=5"]) == 0
+    assert main(["diff", str(page[0].path), str(other), "--html", str(out)]) == 0
+    return out
+
+
+def test_a_page_of_two_runs_shows_what_changed(page, two, browser):
+    shown(browser, two)
+    changes = cimemu.diff_traces(page[0].path, two.with_name("five.h5"))
+    assert [key for key in ("macro.adc.bits", "schedule") if key in browser.find_element("id", "arch").text] == [
+        "macro.adc.bits",
+        "schedule",
+    ]
+    rows = browser.find_elements("css selector", "#layers tbody tr")
+    assert len(rows) == len(changes["layers"])
+    (cycles,) = [row for row in changes["summary"] if row["what"] == "cycles_per_image"]
+    assert f"{100 * cycles['change']:+.1f} %" in browser.find_element("id", "answers").text
+    assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+
+
+def test_a_page_of_a_million_events_is_no_larger_than_5_mb():
+    """By its parts, of which none grows with the events: what is drawn one by one, and shares of stretches."""
+    each = sum(TYPES[kind](0).itemsize for kind in ("u16", "u16", "u8", "u16", "f64", "f64", "u32"))
+    share = sum(TYPES[kind](0).itemsize for kind in ("u16", "u16", "u16", "u8"))
+    assert (EXACT_EVENTS * each + MOST_BINS * share) * 4 / 3 < 4_000_000
