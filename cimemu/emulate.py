@@ -110,7 +110,7 @@ def _prepared(
         emulator.program(plan or prepared.plan, variations.models, draws.seed, draws.trial)
     else:
         emulator = prepared.emulator(plan is not None, **how)
-    written = {} if plan is None else by_placed(plan, emulator.writes)
+    written = {} if plan is None or not emulator.writes else by_placed(plan, emulator.writes)
     keep_driven = plan is not None and arch.macro.timing.skip_zero_slices
 
     def early() -> None:
@@ -142,6 +142,9 @@ def _prepared(
     )
     if plan is None:
         return base
+    timed = _Timed(base, prepared, values, written, options)
+    if output.trace is None:
+        return timed.run(None)
     provenance = {
         "seed": draws.seed,
         "workload": network.name,
@@ -150,8 +153,7 @@ def _prepared(
         **_varied(variations, arch.macro),
         **_from_outside(arch, network, variations),
     }
-    timed = _Timed(base, prepared, values, written, options)
-    return timed.run(None) if output.trace is None else timed.traced(output, provenance, labels)
+    return timed.traced(output, provenance, labels)
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,7 +33,7 @@ class Prepared:
     arch: Arch
     _plan: Plan | None = None
     _emulator: Emulator | None = None
-    _arrays: list[tuple[NDArray[Any], NDArray[Any]]] = field(default_factory=list)  # of the emulator, and copies
+    _arrays: list[tuple[NDArray[Any], bytes]] = field(default_factory=list)  # of the emulator, and what they held
     _simulation: Simulation | None = None
     _timeline: tuple[str, Timeline] | None = None
     _costs: Costs | None = None
@@ -56,7 +56,7 @@ class Prepared:
         """The network in ideal cells, as after writing them; `how` are the emulator's path, threads and budget."""
         plan = self.plan if planned else None
         kept = self._emulator
-        if kept is not None and kept.planned == planned and all(np.array_equal(*pair) for pair in self._arrays):
+        if kept is not None and kept.planned == planned and all(a.tobytes() == was for a, was in self._arrays):
             kept.path, kept.threads, kept.budget_bytes = how["path"], how["threads"], how["budget_bytes"]
             kept.forget_inputs()
             return kept
@@ -64,7 +64,7 @@ class Prepared:
         made = Emulator(self.network, self.arch.macro, plan=plan, **how)
         layers = [layer for layer in self.network.layers if isinstance(layer, MacroLayer)]
         if sum(layer.weight.size for layer in layers) <= MOST_WEIGHTS:
-            self._arrays = [(array, array.copy()) for layer in layers for array in _arrays_in(layer)]
+            self._arrays = [(array, array.tobytes()) for layer in layers for array in _arrays_in(layer)]
             self._emulator = made
         return made
 

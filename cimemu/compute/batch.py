@@ -18,6 +18,8 @@ from cimemu.macro.read_noise import Reads
 from cimemu.macro.toggles import Toggles
 from cimemu.windows.strips import EXACT_BYTES, ROWS_BYTES, Room, Source, Strip, cut_in_strips
 
+MOST_UNITS = 256  # whose counts, each below 2^54, sum in int64
+
 
 @dataclass(frozen=True, eq=False)
 class MatrixResult:
@@ -151,6 +153,9 @@ class LayerBatch:
         matrix, positions = self.matrix, self.matrix.layer.geometry.positions
         count = len(matrix.replicas)
         total = np.zeros((self.images, len(Counter)), dtype=np.int64)
+        paths = frozenset().union(*(worker.paths for worker in done))
+        if count == 1 and not self.nonzero and not toggles and self._counted_plainly(done, total):
+            return MatrixResult(output=self.output, counts=total, nonzero=(), paths=paths)
         cells: CellCounts | None = None
         for r, written in enumerate(matrix.replicas):
             if count == 1:
@@ -173,8 +178,23 @@ class LayerBatch:
                 cells = drawn if cells is None else cells.plus(drawn)
         if cells is not None:
             total = cells.put(total)
-        paths = frozenset().union(*(worker.paths for worker in done))
         return MatrixResult(output=self.output, counts=total, nonzero=tuple(self.nonzero), paths=paths)
+
+    def _counted_plainly(self, done: Sequence["Done"], total: NDArray[np.int64]) -> bool:
+        """Fill `total` [images, len(Counter)] by one product a unit; False, and nothing done, where int64 may not do."""
+        matrix = self.matrix
+        written = matrix.replicas[0]
+        plain = [programmed.plain_counts(matrix.layer.geometry.positions) for programmed in written]
+        if len(plain) > MOST_UNITS or None in plain:
+            return False
+        lines = done[0].windows.joined([other.windows for other in done[1:]])
+        drawn = level = np.zeros(self.images, dtype=np.int64)
+        for unit, counted in zip(matrix.units, plain):
+            assert counted is not None
+            part = counted.add(lines.of_rows(slice(unit.row_start, unit.row_stop)), total)
+            drawn, level = drawn + part[0], level + part[1]
+        CellCounts(drawn, level, written[0].matrix.unit).put(total)
+        return True
 
 
 @dataclass(frozen=True, eq=False)

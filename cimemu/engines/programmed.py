@@ -20,6 +20,7 @@ from cimemu.macro.counts import Activity, CellCounts, LineCounts, count_cells, c
 from cimemu.macro.encode import checked_inputs
 from cimemu.macro.flipping import unflipped
 from cimemu.macro.naive import Given, mvm_naive
+from cimemu.macro.plain_counts import PlainCounts
 from cimemu.macro.program import Matrix, Writing, write_matrix
 from cimemu.macro.read_noise import ReadNoise, Reads
 from cimemu.macro.sums import driven_steps, masked_inputs
@@ -142,6 +143,17 @@ class Programmed:
         matrix = self.matrix
         used = matrix.layout.outputs * matrix.macro.columns_per_output + matrix.reference_columns
         return (matrix.row_levels, int(np.abs(matrix.row_levels).sum())), used
+
+    def plain_counts(self, positions: int) -> PlainCounts | None:
+        """How images of so many positions are counted at once, where no step is skipped and cells are analog; or None."""
+        if positions not in self._plain:
+            (levels, _), used = self._drawing
+            self._plain[positions] = PlainCounts.of(self.matrix, self._activity, levels, used, positions)
+        return self._plain[positions]
+
+    @cached_property
+    def _plain(self) -> dict[int, PlainCounts | None]:
+        return {}
 
     def cell_counts(self, lines: LineCounts, toggles: Toggles | None) -> CellCounts:
         """What the cells draw where the wordlines were given `lines`, digital ones `toggles`."""

@@ -72,7 +72,8 @@ class LineCounts:
 
     def of_rows(self, rows: slice) -> "LineCounts":
         """Of a part of the wordlines."""
-        return LineCounts(self.drawn[:, rows], self.raised[:, rows])
+        drawn = self.drawn[:, rows]
+        return LineCounts(drawn, drawn if self.raised is self.drawn else self.raised[:, rows])
 
 
 def count_rows(x: NDArray[Any], images: int, macro: Macro) -> LineCounts:
