@@ -32,6 +32,6 @@ def front_page() -> str:
         if re.match("https?:|mailto:|#", target):
             return found[0]
         inside = target.removeprefix("cimemu/docs/")
-        return f"]({inside})" if inside != target and inside.endswith(".md") else f"]({HOME}{target})"
+        return f"]({inside})" if inside != target and inside.endswith((".md", ".svg")) else f"]({HOME}{target})"
 
     return re.sub(r"\]\(([^)\s]+)\)", moved, text)

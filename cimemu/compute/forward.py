@@ -176,7 +176,7 @@ class Emulator:
         whose tensors fit half the budget, one at least; the work in progress of a layer has the other half.
         """
         images = _checked_images(self.network, inputs)
-        step = max(1, self.budget_bytes // 2 // self._live_bytes(keep))
+        step = max(1, self.budget_bytes // 2 // self._live_bytes(frozenset(keep)))
         feed = feed or {}
         if images <= step:
             return self._run_part(inputs, keep, first_image, feed)

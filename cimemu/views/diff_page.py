@@ -54,7 +54,11 @@ def _answers(found: Mapping[str, Any]) -> list[dict[str, str]]:
         if not rows:
             return ""
         most = max(rows, key=lambda row: abs(change(row)))
-        return f"{most[name]} changed most: {change(most):+,.6g}"
+        return (
+            f"{most[name]} changed most: {change(most):+,.0f}"
+            if abs(change(most)) >= 1000
+            else f"{most[name]} changed most: {change(most):+.4g}"
+        )
 
     return [
         {
@@ -85,7 +89,8 @@ def _changed(row: Mapping[str, Any] | None, unit: str) -> str:
         return "no change"
     if row["change"] is None:
         return f"{row['before']} to {row['after']} {unit}"
-    return f"{100 * row['change']:+.1f} %: {row['before']:,.4g} to {row['after']:,.4g} {unit}"
+    before, after = (f"{v:,.0f}" if v >= 1000 else f"{v:.4g}" for v in (row["before"], row["after"]))
+    return f"{100 * row['change']:+.1f} %: {before} to {after} {unit}"
 
 
 def _accuracy(row: Mapping[str, Any] | None) -> str:
