@@ -107,6 +107,7 @@ def _prepared(
     how: dict[str, Any] = {"path": options.path, "threads": options.threads, "budget_bytes": options.budget_bytes}
     if variations:
         emulator = Emulator(network, arch.macro, plan=plan, **how)
+        emulator.fit_cells(variations)
         emulator.program(plan or prepared.plan, variations.models, draws.seed, draws.trial)
     else:
         emulator = prepared.emulator(plan is not None, **how)

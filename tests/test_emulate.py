@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 import cimemu
+from cimemu.compute.forward import Emulator
 from cimemu.compute.matrix import LayerMatrix
+from cimemu.errors import CimemuError
 from cimemu.layer.base import TensorType
 from cimemu.layer.macro_layer import Geometry, MacroLayer
 from cimemu.layer.requantize import Fp32HalfEven
+from cimemu.variation.compose import compose
 
 ARCH = cimemu.load_arch("rram_128")
 NETWORK = nets.residual_network()
@@ -154,3 +157,35 @@ def test_a_large_layer_stays_within_its_memory_budget():
         whole = matrix.run(x[:1], path="auto", threads=2, budget_bytes=1 << 30).output
         assert np.array_equal(whole, result.output[:1])
     assert not np.array_equal(*results)
+
+
+@pytest.mark.parametrize("model", ["lognormal:sigma=0.1", "stuck_at:sa0=0.1", "thermal:amplifier=0.5"])
+def test_a_memory_budget_covers_cells_that_vary_or_says_what_they_take(model):
+    network, x = nets.residual_network(), images(4)
+    emulator = Emulator(network, ARCH.macro)
+    cells = emulator.varied_bytes(compose([model], 0, 0))
+    with pytest.raises(
+        CimemuError, match=r"cells that vary take .* GiB and .*, --memory-gib \(budget_bytes\) is .*; give more"
+    ):
+        cimemu.run(ARCH, network, x, vary=[model], budget_bytes=cells)
+    tight = cimemu.run(ARCH, network, x, vary=[model], budget_bytes=cells + 5000)
+    assert tight.outputs.tobytes() == cimemu.run(ARCH, network, x, vary=[model]).outputs.tobytes()
+
+
+@pytest.mark.parametrize("bits", [1, 2])
+def test_what_cells_that_vary_take_is_what_was_told(bits):
+    """The arrays of a written network beside the estimate: cells, and what the engine that looks them up makes of them."""
+    arch = cimemu.load_arch("rram_128", {"macro.cell.bits": bits})
+    network, variations = nets.residual_network(), compose(["lognormal:sigma=0.1"], 0, 0)
+    plan = cimemu.make_plan(network, arch)
+    emulator = Emulator(network, arch.macro, path="lookup", plan=plan)
+    emulator.program(plan, variations.models)
+    emulator.run([images(2)])
+    held = 0
+    for matrix in emulator.matrices.values():
+        for programmed in (one for replica in matrix.replicas for one in replica):
+            lookup = programmed.kept["lookup"]
+            tables = [lookup.low, lookup.high, lookup.highest, *([lookup.sixes.values] if lookup.sixes else [])]
+            held += programmed.matrix.cells.nbytes + sum(table.nbytes for table in tables)
+    assert held <= 1.3 * emulator.varied_bytes(variations)  # places are padded to six, columns to two
+    assert held >= 0.4 * emulator.varied_bytes(variations)

@@ -14,13 +14,14 @@ from cimemu.arch.macro import Macro
 from cimemu.compute.batch import MatrixResult
 from cimemu.compute.matrix import CellSource, LayerMatrix
 from cimemu.compute.product import ProductMatrix, ProductResult
-from cimemu.errors import WorkloadError
+from cimemu.engines.lookup.prepare import bytes_a_cell
+from cimemu.errors import CimemuError, WorkloadError
 from cimemu.events import Counter, Pulses
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.written_product import WrittenProduct
 from cimemu.macro.sites import planned_sites
-from cimemu.macro.vary import share_arrays
+from cimemu.macro.vary import share_arrays, varied_macro
 from cimemu.mapping.plan import Plan
 from cimemu.mapping.shared import cells_of, earlier_positions
 from cimemu.options import BUDGET_BYTES
@@ -109,6 +110,18 @@ class Emulator:
             for programmed in matrix.programmed:
                 programmed.inputs = 0
 
+    def varied_bytes(self, variations: Variations) -> int:
+        """What drawn cells take, with what the engines make of them: nearly, as no cell is drawn yet."""
+        bits = varied_macro(self.macro, variations).cell.fraction_bits + self.macro.cell.bits
+        each = (2 if bits < 16 else 4) + bytes_a_cell(bits)
+        cells = 0
+        for name, matrix in self.matrices.items():
+            if self.cells_of[name] == name:
+                shapes = [programmed.matrix.layout for programmed in matrix.programmed]
+                own = sum(layout.rows * layout.outputs for layout in shapes) * self.macro.columns_per_output
+                cells += own * self.copies.get(name, 1)
+        return cells * each
+
     def program(
         self, plan: Plan, vary: Iterable[Any] = (), seed: int = 0, trial: int = 0, *, threads: int | None = None
     ) -> Variations:
@@ -147,6 +160,18 @@ class Emulator:
             self.matrices[name].take_from(self.matrices[first])
         self.writes = {(name, r, u, *place): w for name, r, u, draft in every for place, w in draft.writes.items()}
         return variations
+
+    def fit_cells(self, variations: Variations) -> None:
+        """Have tensors and work in progress share the budget with drawn cells. CimemuError where these do not fit it."""
+        cells, images = self.varied_bytes(variations), live_bytes(self.network)
+        if cells + images > self.budget_bytes:
+            gib = 2**30
+            raise CimemuError(
+                f"network {self.network.name}: cells that vary take {cells / gib:.3g} GiB and the tensors of one image "
+                f"{images / gib:.2g}, --memory-gib (budget_bytes) is {self.budget_bytes / gib:.3g}; give more, or take a smaller "
+                "network"
+            )
+        self.budget_bytes -= cells
 
     @property
     def macro_layers(self) -> list[MacroLayer]:

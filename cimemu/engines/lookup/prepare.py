@@ -33,6 +33,8 @@ from cimemu.lanes import broad
 from cimemu.lanes.registers import AVAILABLE
 from cimemu.macro.program import Matrix
 
+ONCE = 1 << 21  # cells that are laid out at a time: what is made of them on the way takes some 16 bytes each
+
 
 @dataclass(frozen=True, eq=False)
 class Sixes:
@@ -40,7 +42,7 @@ class Sixes:
 
     source: NDArray[np.int64]  # [Q, 6] as `Lookup.source`
     spans: NDArray[np.int64]  # [G, 2]
-    values: NDArray[np.int32]  # [C rounded up to even, Q, 6]
+    values: NDArray[np.integer]  # [C rounded up to even, Q, 6], of 16 bits where these hold them
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,13 @@ class Lookup:
     bit_rows: NDArray[np.int64] | None  # first row of every place, where eight one-bit slices of whole rows are driven
     combining: Combining
     summing: Summing | None  # levels on no grid: counted one by one
+
+
+def bytes_a_cell(bits: int) -> int:
+    """What a varied cell takes in these tables, nearly: a level has `bits` bits, those of its fixed point among them."""
+    if bits < 16:
+        return 2 if broad.HAS_BROAD else 8
+    return 12
 
 
 def make_lookup(matrix: Matrix) -> Lookup | WhyNot:
@@ -95,7 +104,7 @@ def make_lookup(matrix: Matrix) -> Lookup | WhyNot:
     rows = _rows_only(source, 2 if wide else 1)
     noise, margins = _noise(matrix)
     margin = int(margins.sum())
-    seen, columns = np.ascontiguousarray(matrix.seen, dtype=np.int64), matrix.seen_columns
+    seen, columns = np.ascontiguousarray(matrix.seen), matrix.seen_columns
     largest, shifted = 0, []
     for (first, last), block in zip(spans, matrix.block_of):
         least, spread = np.empty(columns, dtype=np.int64), np.empty(columns, dtype=np.int64)
@@ -161,13 +170,18 @@ def _top_digit(moved: Moved, digits: Digits) -> int:
 def _sixes(matrix: Matrix, padded: int) -> Sixes | None:
     """Values of every six places, or None where what six of them sum could leave 16 bits."""
     source, spans = _places(matrix, 1, SIX)
-    seen = matrix.seen.astype(np.int64, copy=False)
-    bits = np.where(source < 0, 0, source & 15)
-    found = np.where((source < 0)[..., None], 0, seen[np.maximum(source >> 4, 0)] << bits[..., None])
-    if int(np.abs(found).sum(axis=1).max(initial=0)) > 65535:
-        return None
-    values = np.zeros((padded, *source.shape), dtype=np.int32)
-    values[: found.shape[2]] = found.transpose(2, 0, 1)
+    seen = matrix.seen
+    bits, rows, none = np.where(source < 0, 0, source & 15), np.maximum(source >> 4, 0), (source < 0)[..., None]
+    largest = max(int(seen.max(initial=0)), -int(seen.min(initial=0)))
+    kind = np.int16 if largest << int(bits.max(initial=0)) < 1 << 15 else np.int32
+    values = np.zeros((padded, *source.shape), dtype=kind)
+    step = max(1, ONCE // max(1, source.size))
+    for first in range(0, seen.shape[1], step):
+        some = seen[:, first : first + step].astype(np.int64)
+        found = np.where(none, 0, some[rows] << bits[..., None])
+        if int(np.abs(found).sum(axis=1).max(initial=0)) > 65535:
+            return None
+        values[first : first + found.shape[2]] = found.transpose(2, 0, 1)
     return Sixes(source, spans, values)
 
 

@@ -76,18 +76,19 @@ def index_sixes_naive(x, source, numbers, column, indices):
 def fill_sixes(values, columns, span, tables):
     """tables[c, q - span[0], n] = the sum of values[c, q, j] over the bits j of n, above the least such sum.
 
-    values int32 [C, Q, 6]; columns = (first, last); tables uint16 [>= last - first, >= span[1] - span[0], 64], which hold the sums.
+    values int16 or int32 [C, Q, 6]; columns = (first, last); tables uint16 [>= last - first, >= span[1] - span[0], 64], which
+    hold the sums.
     """
     for c in range(columns[0], columns[1]):
         for q in range(span[0], span[1]):
             table = tables[c - columns[0], q - span[0]]
             least = np.int32(0)
             for j in range(SIX):
-                least += min(values[c, q, j], np.int32(0))
+                least += min(np.int32(values[c, q, j]), np.int32(0))
             table[0] = -least
             for j in range(SIX):
                 for n in range(1 << j):
-                    table[n + (1 << j)] = np.int32(table[n]) + values[c, q, j]
+                    table[n + (1 << j)] = np.int32(table[n]) + np.int32(values[c, q, j])
 
 
 def fill_sixes_naive(values, columns, span, tables):
@@ -175,7 +176,7 @@ def affine_sixes_naive(psums, columns, rules, top, weights, block, sums):
 def convert_by_sixes(indices, values, spans, linear, search, noise, scratch, sums):
     """sums[u, g, c, 32 * b + p]: weighed digits of unit u of group g's partial sums, as `convert_by_words` makes them.
 
-    indices uint16 [B, Q, U, 4, 32], values int32 [C, Q, 6], spans int64 [G, 2]; linear = (rules, top, weights of
+    indices uint16 [B, Q, U, 4, 32], values int16 or int32 [C, Q, 6], spans int64 [G, 2]; linear = (rules, top, weights of
     units) and search = (trees, bits, digits), or None where codes are steps of the psum, as `convert_by_words` takes them,
     and noise too. What is None is not compiled; scratch = (tables uint16 [SIX_COLUMNS, places of a group, 64], psums
     uint16 [SIX_COLUMNS, 4, 32], codes uint8 [SIX_COLUMNS, 4, 32], places uint32 [B, 2, 32], words uint32 [4, 32]).

@@ -14,7 +14,7 @@ def weighed(seen, place, c):
     """What column c adds to a sum where the bit of `place` is set; 0 for a place that is none."""
     if place < 0:
         return np.int64(0)
-    return seen[place >> 4, c] << (place & 15)
+    return np.int64(seen[place >> 4, c]) << (place & 15)
 
 
 def weighed_naive(seen, place, c):
@@ -26,7 +26,7 @@ def weighed_naive(seen, place, c):
 def nibble_ranges(seen, source, least, spread):
     """Range of every column's sum over all nibbles; returns the largest entry that a table of `source` will hold.
 
-    seen int64 [K, C], source int64 [Q, 4]; least, spread int64 [C]: the smallest sum, and the largest above it.
+    seen [K, C], source int64 [Q, 4]; least, spread int64 [C]: the smallest sum, and the largest above it.
     """
     largest = np.int64(0)
     least[:] = 0
@@ -83,6 +83,8 @@ def fill_tables_naive(seen, source, low, high, highest):
 def nibble_sums(seen, source):
     """sums[q, c, n]: what column c sums for nibble n of place q: levels `seen` [K, C] weighed by their DAC bit."""
     rows, bits = source >> 4, source & 15
-    levels = np.where((source >= 0)[:, :, None], seen[np.maximum(rows, 0)] << bits[:, :, None], 0)  # [Q, 4, C]
+    levels = np.where(
+        (source >= 0)[:, :, None], seen.astype(np.int64)[np.maximum(rows, 0)] << bits[:, :, None], 0
+    )  # [Q, 4, C]
     chosen = (np.arange(16)[None, :] >> np.arange(4)[:, None]) & 1  # [4, 16]
     return np.einsum("qjc,jn->qcn", levels, chosen)
