@@ -1,10 +1,10 @@
-"""A check for people: a verdict on integers, one on floats, then a row per tensor."""
+"""A check for people: the verdict, what it was made of, then a table of tensors (all of them with `--verbose`)."""
 
 from typing import Any
 
 from cimemu.check.compare import TensorDiff
 from cimemu.check.report import CODE_SHARE, CODE_STEPS, CheckReport, Verdict
-from cimemu.terminal import make_console
+from cimemu.terminal import loudness, make_console, print_table
 
 MANY = 6  # names that one line shows
 
@@ -13,6 +13,7 @@ def print_check(found: CheckReport) -> None:
     """The whole report."""
     console = make_console()
     settings = ", ".join(f"{key} {value}" for key, value in found.settings.items())
+    console.print(_verdict(found), style="bold")
     console.print(
         f"against {found.against}{f' ({settings})' if settings else ''}: {found.images} images", soft_wrap=True
     )
@@ -42,8 +43,7 @@ def print_check(found: CheckReport) -> None:
         )
     if found.first_layer is not None:
         console.print(f"first layer that differs: {found.first_layer}")
-    for diff in found.tensors:
-        _print_row(console, found, diff)
+    _print_tensors(found)
     if found.codes.differing:
         console.print(
             "note: each runtime rounds the last bits of floats its own way, so that a code made of them may be one apart; "
@@ -80,29 +80,63 @@ def _floats(total: Verdict) -> str:
     )
 
 
-def _print_row(console: Any, found: CheckReport, diff: TensorDiff) -> None:
-    form = "given to both" if diff.kind == "input" else found.form(diff.name).text
-    text = f"  {diff.name} ({form}): {diff.differing:,} of {diff.elements:,} differ"
-    if diff.differing:
-        text += (
-            f", first at {list(diff.first or ())}: ours {diff.ours:g}, theirs {diff.theirs:g}; "
-            f"largest difference {diff.largest:g}"
-        )
-    if diff.within_bound:
-        text += f", {diff.within_bound:,} within the bound of at most {diff.bound:.3g}"
-    console.print(text, soft_wrap=True)
+def _verdict(found: CheckReport) -> str:
+    """One line: whether the network is right."""
+    if found.failed:
+        return "Not equal: tensors differ by more than is allowed."
+    compared = sum(total.tensors for total in (found.integers, found.codes, found.floats))
+    if not compared:
+        return "Nothing was compared."
+    exact = not (found.codes.differing or found.floats.tensors)
+    return f"Equal: {compared} tensors, " + ("every element." if exact else "each within what float rounding allows.")
+
+
+def _print_tensors(found: CheckReport) -> None:
+    """Tensors that differ, the first element first; with `--verbose` all of them."""
+    rows = [_row(found, diff) for diff in found.tensors if diff.differing or loudness() > 0]
+    equal = sum(not diff.differing for diff in found.tensors)
+    if rows:
+        print_table(rows)
+    if equal and loudness() <= 0:
+        make_console().print(f"{equal} tensors are equal; --verbose lists them")
+
+
+def _row(found: CheckReport, diff: TensorDiff) -> dict[str, Any]:
+    return {
+        "tensor": diff.name,
+        "computed as": "given to both" if diff.kind == "input" else found.form(diff.name).text,
+        "differ": diff.differing,
+        "of": diff.elements,
+        "first at": ",".join(map(str, diff.first or ())) if diff.differing else "",
+        "here": diff.ours if diff.differing else None,
+        "there": diff.theirs if diff.differing else None,
+        "largest": diff.largest if diff.differing else None,
+        "within bound": diff.within_bound or None,
+        "bound": diff.bound if diff.within_bound else None,
+    }
 
 
 def _print_movement(console: Any, found: CheckReport) -> None:
+    """How far the chip's own converter moves what layers on macros give."""
     if not found.movement:
         return
-    console.print("the arch's own converter moves the outputs of layers on macros by")
-    for row in found.movement:
-        console.print(
-            f"  {row.name}: {100 * row.moved / row.elements:.2f} % of elements, largest {row.largest:g}, "
-            f"mean {row.mean:.4g}, rms {100 * row.relative:.2f} % of the signal's",
-            soft_wrap=True,
-        )
+    moved = [row for row in found.movement if row.moved or loudness() > 0]
+    if moved:
+        rows = [
+            {
+                "layer on macros": row.name,
+                "moved": row.moved / row.elements,
+                "largest": row.largest,
+                "mean": row.mean,
+                "rms of the signal's": row.relative,
+            }
+            for row in moved
+        ]
+        title = "What the chip's own converter moves outputs by"
+        print_table(rows, title, shares=("moved", "rms of the signal's"))
+    still = len(found.movement) - len(moved)
+    if still:
+        console.print(f"the chip's own converter moves no output of {still} layers on macros")
 
 
 def _some(names: list[str] | tuple[str, ...]) -> str:
