@@ -6,7 +6,7 @@ $("title").textContent = `${D.after} against ${D.before}`;
 $("subtitle").textContent = `before: ${D.before}; after: ${D.after}; cimemu ${D.version}`;
 for (const { question, answer, detail } of D.answers) {
   const box = element("div", $("answers"));
-  element("h3", box, question);
+  element("h2", box, question);
   element("b", box, answer);
   element("p", box, detail);
 }

@@ -96,7 +96,7 @@ for (const [value, label] of [
 }
 for (const { question, answer, detail, more } of D.questions) {
   const box = element("div", $("answers"));
-  element("h3", box, question);
+  element("h2", box, question);
   element("b", box, answer);
   element("p", box, detail);
   for (const line of more ?? []) element("p", box, line);

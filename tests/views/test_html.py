@@ -132,11 +132,15 @@ def test_the_four_answers_are_the_traces_figures(schedule, tmp_path):
             assert main(["run", "rram_128", "digits", "-n", "1", "--no-trace", "-q", "--set", override]) == 0
 
 
-@given(st.lists(st.from_regex(r"[ab]{1,3}(/[ab]{1,40}){0,3}(;[ab]/[ab])?", fullmatch=True), min_size=1, unique=True))
+PART = st.sampled_from(["a", "b", "conv", "conv_1", "expanded_conv_with_a_long_name", "x" * 60])
+PATH = st.lists(PART, min_size=1, max_size=4).map("/".join)
+
+
+@given(st.lists(st.lists(PATH, min_size=1, max_size=2).map(";".join), min_size=1, max_size=12, unique=True))
 def test_short_names_are_apart_where_names_are(names):
     short = short_names(names)
     assert all(len(name) <= 2 * LONGEST for name in short)
-    assert len(set(short)) == len(names) or any(len(name) > 2 * LONGEST for name in names)
+    assert len(set(short)) == len(names) or any(len(name) > LONGEST for name in names)
 
 
 @pytest.fixture(scope="module")
@@ -249,15 +253,21 @@ def test_tables_are_searched_sorted_and_copied(page, browser):
     assert browser.execute_script("return getComputedStyle(document.querySelector('#layers th')).position") == "sticky"
 
 
-CHECKS = Path(__file__).with_name("accessible.js").read_text(encoding="utf-8")
+def violations(browser):
+    """What axe-core finds: rules that the page breaks."""
+    package = pytest.importorskip("axe_core_python")
+    browser.execute_script((Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf-8"))
+    browser.set_script_timeout(60)
+    run = "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then((r) => done(r.violations))"
+    return [(one["id"], one["impact"], one["nodes"][0]["html"][:100]) for one in browser.execute_async_script(run)]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [(1366, 768), (1920, 1080), (390, 844)])
-def test_no_serious_finding_of_accessibility_at_any_size(page, browser, two, size, scheme):
+@pytest.mark.parametrize("size", [(1366, 768), (1920, 1080), (390, 844)], ids=["laptop", "desk", "phone"])
+def test_nothing_bars_people_at_any_size(page, browser, two, size, scheme):
     for out in (page[1], two):
         shown(browser, out, *size, scheme=scheme)
-        assert browser.execute_script(CHECKS) == []
+        assert violations(browser) == []
         assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
 
 
@@ -265,10 +275,7 @@ def test_a_faint_text_and_a_nameless_button_would_be_found(page, browser):
     shown(browser, page[1])
     browser.execute_script("document.getElementById('title').style.color = '#ddd'")
     browser.execute_script("document.getElementById('zoom-all').textContent = ''")
-    browser.execute_script("document.getElementById('title').insertAdjacentHTML('afterend', '<h4 id=fold>x</h4>')")
-    found = " ".join(browser.execute_script(CHECKS))
-    for word in ("contrast", "no name", "twice", "heading"):
-        assert word in found
+    assert {rule for rule, *_ in violations(browser)} == {"color-contrast", "button-name"}
 
 
 def test_the_printed_page_is_light_and_whole(page, browser):
