@@ -27,47 +27,48 @@ from cimemu.lanes.turns import (
 
 
 @kernel
-def turn_out(total, quarter, lsb, rest, point, first, y):
-    """y[point + p, first + n] = lsb * total[n, place of position 8 * quarter + p] + rest[point + p], p and n below 8.
+def turn_out(total, place, lsb, rest, point, first, y):
+    """y[point + p, first + n] = lsb * total[n, p] + rest[point + p], p and n below 8.
 
-    total int32 [8, 32] in the order that interleaving words of 64 bytes leaves; lsb within int32; y int64 [P, N].
+    total int32, place = (stride, low, high): positions 0 .. 3 of output n are 4 numbers from byte low + n * stride on, those of
+    4 .. 7 from high + n * stride on; lsb within int32; y int64 [P, N].
     """
-    # places of positions 0 .. 3 are 4 numbers, those of 4 .. 7 8 further on
-    low = 32 * (quarter & 2) + 16 * (quarter & 1)
-    a = load_halves(total, low, low + 32)
-    b = load_halves(total, low + 128, low + 160)
-    c = load_halves(total, low + 256, low + 288)
-    d = load_halves(total, low + 384, low + 416)
+    stride, low, high = place
+    a = load_halves(total, low, high)
+    b = load_halves(total, low + stride, high + stride)
+    c = load_halves(total, low + 2 * stride, high + 2 * stride)
+    d = load_halves(total, low + 3 * stride, high + 3 * stride)
     e, f = interleave_low32(a, b), interleave_high32(a, b)
     g, h = interleave_low32(c, d), interleave_high32(c, d)
     l0, l1 = interleave_low64(e, g), interleave_high64(e, g)
     l2, l3 = interleave_low64(f, h), interleave_high64(f, h)
-    a = load_halves(total, low + 512, low + 544)
-    b = load_halves(total, low + 640, low + 672)
-    c = load_halves(total, low + 768, low + 800)
-    d = load_halves(total, low + 896, low + 928)
+    a = load_halves(total, low + 4 * stride, high + 4 * stride)
+    b = load_halves(total, low + 5 * stride, high + 5 * stride)
+    c = load_halves(total, low + 6 * stride, high + 6 * stride)
+    d = load_halves(total, low + 7 * stride, high + 7 * stride)
     e, f = interleave_low32(a, b), interleave_high32(a, b)
     g, h = interleave_low32(c, d), interleave_high32(c, d)
     h0, h1 = interleave_low64(e, g), interleave_high64(e, g)
     h2, h3 = interleave_low64(f, h), interleave_high64(f, h)
-    stride = 8 * y.shape[1]
-    at = point * stride + 8 * first
+    row = 8 * y.shape[1]
+    at = point * row + 8 * first
     store_scaled(y, at, low_halves(l0, h0), lsb, rest[point])
-    store_scaled(y, at + stride, low_halves(l1, h1), lsb, rest[point + 1])
-    store_scaled(y, at + 2 * stride, low_halves(l2, h2), lsb, rest[point + 2])
-    store_scaled(y, at + 3 * stride, low_halves(l3, h3), lsb, rest[point + 3])
-    store_scaled(y, at + 4 * stride, high_halves(l0, h0), lsb, rest[point + 4])
-    store_scaled(y, at + 5 * stride, high_halves(l1, h1), lsb, rest[point + 5])
-    store_scaled(y, at + 6 * stride, high_halves(l2, h2), lsb, rest[point + 6])
-    store_scaled(y, at + 7 * stride, high_halves(l3, h3), lsb, rest[point + 7])
+    store_scaled(y, at + row, low_halves(l1, h1), lsb, rest[point + 1])
+    store_scaled(y, at + 2 * row, low_halves(l2, h2), lsb, rest[point + 2])
+    store_scaled(y, at + 3 * row, low_halves(l3, h3), lsb, rest[point + 3])
+    store_scaled(y, at + 4 * row, high_halves(l0, h0), lsb, rest[point + 4])
+    store_scaled(y, at + 5 * row, high_halves(l1, h1), lsb, rest[point + 5])
+    store_scaled(y, at + 6 * row, high_halves(l2, h2), lsb, rest[point + 6])
+    store_scaled(y, at + 7 * row, high_halves(l3, h3), lsb, rest[point + 7])
 
 
-def turn_out_naive(total, quarter, lsb, rest, point, first, y):
+def turn_out_naive(total, place, lsb, rest, point, first, y):
     """The definition."""
+    stride, low, high = place
+    flat = total.reshape(-1)
     for p, n in np.ndindex(8, 8):
-        lane = 8 * quarter + p
-        place = (lane & 16) | ((lane & 4) << 1) | ((lane & 8) >> 1) | (lane & 3)
-        y[point + p, first + n] = lsb * int(total[n, place]) + rest[point + p]
+        at = ((low if p < 4 else high) + n * stride) // 4 + p % 4
+        y[point + p, first + n] = lsb * int(flat[at]) + rest[point + p]
 
 
 @kernel
@@ -106,8 +107,9 @@ def combine_lanes(sums, terms, stride, lsb, rest, total, y):
                 store(total, at + 64, a2)
                 store(total, at + 96, a3)
             if last - first == 8 and b + 32 <= points:
-                for quarter in range(4):
-                    turn_out(total, quarter, lsb, rest, b + 8 * quarter, first, y)
+                for quarter in range(4):  # what interleaving words of 64 bytes leaves: 0 .. 3 and 8 .. 11, then 4 .. 7
+                    low = 32 * (quarter & 2) + 16 * (quarter & 1)
+                    turn_out(total, (128, low, low + 32), lsb, rest, b + 8 * quarter, first, y)
                 continue
             for lane in range(min(32, points - b)):
                 place = (lane & 16) | ((lane & 4) << 1) | ((lane & 8) >> 1) | (lane & 3)  # the order of interleaving

@@ -211,19 +211,21 @@ def _turn_broad(b, a, _):
 turn_bits = _operation(_turn_python, _by_width(_turn_narrow, _turn_broad), 2)
 
 
-def _weigh_narrow(b, a, w):
+def _weigh_narrow(b, total, a, w):
     words = _call(b, "llvm.x86.avx2.pmadd.ub.sw", ir.VectorType(_I16, 16), [a, w])
     ones = ir.Constant(words.type, [1] * 16)
-    return _bytes(b, _call(b, "llvm.x86.avx2.pmadd.wd", ir.VectorType(_I32, 8), [words, ones]))
+    added = _call(b, "llvm.x86.avx2.pmadd.wd", ir.VectorType(_I32, 8), [words, ones])
+    return _bytes(b, b.add(_as(b, _I32, total), added))
 
 
-def _weigh_broad(b, a, w):
-    x, y = _as(b, _I32, a, w)
-    return _bytes(b, _call(b, "llvm.x86.avx512.vpdpbusd.512", x.type, [ir.Constant(x.type, [0] * 16), x, y]))
+def _weigh_broad(b, total, a, w):
+    numbers = _as(b, _I32, total, a, w)
+    return _bytes(b, _call(b, "llvm.x86.avx512.vpdpbusd.512", numbers[0].type, numbers))
 
 
-def _weigh_python(a, w):
-    return (a.astype(np.int32) * w.view(np.int8)).reshape(-1, 4).sum(axis=1).astype(np.int32).view(np.uint8)
+def _weigh_python(total, a, w):
+    sums = (a.astype(np.int32) * w.view(np.int8)).reshape(-1, 4).sum(axis=1).astype(np.int32)
+    return (total.view(np.int32) + sums).view(np.uint8)
 
 
 def _words_emit(b, x, y):
@@ -248,9 +250,9 @@ def _pack_python(a, b):
     return np.clip(both, -32768, 32767).astype(np.int16).reshape(-1).view(np.uint8)
 
 
-# Four unsigned bytes times four signed ones, added as a number of 32 bits (two of them must stay within 16 bits); two
+# A number of 32 bits plus four unsigned bytes times four signed ones (two products must stay within 16 bits together); two
 # signed words times two; numbers of a, then of b, of every 16 bytes held to signed words.
-weigh_bytes = _operation(_weigh_python, _by_width(_weigh_narrow, _weigh_broad), 2)
+weigh_bytes = _operation(_weigh_python, _by_width(_weigh_narrow, _weigh_broad), 3)
 weigh_words = _operation(_words_python, _words_emit, 2)
 pack_numbers = _operation(_pack_python, _pack_emit, 2)
 same_bytes = _operation(  # 255 where a == b, else 0
@@ -266,6 +268,25 @@ pick_bytes = _operation(  # b where `which` is 255, a where it is 0
     ),
     3,
 )
+
+
+def _make_shift_left32():
+    @intrinsic
+    def shift_left32(typingctx, a, count):
+        def codegen(context, builder, sig, args):
+            numbers = _as(builder, _I32, args[0])
+            one = builder.trunc(context.cast(builder, args[1], sig.args[1], types.int64), _I32)
+            placed = builder.insert_element(ir.Constant(numbers.type, ir.Undefined), one, ir.Constant(_I32, 0))
+            zeros = ir.Constant(numbers.type, [0] * numbers.type.count)
+            counts = builder.shuffle_vector(placed, ir.Constant(numbers.type, ir.Undefined), zeros)
+            return _bytes(builder, builder.shl(numbers, counts))
+
+        return a(a, count), codegen
+
+    return shift_left32
+
+
+shift_left32 = _pick(lambda a, count: (a.view(np.uint32) << np.uint32(count)).view(np.uint8), _make_shift_left32)
 
 
 def _entries_narrow(context, builder, sig, args, entries, which):

@@ -227,7 +227,7 @@ def _word_pairs_python(a, b):
 
 
 def _add32(b, x, y):
-    kind = ir.VectorType(_I32, 8)
+    kind = ir.VectorType(_I32, x.type.count // 4)
     return _as_bytes(b, b.add(b.bitcast(x, kind), b.bitcast(y, kind)))
 
 

@@ -14,6 +14,7 @@ from cimemu.lanes import bits as lane_bits
 from cimemu.lanes import registers as lanes
 from cimemu.lanes import turns as lane_turns
 from cimemu.lanes.jit import kernel
+from cimemu.lanes.nibbles import ORDER
 
 pytestmark = pytest.mark.skipif(not lanes.AVAILABLE, reason="the processor has no AVX2: the other kernels run")
 UNITS = [
@@ -92,7 +93,7 @@ def every_broad_operation(unit, given, table, out):
     lanes.store(out, 4 * width, broad.low32(a, b))
     lanes.store(out, 5 * width, broad.high32(a, b))
     lanes.store(out, 6 * width, broad.turn_bits(a, b))
-    lanes.store(out, 7 * width, broad.weigh_bytes(a, c))
+    lanes.store(out, 7 * width, broad.weigh_bytes(b, a, c))
     lanes.store(out, 8 * width, broad.weigh_words(a, b))
     lanes.store(out, 9 * width, broad.pack_numbers(a, b))
     lanes.store(out, 10 * width, broad.same_bytes(a, broad.least_bytes(a, b)))
@@ -103,7 +104,8 @@ def every_broad_operation(unit, given, table, out):
     lanes.store(out, 13 * width, broad.look_up64(table, 3, few))
     lanes.store(out, 14 * width, broad.look_up128(table, 3, some))
     lanes.store(out, 15 * width, broad.look_up256(table, 3, a))
-    broad.store_parts(out, 16 * width, 40, a)
+    lanes.store(out, 16 * width, broad.shift_left32(a, 5))
+    broad.store_parts(out, 17 * width, 32, b)
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -113,7 +115,7 @@ def test_operations_on_broad_registers(unit):
     given_ = rng.integers(0, 256, (3, width)).astype(np.uint8)
     given_[2] = np.tile(np.array([1, 2, 4, -8], np.int8).view(np.uint8), width // 4)
     table = rng.integers(0, 256, 300).astype(np.uint8)
-    out = np.zeros(16 * width + 40 + 32, np.uint8)
+    out = np.zeros(18 * width, np.uint8)
     every_broad_operation(unit, given_, table, out)
     a, b, c = given_
     parts = [v.reshape(-1, 16) for v in (a, b)]
@@ -125,8 +127,8 @@ def test_operations_on_broad_registers(unit):
     bits = np.unpackbits(a.reshape(-1, 8), axis=1, bitorder="little").reshape(-1, 8, 8)
     turned = np.array([[[bits[q, 7 - k, j] for k in range(8)] for j in range(8)] for q in range(len(bits))], np.uint8)
     expected.append(np.packbits(turned, axis=2, bitorder="little").reshape(-1))
-    weighed = (a.astype(np.int64) * c.view(np.int8)).reshape(-1, 4).sum(axis=1)
-    expected.append(weighed.astype(np.int32).view(np.uint8))
+    weighed = b.view(np.int32) + (a.astype(np.int64) * c.view(np.int8)).reshape(-1, 4).sum(axis=1).astype(np.int32)
+    expected.append(weighed.view(np.uint8))
     words = [v.view(np.int16).astype(np.int64) for v in (a, b)]
     expected.append((words[0] * words[1]).reshape(-1, 2).sum(axis=1).astype(np.int32).view(np.uint8))
     numbers = [np.clip(v.view(np.int32), -32768, 32767).astype(np.int16).reshape(-1, 4) for v in (a, b)]
@@ -134,9 +136,8 @@ def test_operations_on_broad_registers(unit):
     same = np.where(a <= b, 255, 0).astype(np.uint8)
     expected += [same, np.where(same == 255, b, a), np.full(width // 4, 0x1234567, np.uint32).view(np.uint8)]
     expected += [table[3 + np.minimum(a, 63)], table[3 + np.minimum(a, 127)], table[3 + a.astype(np.int64)]]
-    assert np.array_equal(out[: 16 * width], np.concatenate(expected))
-    for part in range(len(unit)):
-        assert np.array_equal(out[16 * width + 40 * part :][:32], a[32 * part :][:32])
+    expected += [(a.view(np.uint32) << 5).view(np.uint8), b]
+    assert np.array_equal(out, np.concatenate(expected))
 
 
 def drawn(seed, unit=broad.NARROW, most_rows=256):
@@ -152,7 +153,7 @@ def drawn(seed, unit=broad.NARROW, most_rows=256):
     blocks = -(-70 // width)
     padded = np.zeros((blocks * width, -(-rows // 16) * 16), np.uint8)
     padded[:70, :rows] = x
-    order = np.concatenate([32 * half + clipped.ORDER for half in range(len(unit))])
+    order = np.concatenate([32 * half + ORDER for half in range(len(unit))])
     turned = np.ascontiguousarray(padded.reshape(blocks, width, -1)[:, order].transpose(0, 2, 1))
     most = int((stops - starts).max())
     count = max(planes.PLANES, most.bit_length())
@@ -165,12 +166,6 @@ def most_rows_of(seed):
     return int(np.random.default_rng(seed).choice([256, 700, 700, 5000]))
 
 
-def masks_of(bits):
-    masks = np.zeros((planes.PLANES, 32), np.uint8)
-    masks[:bits] = 255
-    return masks
-
-
 def weighing_of(rng, unit):
     """Weights of eight slices, as one unit of them or as two."""
     weights = np.array([1, 2, 4, 8, 1, 2, 4, int(rng.choice([8, -8]))], np.int8)
@@ -180,7 +175,7 @@ def weighing_of(rng, unit):
 
 def tables_of(rng, most, groups, columns):
     """Tables of digits that 16 bits hold, for sums up to `most` or only the first of them, one or a few a group."""
-    sizes = digits.ENTRIES[1:]
+    sizes = digits.ENTRIES
     least = -(-(most + 1) // 256) * 256 if most > 255 else int(rng.choice([e for e in sizes if most < e]))
     entries = (
         min(least, 2048)
@@ -324,16 +319,40 @@ def turned_eight(unit, given, out):
     lanes.store(out, 7 * width, made[7])
 
 
+def order_of(rng, bits):
+    """Rows of `weigh_clipped` for random weights of columns, and these weights by place."""
+    count = int(rng.integers(1, 9))
+    shifts = -np.sort(-rng.integers(0, 9, count))
+    shifts -= shifts.min()
+    numbers = rng.integers(-10, 11, count)
+    places = rng.permutation(count)
+    words = (numbers[:, None] * np.where(np.arange(8) < bits, 1 << np.arange(8) % 4, 0)).astype(np.int8).view(np.int32)
+    weight = np.zeros(count, dtype=np.int64)
+    weight[places] = numbers << shifts
+    return np.column_stack([places, -np.diff(shifts, prepend=shifts[0]), words]).astype(np.int64), weight
+
+
+@pytest.mark.parametrize("unit", UNITS)
 @given(SEEDS)
 @common
-def test_clipped_sums(seed):
-    rng, *_, (_, numbers) = drawn(seed, broad.NARROW, 700)
+def test_clipped_sums(unit, seed):
+    rng, *_, (_, numbers) = drawn(seed, unit, 700)
     numbers[planes.KEPT :] = rng.integers(0, 256, numbers[planes.KEPT :].shape)
-    bits, signed = int(rng.integers(1, 8)), bool(rng.integers(0, 2))
+    bits = int(rng.integers(1, 9))
+    rule = (bits, int(rng.choice([0, 128])), order_of(rng, bits)[0])
+    part = (2, 1, bool(rng.integers(0, 2)))
     both(
-        lambda o: clipped.clip_planes(numbers, (3, 8), masks_of(bits), signed, 2, o),
-        lambda o: clipped.clip_planes_naive(numbers, (3, 8), masks_of(bits), signed, 2, o),
-        np.zeros((9, 96), np.int16),
+        lambda o: clipped.weigh_clipped(unit, numbers, part, rule, 1, o),
+        lambda o: clipped.weigh_clipped_naive(unit, numbers, part, rule, 1, o),
+        rng.integers(-99, 99, (4, 2, 4, 8 * len(unit))).astype(np.int32),
+    )
+    totals = rng.integers(-(2**31), 2**31, (int(rng.integers(1, 20)), 3, 4, 8 * len(unit))).astype(np.int32)
+    points = int(rng.integers(1, 96 * len(unit) + 1))
+    rest, lsb = rng.integers(-(2**40), 2**40, points), int(rng.integers(-(2**31), 2**31))
+    both(
+        lambda o: clipped.turn_totals(unit, totals, lsb, rest, o),
+        lambda o: clipped.turn_totals_naive(unit, totals, lsb, rest, o),
+        np.zeros((points, len(totals)), np.int64),
     )
 
 
@@ -378,45 +397,37 @@ def test_many_rows_are_added_a_segment_at_a_time():
     assert lists.tolist() == list(range(600))
 
 
+@pytest.mark.parametrize("unit", UNITS)
 @given(SEEDS)
 @common
-def test_whole(seed):
-    rng, x, levels, (starts, stops), turned, scratch = drawn(seed)
-    listed = planes.list_columns(levels, starts, stops, planes.COLUMNS)
-    bits, signed = int(rng.integers(1, 8)), bool(rng.integers(0, 2))
-    rule, spans = (masks_of(bits), signed), (starts, stops)
-    columns = levels.shape[1]
-    sums = np.zeros((len(starts) * columns, 96), np.int16)
-    clipped.sum_planes(turned, spans, listed, rule, scratch, sums)
-    weight = np.array([1, 2, 4, 8, 16, 32, 64, -128 if signed else 128])
-    for g, (first, last) in enumerate(zip(starts, stops)):
-        ones = x[:, first:last, None] >> np.arange(8) & 1
-        codes = np.minimum(np.einsum("pki,kc->cpi", ones, levels[first:last].astype(np.int64)), 2**bits - 1)
-        expected = (codes @ weight + 32768) % 65536 - 32768
-        assert np.array_equal(sums[g * columns : (g + 1) * columns, :70], expected)
-    slow = np.zeros_like(sums)
-    clipped.sum_planes_naive(turned[:1], spans, listed, rule, scratch, slow)
-    assert np.array_equal(sums[:, :32], slow[:, :32])
-
-
-@given(SEEDS)
-@common
-def test_outputs_of_a_chunk(seed):
-    rng, x, levels, spans, _, numbers = drawn(seed)
-    listed = planes.list_columns(levels, *spans, planes.COLUMNS)
-    rule = (masks_of(int(rng.integers(1, 8))), bool(rng.integers(0, 2)))
-    columns, stride, blocks = levels.shape[1], int(rng.integers(1, 4)), int(rng.integers(1, 4))
-    terms = np.stack([rng.integers(0, stride, 4), rng.integers(-999, 999, 4)], axis=1)
-    combining = (terms, stride, int(rng.integers(-9, 9)), rng.integers(-99, 99, 70), np.zeros((8, 32), np.int32))
-    turned = np.zeros((blocks, -(-x.shape[1] // 16) * 16, 32), np.uint8)
-    sums = np.zeros((len(spans[0]) * columns, 32 * blocks), np.int16)
-    scratch = (np.zeros(1024, np.uint8), turned, sums, numbers)
+def test_clipped_outputs(unit, seed):
+    rng, x, levels, (starts, stops), _, numbers = drawn(seed, unit)
+    bits, signed = int(rng.integers(1, 9)), bool(rng.integers(0, 2))
+    order, weight = order_of(rng, bits)
+    levels = np.repeat(levels, len(weight), axis=1)[:, : len(weight) * int(rng.integers(1, levels.shape[1] + 1))]
+    at_once, outputs = planes.COLUMNS // len(weight), levels.shape[1] // len(weight)
+    listed = planes.list_columns(levels, starts, stops, at_once * len(weight))
+    blocks, width = int(rng.integers(1, 4)), 32 * len(unit)
+    given_ = ((starts, stops), listed, at_once, (bits, 128 if signed else 0, order))
+    turned = np.zeros((blocks, -(-x.shape[1] // 16) * 16, width), np.uint8)
+    totals = np.zeros((outputs, blocks, 4, width // 4), np.int32)
+    scratch = (np.zeros(1024, np.uint8), turned, *numbers, totals)
+    lsb, rest = int(rng.integers(-9, 9)), rng.integers(-99, 99, 70)
+    y = np.zeros((70, outputs), np.int64)
     x = x.astype(np.uint8)
     both(
-        lambda o: clipped.fill_planes(x, spans, listed, rule, scratch, combining, o),
-        lambda o: clipped.fill_planes_naive(x, spans, listed, rule, scratch, combining, o),
-        np.zeros((70, columns // stride), np.int64),
+        lambda o: clipped.fill_clipped(unit, x, given_, scratch, (lsb, rest), o),
+        lambda o: clipped.fill_clipped_naive(unit, x, given_, scratch, (lsb, rest), o),
+        y,
     )
+    clipped.fill_clipped(unit, x, given_, scratch, (lsb, rest), y)
+    expected = np.zeros((70, outputs), np.int64)
+    for first, last in zip(starts, stops):
+        ones = x[:, first:last, None].astype(np.int64) >> np.arange(8) & 1
+        codes = np.minimum(np.einsum("pki,kc->pci", ones, levels[first:last].astype(np.int64)), 2**bits - 1)
+        sums = codes @ np.array([1, 2, 4, 8, 16, 32, 64, -128 if signed else 128]) + 128 * signed * (2**bits - 1)
+        expected += sums.reshape(70, outputs, -1) @ weight
+    assert np.array_equal(y, lsb * expected + rest[:, None])
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -437,7 +448,6 @@ def test_any_converter(unit, seed):
         ones = x[:, first:last, None] >> np.arange(8) & 1
         found = np.einsum("pki,kc->pic", ones, levels[first:last].astype(np.int64))
         made = tables[own[g], np.minimum(found, tables.shape[1] - 1)].astype(np.int64)
-        made = np.minimum(found, made) if tables.shape[1] == 1 else made
         for u, (low, high) in enumerate(pairs):
             total = low * np.einsum("pic,i->cp", made[:, :4], weight[:4])
             total += high * np.einsum("pic,i->cp", made[:, 4:], weight[4:])
@@ -478,9 +488,10 @@ def test_outputs_of_any_converter(unit, seed):
 def test_sums_are_turned_into_rows_of_outputs(seed):
     rng = np.random.default_rng(seed)
     total = rng.integers(-(2**31), 2**31, (8, 32)).astype(np.int32)
-    rest, lsb, quarter = rng.integers(-(2**40), 2**40, 20), int(rng.integers(-(2**31), 2**31)), int(rng.integers(0, 4))
+    rest, lsb = rng.integers(-(2**40), 2**40, 20), int(rng.integers(-(2**31), 2**31))
+    place = (128, *(16 * int(v) for v in rng.integers(0, 8, 2)))
     both(
-        lambda o: combine.turn_out(total, quarter, lsb, rest, 7, 3, o),
-        lambda o: combine.turn_out_naive(total, quarter, lsb, rest, 7, 3, o),
+        lambda o: combine.turn_out(total, place, lsb, rest, 7, 3, o),
+        lambda o: combine.turn_out_naive(total, place, lsb, rest, 7, 3, o),
         np.zeros((20, 13), np.int64),
     )

@@ -42,7 +42,7 @@ from cimemu.lanes.jit import kernel
 from cimemu.lanes.nibbles import ORDER, turn_bytes, turn_bytes_naive
 from cimemu.lanes.registers import either
 
-ENTRIES = (1, 64, 128, 256)  # of a table (1: a clamp), or a multiple of 256
+ENTRIES = (64, 128, 256)  # of a table, or a multiple of 256
 
 
 @kernel
@@ -120,11 +120,8 @@ def high_sums_naive(unit, planes, at, above):
 def looked_up(unit, tables, at, entries, sums, above):
     """Entries from byte `at` of tables on, the last one for sums beyond it.
 
-    Sums are bytes and, where there are more than 256 entries, the 256s in `above`. A single entry stands for a clamp: all
-    numbers up to it, and itself beyond.
+    Sums are bytes and, where there are more than 256 entries, the 256s in `above`.
     """
-    if entries == 1:
-        return least_bytes(sums, every32_as(unit, tables[at, 0] * np.int64(0x01010101)))
     if entries == 64:
         return look_up64(tables, at, least_bytes(sums, every32_as(unit, 0x3F3F3F3F)))
     if entries == 128:
@@ -143,8 +140,6 @@ def looked_up(unit, tables, at, entries, sums, above):
 
 def looked_up_naive(unit, tables, at, entries, sums, above):
     """The definition."""
-    if entries == 1:
-        return np.minimum(sums, tables[at, 0])
     numbers = sums.astype(np.int64) + (256 * above.astype(np.int64) if entries > 256 else 0)
     return tables.reshape(-1)[at + np.minimum(numbers, entries - 1)]
 
@@ -175,17 +170,17 @@ def sum_digits(unit, planes, part, converter, weighing, block, sums):
         s = low_sums(unit, planes, at, more)
         above = s if held else high_sums(unit, planes, at, more)
         table = entries * own[part[2] + j]
-        a = weigh_bytes(looked_up(unit, tables, table, entries, s[0], above[0]), w)
-        b = weigh_bytes(looked_up(unit, tables, table, entries, s[1], above[1]), w)
+        a = weigh_bytes(zero, looked_up(unit, tables, table, entries, s[0], above[0]), w)
+        b = weigh_bytes(zero, looked_up(unit, tables, table, entries, s[1], above[1]), w)
         ab = pack_numbers(a, b)
-        a = weigh_bytes(looked_up(unit, tables, table, entries, s[2], above[2]), w)
-        b = weigh_bytes(looked_up(unit, tables, table, entries, s[3], above[3]), w)
+        a = weigh_bytes(zero, looked_up(unit, tables, table, entries, s[2], above[2]), w)
+        b = weigh_bytes(zero, looked_up(unit, tables, table, entries, s[3], above[3]), w)
         cd = pack_numbers(a, b)
-        a = weigh_bytes(looked_up(unit, tables, table, entries, s[4], above[4]), w)
-        b = weigh_bytes(looked_up(unit, tables, table, entries, s[5], above[5]), w)
+        a = weigh_bytes(zero, looked_up(unit, tables, table, entries, s[4], above[4]), w)
+        b = weigh_bytes(zero, looked_up(unit, tables, table, entries, s[5], above[5]), w)
         ef = pack_numbers(a, b)
-        a = weigh_bytes(looked_up(unit, tables, table, entries, s[6], above[6]), w)
-        b = weigh_bytes(looked_up(unit, tables, table, entries, s[7], above[7]), w)
+        a = weigh_bytes(zero, looked_up(unit, tables, table, entries, s[6], above[6]), w)
+        b = weigh_bytes(zero, looked_up(unit, tables, table, entries, s[7], above[7]), w)
         gh = pack_numbers(a, b)
         out = row_bytes * (part[1] + j) + 2 * width * block
         for u in range(units.shape[0]):
@@ -205,8 +200,7 @@ def sum_digits_naive(unit, planes, part, converter, weighing, block, sums):
         bits = np.unpackbits(planes[KEPT + j], axis=1, bitorder="little").astype(np.int64).reshape(-1, width, 8)
         numbers = (bits << np.arange(len(bits))[:, None, None]).sum(axis=0)
         mine = tables[own[part[2] + j]].astype(np.int64)
-        found = np.minimum(numbers, mine[0]) if len(mine) == 1 else mine[np.minimum(numbers, len(mine) - 1)]
-        weighed = found * weights.view(np.int8)[:8]
+        weighed = mine[np.minimum(numbers, len(mine) - 1)] * weights.view(np.int8)[:8]
         for u, pair in enumerate(units.tolist()):
             low, high = np.array([pair & 65535, pair >> 16], dtype=np.uint16).view(np.int16).tolist()
             total = low * weighed[:, :4].sum(axis=1) + high * weighed[:, 4:].sum(axis=1)

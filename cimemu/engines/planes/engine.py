@@ -15,7 +15,9 @@ Planes = BitPlanes | DigitPlanes | LevelPlanes
 
 def _prepare(matrix: Matrix) -> Planes | WhyNot:
     nonlinear = matrix.references is not None and matrix.references[0].lsb is None
-    made = make_digit_planes(matrix) if broad.HAS_BROAD or nonlinear else make_planes(matrix)
+    made: Planes | WhyNot = make_planes(matrix)
+    if isinstance(made, WhyNot) and (broad.HAS_BROAD or nonlinear):
+        made = make_digit_planes(matrix)
     return make_level_planes(matrix) if nonlinear and isinstance(made, WhyNot) else made
 
 

@@ -10,7 +10,7 @@ from cimemu.engines.combining import Combining, aligned, constants, make_combini
 from cimemu.engines.digits import Digits, level_digits
 from cimemu.engines.engine import WhyNot, first_reason
 from cimemu.engines.planes.adder_kernels import COLUMNS, KEPT, PLANES, list_columns
-from cimemu.engines.planes.digit_kernels import convert_planes, fill_digits
+from cimemu.engines.planes.digit_kernels import ENTRIES, convert_planes, fill_digits
 from cimemu.engines.units import Units
 from cimemu.lanes import broad
 from cimemu.lanes.nibbles import turn_bytes
@@ -92,11 +92,8 @@ def make_digit_planes(matrix: Matrix) -> DigitPlanes | WhyNot:
     tables = _tables(references, digits, most)
     top = int(tables.max())
     constant = _changes_until(tables)
-    entries = (
-        1
-        if _clamps(tables)
-        else next((e for e in (64, 128, 256) if min(most, constant) < e), -(-(min(most, constant) + 1) // 256) * 256)
-    )
+    last = min(most, constant)
+    entries = next((e for e in ENTRIES if last < e), -(-(last + 1) // 256) * 256)
     skipped = macro.timing.skip_zero_slices and any(
         int(r.thresholds.min()) <= 0 or (r.lsb is None and bool(r.levels[:, 0].any())) for r in references
     )
@@ -112,7 +109,7 @@ def make_digit_planes(matrix: Matrix) -> DigitPlanes | WhyNot:
     combining = make_combining(matrix, digits, units, top, columns)
     if combining.nonlinear and not matrix.integer_result and combining.block_terms is None:
         return WhyNot("sums of codes are too large for the kernels that make floats of them")
-    given = np.minimum(np.arange(entries), tables.shape[1] - 1) if entries > 1 else np.array([-1])
+    given = np.minimum(np.arange(entries), tables.shape[1] - 1)
     per_block = len(tables) // len(references)
     own = matrix.block_of[:, None] * per_block + np.arange(columns) % per_block
     return DigitPlanes(
@@ -143,11 +140,6 @@ def _changes_until(tables: NDArray[np.int64]) -> int:
     """The sum from which on no digit changes any more; digits that do not ascend may equal the last ones before, too."""
     other = np.flatnonzero((tables != tables[:, -1:]).any(axis=0))
     return int(other[-1]) + 1 if len(other) else 0
-
-
-def _clamps(tables: NDArray[np.int64]) -> bool:
-    """Whether every digit is the sum itself, up to the last."""
-    return bool((tables == np.minimum(np.arange(tables.shape[1]), tables[:, -1:])).all())
 
 
 def _units(matrix: Matrix, top: int) -> Units | None:
