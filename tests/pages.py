@@ -73,7 +73,7 @@ def complaint(words):
     if program in ("python", "pytest"):
         named = [word.partition("::")[0] for word in arguments if word.startswith(("tests/", "workloads/"))]
         return next((f"{name} is not there" for name in named if not list(ROOT.glob(name))), None)
-    known = ("pip", "ruff", "mypy", "git", "bash", "export", "cd", "mkdir", ".ci/run")
+    known = ("pip", "ruff", "mypy", "git", "bash", "export", "cd", "mkdir", "make", ".ci/run")
     return None if program in known else f"{program} is no program that a page should name"
 
 

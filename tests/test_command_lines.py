@@ -32,6 +32,7 @@ RIGHT = {
     "export": ["{trace}", "--format", "csv"],
     "generate": ["rram_128", "digits", "--prompt", "image=1"],
     "golden": ["rram_128", "digits", "--out", "g"],
+    "rtl": ["rram_128", "--out", "r"],
     "stress": ["rram_128", "digits", "--vary", "lognormal:sigma=0", "--trials", "1"],
     "sweep": ["rram_128", "digits", "--vary", "macro.adc.bits=5"],
     "compare": ["--images", "1"],
@@ -197,6 +198,8 @@ HAND = [
     ["cost", "nosuch"],
     ["golden", "rram_128"],
     ["golden", "rram_128", "digits"],
+    ["rtl", "rram_128"],
+    ["rtl", "--out", "r"],
 ]  # fmt: skip
 
 

@@ -23,7 +23,7 @@ ROWS: list[set[str]] = [
     {"trace"},
     {"prepare", "growing", "file_schema", "result", "kept"},
     {"emulate", "explained", "report", "golden", "prices"},
-    {"fitting", "difference", "generation"},
+    {"fitting", "difference", "generation", "rtl"},
     {"views"},
     {"stress", "compare", "validate", "claims", "adapt", "many", "torch"},
     {"terminal", "testing", "extend"},

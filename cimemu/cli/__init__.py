@@ -27,6 +27,7 @@ from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
     presets,
     quantize,
     report,
+    rtl,
     run,
     schema,
     shape,

@@ -1,12 +1,13 @@
 """`cimemu golden`: vectors for RTL, and their comparison with a dump."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cimemu.cli.app import (
     ForceOption,
+    JsonOption,
     ModuleOption,
     SeedOption,
     SetOption,
@@ -14,11 +15,16 @@ from cimemu.cli.app import (
     VaryOption,
     app,
     arch_of,
+    refuse_outputs,
     whole,
     workload_of,
 )
 from cimemu.errors import CimemuError
 from cimemu.terminal import make_console
+from cimemu.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from cimemu.golden.verify import Verification
 
 
 @app.command()
@@ -38,13 +44,25 @@ def golden(
     seed: SeedOption = 0,
     trial: TrialOption = 0,
     module: ModuleOption = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="NAME",
+            help="verify: compare files of this name (codes), or macros, or digital; again for more",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="verify: a test case a file, as JUnit XML")
+    ] = None,
     force: ForceOption = False,
 ) -> None:
     """Golden vectors for RTL: write those of a layer, or compare a simulator's dump with them (`golden verify`)."""
     if names[0] == "verify":
         if len(names) != 3:
             raise CimemuError(f"golden verify: {len(names) - 1} folders given, needs DIR DUMP")
-        _verify(Path(names[1]), Path(names[2]))
+        _verify(Path(names[1]), Path(names[2]), only or [], as_json=as_json, junit=junit, force=force)
         return
     from cimemu.golden.files import write_vectors
     from cimemu.golden.folder import refuse_folder
@@ -54,6 +72,9 @@ def golden(
 
     if len(names) != 2 or out is None:
         raise CimemuError("golden: needs ARCH WORKLOAD --out DIR, or verify DIR DUMP")
+    for option, given in (("--only", only), ("--json", as_json), ("--junit", junit)):
+        if given:
+            raise CimemuError(f"golden {option}: is of golden verify DIR DUMP, leave it out")
     refuse_folder(out, force=force)
     chip, work = arch_of(names[0], overrides), workload_of(names[1])
     network = quantized_network(work, chip, module=module)
@@ -64,17 +85,29 @@ def golden(
     make_console().print(f"{out}: layer {made.layer.name}, {len(made.macros)} macros, {ops} operations, {files} files")
 
 
-def _verify(folder: Path, dump: Path) -> None:
+def _verify(folder: Path, dump: Path, only: list[str], *, as_json: bool, junit: Path | None, force: bool) -> None:
+    from cimemu.golden.results import as_json as json_of
+    from cimemu.golden.results import as_junit
     from cimemu.golden.verify import verify_dump
 
-    found = verify_dump(folder, dump)
-    lacks = ""
-    if found.missing:
-        some = ", ".join(found.missing[:3]) + (" ..." if len(found.missing) > 3 else "")
-        lacks = f"; {len(found.missing)} files that the dump lacks were not compared: {some}"
-    if found.difference is None:
-        print_line = f"equal: layer {found.layer}, {found.files} files, {found.lines:,} values{lacks}"
-        make_console().print(print_line, soft_wrap=True)
-        return
-    make_console().print(f"layer {found.layer}: {found.difference}{lacks}", soft_wrap=True)
-    raise typer.Exit(1)
+    refuse_outputs(junit, force=force)
+    found = verify_dump(folder, dump, only)
+    if junit is not None:
+        with whole_file(junit, CimemuError, overwrite=force) as partial:
+            partial.write_text(as_junit(found), encoding="utf-8")
+    if as_json:
+        print(json_of(found))
+    else:
+        make_console().print(_said(found), soft_wrap=True, highlight=False)
+    if not found.equal:
+        raise typer.Exit(1)
+
+
+def _said(found: "Verification") -> str:
+    """One line: the first difference, what is missing and what is short; or that all is equal, and how much it was."""
+    said = [] if found.difference is None else [f"layer {found.layer}: {found.difference}"]
+    for what, names in (("short", found.short), ("missing", found.missing)):
+        if names:
+            some = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+            said.append(f"{len(names)} {'file is' if len(names) == 1 else 'files are'} {what}: {some}")
+    return "; ".join(said) or f"equal: layer {found.layer}, {found.files} files, {found.lines:,} values"

@@ -6,7 +6,8 @@ from typing import Any
 import typer.core
 
 SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Run a network on a chip": ("run", "check", "golden", "generate"),
+    "Run a network on a chip": ("run", "check", "generate"),
+    "Beside your own hardware": ("golden", "rtl"),
     "Look at a run": ("report", "diff", "export"),
     "Many runs": ("sweep", "stress", "compare", "fit"),
     "Prepare a network": ("quantize", "adapt", "shape"),
@@ -17,6 +18,7 @@ EXAMPLES: Mapping[str, str] = {
     "run": "cimemu run rram_128 digits --images 20 --set macro.adc.bits=6",
     "check": "cimemu check rram_128 digits --images 5",
     "golden": "cimemu golden rram_128 digits --layer conv1 --ops 8 --out vectors",
+    "rtl": "cimemu rtl rram_128 --out rtl",
     "generate": "cimemu generate sram_256 decoder.onnx --prompt 1,5,9 --tokens 32",
     "report": "cimemu report digits_rram_128.h5 --html run.html",
     "diff": "cimemu diff seven.h5 five.h5",

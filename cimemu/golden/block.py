@@ -36,9 +36,13 @@ class MacroVectors:
     replica: Replica
     row_block: int
     col_block: int
+    first_row: int  # of the layer's matrix, and
+    first_output: int  # of its output channels: those that stand first in this macro
     cells: Ints  # [rows, physical columns] levels, of varied cells times 2^fraction_bits
     reference_cells: Ints | None  # [rows, reference columns]
     flipped: Ints | None  # [1, physical columns] 1: stored inverted
+    row_groups: Ints | None  # [rows] convolution group, counted among those of `output_groups`; their number: of none
+    output_groups: Ints | None  # [outputs]; None: all rows are of one group
     thresholds: Ints | None  # [columns or 1, 2^bits - 1] in the cells' units: code = how many are <= psum
     levels: NDArray[Any] | None  # [columns or 1, 2^bits] int64 or float64
     inputs: Ints  # [ops, rows] as the wordlines are given them, two's complement if signed
@@ -70,18 +74,23 @@ def signed_bits(*numbers: int) -> int:
     return max(n.bit_length() if n >= 0 else (~n).bit_length() for n in numbers) + 1
 
 
-def block_vectors(steps: UnitSteps, unit: int, replica: Replica) -> list[MacroVectors]:
-    """The vectors of every macro of a matrix, row blocks outer."""
+def block_vectors(steps: UnitSteps, unit: int, replica: Replica, origin: tuple[int, int]) -> list[MacroVectors]:
+    """The vectors of every macro of a matrix, row blocks outer; `origin` is its first row and output in the layer."""
     layout = steps.matrix.layout
     return [
-        _macro(steps, unit, replica, (rb, slice(*rows)), (cb, slice(*outputs)))
+        _macro(steps, unit, replica, origin, (rb, slice(*rows)), (cb, slice(*outputs)))
         for rb, rows in enumerate(layout.row_blocks)
         for cb, outputs in enumerate(layout.col_blocks)
     ]
 
 
 def _macro(
-    steps: UnitSteps, unit: int, replica: Replica, rows: tuple[int, slice], outputs: tuple[int, slice]
+    steps: UnitSteps,
+    unit: int,
+    replica: Replica,
+    origin: tuple[int, int],
+    rows: tuple[int, slice],
+    outputs: tuple[int, slice],
 ) -> MacroVectors:
     matrix, macro = steps.matrix, steps.matrix.macro
     (rb, r), (cb, c) = rows, outputs
@@ -105,9 +114,15 @@ def _macro(
         replica=replica,
         row_block=rb,
         col_block=cb,
+        first_row=origin[0] + r.start,
+        first_output=origin[1] + c.start,
         cells=stored.astype(np.int64),
         reference_cells=_reference_cells(matrix, r, c) if matrix.has_reference_column else None,
         flipped=None if matrix.flipped is None else matrix.flipped[rb : rb + 1, physical].astype(np.int64),
+        row_groups=None if matrix.row_group is None else _row_groups(matrix, r, c),
+        output_groups=None
+        if matrix.out_group is None
+        else np.searchsorted(served_groups(matrix, c), matrix.out_group[c]),
         thresholds=None if references is None else _of_columns(references.thresholds, span),
         levels=None if references is None else _integers(_of_columns(references.levels, span)),
         inputs=steps.masked[:, r],
@@ -235,6 +250,15 @@ def _reference_cells(matrix: Matrix, rows: slice, outputs: slice) -> Ints:
     served = served_groups(matrix, outputs)
     ones = np.stack([rows_of(matrix, int(group))[rows] for group in served], axis=1)
     return ones.astype(np.int64) * matrix.unit
+
+
+def _row_groups(matrix: Matrix, rows: slice, outputs: slice) -> Ints:
+    """[rows] the number of a row's convolution group among those of the outputs; of other groups how many those are."""
+    served = served_groups(matrix, outputs)
+    made = np.full(rows.stop - rows.start, len(served), dtype=np.int64)
+    for number, group in enumerate(served):
+        made[rows_of(matrix, int(group))[rows]] = number
+    return made
 
 
 def _wordlines(steps: UnitSteps, here: NDArray[np.int64], rows: slice) -> Ints:

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.golden.block import signed_bits
 from cimemu.golden.folder import READ_ME, whole_folder
 from cimemu.golden.format import FILES, FORMAT_VERSION, MANIFEST, SKIPPED
 from cimemu.golden.vectors import DigitalVectors, LayerVectors, MacroVectors
+from cimemu.macro.encode import columns_of
 from cimemu.mapping.cycles import drive_cycles
 
 CYCLE_BITS = 32
@@ -45,6 +47,35 @@ the psums of an ideal converter. Replica r of R works at the output positions p 
 """
 
 
+# What no comment of a design needs to be read for.
+CONVENTIONS = {
+    "rows": "row r of a macro is row first_row + r of the layer's matrix; a convolution's rows run input channel, kernel row, "
+    "kernel column, the last fastest",
+    "physical_columns": "column = output * columns_per_output + slice, least significant slice first; with two sides the plus "
+    "side's slices, then the minus side's",
+    "converted_columns": "column = output * conversions_per_output + conversion; `conversions` says what each one sees and what "
+    "its value counts",
+    "polarity": "a wordline, cell or bit of value 1 is high; levels count up from 0; a minus side's value is taken off",
+    "steps": "groups of rows outer, input slices inner, least significant slice first; a signed input's last slice counts negative",
+    "packed_lines": "the first number of a line is in its lowest bits",
+    "unsigned": "hexadecimal, leading zeros may be left out",
+    "signed": "two's complement in number_bits; a dump may repeat the sign in more bits",
+    "float64": "the 64 bits of an IEEE double",
+    "skipped": "x where a step was skipped; z counts as x",
+    "cycles": "counted from the clock edge that takes the operation, which is cycle 0; a value belongs to the cycle at whose "
+    "beginning it is there",
+}
+
+
+def conversions_of(macro: Macro) -> list[dict[str, Any]]:
+    """What each conversion of an output sees, and what its value counts."""
+    weight = columns_of(macro).weight.tolist()
+    sides = ("plus", "minus") if macro.encoding.sides == 2 and macro.weight.subtract == "digital" else ("",)
+    slices = [None] if macro.weight.combine == "analog" else range(macro.weight_slices)
+    named = [(side, number) for side in sides for number in slices]
+    return [{"slice": number, "side": side, "weight": w} for (side, number), w in zip(named, weight, strict=True)]
+
+
 class Content(NamedTuple):
     """One file: bits of a number, how it is to be read, shape of the index, and the numbers [lines, of a line]."""
 
@@ -58,7 +89,7 @@ class Content(NamedTuple):
 
 def write_vectors(folder: Path, arch: Arch, workload: str, vectors: LayerVectors, *, force: bool) -> int:
     """Write all files; how many. TraceError where the folder is taken or cannot be written."""
-    macro = arch.macro
+    macro, geometry = arch.macro, vectors.layer.geometry
     written = 0
     with whole_folder(folder, force=force) as partial:
         manifest: dict[str, Any] = {
@@ -74,6 +105,9 @@ def write_vectors(folder: Path, arch: Arch, workload: str, vectors: LayerVectors
                 "shift_add_cycles": macro.timing.shift_add_cycles,
                 "overlap": macro.timing.overlap,
             },
+            "places": {"positions": geometry.positions, "height": geometry.height_out, "width": geometry.width_out},
+            "conversions": conversions_of(macro),
+            "conventions": CONVENTIONS,
             "macros": {},
             "digital": {},
         }
@@ -93,6 +127,8 @@ def _macro_entry(m: MacroVectors) -> dict[str, Any]:
     return {
         "unit": m.unit,
         "row_block": m.row_block,
+        "first_row": m.first_row,
+        "first_output": m.first_output,
         "col_block": m.col_block,
         "replica": m.replica.number,
         "replicas": m.replica.count,
@@ -109,7 +145,7 @@ def _macro_entry(m: MacroVectors) -> dict[str, Any]:
 
 def _digital_entry(d: DigitalVectors) -> dict[str, Any]:
     ops, outputs = d.outputs.shape
-    return {"unit": d.unit, "col_block": d.col_block, "ops": ops, "outputs": outputs}
+    return {"unit": d.unit, "col_block": d.col_block, "first_output": d.first_output, "ops": ops, "outputs": outputs}
 
 
 def _write(folder: Path, contents: Iterator[Content]) -> Mapping[str, Any]:
@@ -141,6 +177,9 @@ def macro_contents(m: MacroVectors, cell_bits: int, input_bits: int, dac_bits: i
         yield _whole("reference_cells.hex", m.reference_cells, 1, m.cells.shape[:1], m.reference_cells.shape[1])
     if m.flipped is not None:
         yield _whole("flipped.hex", m.flipped, 1, (1,), m.flipped.shape[1])
+    for name, groups in (("row_groups.hex", m.row_groups), ("output_groups.hex", m.output_groups)):
+        if groups is not None:
+            yield _whole(name, groups, 1, groups.shape, 1)
     if m.thresholds is not None:
         yield _signed("thresholds.hex", m.thresholds, m.thresholds.shape)
     if m.levels is not None:
@@ -184,7 +223,7 @@ def _whole(name: str, numbers: NDArray[np.int64], bits: int, shape: tuple[int, .
 
 
 def _signed(name: str, numbers: NDArray[np.int64], shape: tuple[int, ...]) -> Content:
-    bits = max(32, signed_bits(int(numbers.min()), int(numbers.max())))
+    bits = 32 if signed_bits(int(numbers.min()), int(numbers.max())) <= 32 else 64
     return Content(name, bits, "signed", shape, numbers.reshape(-1, 1))
 
 

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, model_validator
 from cimemu.errors import CimemuError, TraceError
 from cimemu.record import Record
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 SKIPPED = "x"
 MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 1 << 28
@@ -33,6 +33,11 @@ FILES = {
     "cells.hex": FileKind(("row",), "levels of a row's cells, column 0 in the lowest bits", "column"),
     "reference_cells.hex": FileKind(("row",), "the same of reference columns", "reference"),
     "flipped.hex": FileKind(("macro",), "1: the column is stored inverted, column 0 in the lowest bits", "column"),
+    "row_groups.hex": FileKind(
+        ("row",),
+        "where convolution groups share the macro: a row's, counted among the outputs' (their number: of none)",
+    ),
+    "output_groups.hex": FileKind(("output",), "the same of an output: its correction takes the rows of its group"),
     "thresholds.hex": FileKind(
         ("column", "k"), "t_(k+1), ascending, in the cells' units; one table where columns share it; two's complement"
     ),
@@ -61,7 +66,16 @@ FILES = {
     ),
     "op_cycles.hex": FileKind(("op",), "cycles of the operation"),
 }
-PROGRAMMED = ("cells.hex", "reference_cells.hex", "flipped.hex", "thresholds.hex", "levels.hex")
+PROGRAMMED = (
+    "cells.hex",
+    "reference_cells.hex",
+    "flipped.hex",
+    "row_groups.hex",
+    "output_groups.hex",
+    "thresholds.hex",
+    "levels.hex",
+)
+STIMULI = (*PROGRAMMED, "inputs.hex")  # what a macro is given; all else it gives
 FOLDER = re.compile(r"(macro_[0-9]{3,9}_[0-9]{3,9}_[0-9]{3,9}(_[0-9]{3,9})?)|(digital_[0-9]{3,9}_[0-9]{3,9})")
 
 Count = Annotated[int, Field(strict=True, ge=1, le=MOST_NUMBERS)]
@@ -100,11 +114,28 @@ class FileEntry(Entry):
         return self
 
 
+class Conversion(Entry):
+    """What one conversion of an output sees, and what its value counts."""
+
+    slice: Number | None  # weight slice, least significant first; none: slices are combined before the converter
+    side: Literal["", "plus", "minus"]  # of two sides that are converted by themselves
+    weight: Annotated[int, Field(strict=True)]
+
+
+class Places(Entry):
+    """The layer's output positions of one image, row-major."""
+
+    positions: Count
+    height: Count
+    width: Count
+
+
 class FolderEntry(Entry):
     """What every folder of vectors says."""
 
     unit: Number
     col_block: Number
+    first_output: Number  # of the layer's output channels
     ops: Count
     outputs: Count
     files: Annotated[dict[str, FileEntry], Field(min_length=1)]
@@ -135,6 +166,7 @@ class MacroEntry(FolderEntry):
     """One macro."""
 
     row_block: Number
+    first_row: Number  # of the layer's matrix
     replica: Number
     replicas: Count
     rows: Count
@@ -160,13 +192,16 @@ class MacroEntry(FolderEntry):
 class Manifest(Entry):
     """All of it."""
 
-    format_version: Literal[2]
+    format_version: Literal[3]
     workload: str
     layer: str
     arch: str
     fraction_bits: Annotated[int, Field(strict=True, ge=0, le=62)] | None
     macro: dict[str, Any]
     timing: dict[str, Any]
+    places: Places
+    conversions: Annotated[list[Conversion], Field(min_length=1)]
+    conventions: dict[str, str]
     macros: Annotated[dict[str, MacroEntry], Field(min_length=1)]
     digital: Annotated[dict[str, DigitalEntry], Field(min_length=1)]
 
@@ -175,6 +210,9 @@ class Manifest(Entry):
         for name in (*self.macros, *self.digital):
             if not FOLDER.fullmatch(name):
                 raise ValueError(f"folder {name[:40]!r} is none of this format")
+        for name, entry in self.macros.items():
+            if entry.columns != entry.outputs * len(self.conversions) or entry.physical_columns % entry.outputs:
+                raise ValueError(f"{name}: columns, outputs and conversions do not fit together")
         return self
 
     @property

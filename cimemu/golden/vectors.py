@@ -31,6 +31,7 @@ class DigitalVectors:
     name: str
     unit: int
     col_block: int
+    first_output: int  # of the layer's output channels
     outputs: NDArray[Any]  # [ops, outputs] int64, or float64 where levels are real numbers
 
 
@@ -115,14 +116,18 @@ def _on_units(matrix: LayerMatrix, quantized: Array, zeros: Array | None, ops: i
                 continue
             reads = Reads(positions=-(-(per_image - r) // count), replicas=count, replica=r + matrix.first_position)
             steps = unit_steps(written[number], x[:ops][mine], reads)
-            macros += block_vectors(steps, number, Replica(r, count))
+            unit = matrix.units[number]
+            macros += block_vectors(steps, number, Replica(r, count), (unit.row_start, unit.out_start))
             if outputs is None:
                 outputs = np.zeros((ops, steps.y.shape[1]), dtype=steps.y.dtype)
             outputs[mine] = steps.y
         assert outputs is not None
         blocks = enumerate(matrix.replicas[0][number].matrix.layout.col_blocks)
         digital += [
-            DigitalVectors(f"digital_{number:03d}_{cb:03d}", number, cb, outputs[:, a:b]) for cb, (a, b) in blocks
+            DigitalVectors(
+                f"digital_{number:03d}_{cb:03d}", number, cb, matrix.units[number].out_start + a, outputs[:, a:b]
+            )
+            for cb, (a, b) in blocks
         ]
     cells = matrix.replicas[0][0].matrix
     bits = None if cells.cells is None else cells.macro.cell.fraction_bits

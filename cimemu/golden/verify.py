@@ -1,8 +1,9 @@
-"""A simulator's or chip's dump against golden vectors: the first difference, decoded, and what the dump lacks."""
+"""A simulator's or chip's dump against golden vectors: every file's verdict, and the first difference, decoded."""
 
-import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -12,34 +13,34 @@ from cimemu.golden.format import (
     PROGRAMMED,
     SKIPPED,
     STEP,
-    FileEntry,
+    STIMULI,
     FolderEntry,
     MacroEntry,
-    inside,
+    Manifest,
     read_manifest,
 )
+from cimemu.golden.terms import network_terms
+from cimemu.golden.words import Difference, decoded, dump_words, first_line, is_number, vector_words
 
 ORDER = {name: number for number, name in enumerate(FILES)}
-NOTHING = "nothing"
-SHOWN = 40  # characters of a word that is no number of the format
+State = Literal["equal", "different", "missing", "short", "not asked for"]
 
 
 @dataclass(frozen=True)
-class Difference:
-    """The first number in which a dump differs; `cycle` counts from the start of the operation."""
+class FileVerdict:
+    """What became of one file of the vectors."""
 
-    macro: str
+    folder: str
     file: str
-    where: dict[str, int]
-    expected: str
-    got: str
-    cycle: int | None
+    state: State
+    lines: int  # numbers that the vectors have
+    got: int  # and the dump
+    difference: Difference | None = None
 
-    def __str__(self) -> str:
-        """One line."""
-        place = ", ".join(f"{name} {number}" for name, number in self.where.items())
-        cycle = "" if self.cycle is None else f", cycle {self.cycle}"
-        return f"{self.macro}/{self.file}: {place}{cycle}: expected {self.expected}, got {self.got}"
+    @property
+    def name(self) -> str:
+        """As folder/file."""
+        return f"{self.folder}/{self.file}"
 
 
 @dataclass(frozen=True)
@@ -47,41 +48,112 @@ class Verification:
     """What a comparison found."""
 
     layer: str
-    files: int
-    lines: int
-    difference: Difference | None
-    missing: tuple[str, ...]  # files that the dump lacks, as folder/file
+    verdicts: tuple[FileVerdict, ...]
+    difference: Difference | None  # the earliest of all files
+
+    def _named(self, *states: State) -> tuple[str, ...]:
+        return tuple(v.name for v in self.verdicts if v.state in states)
+
+    @property
+    def files(self) -> int:
+        """Files that were compared."""
+        return len(self._named("equal", "different", "short"))
+
+    @property
+    def lines(self) -> int:
+        """Numbers of the vectors that were compared."""
+        return sum(v.lines for v in self.verdicts if v.state in ("equal", "different", "short"))
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Files that the dump lacks and should have, as folder/file."""
+        return self._named("missing")
+
+    @property
+    def short(self) -> tuple[str, ...]:
+        """Files that have fewer or more numbers than the vectors, and how many."""
+        wrong = [v for v in self.verdicts if v.state in ("different", "short") and v.got != v.lines]
+        return tuple(f"{v.name} has {v.got:,} of {v.lines:,} numbers" for v in wrong)
+
+    @property
+    def equal(self) -> bool:
+        """Whether everything that was asked for is there and equal."""
+        return self.difference is None and not self.missing and not self.short
 
 
-def verify_dump(folder: Path, dump: Path) -> Verification:
-    """Compare the files of `dump` with the vectors in `folder`; files that the dump lacks are listed.
+def verify_dump(folder: Path, dump: Path, only: Iterable[str] = ()) -> Verification:
+    """Compare the files of `dump` with the vectors in `folder`.
+
+    Everything that a macro gives must be there; what it is given (cells, tables, inputs) is compared where the dump has it.
+    `only` names what is compared: files (`codes`), folders (`macro_000_000_000`), `macros`, `digital`.
 
     The first difference is the earliest one: what is programmed, then operation by operation and step by step; within a
     step in the order of the manifest's files. Raises TraceError where the vectors are damaged, where the dump has none of
     their files or one that is no text of hexadecimal numbers, and where a link leads out of either folder.
     """
     manifest = read_manifest(folder)
-    lines, missing = 0, []
-    compared = 0
+    files, folders = _asked(manifest, only)
+    verdicts: list[FileVerdict] = []
     found: list[tuple[tuple[int, ...], Difference]] = []
     for number, (place, entry) in enumerate(manifest.folders.items()):
         for name in sorted(entry.files, key=ORDER.__getitem__):
-            about = entry.files[name]
-            theirs = dump / place / name
-            if not _there(theirs):
-                missing.append(f"{place}/{name}")
-                continue
-            ours, got = _vectors(folder, place, name, about), _read(dump, theirs, about)
-            compared, lines = compared + 1, lines + len(ours)
-            line = _first_line(ours, got)
-            if line is not None:
-                difference = _decoded(line, ours, got, place, name, about)
-                key = (*_moment(difference, entry), ORDER[name], number)
-                found.append((key, replace(difference, cycle=_cycle(difference, folder, entry))))
-    if not compared:
-        raise TraceError(f"{dump}: has none of the files of {folder}, such as {missing[0]}")
-    first = min(found, key=lambda pair: pair[0])[1] if found else None
-    return Verification(manifest.layer, compared, lines, first, tuple(missing))
+            asked = place in folders and (name in files if files else True)
+            if asked:
+                verdict = _verdict(folder, dump, manifest, (place, name), bool(files) or name not in STIMULI)
+            else:
+                verdict = FileVerdict(place, name, "not asked for", entry.files[name].lines, 0)
+            verdicts.append(verdict)
+            if verdict.difference is not None:
+                key = (*_moment(verdict.difference, entry), ORDER[name], number)
+                found.append((key, verdict.difference))
+    made = Verification(manifest.layer, tuple(verdicts), min(found, key=lambda pair: pair[0])[1] if found else None)
+    if not made.files:
+        raise TraceError(f"{dump}: has none of the files of {folder}, such as {made.missing[0]}")
+    return made
+
+
+def _asked(manifest: Manifest, only: Iterable[str]) -> tuple[set[str], set[str]]:
+    """(files, folders) that `only` names; no files: all."""
+    files, folders = set(), set()
+    known = {name for entry in manifest.folders.values() for name in entry.files}
+    for word in only:
+        name = word if word.endswith(".hex") else f"{word}.hex"
+        if name in known:
+            files.add(name)
+        elif word in ("macros", "digital"):
+            folders |= set(manifest.macros if word == "macros" else manifest.digital)
+        elif word in manifest.folders:
+            folders.add(word)
+        else:
+            stems = ", ".join(sorted(name.removesuffix(".hex") for name in known))
+            raise TraceError(
+                f"only = {word!r:.60}, must be macros, digital, a folder of the vectors, or one of {stems}"
+            )
+    chosen = folders or set(manifest.folders)
+    if not any(name in manifest.folders[place].files for place in chosen for name in files or known):
+        raise TraceError(f"only = {', '.join(only)}: no folder of that kind has such a file, name others")
+    return files, chosen
+
+
+def _verdict(folder: Path, dump: Path, manifest: Manifest, which: tuple[str, str], needed: bool) -> FileVerdict:
+    place, name = which
+    entry = manifest.folders[place]
+    about = entry.files[name]
+    theirs = dump / place / name
+    if not _there(theirs):
+        return FileVerdict(place, name, "missing" if needed else "not asked for", about.lines, 0)
+    ours, got = vector_words(folder, place, name, about), dump_words(dump, theirs, about)
+    line = first_line(ours, got, about)
+    if line is None:
+        return FileVerdict(place, name, "equal", len(ours), len(got))
+    difference = decoded(line, ours, got, place, name, about)
+    difference = replace(
+        difference,
+        cycle=_cycle(difference, folder, entry),
+        terms=network_terms(manifest, entry, name, difference.where) if line < about.lines else {},
+    )
+    state: State = "short" if line >= len(got) else "different"
+    return FileVerdict(place, name, state, len(ours), len(got), difference)
 
 
 def _there(path: Path) -> bool:
@@ -93,85 +165,6 @@ def _there(path: Path) -> bool:
     except OSError as error:
         raise TraceError(f"{path}: cannot be read ({error.strerror}), name a folder of readable files") from error
     return True
-
-
-def _vectors(folder: Path, place: str, name: str, about: FileEntry) -> list[str]:
-    path = folder / place / name
-    ours = _read(folder, path, about)
-    if hashlib.sha256(("\n".join(ours) + "\n").encode()).hexdigest() != about.sha256:
-        raise TraceError(f"{path}: does not match its checksum, make the vectors again")
-    if len(ours) != about.lines:
-        raise TraceError(f"{path}: has {len(ours)} numbers, the manifest says {about.lines}; make the vectors again")
-    return ours
-
-
-def _read(folder: Path, path: Path, about: FileEntry) -> list[str]:
-    """Numbers of a `$readmemh` file: comments and blank lines left out, one number a word."""
-    room = (1 << 20) + 16 * about.lines * (about.width_bits // 4 + 3)  # comments and spaces, but not without end
-    try:
-        text = inside(folder, path, room).decode()
-    except UnicodeDecodeError as error:
-        raise TraceError(f"{path}: is no text, write hexadecimal numbers") from error
-    words = [word.lower() for line in text.splitlines() for word in line.split("//")[0].split()]
-    for number, word in enumerate(words):
-        if not set(word) <= set("0123456789abcdefxz_"):
-            raise TraceError(f"{path}: number {number + 1} is {word[:20]!a}, must be hexadecimal digits, x or z")
-    return words
-
-
-def _first_line(ours: list[str], theirs: list[str]) -> int | None:
-    for number in range(max(len(ours), len(theirs))):
-        a = ours[number] if number < len(ours) else NOTHING
-        b = theirs[number] if number < len(theirs) else NOTHING
-        if a != b and not (a == SKIPPED and set(b) <= {"x", "z"}) and not _equal(a, b):
-            return number
-    return None
-
-
-def _equal(a: str, b: str) -> bool:
-    try:
-        return int(a, 16) == int(b, 16)
-    except ValueError:
-        return False
-
-
-def _decoded(line: int, ours: list[str], theirs: list[str], place: str, name: str, about: FileEntry) -> Difference:
-    """The difference of a line, its index by name; the first number of those that share the line."""
-    a = ours[line] if line < len(ours) else NOTHING
-    b = theirs[line] if line < len(theirs) else NOTHING
-    if line >= about.lines:
-        return Difference(place, name, {"line": line}, _shown(a), _shown(b), None)
-    where = dict(zip(about.index, (int(i) for i in np.unravel_index(line, about.shape))))
-    bits = about.number_bits
-    if FILES[name].packed:
-        try:
-            wrong = int(a, 16) ^ int(b, 16)
-        except ValueError:  # x, z or nothing
-            return Difference(place, name, where, _shown(a), _shown(b), None)
-        number = ((wrong & -wrong).bit_length() - 1) // bits
-        if number >= about.width_bits // bits:  # bits above the last number
-            return Difference(place, name, where, _shown(a), _shown(b), None)
-        where[FILES[name].packed] = number
-        a, b = (f"{(int(word, 16) >> (number * bits)) & ((1 << bits) - 1):x}" for word in (a, b))
-    return Difference(place, name, where, _number(a, about), _number(b, about), None)
-
-
-def _shown(word: str) -> str:
-    return word if len(word) <= SHOWN else word[:SHOWN] + "..."
-
-
-def _number(word: str, about: FileEntry) -> str:
-    """As the manifest's kind says; words that are no number of so many bits as they are."""
-    try:
-        value = int(word, 16)
-    except ValueError:
-        return _shown(word)
-    if value >> about.number_bits:
-        return _shown(word)
-    if about.kind == "float64" and about.number_bits == 64:
-        return str(np.array(value, dtype=np.uint64).view(np.float64))
-    negative = about.kind == "signed" and value >> (about.number_bits - 1) == 1
-    return str(value - (1 << about.number_bits) if negative else value)
 
 
 def _moment(difference: Difference, entry: FolderEntry) -> tuple[int, int, int]:
@@ -201,8 +194,8 @@ def _cycle(difference: Difference, folder: Path, entry: FolderEntry) -> int | No
     about = entry.files.get(source)
     if about is None:
         return None
-    words = np.array(_vectors(folder, difference.macro, source, about)).reshape(about.shape)
+    words = np.array(vector_words(folder, difference.macro, source, about)).reshape(about.shape)
     keys = (*STEP, "column") if source == "code_cycles.hex" else STEP
     word = words[tuple(where[key] for key in keys if key in where)]
-    numbers = [int(one, 16) for one in np.atleast_1d(word).tolist() if one != SKIPPED and _equal(one, one)]
+    numbers = [int(one, 16) for one in np.atleast_1d(word).tolist() if one != SKIPPED and is_number(one)]
     return max(numbers, default=None)
