@@ -21,6 +21,7 @@ _PUBLIC = {
     "Network": "cimemu.workload.network",
     "Options": "cimemu.options",
     "Output": "cimemu.options",
+    "Progress": "cimemu.progress",
     "TraceError": "cimemu.errors",
     "WorkloadError": "cimemu.errors",
     "apply_scheme": "cimemu.ptq",
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from cimemu.options import Draws, Options, Output
     from cimemu.plugins import load_plugin
     from cimemu.prices import cost_table
+    from cimemu.progress import Progress
     from cimemu.ptq import apply_scheme, calibrate_converters, read_scheme, scheme_of
     from cimemu.ptq.quantize import quantize  # from its module: the package has a submodule of that name, too
     from cimemu.shapes import make_shape

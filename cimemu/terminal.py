@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from cimemu.fitted import Column, print_columns
+from cimemu.progress import terminal_bars
 from cimemu.shown import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -233,11 +234,7 @@ class ProgressBars:
 
     def __enter__(self) -> "ProgressBars":
         if self.shown:
-            from rich.console import Console
-            from rich.progress import MofNCompleteColumn, Progress
-
-            columns = (*Progress.get_default_columns(), MofNCompleteColumn())  # bar, share, time left, count
-            self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self.bar = terminal_bars()
             self.bar.start()
         return self
 

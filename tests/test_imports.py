@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent / "cimemu"
 
 ROWS: list[set[str]] = [
     {"bases", "blas", "errors", "events", "lanes", "shown", "threads", "version"},
-    {"kernels", "facts", "fitted"},
+    {"kernels", "facts", "fitted", "progress"},
     {"bounds", "given_file", "plugin_kinds", "keywords", "whole_file", "table_file", "manual"},
     {"plugins", "figure"},
     {"config_file", "options", "public"},
@@ -39,7 +39,7 @@ ONLY_IN = {
     "onnxruntime": {"check"},
     "numba": {"lanes", "engines"},
     "typer": {"cli"},
-    "rich": {"terminal", "report", "fitted"},
+    "rich": {"terminal", "report", "fitted", "progress"},
 }
 
 
