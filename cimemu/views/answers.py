@@ -94,7 +94,9 @@ def _waiting(trace: Trace) -> dict[str, str]:
     found = waits(trace)
     cause = max(found, key=lambda name: found[name])
     waited = sum(found.values())
-    share_of = f"{_percent(found[cause] / waited)} of all waiting is for {CAUSES[cause][0]}. " if waited else ""
+    most = found[cause] / waited if waited else 0.0
+    how_much = "Nearly all" if 0.995 < most < 1 else f"{_percent(most)} of all"
+    share_of = f"{how_much} waiting is for {CAUSES[cause][0]}. " if waited else ""
     return {
         "answer": f"{unit} is busy {_percent(share)} of the run",
         "detail": f"{share_of}No unit works longer than {unit}: it bounds how often images can come.",

@@ -11,7 +11,7 @@ for (const { question, answer, detail } of D.answers) {
   element("p", box, detail);
 }
 const plain = (rows) => rows.map((row) => Object.fromEntries(Object.entries(row).map(([key, v]) => [key, v !== null && typeof v === "object" ? JSON.stringify(v) : v])));
-const signed = (v) => (v === null || v === undefined ? "" : v >= 9 ? `x ${number(1 + v, 3)}` : (v > 0 ? "+" : "") + (100 * v).toFixed(1) + " %");
+const signed = (v) => (v === null || v === undefined ? "" : v >= 9 ? `x ${number(1 + v, 3)}` : (v > 0 ? "+" : "") + (100 * v).toFixed(Math.abs(v) < 1 ? 1 : 0) + " %");
 $("arch-note").textContent = D.arch.length ? "" : "Nothing: both runs are of one chip.";
 if (D.arch.length) sortable($("arch"), element("div", $("arch-note").parentNode, null, { class: "controls" }), plain(D.arch), [], "keys");
 /* a pair of bars: before above after */

@@ -64,7 +64,9 @@ def _answers(found: Mapping[str, Any]) -> list[dict[str, str]]:
         {
             "question": "How much faster is an image?",
             "answer": _changed(summary.get("cycles_per_image"), "cycles an image"),
-            "detail": largest(layers, "layer", lambda row: row["cycles after"] - row["cycles before"]),
+            "detail": "By its own cycles, which may overlap those of others, "
+            + (largest(layers, "layer", lambda row: row["cycles after"] - row["cycles before"]) or "no layer changed")
+            + ".",
         },
         {
             "question": "How much energy does it take?",
