@@ -25,21 +25,18 @@ def schedule(macro: Macro, driven: NDArray[np.bool_], columns: int) -> Schedule:
     each = macro.adc.conversion_cycles()
     begins = np.zeros((ops, steps), dtype=np.int64)
     codes = np.zeros((ops, steps, columns), dtype=np.int64)
-    ends = np.zeros(ops, dtype=np.int64)
-    on = (drive_cycles(macro), convert_cycles(macro, columns))
-    for op in range(ops):
-        begin = free = 0
-        for j in range(steps):
-            drive, convert = on if driven[op, j] else (macro.timing.skip_cycles, 0)
-            if macro.timing.overlap:
-                begins[op, j] = begin
-                begin = start = max(begin + drive, free)
-            else:
-                begins[op, j] = free
-                start = free + drive
-            free = start + convert
-            codes[op, j] = start + (rounds + 1) * each
-        ends[op] = max(
-            1, free + macro.timing.shift_add_cycles
-        )  # an operation whose steps are all skipped takes a cycle
+    begin, free = np.zeros(ops, dtype=np.int64), np.zeros(ops, dtype=np.int64)
+    for j in range(steps):
+        on = driven[:, j]
+        drive = np.where(on, drive_cycles(macro), macro.timing.skip_cycles)
+        convert = np.where(on, convert_cycles(macro, columns), 0)
+        if macro.timing.overlap:
+            begins[:, j] = begin
+            begin = start = np.maximum(begin + drive, free)
+        else:
+            begins[:, j] = free
+            start = free + drive
+        free = start + convert
+        codes[:, j] = start[:, None] + (rounds + 1) * each
+    ends = np.maximum(1, free + macro.timing.shift_add_cycles)  # where all steps are skipped it takes a cycle
     return Schedule(begins, codes, ends)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from cimemu.arch.schema import Arch
 from cimemu.errors import CimemuError
 from cimemu.rtl.design import Design, make_design
-from cimemu.rtl.view import View, literal, mixed, weighed
+from cimemu.rtl.view import View, c_mixed, literal, mixed, weighed
 from cimemu.version import __version__
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def environment() -> "Environment":
     made = Environment(
         loader=PackageLoader("cimemu.rtl"), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
     )
-    made.globals |= {"lit": literal, "weighed": weighed, "mixed": mixed, "version": __version__}
+    made.globals |= {"c_mixed": c_mixed, "lit": literal, "weighed": weighed, "mixed": mixed, "version": __version__}
     return made
 
 
@@ -59,6 +59,8 @@ def rendered(design: Design, arch: Arch) -> dict[str, str]:
     files = {names[part]: made.get_template(f"{part}.sv.j2").render(given) for part in parts}
     given["sources"] = sorted(files)
     files[f"{design.name}_tb.sv"] = made.get_template("testbench.sv.j2").render(given)
+    for part in ("model.h", "model.c", "model_dpi.svh"):
+        files[f"{design.name}_{part}"] = made.get_template(f"{part}.j2").render(given)
     for name in ("Makefile", "README.md"):
         files[name] = made.get_template(f"{name}.j2").render(given)
     return files

@@ -122,3 +122,8 @@ def mixed(row: NDArray[np.int64], bits: int) -> str:
     """What a conversion sees of the physical columns of its output."""
     terms = [weighed(f"column_{s}", weight, bits) for s, weight in enumerate(row.tolist()) if weight]
     return " + ".join(terms)
+
+
+def c_mixed(row: NDArray[np.int64]) -> str:
+    """The same in C."""
+    return " + ".join(f"{weight} * of[{s}]" for s, weight in enumerate(row.tolist()) if weight).replace("+ -", "- ")
