@@ -3,6 +3,7 @@
 import os
 import time
 import timeit
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def test_a_photograph_with_values_timing_and_trace(benchmark, rate, name, bits, 
     network, (images, labels) = quantized_network(work, arch), work.inputs(1)
 
     def once():
-        return cimemu.run(arch, network, images, labels, trace=tmp_path / "t.h5", overwrite=True, threads=1)
+        return cimemu.run(arch, replace(network), images, labels, trace=tmp_path / "t.h5", overwrite=True, threads=1)
 
     assert once().cycles > 0
     benchmark.pedantic(once, rounds=3)
@@ -59,6 +60,8 @@ GROWTH = {
     "rows": (64, 128, 256, 512),
     "weight bits": (2, 4, 6, 8),
     "input bits": (2, 4, 6, 8),
+    "channels": (16, 32, 64, 128, 256),
+    "threads": (1, 2),
 }
 
 
@@ -93,8 +96,8 @@ def resnet20(images, step):
     return lambda: emulator.run([inputs])
 
 
-def product(step, rows=128, weight_bits=8, input_bits=8):
-    """A call that multiplies 4096 input vectors by [rows, 64] weights, all rows raised at once."""
+def product(step, rows=128, weight_bits=8, input_bits=8, channels=64, threads=1):
+    """A call that multiplies 4096 input vectors by [rows, channels] weights, all rows raised at once."""
     macro = cimemu.load_arch(
         "rram_128",
         {
@@ -108,6 +111,6 @@ def product(step, rows=128, weight_bits=8, input_bits=8):
     ).macro
     rng = np.random.default_rng(0)
     half = 2 ** (weight_bits - 1)
-    programmed = program(rng.integers(-half, half, (rows, 64)), macro)
+    programmed = program(rng.integers(-half, half, (rows, channels)), macro)
     x = rng.integers(0, 2**input_bits, (4096, rows)).astype(np.uint8)
-    return lambda: programmed.run(x, path="serial", threads=1, counted=False)
+    return lambda: programmed.run(x, path="serial", threads=threads, counted=False)
