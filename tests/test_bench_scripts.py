@@ -59,3 +59,18 @@ def test_first_and_later_uses(scripts, monkeypatch, tmp_path):
     header, found = csv.reader((tmp_path / "cold.csv").read_text().splitlines())
     assert header == ["command", "first use, now", "later use, now", "goal of the first use"]
     assert float(found[1].split()[0]) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_two_threads_beside_two_processes(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCH))
+    import threads
+
+    monkeypatch.setattr(threads, "ROUNDS", 1)
+    monkeypatch.setattr(threads, "SECONDS", 0.2)
+    monkeypatch.setattr(threads, "CASES", (1,))
+    threads.main(tmp_path / "threads.csv")
+    header, row = csv.reader((tmp_path / "threads.csv").read_text().splitlines())
+    assert header[:2] == ["images of a call", "two processes, images/s"]
+    assert float(row[3]) > 0
