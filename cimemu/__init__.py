@@ -51,6 +51,7 @@ _PUBLIC = {
     "read_scheme": "cimemu.ptq",
     "save_onnx": "cimemu.exporter",
     "scheme_of": "cimemu.ptq",
+    "write_chip": "cimemu.drawn_chip",
     "write_diff_html": "cimemu.views",
     "write_html": "cimemu.views",
 }

@@ -22,7 +22,7 @@ ROWS: list[set[str]] = [
     {"ptq", "tally", "check", "shapes", "given_images", "loading", "decoder_steps"},
     {"trace"},
     {"prepare", "growing", "file_schema", "result", "kept"},
-    {"emulate", "explained", "report", "golden", "prices"},
+    {"drawn_chip", "emulate", "explained", "report", "golden", "prices"},
     {"fitting", "difference", "generation", "rtl"},
     {"views"},
     {"stress", "compare", "validate", "claims", "adapt", "many", "torch"},
@@ -32,7 +32,7 @@ ROWS: list[set[str]] = [
 ]
 ONLY_IN = {
     "simpy": {"timing"},
-    "h5py": {"trace", "workload"},
+    "h5py": {"drawn_chip", "trace", "variation", "workload"},
     "yaml": {"config_file", "arch"},
     "torch": {"adapt", "importer", "torch"},
     "onnx": {"importer", "exporter", "check"},

@@ -13,6 +13,7 @@ import typer
 from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
     adapt,
     check,
+    chip,
     claims,
     compare,
     cost,

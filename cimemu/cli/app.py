@@ -158,6 +158,12 @@ VaryOption = Annotated[
         help="cells, converters or reads as a variation model makes them (cimemu list); again for more, in order",
     ),
 ]
+ChipOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--chip", metavar="FILE", help="cells and converters of this chip file (cimemu chip), before any --vary"
+    ),
+]
 SeedOption = Annotated[
     int,
     typer.Option(
@@ -181,6 +187,11 @@ CalibrateOption = Annotated[
         help="fit lsb and zero of linear converters to calibration images",
     ),
 ]
+
+
+def drawn(chip: Path | None, vary: list[str] | None) -> list[Any]:
+    """The models of `--chip` and `--vary`, in the order in which they act."""
+    return [*([] if chip is None else [{"model": "chip", "file": str(chip)}]), *(vary or ())]
 
 
 def arch_of(name: str, overrides: list[str] | None) -> "Arch":

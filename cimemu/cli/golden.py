@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cimemu.cli.app import (
+    ChipOption,
     ForceOption,
     JsonOption,
     ModuleOption,
@@ -15,6 +16,7 @@ from cimemu.cli.app import (
     VaryOption,
     app,
     arch_of,
+    drawn,
     refuse_outputs,
     whole,
     workload_of,
@@ -41,6 +43,7 @@ def golden(
     ] = 16,
     overrides: SetOption = None,
     vary: VaryOption = None,
+    chip_file: ChipOption = None,
     seed: SeedOption = 0,
     trial: TrialOption = 0,
     module: ModuleOption = None,
@@ -79,8 +82,9 @@ def golden(
     chip, work = arch_of(names[0], overrides), workload_of(names[1])
     network = quantized_network(work, chip, module=module)
     inputs, _ = work.inputs(None)
-    plan = make_plan(network, chip) if vary else None
-    made = layer_vectors(network, chip.macro, inputs, layer, ops, plan=plan, vary=vary or (), seed=seed, trial=trial)
+    models = drawn(chip_file, vary)
+    plan = make_plan(network, chip) if models else None
+    made = layer_vectors(network, chip.macro, inputs, layer, ops, plan=plan, vary=models, seed=seed, trial=trial)
     files = write_vectors(out, chip, work.name, made, force=force)
     make_console().print(f"{out}: layer {made.layer.name}, {len(made.macros)} macros, {ops} operations, {files} files")
 

@@ -13,6 +13,7 @@ from cimemu.cli.app import (
     DEFAULT_WORKLOAD,
     ArchName,
     CalibrateOption,
+    ChipOption,
     FloatLayersOption,
     ForceOption,
     ImagesOption,
@@ -30,6 +31,7 @@ from cimemu.cli.app import (
     app,
     arch_of,
     default_output,
+    drawn,
     print_sections,
     refuse_fixed,
     refuse_outputs,
@@ -65,6 +67,7 @@ def run(
         str, typer.Option("--detail", metavar="ops|cycles", help="events of operations, or of every step")
     ] = "ops",
     vary: VaryOption = None,
+    chip_file: ChipOption = None,
     seed: SeedOption = 0,
     trial: TrialOption = 0,
     overrides: SetOption = None,
@@ -114,7 +117,8 @@ def run(
     chip, work = arch_of(arch, overrides), workload_of(workload, network_file, given, float_layers)
     if detail not in ("ops", "cycles"):
         raise CimemuError(f"--detail {detail}: must be ops or cycles")
-    compose(vary or ()).check(2**chip.macro.cell.bits - 1)  # before the network is read
+    models = drawn(chip_file, vary)
+    compose(models).check(2**chip.macro.cell.bits - 1)  # before the network is read
     if no_trace and out is not None:
         raise CimemuError(f"--out {out} with --no-trace: leave one of them out")
     named = out is not None
@@ -134,7 +138,7 @@ def run(
             detail=detail,
             seed=seed,
             trial=trial,
-            vary=vary or (),
+            vary=models,
             batch=batch,
             path=path,
             threads=threads,
@@ -158,7 +162,7 @@ def run(
     extra = work.metrics(result.outputs, labels)
     engines: tuple[LayerEngine, ...] = ()
     if explain:
-        engines = engines_of(chip, network, images=result.images, path=path, vary=vary or (), seed=seed, trial=trial)
+        engines = engines_of(chip, network, images=result.images, path=path, vary=models, seed=seed, trial=trial)
     if as_json:
         listed = {"engines": [asdict(layer) for layer in engines]} if explain else {}
         figures = {**report.pop("summary"), **result.summary()}

@@ -10,6 +10,7 @@ from cimemu.bounds import MOST_TRIALS
 from cimemu.cli.app import (
     SOME_FAILED,
     ArchName,
+    ChipOption,
     ForceOption,
     ImagesOption,
     JsonOption,
@@ -24,6 +25,7 @@ from cimemu.cli.app import (
     app,
     arch_of,
     default_output,
+    drawn,
     real,
     refuse_campaign,
     refuse_fixed,
@@ -43,18 +45,19 @@ if TYPE_CHECKING:
 def stress(
     arch: ArchName,
     workload: WorkloadName,
+    trials: Annotated[
+        int,
+        typer.Option("--trials", "-t", metavar="N", callback=whole(1, MOST_TRIALS), help="chips drawn for every point"),
+    ],
     vary: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--vary",
             metavar="MODEL:PARAM=V1,V2",
             help="a variation model (cimemu list) and values of its parameters; again for more models, in order",
         ),
-    ],
-    trials: Annotated[
-        int,
-        typer.Option("--trials", "-t", metavar="N", callback=whole(1, MOST_TRIALS), help="chips drawn for every point"),
-    ],
+    ] = None,
+    chip_file: ChipOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="HDF5 file; default: WORKLOAD_ARCH_stress.h5")
     ] = None,
@@ -107,7 +110,8 @@ def stress(
     if not named:
         out = default_output(f"{work.name}_{chip.name}_stress", ".h5", force=force)
     refuse_campaign(out, resume, csv, plot, force=force)
-    settings(chip, vary)  # before the network is read
+    models = drawn(chip_file, vary)
+    settings(chip, models)  # before the network is read
     schemes = [name.strip() for name in (calibrate_adc or "none").split(",")]
     inputs, labels = work.inputs(images)
     networks = _networks(chip, workload, network_files or [], schemes, module, overrides)
@@ -117,7 +121,7 @@ def stress(
             networks,
             inputs,
             labels,
-            vary=vary,
+            vary=models,
             trials=trials,
             seed=seed,
             out=out,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,6 @@ from cimemu.macro.sites import Site, Sites
 from cimemu.macro.traps import Traps
 from cimemu.variation.base import Block, Stream
 from cimemu.variation.compose import Variations
-from cimemu.variation.converter import Converter
 
 Place = tuple[int, int]  # (row block, column block)
 
@@ -31,9 +31,9 @@ class Surroundings:
     blocks: dict[Place, Block]
 
     @property
-    def converters(self) -> list[tuple[Converter, Stream]]:
+    def converters(self) -> list[tuple[Any, Stream]]:
         """Active converter models."""
-        return [(model, stream) for model, stream in self.variations.at("converter") if isinstance(model, Converter)]
+        return self.variations.at("converter")
 
     @property
     def moves_thresholds(self) -> bool:

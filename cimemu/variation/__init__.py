@@ -5,6 +5,7 @@ from typing import Annotated, Any, get_args
 from pydantic import Field
 
 from cimemu.variation.base import VariationBase
+from cimemu.variation.chip import Chip
 from cimemu.variation.converter import Converter
 from cimemu.variation.drift import Drift
 from cimemu.variation.driver import Driver
@@ -26,6 +27,7 @@ Variation = Annotated[
     | Normal
     | LevelSpread
     | Measured
+    | Chip
     | WriteVerify
     | StuckAt
     | StuckWordline

@@ -100,6 +100,7 @@ class Stream:
     trial: int
     model: str
     instance: int
+    reads: tuple[int, int] | None = None  # seed and trial of single reads, where they are others
 
     @property
     def key(self) -> np.uint64:
@@ -108,7 +109,8 @@ class Stream:
 
     def read_key(self, macro: int, first_column: int, write: int) -> np.uint64:
         """The key of the reads of one block: columns are counted from its first one."""
-        return np.uint64(stream_key(self.seed, self.trial, self.model, self.instance, macro, first_column, write))
+        seed, trial = self.reads or (self.seed, self.trial)
+        return np.uint64(stream_key(seed, trial, self.model, self.instance, macro, first_column, write))
 
     def lanes(self, block: Block, per: Per, draw: int = 0) -> NDArray[np.uint16]:
         """16 random bits of every cell [R, C], of the device or of this writing of it."""
@@ -200,6 +202,10 @@ class VariationBase(Record):
 
     def check(self, top: int) -> str | None:
         """What is wrong with the parameters for cells of levels 0 .. top, or None."""
+        return None
+
+    def parts(self, seed: int, trial: int) -> list[tuple[Any, Stream]] | None:
+        """The models that act in its place, with their streams; None: itself."""
         return None
 
     def write(self, block: Block, stream: Stream) -> None:

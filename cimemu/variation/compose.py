@@ -37,19 +37,29 @@ class Variations:
     @cached_property
     def _by_stage(self) -> dict[str, list[tuple[VariationBase, Stream]]]:
         """What `at` gives, made once: every matrix of a network asks several times."""
-        seen: Counter[str] = Counter()
         found: dict[str, list[tuple[VariationBase, Stream]]] = {}
+        for model, stream in self._acting:
+            found.setdefault(model.stage, []).append((model, stream))
+        return found
+
+    @cached_property
+    def _acting(self) -> list[tuple[VariationBase, Stream]]:
+        """The active models with their streams, in order; those that a chip file names in the place of the chip."""
+        seen: Counter[str] = Counter()
+        found: list[tuple[VariationBase, Stream]] = []
         for model in self.models:
             name = name_of(model)
-            stream = Stream(self.seed, self.trial, name, seen[name])
+            found += model.parts(self.seed, self.trial) or [(model, Stream(self.seed, self.trial, name, seen[name]))]
             seen[name] += 1
-            if not model.is_identity:
-                found.setdefault(model.stage, []).append((model, stream))
-        return found
+        return [(model, stream) for model, stream in found if not model.is_identity]
+
+    @property
+    def _active(self) -> list[VariationBase]:
+        return [model for model, _ in self._acting if isinstance(model, VariationBase)]
 
     def fraction_bits(self, given: int, top: int) -> int:
         """The arch's fraction bits, raised up to 14 so that the smallest mean or spread is >= 8 * 2^-fraction_bits."""
-        smallest = [m.smallest(top) for m in self.models if not m.is_identity]
+        smallest = [m.smallest(top) for m in self._active]
         least = min((s for s in smallest if s is not None), default=None)
         bits = given
         while least is not None and bits < MAX_FRACTION_BITS and least < 8 * 2.0**-bits:
@@ -58,7 +68,7 @@ class Variations:
 
     def leakage(self, top: int) -> float:
         """What level 0 conducts, in level steps."""
-        return sum(model.leakage(top) for model in self.models if not model.is_identity)
+        return sum(model.leakage(top) for model in self._active)
 
     def check(self, top: int) -> None:
         """ArchError where a model's parameters do not fit cells of levels 0 .. top, or another model's."""
@@ -71,7 +81,7 @@ class Variations:
 
     def _check_wires(self) -> None:
         """An array has one set of wires; models that act behind them do not fit reads that are solved by themselves."""
-        active = [model for model in self.models if not model.is_identity]
+        active = self._active
         wires = [model for model in active if model.stage == "wires"]
         if len(wires) > 1:
             raise ArchError(f"--vary {name_of(wires[1])}: given twice, an array has one set of wires; give one")
@@ -84,7 +94,7 @@ class Variations:
 
     def _check_one_cell(self) -> None:
         """All models speak of one cell: they agree on its on resistance and on its on/off ratio."""
-        active = [model for model in self.models if not model.is_identity]
+        active = self._active
         for names, what in ((("on_ohm",), "on resistance"), (("ratio", "off_ratio"), "on/off ratio")):
             given = [(model, name, getattr(model, name)) for model in active for name in names if hasattr(model, name)]
             given = [(model, name, value) for model, name, value in given if not isinf(value)]

@@ -49,8 +49,14 @@ class Converter(VariationBase):
         stream: Stream,
     ) -> NDArray[np.float64]:
         """`thresholds` [C, T] of columns that converters `numbers` [C] of one macro serve, in their units."""
-        count = thresholds.shape[1]
         converters, of_column = np.unique(numbers, return_inverse=True)
+        moved, gain = self.errors(stream, macro, converters, thresholds.shape[1])
+        return apply_errors(thresholds, lsb, moved[of_column], gain[of_column])
+
+    def errors(
+        self, stream: Stream, macro: int, converters: NDArray[np.int64], count: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(by how many LSB `count` thresholds are moved [converters, count], gain errors [converters]) of converters of a macro."""
         offset, gain, bow = (
             sigma * _normals(stream, macro, 1, converters, draw)[0]
             for draw, sigma in enumerate((self.offset, self.gain, self.inl))
@@ -60,9 +66,14 @@ class Converter(VariationBase):
         if self.dnl:
             walk = np.cumsum(self.dnl * _normals(stream, macro, count + 1, converters, 3), axis=0).T
             moved = moved + walk[:, :-1] - place * walk[:, -1:]
-        moved = (moved - offset[:, None])[of_column]
-        made = (thresholds + lsb[:, None] * moved) / (1.0 + np.maximum(gain, -0.9))[of_column, None]
-        return np.sort(made, axis=1)
+        return np.asarray(moved - offset[:, None]), np.asarray(gain)
+
+
+def apply_errors(
+    thresholds: NDArray[np.float64], lsb: NDArray[np.float64], moved: NDArray[np.float64], gain: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Thresholds [C, T] that are `moved` [C, T] by so many `lsb` [C] and seen through gain errors [C], in ascending order."""
+    return np.sort((thresholds + lsb[:, None] * moved) / (1.0 + np.maximum(gain, -0.9))[:, None], axis=1)
 
 
 def _normals(stream: Stream, macro: int, rows: int, converters: NDArray[np.int64], draw: int) -> NDArray[np.float64]:
