@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from cimemu.arch.schema import Arch
     from cimemu.cost.external import import_costs
     from cimemu.difference import diff_traces
+    from cimemu.drawn_chip import write_chip
     from cimemu.emulate import run
     from cimemu.engines.mvm import mvm
     from cimemu.errors import ArchError, CimemuError, MappingError, PluginError, TraceError, WorkloadError

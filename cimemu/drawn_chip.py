@@ -44,6 +44,16 @@ def write_chip(
     `on_ohm` is the resistance of a cell at the highest level, for conductances; by default that of the models, if one has it.
     The file is read by `--vary chip:file=PATH` (or `--chip PATH`), and by any reader of HDF5: `docs/manual/variation.md` has its
     layout. Raises CimemuError where the network does not fit the chip, and where cells are written anew for every image.
+
+    >>> import cimemu
+    >>> workload, arch = cimemu.load_workload("digits"), cimemu.load_arch("rram_128")
+    >>> quantized = cimemu.quantize(cimemu.load_network(workload.network), arch, workload.calibration())
+    >>> totals = cimemu.write_chip("chip.h5", arch, quantized, vary=["stuck_at:sa0=0.01"], seed=7)
+    >>> totals["macros"], totals["cells"]
+    (12, 109056)
+    >>> images, labels = workload.inputs(2)
+    >>> cimemu.run(arch, quantized, images, labels, vary=[{"model": "chip", "file": "chip.h5"}]).images
+    2
     """
     draws = Draws(seed, trial, vary)
     variations = compose(draws.vary, draws.seed, draws.trial)

@@ -7,6 +7,7 @@ import pytest
 import cimemu
 from cimemu.drawn_chip import FAULTS
 from cimemu.golden.vectors import layer_vectors
+from cimemu.variation.parse import make_variation, spelled
 
 DRAWN = [
     ["lognormal:sigma=0.1"],
@@ -43,7 +44,9 @@ def test_a_run_on_the_file_is_the_run_on_the_drawn_chip(digits, vary, tmp_path):
     known = [{"model": "chip", "file": str(tmp_path / "chip.h5")}]
     same(ran(digits, vary, seed=11, trial=3), ran(digits, known))
     drawn, read = (
-        layer_vectors(network, arch.macro, images, "conv1", 4, plan=cimemu.make_plan(network, arch), vary=v, seed=s, trial=t)
+        layer_vectors(
+            network, arch.macro, images, "conv1", 4, plan=cimemu.make_plan(network, arch), vary=v, seed=s, trial=t
+        )
         for v, s, t in ((vary, 11, 3), (known, 0, 0))
     )
     for a, b in zip(drawn.macros, read.macros):
@@ -60,7 +63,8 @@ def test_reads_go_on_from_those_of_the_drawn_chip_and_cells_stay(digits, tmp_pat
     assert np.array_equal(outputs[0], outputs[1])
     assert not np.array_equal(outputs[0], outputs[2])
     cells = [
-        cimemu.run(arch, network, digits[2], vary=[*known, "thermal:amplifier=0.1"], trial=trial).accuracy for trial in (0, 1)
+        cimemu.run(arch, network, digits[2], vary=[*known, "thermal:amplifier=0.1"], trial=trial).accuracy
+        for trial in (0, 1)
     ]
     assert cells == [None, None]  # models beside the file act too
 
@@ -75,7 +79,12 @@ def test_the_file_says_what_it_holds(digits, tmp_path):
         assert len(macros) == totals["macros"]
         group = macros["00000/writing_0"]
         assert group["levels"].shape == (arch.macro.rows, arch.macro.columns)
-        assert [group[name].attrs["unit"] for name in ("targets", "levels", "conductances", "faults")] == ["level", "level", "S", ""]
+        assert [group[name].attrs["unit"] for name in ("targets", "levels", "conductances", "faults")] == [
+            "level",
+            "level",
+            "S",
+            "",
+        ]
         levels, targets, faults = (np.asarray(group[name]) for name in ("levels", "targets", "faults"))
         assert np.allclose(np.asarray(group["conductances"]), levels / 2e5)
         assert len(FAULTS) == 3
@@ -94,7 +103,9 @@ def measured(path, source, change):
     with h5py.File(source) as drawn, h5py.File(path, "w") as file:
         file.attrs.update(cimemu_chip=1, low_S=1e-6, high_S=11e-6)
         for macro, group in drawn["macros"].items():
-            data = file.create_dataset(f"macros/{macro}/writing_0/conductances", data=1.0 + 10 * np.asarray(group["writing_0/levels"]))
+            data = file.create_dataset(
+                f"macros/{macro}/writing_0/conductances", data=1.0 + 10 * np.asarray(group["writing_0/levels"])
+            )
             data.attrs["unit"] = "uS"
         change(file)
 
@@ -126,13 +137,18 @@ WRONG = [
     (lambda file: file.attrs.__setitem__("cell_bits", 2), "cells of 2 bits, the arch's have 1"),
     (lambda file: file.attrs.__setitem__("cimemu_chip", 99), "chip file of form 99"),
     (lambda file: file.attrs.__delitem__("cimemu_chip"), "is no chip file"),
-    (lambda file: file["macros/00000/writing_0/conductances"].attrs.__setitem__("unit", "ohm"), "unit = ohm, must be one of"),
+    (
+        lambda file: file["macros/00000/writing_0/conductances"].attrs.__setitem__("unit", "ohm"),
+        "unit = ohm, must be one of",
+    ),
     (
         lambda file: file.create_dataset("macros/00000/writing_0/targets", data=np.full((128, 128), 7, np.uint8)),
         "was written to level 7, this network writes",
     ),
     (
-        lambda file: file.require_group("macros/00000/converters").update({"transitions": np.zeros((3, 5)), "gain": np.zeros(3)}),
+        lambda file: file.require_group("macros/00000/converters").update(
+            {"transitions": np.zeros((3, 5)), "gain": np.zeros(3)}
+        ),
         "3 converters of 5 thresholds, the network has",
     ),
 ]
@@ -148,6 +164,14 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(digits, change, message, 
     assert message in str(error.value)
 
 
+def test_a_chip_survives_its_own_spelling(digits, tmp_path):
+    arch, network, _ = digits
+    cimemu.write_chip(tmp_path / "chip.h5", arch, network, vary=["lognormal:sigma=0.1"])
+    model = make_variation({"model": "chip", "file": str(tmp_path / "chip.h5")})
+    assert make_variation(spelled(model)) == model
+    assert (model.owner, model.is_identity) == ("device", False)
+
+
 def test_what_is_no_chip_and_what_draws_none(digits, tmp_path):
     arch, network, _ = digits
     (tmp_path / "text.h5").write_text("levels")
@@ -158,5 +182,7 @@ def test_what_is_no_chip_and_what_draws_none(digits, tmp_path):
         cimemu.write_chip(tmp_path / "chip.h5", arch, network, vary=[])
     cimemu.write_chip(tmp_path / "chip.h5", arch, network, vary=["lognormal:sigma=0.1"])
     with pytest.raises(cimemu.ArchError, match="is a chip file already"):
-        cimemu.write_chip(tmp_path / "again.h5", arch, network, vary=[{"model": "chip", "file": str(tmp_path / "chip.h5")}])
+        cimemu.write_chip(
+            tmp_path / "again.h5", arch, network, vary=[{"model": "chip", "file": str(tmp_path / "chip.h5")}]
+        )
     assert not (tmp_path / "again.h5").exists()

@@ -65,7 +65,7 @@ def correlated(a, b):
 
 
 def test_every_model_is_here_and_says_what_its_draws_belong_to():
-    assert {text.partition(":")[0] for text in TEXTS} == set(MODELS)
+    assert {text.partition(":")[0] for text in TEXTS} == set(MODELS) - {"chip"}  # which needs a file: test_chip_file
     for text in EVERY:
         model = make_variation(text)
         assert model.owner in ("nothing", "device", "writing")

@@ -41,7 +41,7 @@ def test_a_model_survives_its_own_spelling(text):
 
 
 def test_every_model_has_an_example_a_source_and_described_parameters():
-    assert {text.partition(":")[0] for text in EXAMPLES} == set(MODELS)
+    assert {text.partition(":")[0] for text in EXAMPLES} == set(MODELS) - {"chip"}  # which needs a file: test_chip_file
     for kind in MODELS.values():
         assert kind.source
         assert all(field.description for name, field in kind.model_fields.items() if name != "model")
