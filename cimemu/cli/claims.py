@@ -8,8 +8,7 @@ import typer
 from cimemu.bounds import MOST_IMAGES
 from cimemu.cli.app import JsonOption, SetOption, app, arch_of, whole, workload_of
 from cimemu.errors import CimemuError
-from cimemu.shown import printable
-from cimemu.terminal import print_json
+from cimemu.terminal import make_console, print_json, print_table
 
 CLAIMS = ("utilization", "activation-bits", "nonlinear", "converter-area")
 DATA_WORKLOAD = "cifar10_resnet20"
@@ -66,28 +65,13 @@ def claims(
         print_json({**tables, "notes": notes})
         return
     for name, rows in tables.items():
-        print(f"{name}")
-        _print_table(rows)
-        print()
+        print_table(rows, name)
+        make_console().print()
     for note in notes:
-        print(note)
+        make_console().print(note, soft_wrap=True)
 
 
 Tables = dict[str, list[dict[str, Any]]]
-
-
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    texts = [[_text(value) for value in row.values()] for row in rows]
-    heads = list(rows[0])
-    widths = [max(len(head), *(len(line[i]) for line in texts)) for i, head in enumerate(heads)]
-    for line in (heads, *texts):
-        print("  " + "  ".join(f"{text:{'<' if i == 0 else '>'}{widths[i]}}" for i, text in enumerate(line)).rstrip())
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else printable(str(value))
 
 
 def _utilization(workload: str, macros: int | None, overrides: list[str] | None) -> tuple[Tables, list[str]]:

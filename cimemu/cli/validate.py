@@ -2,13 +2,16 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cimemu.cli.app import JsonOption, app
 from cimemu.errors import CimemuError
 from cimemu.terminal import make_console, print_json, print_table
+
+if TYPE_CHECKING:
+    from cimemu.validate.row import Row
 
 
 def _foretell(csv: Path, as_json: bool) -> None:
@@ -70,19 +73,27 @@ def validate(
     if as_json:
         print_json({"rows": [{**asdict(row), "error": row.error, "within": row.within} for row in rows]})
         return
-    shown = ""
-    for row in rows:
-        if row.macro != shown:
-            shown = row.macro
-            print(f"\n{shown}")
-            print(f"  {'quantity':39} {'condition':15} {'published':>10} {'emulated':>10} {'unit':8} {'error':>7}")
-        mark = "calibrated" if row.use == "calibrated" else "held out"
-        if row.use == "held out" and row.limit is not None:
-            mark += f", {'within' if row.within else 'MISSES'} {100 * row.limit:g} %"
-        note = f"; {row.note}" if row.note else ""
-        print(
-            f"  {row.quantity:39} {row.condition:15} {row.published:10.5g} {row.emulated:10.5g} {row.unit:8} "
-            f"{100 * row.error:+6.1f} %  {mark}{note}"
-        )
+    for macro in dict.fromkeys(row.macro for row in rows):
+        print_table([_figure(row) for row in rows if row.macro == macro], macro, shares=("error",))
+        make_console().print()
     held = [row for row in rows if row.use == "held out" and row.limit is not None]
-    print(f"\n{sum(bool(row.within) for row in held)} of {len(held)} held-out figures are as near as aimed at")
+    make_console().print(
+        f"{sum(bool(row.within) for row in held)} of {len(held)} held-out figures are as near as aimed at"
+    )
+
+
+def _figure(row: "Row") -> dict[str, Any]:
+    """A published figure beside the emulator's."""
+    mark = "calibrated" if row.use == "calibrated" else "held out"
+    if row.use == "held out" and row.limit is not None:
+        mark += f", {'within' if row.within else 'MISSES'} {100 * row.limit:g} %"
+    return {
+        "quantity": row.quantity,
+        "condition": row.condition,
+        "published": row.published,
+        "emulated": row.emulated,
+        "unit": row.unit,
+        "error": row.error,
+        "use": mark,
+        "note": row.note or "",
+    }
