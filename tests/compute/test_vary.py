@@ -127,12 +127,19 @@ def test_replicas_have_cells_of_their_own_and_serve_their_positions():
         assert not np.array_equal(both.output, alone.output)
 
 
+def cells_bytes(arch, vary):
+    """What the cells of NETWORK take of a memory bound."""
+    emulator = Emulator(NETWORK, arch.macro, plan=cimemu.make_plan(NETWORK, arch))
+    return emulator.varied_bytes(compose(vary))
+
+
 @pytest.mark.parametrize("overrides", [{}, {"mapping__max_replicas": 2, "macro__timing__skip_zero_slices": True}])
 def test_threads_batches_and_memory_budget_change_no_byte(overrides):
     arch, x = chip(**overrides), images(5)
     vary = [*SPREAD, *LINES, *READS, *ERRORS]
+    small = 5000 + cells_bytes(arch, vary)
     whole = cimemu.run(arch, NETWORK, x, vary=vary, seed=4, trial=2)
-    for options in ({"threads": 2}, {"batch": 2}, {"budget_bytes": 5000}, {"path": "fixed"}):
+    for options in ({"threads": 2}, {"batch": 2}, {"budget_bytes": small}, {"path": "fixed"}):
         again = cimemu.run(arch, NETWORK, x, vary=vary, seed=4, trial=2, **options)
         assert again.outputs.tobytes() == whole.outputs.tobytes()
         assert np.array_equal(again.counts, whole.counts)
@@ -146,7 +153,7 @@ def test_gated_reads_of_a_network_are_the_same_in_any_cut():
     vary = ["lognormal:sigma=0.1", "ir_drop:segment_ohm=20,on_ohm=1e4,rows=gated", "converter:noise=0.3"]
     whole = cimemu.run(arch, NETWORK, x, vary=vary, seed=4)
     assert whole.outputs.tobytes() != cimemu.run(arch, NETWORK, x, vary=[vary[0], vary[2]], seed=4).outputs.tobytes()
-    for options in ({"threads": 2, "batch": 1}, {"budget_bytes": 5000}):
+    for options in ({"threads": 2, "batch": 1}, {"budget_bytes": 5000 + cells_bytes(arch, vary)}):
         assert cimemu.run(arch, NETWORK, x, vary=vary, seed=4, **options).outputs.tobytes() == whole.outputs.tobytes()
 
 
