@@ -113,6 +113,8 @@ class ExactLayer:
         steps = image_step, image_step // g.groups
         if self.quads:
             quads = room.array("quads", shape, np.uint8, slack)
+            if stride == (1, 1) and grid.width == strip.shape[3]:  # the rows of a plane lie in one piece: one row
+                strip = strip.reshape(*strip.shape[:2], 1, -1)
             interleave_quads(strip, self.channels, -self.lowest, grid.width, quads)
             convolve_quads(room.whole("quads"), *steps, grid.offsets, self.words, begin, acc)
         else:

@@ -99,15 +99,12 @@ def interleave_quads(strip, channels, add, line, quads):
     strip uint8 or int16 [images, channels, rows, columns]; channels int64 [K, 4]; quads uint8 [images, K, sy, sx, places].
     Places that no element of the strip has stay as they are.
     """
-    rows, columns, down, right = strip.shape[2], strip.shape[3], quads.shape[2], quads.shape[3]
-    whole = down == 1 and right == 1 and line == columns
-    planes = strip.reshape(strip.shape[0], strip.shape[1], 1, rows * columns)
+    down, right, columns = quads.shape[2], quads.shape[3], strip.shape[3]
     for b in range(strip.shape[0]):
         for k in range(channels.shape[0]):
-            for row in range(1 if whole else rows):  # a plane is one row where its rows lie in one piece
-                source = planes[b] if whole else strip[b]
-                first, second = source[channels[k, 0], row], source[channels[k, 1], row]
-                third, fourth = source[channels[k, 2], row], source[channels[k, 3], row]
+            for row in range(strip.shape[2]):
+                first, second = strip[b, channels[k, 0], row], strip[b, channels[k, 1], row]
+                third, fourth = strip[b, channels[k, 2], row], strip[b, channels[k, 3], row]
                 for px in range(min(right, columns)):
                     target = quads[b, k, row % down, px, 4 * line * (row // down) :]
                     if right == 1:
