@@ -23,7 +23,7 @@ ROWS: list[set[str]] = [
     {"trace"},
     {"prepare", "growing", "file_schema", "result", "kept"},
     {"drawn_chip", "emulate", "explained", "report", "golden", "prices"},
-    {"fitting", "difference", "generation", "rtl"},
+    {"fitting", "difference", "generation", "rtl", "cosim"},
     {"views"},
     {"stress", "compare", "validate", "claims", "adapt", "many", "torch"},
     {"terminal", "testing", "extend"},

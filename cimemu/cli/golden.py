@@ -1,7 +1,7 @@
 """`cimemu golden`: vectors for RTL, and their comparison with a dump."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,12 +21,9 @@ from cimemu.cli.app import (
     whole,
     workload_of,
 )
+from cimemu.cli.verdict import tell
 from cimemu.errors import CimemuError
 from cimemu.terminal import make_console
-from cimemu.whole_file import whole_file
-
-if TYPE_CHECKING:
-    from cimemu.golden.verify import Verification
 
 
 @app.command()
@@ -90,28 +87,7 @@ def golden(
 
 
 def _verify(folder: Path, dump: Path, only: list[str], *, as_json: bool, junit: Path | None, force: bool) -> None:
-    from cimemu.golden.results import as_json as json_of
-    from cimemu.golden.results import as_junit
     from cimemu.golden.verify import verify_dump
 
     refuse_outputs(junit, force=force)
-    found = verify_dump(folder, dump, only)
-    if junit is not None:
-        with whole_file(junit, CimemuError, overwrite=force) as partial:
-            partial.write_text(as_junit(found), encoding="utf-8")
-    if as_json:
-        print(json_of(found))
-    else:
-        make_console().print(_said(found), soft_wrap=True, highlight=False)
-    if not found.equal:
-        raise typer.Exit(1)
-
-
-def _said(found: "Verification") -> str:
-    """One line: the first difference, what is missing and what is short; or that all is equal, and how much it was."""
-    said = [] if found.difference is None else [f"layer {found.layer}: {found.difference}"]
-    for what, names in (("short", found.short), ("missing", found.missing)):
-        if names:
-            some = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
-            said.append(f"{len(names)} {'file is' if len(names) == 1 else 'files are'} {what}: {some}")
-    return "; ".join(said) or f"equal: layer {found.layer}, {found.files} files, {found.lines:,} values"
+    tell(verify_dump(folder, dump, only), as_json=as_json, junit=junit, force=force)

@@ -118,6 +118,9 @@ def _number(word: str, about: FileEntry) -> str:
         value = int(word, 16)
     except ValueError:
         return _shown(word)
+    digits = 4 * len(word.replace("_", ""))
+    if value >> about.number_bits and about.kind == "signed" and value >> (digits - 1) == 1:
+        return str(value - (1 << digits))  # the sign repeated
     if value >> about.number_bits:
         return _shown(word)
     if about.kind == "float64" and about.number_bits == 64:
