@@ -166,7 +166,7 @@ def test_a_whole_convolution_of_the_embedded_network_runs_on_the_generated_desig
 STEP = ("op", "group", "slice", "column")
 BROKEN = {
     "one threshold is off by one": (
-        "converter", "threshold(trial) <= seen", "threshold(trial) + (trial == 1) <= seen", "codes.hex", STEP, -1,
+        "converter", "threshold(trial) <= sum", "threshold(trial) + (trial == 1) <= sum", "codes.hex", STEP, -1,
     ),
     "every conversion is one cycle late": (
         "sequencer", "converting && convert_cycle == 3'd4", "converting && convert_cycle == 3'd5", "code_cycles.hex", STEP, 1,
