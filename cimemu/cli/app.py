@@ -189,9 +189,32 @@ CalibrateOption = Annotated[
 ]
 
 
-def drawn(chip: Path | None, vary: list[str] | None) -> list[Any]:
-    """The models of `--chip` and `--vary`, in the order in which they act."""
-    return [*([] if chip is None else [{"model": "chip", "file": str(chip)}]), *(vary or ())]
+CalibrateChipOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--calibrate",
+        metavar="chip:what=factor|column|converter,...",
+        help="calibrate the drawn chip by test vectors that it runs: at=digital|reference, every=SECONDS, vectors, rounds, bits",
+    ),
+]
+
+
+def drawn(chip: Path | None, vary: list[str] | None, calibrate: list[str] | None = None) -> list[Any]:
+    """The models of `--chip` and `--vary`, in the order in which they act, and the calibration of what they draw."""
+    from cimemu.variation.parse import variations_at
+
+    made: list[Any] = [*([] if chip is None else [{"model": "chip", "file": str(chip)}]), *(vary or ())]
+    for text in calibrate or ():
+        name, colon, rest = text.partition(":")
+        if name.strip() != "chip":
+            raise CimemuError(f"--calibrate {text}: must begin with chip, for example chip:what=column,at=reference")
+        given = f"calibration{colon}{rest}"
+        try:
+            variations_at(given)
+        except CimemuError as error:
+            raise type(error)(str(error).replace("--vary calibration", "--calibrate chip")) from None
+        made.append(given)
+    return made
 
 
 def arch_of(name: str, overrides: list[str] | None) -> "Arch":

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cimemu.cli.app import (
+    CalibrateChipOption,
     ChipOption,
     ForceOption,
     JsonOption,
@@ -41,6 +42,7 @@ def golden(
     overrides: SetOption = None,
     vary: VaryOption = None,
     chip_file: ChipOption = None,
+    calibrate: CalibrateChipOption = None,
     seed: SeedOption = 0,
     trial: TrialOption = 0,
     module: ModuleOption = None,
@@ -79,7 +81,7 @@ def golden(
     chip, work = arch_of(names[0], overrides), workload_of(names[1])
     network = quantized_network(work, chip, module=module)
     inputs, _ = work.inputs(None)
-    models = drawn(chip_file, vary)
+    models = drawn(chip_file, vary, calibrate)
     plan = make_plan(network, chip) if models else None
     made = layer_vectors(network, chip.macro, inputs, layer, ops, plan=plan, vary=models, seed=seed, trial=trial)
     files = write_vectors(out, chip, work.name, made, force=force)

@@ -12,6 +12,7 @@ from cimemu.cli.app import (
     DEFAULT_ARCH,
     DEFAULT_WORKLOAD,
     ArchName,
+    CalibrateChipOption,
     CalibrateOption,
     ChipOption,
     FloatLayersOption,
@@ -68,6 +69,7 @@ def run(
     ] = "ops",
     vary: VaryOption = None,
     chip_file: ChipOption = None,
+    calibrate: CalibrateChipOption = None,
     seed: SeedOption = 0,
     trial: TrialOption = 0,
     overrides: SetOption = None,
@@ -117,7 +119,7 @@ def run(
     chip, work = arch_of(arch, overrides), workload_of(workload, network_file, given, float_layers)
     if detail not in ("ops", "cycles"):
         raise CimemuError(f"--detail {detail}: must be ops or cycles")
-    models = drawn(chip_file, vary)
+    models = drawn(chip_file, vary, calibrate)
     compose(models).check(2**chip.macro.cell.bits - 1)  # before the network is read
     if no_trace and out is not None:
         raise CimemuError(f"--out {out} with --no-trace: leave one of them out")

@@ -10,6 +10,7 @@ from cimemu.bounds import MOST_TRIALS
 from cimemu.cli.app import (
     SOME_FAILED,
     ArchName,
+    CalibrateChipOption,
     ChipOption,
     ForceOption,
     ImagesOption,
@@ -58,6 +59,7 @@ def stress(
         ),
     ] = None,
     chip_file: ChipOption = None,
+    calibrate: CalibrateChipOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="HDF5 file; default: WORKLOAD_ARCH_stress.h5")
     ] = None,
@@ -110,7 +112,7 @@ def stress(
     if not named:
         out = default_output(f"{work.name}_{chip.name}_stress", ".h5", force=force)
     refuse_campaign(out, resume, csv, plot, force=force)
-    models = drawn(chip_file, vary)
+    models = drawn(chip_file, vary, calibrate)
     settings(chip, models)  # before the network is read
     schemes = [name.strip() for name in (calibrate_adc or "none").split(",")]
     inputs, labels = work.inputs(images)

@@ -139,6 +139,11 @@ class Emulator:
                 product.vary(None)
             return variations
         sites = planned_sites(plan)
+        if self.products and variations.at("calibration"):
+            raise CimemuError(
+                f"--calibrate chip: layer {next(iter(self.products))}: its cells are written for every image, no calibration "
+                "lasts; set mapping.activations digital"
+            )
         for name, product in self.products.items():
             product.vary(variations, sites[name][0], plan.phases)
         owner = {layer.name: plan.layers[layer.cells_of].name for layer in plan.layers if layer.name in self.matrices}

@@ -11,10 +11,11 @@ from cimemu.arch.macro import Macro
 from cimemu.compute.batch import LayerBatch, MatrixResult
 from cimemu.compute.output import OutputWriter
 from cimemu.compute.written import WrittenLayer
+from cimemu.engines.calibrate import finished
 from cimemu.engines.choose import engines_of
 from cimemu.engines.exact.engine import EXACT
 from cimemu.engines.exact.layer import ExactLayer
-from cimemu.engines.programmed import Programmed, program
+from cimemu.engines.programmed import program
 from cimemu.errors import CimemuError, MappingError
 from cimemu.layer.column_scale import ColumnScale
 from cimemu.layer.macro_layer import MacroLayer
@@ -113,7 +114,7 @@ class LayerMatrix(WrittenLayer):
 
     def take(self, drafts: Sequence[Sequence[Draft]]) -> None:
         """Run on written drafts from now on; on the ideal cells where there are none."""
-        self.replicas = [[Programmed(draft.finish()) for draft in units] for units in drafts] or [self.programmed]
+        self.replicas = [finished(units) for units in drafts] or [self.programmed]
 
     def take_from(self, other: "LayerMatrix") -> None:
         """Run on the cells that were written for another layer, whose matrix this is too."""

@@ -198,6 +198,7 @@ class Programmed:
             gated=matrix.gated,
             scale=None if matrix.scale is None else matrix.scale.scale,
             moved=matrix.moved_thresholds,
+            calibrated=matrix.calibrated_grid,
             base=matrix.base,
             bow=matrix.bow,
         )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from cimemu.adc import Adc, LinearAdc
 from cimemu.arch.macro import Macro
+from cimemu.encoding import UNCORRECTED
 from cimemu.errors import ArchError
 from cimemu.layer.column_scale import ColumnScale, multiplications
 from cimemu.macro.encode import Columns, fixed_seen, inside_groups
@@ -52,6 +53,7 @@ class Matrix:
     gated: GatedReads | None = None  # reads that are solved by themselves, in the place of sums of cells
     kept_switches: tuple[int, ...] | None = None  # of references before each converter's own errors
     scale: ColumnScale | None = None  # factors of row blocks and columns, applied behind the converters
+    calibrated: str | None = None  # over what gains behind the codes are shared: factor, column or converter
     values: tuple[References, ...] | None = None  # references whose levels, lsb and zero have been multiplied by them
 
     def inside(self, rows: slice, outputs: slice = slice(None)) -> NDArray[np.bool_] | None:
@@ -170,7 +172,12 @@ class Matrix:
             slices=self.scale is not None and self.scale.slices,
             psums=psums,
         )
-        return made if made > layout.outputs else 0
+        made = made if made > layout.outputs else 0
+        if self.calibrated is None:
+            return made
+        if self.calibrated == "factor":  # with a correction, which has none, it is not the requantisation's own
+            return max(made, 0 if self.macro.correction == UNCORRECTED else layout.outputs)
+        return layout.outputs * len(layout.row_blocks) * self.macro.conversions_per_output
 
     @property
     def moved_thresholds(self) -> tuple[NDArray[np.int64], ...] | None:
@@ -178,6 +185,13 @@ class Matrix:
         if self.kept_switches is None or self.references is None:
             return None
         return tuple(r.thresholds for r in self.references)
+
+    @property
+    def calibrated_grid(self) -> tuple[tuple[NDArray[np.float64], NDArray[np.float64]], ...] | None:
+        """(lsb, zero) [1 or columns] by row block where a calibration chose them, else None: they follow from `adc`."""
+        if self.calibrated is None or self.references is None:
+            return None
+        return tuple((r.lsb, r.zero) for r in self.references if r.lsb is not None and r.zero is not None)
 
     @property
     def switches(self) -> tuple[int, ...]:

@@ -32,8 +32,9 @@ class Given:
 
     `scale` [row blocks, converted columns] multiplies levels (not thresholds), and the input sums of corrections.
     `moved` are the thresholds [converted columns, T] of every row block times 2^fraction_bits where converters have
-    their own, `base` [row blocks, converted columns] is added to every psum of an ideal one, `bow[v]` [K, converted
-    columns] where a row is driven with slice value v.
+    their own, `calibrated` the (lsb, zero) [1 or converted columns] of every row block that codes are worth in the digital
+    unit where those are not the converter's, `base` [row blocks, converted columns] is added to every psum of an ideal one,
+    `bow[v]` [K, converted columns] where a row is driven with slice value v.
     """
 
     w: NDArray[np.integer]
@@ -48,6 +49,7 @@ class Given:
     gated: GatedReads | None = None
     scale: NDArray[np.float64] | None = None
     moved: Sequence[NDArray[np.int64]] | None = None
+    calibrated: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None
     base: NDArray[np.int64] | None = None
     bow: Sequence[NDArray[np.int64]] = ()
 
@@ -129,7 +131,7 @@ class _Definition:
         self.slices = ceil(macro.input.bits / macro.input.dac_bits)
         self.conversions = macro.conversions_per_output
         adc = plain(macro.adc if given.adc is None else given.adc)
-        self.converter = NaiveConverter(adc, given.unit, layout, self.conversions, given.moved)
+        self.converter = NaiveConverter(adc, given.unit, layout, self.conversions, given.moved, given.calibrated)
         self.exact = given.scale is None and self.converter.integer
         self.columns = [[given.levels(k, n) for n in range(layout.outputs)] for k in range(layout.rows)]
         self.inverted: set[tuple[int, int, int]] = set()  # (row block, output, slice)

@@ -29,12 +29,15 @@ class NaiveConverter:
     layout: Layout
     conversions: int  # per output
     moved: Sequence[NDArray[np.int64]] | None
+    calibrated: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None
 
     @property
     def integer(self) -> bool:
         """Whether all levels are integers."""
         if isinstance(self.adc, IdealAdc):
             return self.unit == 1
+        if self.calibrated is not None:
+            return all(float(value).is_integer() for grids in self.calibrated for grid in grids for value in grid)
         parts: list[Any] = [self.adc.lsb, self.adc.zero] if isinstance(self.adc, LinearAdc) else [self.adc.levels]
         return bool(all((np.asarray(part, dtype=np.float64) % 1 == 0).all() for part in parts))
 
@@ -50,6 +53,7 @@ class NaiveConverter:
             lsb, zero = self._grid(place)
             if own is None:  # as many thresholds as are <= the psum: they ascend
                 own = bisect_right(range(1, 2**adc.bits), psum / unit, key=lambda k: zero + (k - 0.5) * lsb)
+            lsb, zero = self._worth(place)
             return own, zero + own * lsb
         thresholds = self._pick(adc.thresholds, place) if isinstance(adc.thresholds[0], list) else adc.thresholds
         code = sum(1 for t in thresholds if t <= psum / unit) if own is None else own
@@ -64,7 +68,7 @@ class NaiveConverter:
             exact = sum(key * count for key, count in tally.items())
             return scale * (exact / self.unit) if self.unit > 1 else scale * exact
         if isinstance(self.adc, LinearAdc):
-            lsb, zero = self._grid(place)
+            lsb, zero = self._worth(place)
             a, z = sum(code * count for code, count in tally.items()), sum(tally.values())
             made: float | int = (lsb * scale) * a + (zero * scale) * z
             return made
@@ -85,6 +89,13 @@ class NaiveConverter:
             self._pick(lsb, place) if isinstance(lsb, list) else lsb,
             self._pick(zero, place) if isinstance(zero, list) else zero,
         )
+
+    def _worth(self, place: Place) -> tuple[Any, Any]:
+        """(lsb, zero) of a linear converter's codes in the digital unit."""
+        if self.calibrated is None:
+            return self._grid(place)
+        lsb, zero = (grid[place.column if len(grid) > 1 else 0] for grid in self.calibrated[place.block])
+        return lsb, zero
 
     def _levels(self, place: Place) -> Any:
         """Levels of a converter that is a table."""

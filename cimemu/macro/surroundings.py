@@ -72,11 +72,11 @@ class Surroundings:
     ) -> NDArray[np.float64]:
         for model, stream in self.converters:
             for _, site, columns in self.spans(row_block):
-                numbers = self._numbers(site, columns)
+                numbers = self.numbers(site, columns)
                 thresholds[columns] = model.distorted(thresholds[columns], lsb[columns], site.macro, numbers, stream)
         return thresholds
 
-    def _numbers(self, site: Site, columns: slice) -> NDArray[np.int64]:
+    def numbers(self, site: Site, columns: slice) -> NDArray[np.int64]:
         """The converter in its macro of each of a block's columns."""
         macro = self.macro
         first = site.first_column * macro.conversions_per_output // macro.columns_per_output

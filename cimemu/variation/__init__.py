@@ -5,6 +5,7 @@ from typing import Annotated, Any, get_args
 from pydantic import Field
 
 from cimemu.variation.base import VariationBase
+from cimemu.variation.calibration import Calibration
 from cimemu.variation.chip import Chip
 from cimemu.variation.converter import Converter
 from cimemu.variation.drift import Drift
@@ -39,7 +40,8 @@ Variation = Annotated[
     | Driver
     | Thermal
     | Telegraph
-    | Converter,
+    | Converter
+    | Calibration,
     Field(discriminator="model"),
 ]
 MODELS: dict[str, Any] = {kind.model_fields["model"].default: kind for kind in get_args(get_args(Variation)[0])}

@@ -17,7 +17,7 @@ from cimemu.kernels.noise import cell_lanes, cell_words, stream_key
 from cimemu.record import Record
 from cimemu.variation.wires import Wires
 
-Stage = Literal["cells", "wires", "drivers", "lines", "converter", "read"]
+Stage = Literal["cells", "wires", "drivers", "lines", "converter", "read", "calibration"]
 # What changes a block, in this order whatever order the models are given in: a wire is loaded by finished conductances,
 # and a driver's amplitude loads nothing. Models of one stage act in the order given.
 CELL_STAGES: tuple[Stage, ...] = ("cells", "wires", "drivers")

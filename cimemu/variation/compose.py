@@ -76,6 +76,8 @@ class Variations:
             problem = model.check(top)
             if problem:
                 raise ArchError(f"--vary {name_of(model)}: {problem}")
+        if sum(model.stage == "calibration" for model in self.models) > 1:
+            raise ArchError("--calibrate: given twice, a chip is calibrated in one way; give one")
         self._check_one_cell()
         self._check_wires()
 

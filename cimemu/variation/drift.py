@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from cimemu.kernels.cells import scale_by_lanes
 from cimemu.variation.base import Block, Owner, Per, Stream, VariationBase, per_field
@@ -14,13 +14,19 @@ from cimemu.variation.lognormal import exponentials
 
 
 class Drift(VariationBase):
-    """`G(t) = G(t0) * (t / t0) ^ -nu`, nu ~ normal(nu, nu_sigma) a cell."""
+    """`G(t) = G(t0) * (t / t0) ^ -nu`, nu ~ normal(nu, nu_sigma) a cell; up to t0 nothing drifts.
+
+    With `refresh` all cells are written again every so many seconds, and t is the time since they were written last.
+    """
 
     model: Literal["drift"] = "drift"
-    seconds: float = Field(gt=0, le=1e12, description="time since the cells were written, in s")
+    seconds: float = Field(ge=0, le=1e12, description="time since the cells were written first, in s")
     nu: float = Field(0.05, ge=-1, le=1, description="mean drift exponent; phase-change memory 0.03 .. 0.1")
     nu_sigma: float = Field(0.0, ge=0, le=1, description="standard deviation of the exponent from cell to cell")
     reference_seconds: float = Field(20.0, gt=0, description="t0: when the written levels were read, in s")
+    refresh: float | None = Field(
+        None, gt=0, le=1e12, description="time between writings of all cells, in s; none: one writing"
+    )
     per: Per = per_field("cell")
 
     draws_of: ClassVar[Owner | None] = None
@@ -28,16 +34,24 @@ class Drift(VariationBase):
         "M. Le Gallo, A. Sebastian, J. Phys. D 53 (2020) 213002; V. Joshi et al., Nat. Commun. 11 (2020) 2473"
     )
 
-    @model_validator(mode="after")
-    def _reach(self) -> "Drift":
-        if self.seconds < self.reference_seconds:
-            raise ValueError(f"seconds = {self.seconds}, must be >= reference_seconds = {self.reference_seconds}")
-        return self
+    @property
+    def age(self) -> float:
+        """Time since the cells were written last."""
+        return self.seconds if self.refresh is None else self.seconds % self.refresh
+
+    @property
+    def writings(self) -> int:
+        """How often the cells have been written by then."""
+        return 1 if self.refresh is None else 1 + int(self.seconds // self.refresh)
+
+    def calibrated(self, every: float) -> "Drift":
+        """The cells when a calibration of every so many seconds since the last writing was made last."""
+        return self.model_copy(update={"seconds": self.age // every * every, "refresh": None})
 
     @property
     def is_identity(self) -> bool:
         """No time has passed, or no exponent."""
-        return self.seconds == self.reference_seconds or (self.nu == 0 and self.nu_sigma == 0)
+        return self.age <= self.reference_seconds or (self.nu == 0 and self.nu_sigma == 0)
 
     def smallest(self, top: int) -> float | None:
         """What is lost on average at level 1, or its spread."""
@@ -48,7 +62,7 @@ class Drift(VariationBase):
     @property
     def logarithm(self) -> float:
         """ln(t / t0), correctly rounded."""
-        return _logarithm(self.seconds, self.reference_seconds)
+        return _logarithm(max(self.age, self.reference_seconds), self.reference_seconds)
 
     def write(self, block: Block, stream: Stream) -> None:
         """One exponent a cell."""

@@ -34,6 +34,7 @@ TEXTS = [
     "telegraph:amplitude=0.5,share=0.5,draw=normal",
     "telegraph:amplitude=0.5,share=0.5",
     "converter:offset=0.5,gain=0.1,inl=0.3,dnl=0.1",
+    "calibration",
 ]
 CHOSEN = [
     f"{text},per={per}"
@@ -88,6 +89,7 @@ def test_every_model_is_here_and_says_what_its_draws_belong_to():
         "thermal": "nothing",
         "telegraph": "device",
         "converter": "device",
+        "calibration": "nothing",
     }
 
 

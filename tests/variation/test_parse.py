@@ -29,6 +29,7 @@ EXAMPLES = [
     "thermal:read_ns=5",
     "telegraph:amplitude=0.2",
     "converter:offset=0.5,noise=0.1",
+    "calibration:what=converter,at=reference,every=3600,rounds=2",
 ]
 
 
@@ -76,7 +77,10 @@ def test_several_values_are_points():
         ("lognormal:sigma=0.1,0.2", "sigma has 2 values, give one"),
         ("lognormal:sigma=0.1,sigma=0.2", "sigma given twice"),
         ("stuck_at:sa0=0.9,sa1=0.2", "sa0 + sa1 = 1.1, must be <= 1"),
-        ("drift:seconds=1", "seconds = 1.0, must be >= reference_seconds = 20.0"),
+        ("drift:seconds=-1", "seconds = -1, must be >= 0"),
+        ("calibration:what=row", "what = 'row', must be 'none', 'factor', 'column' or 'converter'"),
+        ("calibration:every=0", "every = 0, must be > 0"),
+        ("calibration:rounds=2", "rounds = 2, must be 1 where at = digital: codes do not change, use at=reference"),
         ({"sigma": 1}, "no model 'None'"),
         (3, "must be MODEL:PARAM=VALUE"),
     ],
