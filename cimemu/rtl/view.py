@@ -37,6 +37,7 @@ class View:
         self.row_bits = index_width(d.rows)
         self.row_group_bits = index_width(d.row_groups)
         self.group_bits = index_width(d.groups + 1)  # and one value for rows that are of none
+        self.output_tag_bits = index_width(d.groups)
         self.slice_bits = index_width(d.slices)
         self.step_bits = index_width(d.steps)
         self.round_bits = index_width(d.per_adc)
