@@ -111,8 +111,10 @@ def run(
     from cimemu.explained import explain as engines_of
     from cimemu.prepare import quantized_network
     from cimemu.report import report_data
+    from cimemu.stress.upkeep import keepers, upkeep
     from cimemu.trace.read import open_trace
     from cimemu.variation.compose import compose
+    from cimemu.variation.parse import make_variations
 
     arch, workload = lone_network(arch, workload)
     given = given_of(inputs_file, labels_from, calibration_file, input_shape, module, input_value)
@@ -162,18 +164,22 @@ def run(
     if no_trace:
         result, report["summary"]["trace"] = replace(result, trace=None), None
     extra = work.metrics(result.outputs, labels)
+    keeping = keepers(make_variations(models))
+    kept = upkeep(chip, network, keeping) if keeping else None
     engines: tuple[LayerEngine, ...] = ()
     if explain:
         engines = engines_of(chip, network, images=result.images, path=path, vary=models, seed=seed, trial=trial)
     if as_json:
         listed = {"engines": [asdict(layer) for layer in engines]} if explain else {}
-        figures = {**report.pop("summary"), **result.summary()}
+        figures = {**report.pop("summary"), **result.summary(), **({} if kept is None else {"upkeep": kept.row()})}
         print_json({**figures, **extra, "report": report, **told(work, network), **listed})
         return
     print_sections(report, ("summary", "layers"))
     for name, value in extra.items():
         shown = f"{value:.4f}" if isinstance(value, float) else "unknown, no labels" if value is None else value
         make_console().print(f"{name.replace('_', ' ')}: {shown}")
+    for line in [] if kept is None else kept.lines():
+        make_console().print(line, soft_wrap=True)
     print_notes(work, network)
     for layer in engines:
         make_console().print(str(layer), highlight=False, markup=False)

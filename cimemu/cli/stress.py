@@ -1,5 +1,7 @@
 """`cimemu stress`: accuracy over many drawn chips."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -105,7 +107,7 @@ def stress(
     """Draw chips with varied cells and converters: mean accuracy with its interval, and which layer breaks first."""
     from cimemu.stress.monte_carlo import settings
     from cimemu.stress.monte_carlo import stress as monte_carlo
-    from cimemu.stress.tables import stress_rows, write_table
+    from cimemu.stress.tables import stress_rows, telling, write_table
 
     chip, work = arch_of(arch, overrides), workload_of(workload)
     named = out is not None or resume is not None
@@ -148,7 +150,8 @@ def stress(
     console = make_console()
     method = ", ".join(sorted({str(m) for m in result.columns["method"] if m}))
     title = f"{work.name} on {chip.name}, {len(inputs)} images, seed {seed}; 95 % intervals of the mean: {method}"
-    print_table(rows, title, shares=("mean", "std", "low", "high", "5 %", "median", "worst"))
+    shown = [{**row, "vary": text} for row, text in zip(rows, telling(result.vary))]
+    print_table(shown, title, shares=("mean", "std", "low", "high", "5 %", "median", "worst"))
     for row in result.paired:
         console.print(
             f"{row['scheme']} - {row['against']}, {row['vary']}: {100 * row['difference']:+.2f} points "
@@ -162,9 +165,12 @@ def stress(
             f"ideal cells{' ' * bool(name)}{name}: {right}, {ideal['cycles_per_image']:,.0f} cycles and {spent}",
             soft_wrap=True,
         )
+    for line in _upkeep(result):
+        console.print(line, soft_wrap=True)
     for error in result.errors:
         console.print(f"failed: {error}", soft_wrap=True)
-    again = _again(result, arch, workload, schemes, network_files or [], overrides)
+    names = schemes if len(schemes) > 1 else [path.stem for path in network_files or [Path()]]
+    again = _again(result, arch, workload, (names, schemes), network_files or [], overrides)
     if again:
         console.print(f"worst chip again: {again}", soft_wrap=True)
     for written in (result.path, csv, plot):
@@ -173,6 +179,18 @@ def stress(
     if not named:
         print_default_name(result.path)
     _refuse_failed(result)
+
+
+def _upkeep(result: "StressResult") -> Iterator[str]:
+    """What one calibration of every kind and one writing cost."""
+    found = {
+        name: kept for name, kept in zip(result.scheme_of, result.upkeep) if kept is not None and kept.calibrations
+    }
+    for name, kept in found.items():
+        yield from replace(kept, writings=0).lines(name)
+    written = max((kept for kept in result.upkeep if kept is not None), key=lambda kept: kept.writings, default=None)
+    if written is not None:
+        yield from replace(written, calibrations=0).lines()
 
 
 def _refuse_failed(result: "StressResult") -> None:
@@ -217,7 +235,7 @@ def _again(
     result: "StressResult",
     arch: str,
     workload: str,
-    schemes: list[str],
+    told: tuple[list[str], list[str]],
     files: list[Path],
     overrides: list[str] | None,
 ) -> str:
@@ -225,7 +243,8 @@ def _again(
     point = result.worst_point()
     if point is None:
         return ""
-    named = result.scheme_of[point]
+    names, schemes = told
+    named = names[result.schemes.index(result.scheme_of[point]) * len(names) // len(result.schemes)]
     scheme = named if len(schemes) > 1 else schemes[0]
     words = ["cimemu run", arch, workload, *(f"--set {text}" for text in overrides or ())]
     words += [f"--network {path}" for path in files if len(files) == 1 or path.stem == named]

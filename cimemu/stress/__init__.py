@@ -3,5 +3,6 @@
 from cimemu.stress.campaign import Work
 from cimemu.stress.monte_carlo import Population, stress
 from cimemu.stress.sweep import Grid, sweep
+from cimemu.stress.upkeep import Upkeep, upkeep
 
-__all__ = ["Grid", "Population", "Work", "stress", "sweep"]
+__all__ = ["Grid", "Population", "Upkeep", "Work", "stress", "sweep", "upkeep"]

@@ -20,6 +20,7 @@ from cimemu.keywords import filled
 from cimemu.stress.campaign import Campaign, Work, WorkKeywords, run_campaign
 from cimemu.stress.statistics import QUANTILES, bootstrap, interval, trials_needed
 from cimemu.stress.trial import Point, StressTask
+from cimemu.stress.upkeep import Upkeep, keepers, upkeep
 from cimemu.trace.trials import Status
 from cimemu.variation.base import VariationBase
 from cimemu.variation.compose import compose
@@ -49,6 +50,7 @@ class StressResult(Shown):
     accuracy: NDArray[np.float64]  # [points, trials], nan where not run
     ideal: dict[str, dict[str, Any]]
     paired: tuple[dict[str, Any], ...]
+    upkeep: tuple[Upkeep | None, ...]  # of every point whose chips are calibrated or written again
     errors: tuple[str, ...]  # of trials that failed every time
     seed: int
     path: Path | None
@@ -144,9 +146,13 @@ def stress(
     images = np.asarray(inputs)
     if len(images) == 0:
         raise WorkloadError("inputs: no image given, give at least one")
-    networks = dict(network) if isinstance(network, Mapping) else {"": network}
+    given_networks = dict(network) if isinstance(network, Mapping) else {"": network}
+    ways = by_calibration(drawn)
+    networks = {" ".join(filter(None, (name, way))): net for name, net in given_networks.items() for way in ways}
     points = tuple(
-        Point(scheme, tuple(map(spelled, setting)), setting) for scheme in range(len(networks)) for setting in drawn
+        Point(scheme, tuple(map(spelled, setting)), setting)
+        for scheme, way in enumerate([*ways] * len(given_networks))
+        for setting in ways[way]
     )
     truth = None if labels is None else np.asarray(labels)[: len(images)].astype(np.int64)
     task = StressTask(
@@ -198,6 +204,21 @@ def settings(arch: Arch, vary: Sequence[Any]) -> list[tuple[VariationBase, ...]]
     for setting in found:
         compose(setting).check(2**arch.macro.cell.bits - 1)
     return found
+
+
+def by_calibration(drawn: Sequence[tuple[VariationBase, ...]]) -> dict[str, list[tuple[VariationBase, ...]]]:
+    """The settings by what tells their calibrations apart: schemes that are compared on the same chips. One: named ""."""
+    found: dict[tuple[VariationBase, ...], list[tuple[VariationBase, ...]]] = {}
+    for setting in drawn:
+        found.setdefault(tuple(m for m in setting if m.stage == "calibration"), []).append(setting)
+    if len(found) == 1:
+        return {"": list(drawn)}
+    fields = [way[0].model_dump() for way in found]
+    telling = [name for name in fields[0] if any(other[name] != fields[0][name] for other in fields)]
+    return {
+        " ".join(str(given[name]) if name in ("what", "at") else f"{name}={given[name]}" for name in telling): chips
+        for given, chips in zip(fields, found.values())
+    }
 
 
 @dataclass(frozen=True)
@@ -255,6 +276,7 @@ def _summary(
         own_error=means["own_error"],
         accuracy=accuracy,
         ideal={name: _ideal(task, number) for number, name in enumerate(schemes)},
+        upkeep=_upkeep(task),
         paired=tuple(_paired(task, schemes, accuracy)),
         errors=tuple(f"point {p}, trial {t}: {values['error'][p, t]}" for p, t in np.argwhere(status == Status.FAILED)),
         seed=task.seed,
@@ -297,6 +319,8 @@ def _paired(task: StressTask, schemes: list[str], accuracy: NDArray[np.float64])
     """Mean accuracy difference of every later scheme to the first on the same chips, with its bootstrap interval."""
     found = []
     settings = len(task.points) // len(schemes)
+    ways = {point.models[k:] for point in task.points for k, m in enumerate(point.models) if m.stage == "calibration"}
+    told = [[m for m in point.models if m.stage != "calibration" or len(ways) == 1] for point in task.points]
     for scheme in range(1, len(schemes)):
         for setting in range(settings):
             difference = accuracy[scheme * settings + setting] - accuracy[setting]
@@ -308,7 +332,7 @@ def _paired(task: StressTask, schemes: list[str], accuracy: NDArray[np.float64])
                 {
                     "scheme": schemes[scheme],
                     "against": schemes[0],
-                    "vary": " ".join(task.points[setting].vary),
+                    "vary": " ".join(map(spelled, told[setting])),
                     "difference": float(difference.mean()),
                     "low": bounds.low,
                     "high": bounds.high,
@@ -325,8 +349,10 @@ def _ideal(task: StressTask, scheme: int) -> dict[str, Any]:
     those of ideal cells and computed once.
     """
     network = task.networks[scheme]
-    values = run(task.arch, network, task.inputs, task.labels, detail=None)
-    timed = run(task.arch, network, task.inputs[:TIMED_IMAGES], detail="ops")
+    first = next(point for point in task.points if point.scheme == scheme)
+    way = [model for model in first.models if model.stage == "calibration"]  # which takes multiplications or switches
+    values = run(task.arch, network, task.inputs, task.labels, detail=None, vary=way)
+    timed = run(task.arch, network, task.inputs[:TIMED_IMAGES], detail="ops", vary=way)
     assert timed.cycles is not None
     assert timed.energy_uj is not None
     return {
@@ -334,6 +360,19 @@ def _ideal(task: StressTask, scheme: int) -> dict[str, Any]:
         "cycles_per_image": timed.cycles / timed.images,
         "energy_uj_per_image": timed.energy_uj / timed.images,
     }
+
+
+def _upkeep(task: StressTask) -> tuple[Upkeep | None, ...]:
+    """What keeps the chips of every point; None where nothing does."""
+    found: dict[tuple[Any, ...], Upkeep] = {}
+    made: list[Upkeep | None] = []
+    for point in task.points:
+        keeping = keepers(point.models)
+        key = (id(task.networks[point.scheme]), *map(spelled, keeping))
+        if keeping and key not in found:
+            found[key] = upkeep(task.arch, task.networks[point.scheme], keeping)
+        made.append(found.get(key))
+    return tuple(made)
 
 
 def _groups(
@@ -355,6 +394,7 @@ def _groups(
             **result.columns,
             "layer_error": result.layer_error,
             "own_error": result.own_error,
+            **_kept(result),
         },
         "layers": {"name": list(result.layers)},
         "schemes": {
@@ -363,6 +403,13 @@ def _groups(
         },
         "paired": {key: [row[key] for row in result.paired] for key in (result.paired[0] if result.paired else ())},
     }
+
+
+def _kept(result: StressResult) -> dict[str, Any]:
+    """What kept the chips, by point, where something did."""
+    rows = [None if kept is None else kept.row() for kept in result.upkeep]
+    names = next((list(row) for row in rows if row is not None), [])
+    return {name: np.array([0 if row is None else row[name] for row in rows]) for name in names}
 
 
 def _like(mask: NDArray[np.bool_], array: NDArray[Any]) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from cimemu.figure import new_figure, save_figure
 from cimemu.stress.grid import split
+from cimemu.stress.tables import telling
 
 if TYPE_CHECKING:
     from cimemu.stress.monte_carlo import StressResult
@@ -51,15 +52,23 @@ def plot_stress(result: "StressResult", path: Path, *, overwrite: bool = False) 
         left.fill_between(values, column["quantiles"][:, 0], column["quantiles"][:, -1], alpha=0.12, color=shade)
         ideal = 100 * result.ideal[scheme]["accuracy"]
         left.axhline(ideal, color=shade, linewidth=0.8, linestyle=":")
+    later = [value for value in values if name == "drift seconds" and value > 0]
+    if later:  # times from 0 s on, by decades
+        left.set_xscale("symlog", linthresh=min(later))
     left.set(xlabel=name, ylabel="accuracy [%]", title="mean, 95 % interval; shaded: all chips; dotted: ideal cells")
     left.grid(alpha=0.3)
     left.legend(frameon=False)
     image = right.imshow(result.own_error, aspect="auto", cmap="viridis", interpolation="nearest")
     right.set(title="error of each layer alone, rms relative to its output's spread", xlabel="layer on macros")
     right.set_xticks(range(len(result.layers)), result.layers, rotation=90, fontsize=6)
-    right.set_yticks(range(len(result.vary)), result.labels(), fontsize=6)
+    right.set_yticks(range(len(result.vary)), _labels(result), fontsize=6)
     figure.colorbar(image, ax=right)
     save_figure(figure, path, overwrite=overwrite)
+
+
+def _labels(result: "StressResult") -> list[str]:
+    """A scheme's name and what tells the point from others."""
+    return [", ".join(filter(None, pair)) for pair in zip(result.scheme_of, telling(result.vary))]
 
 
 def _axis(settings: list[tuple[str, ...]]) -> tuple[str, list[Any]]:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cimemu.errors import CimemuError
+from cimemu.stress.grid import split
 from cimemu.table_file import write_rows
+from cimemu.variation.parse import parts
 from cimemu.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -41,10 +43,34 @@ def stress_rows(result: "StressResult") -> list[dict[str, Any]]:
         row.update({"5 %": float(column["quantiles"][1]), "median": float(column["quantiles"][3])})
         row.update({"worst": float(column["worst"]), "worst trial": int(column["worst_trial"])})
         row["breaks first"] = str(column["breaks_first"])
+        kept = result.upkeep[point]
+        if any(result.upkeep):
+            row["calibrations"] = 0 if kept is None else kept.calibrations
+            row["writings"] = 1 if kept is None else kept.writings
+            row["upkeep_uj"] = 0.0 if kept is None else kept.total_uj
         if result.columns["failed"].any():
             row["failed"] = int(column["failed"])
         rows.append(row)
     return rows
+
+
+def telling(vary: Sequence[Sequence[str]]) -> list[str]:
+    """What tells every point's models from the others': models with the parameters that differ; all of them at one point."""
+    pieces = [[_parameters(text) for text in models] for models in vary]
+    told = []
+    for mine in pieces:
+        shown = []
+        for number, (name, given) in enumerate(mine):
+            others = [models[number][1] for models in pieces if models[number][0] == name]
+            own = [f"{key}={value}" for key, value in given.items() if any(o.get(key) != value for o in others)]
+            shown += [f"{name}:{','.join(own)}"] if own else []
+        told.append(" ".join(shown))
+    return told if any(told) else [" ".join(models) for models in vary]
+
+
+def _parameters(text: str) -> tuple[str, dict[str, str]]:
+    name, rest = parts(text)
+    return name, dict(piece.split("=", 1) for piece in split(rest) if "=" in piece)
 
 
 def is_parquet(path: Path) -> bool:

@@ -115,7 +115,7 @@ class StressTask:
 
     def _bench(self, scheme: int) -> _Bench:
         """The scheme's emulator; each thread has its own, since a trial changes its cells."""
-        key = (threading.get_ident(), scheme)
+        key = (threading.get_ident(), id(self.networks[scheme]))
         if key not in self._benches:
             network = self.networks[scheme]
             plan = make_plan(network, self.arch)
