@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent / "cimemu"
 ROWS: list[set[str]] = [
     {"bases", "blas", "errors", "events", "lanes", "shown", "threads", "version"},
     {"kernels", "facts", "fitted", "progress"},
-    {"bounds", "given_file", "plugin_kinds", "keywords", "whole_file", "table_file", "manual"},
+    {"bounds", "given_file", "plugin_kinds", "keywords", "whole_file", "table_file", "manual", "shares"},
     {"plugins", "figure"},
     {"config_file", "options", "public"},
     {"record", "open_union"},
@@ -25,14 +25,14 @@ ROWS: list[set[str]] = [
     {"drawn_chip", "emulate", "explained", "report", "golden", "prices"},
     {"fitting", "difference", "generation", "rtl", "cosim"},
     {"views"},
-    {"stress", "compare", "validate", "claims", "adapt", "many", "torch"},
+    {"stress", "faults", "compare", "validate", "claims", "adapt", "many", "torch"},
     {"terminal", "testing", "extend"},
     {"cli", "printed_api"},
     {"printed"},
 ]
 ONLY_IN = {
     "simpy": {"timing"},
-    "h5py": {"drawn_chip", "trace", "variation", "workload"},
+    "h5py": {"drawn_chip", "faults", "trace", "variation", "workload"},
     "yaml": {"config_file", "arch"},
     "torch": {"adapt", "importer", "torch"},
     "onnx": {"importer", "exporter", "check"},

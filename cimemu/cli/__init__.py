@@ -20,6 +20,7 @@ from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
     diff,
     docs,
     export,
+    faults,
     fit,
     generate,
     golden,

@@ -206,7 +206,7 @@ class LayerMatrix(WrittenLayer):
 
     def vectors(self, quantized: NDArray[Any], zero_points: NDArray[Any] | None = None) -> Iterator[NDArray[Any]]:
         """Inputs [images * positions, rows] of every unit, as the wordlines are given them; `zero_points` as in `run`."""
-        for x, _, _ in self.on_units(self._all_windows(quantized, zero_points), self.programmed):
+        for x, _, _ in self.on_units(self.all_windows(quantized, zero_points), self.programmed):
             yield x
 
     def sampled_inputs(self, quantized: NDArray[Any], vectors: int, rng: np.random.Generator) -> Iterator[NDArray[Any]]:
@@ -218,17 +218,24 @@ class LayerMatrix(WrittenLayer):
         parts = []
         for first in range(0, len(quantized), step):
             part = quantized[first : first + step]
-            rows = self._all_windows(part)
+            rows = self.all_windows(part)
             inside = (chosen >= first * geometry.positions) & (chosen < (first + step) * geometry.positions)
             parts.append(rows[chosen[inside] - first * geometry.positions])
         for x, _, _ in self.on_units(np.concatenate(parts), self.programmed):
             yield x
 
-    def _all_windows(self, quantized: NDArray[Any], zero_points: NDArray[Any] | None = None) -> NDArray[Any]:
+    def all_windows(self, quantized: NDArray[Any], zero_points: NDArray[Any] | None = None) -> NDArray[Any]:
         """Input vectors of whole images."""
         source = self._source(quantized, self._zero_points(len(quantized), zero_points))
         cut, room = Strip(0, len(quantized), 0, self.layer.geometry.height_out), Room()
         return self.windows(source.strip(cut, room), source, cut, room)
+
+    def driven(
+        self, quantized: NDArray[Any], zero_points: NDArray[Any] | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """(input vectors of whole images, what is added to their products [images, channels_out])."""
+        zeros = self._zero_points(len(quantized), zero_points)
+        return self.all_windows(quantized, zero_points), self.constants(zeros)
 
     def _zero_points(self, images: int, given: NDArray[Any] | None) -> NDArray[np.int64]:
         """The input zero point of every image, as the wordlines see it."""

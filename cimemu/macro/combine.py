@@ -130,11 +130,11 @@ def correction(y: NDArray[Any], x: NDArray[Any], masked: NDArray[Any], matrix: M
     elif matrix.has_reference_column:
         total = added_blocks(_reference_sums(masked, matrix, reads))
     else:
-        total = _exact_sums(x, matrix)
+        total = exact_sums(x, matrix)
     return np.asarray(rule.applied(y, total))
 
 
-def _exact_sums(x: NDArray[Any], matrix: Matrix) -> NDArray[np.int64]:
+def exact_sums(x: NDArray[Any], matrix: Matrix) -> NDArray[np.int64]:
     """sum_k x over the rows of each output's group: [P, 1], or [P, N] for packed grouped convolutions."""
     if matrix.row_group is None or matrix.out_group is None:
         made: NDArray[np.int64] = x.sum(axis=1, dtype=np.int64)[:, None]

@@ -70,7 +70,7 @@ def test_vectors_of_a_drawn_chip_are_its_runs(case, replicas, tmp_path):
     count = len(matrix.replicas)
     assert count == (replicas if vary else 1)
     tensors = emulator.run([x], keep=frozenset(["a", "b"])).tensors
-    ((rows, _, _),) = matrix.on_units(matrix._all_windows(tensors["a"]), matrix.programmed)
+    ((rows, _, _),) = matrix.on_units(matrix.all_windows(tensors["a"]), matrix.programmed)
     for r in range(count):
         mine = np.flatnonzero(np.arange(40) % 20 % count == r)
         reads = Reads(positions=-(-(20 - r) // count), replicas=count, replica=r)
