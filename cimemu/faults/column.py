@@ -156,7 +156,9 @@ class Column:
         if rule != UNCORRECTED:
             y = rule.applied(y, self.input_sums.reshape(images, positions)[image])
         acc = y - self.offset.reshape(images, positions)[image] + self.inputs.constants[image, self.channel][:, None]
-        made: NDArray[Any] = self.stage.apply(acc[..., None])[..., 0]
+        made: NDArray[Any] = self.stage.apply(acc[..., None])[..., 0].astype(
+            self.layer.layer.output_type.dtype, copy=False
+        )
         return made
 
 
