@@ -21,7 +21,9 @@ def library(folder, macro, groups):
     """The compiled model of a macro."""
     write_rtl(folder, rtl_tools.arch_with(macro), groups=groups)
     target = folder / "model.so"
-    subprocess.run(["cc", *FLAGS, "-o", target, folder / f"{NAME}_model.c"], check=True, capture_output=True, text=True)
+    source = folder / f"{NAME}_model.c"
+    built = subprocess.run(["cc", *FLAGS, "-o", target, source], check=False, capture_output=True, text=True)
+    assert built.returncode == 0, (built.stderr[:2000], macro)
     made = ctypes.CDLL(str(target))
     getattr(made, f"{NAME}_new").restype = ctypes.c_void_p
     for function in ("go", "code", "code_cycle", "sum", "output"):
