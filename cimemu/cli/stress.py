@@ -40,7 +40,7 @@ from cimemu.terminal import ProgressBars, make_console, print_default_name, prin
 
 if TYPE_CHECKING:
     from cimemu.arch.schema import Arch
-    from cimemu.stress.monte_carlo import StressResult
+    from cimemu.stress.result import StressResult
     from cimemu.workload.network import Network
 
 
@@ -105,8 +105,8 @@ def stress(
     as_json: JsonOption = False,
 ) -> None:
     """Draw chips with varied cells and converters: mean accuracy with its interval, and which layer breaks first."""
-    from cimemu.stress.monte_carlo import settings
     from cimemu.stress.monte_carlo import stress as monte_carlo
+    from cimemu.stress.settings import settings
     from cimemu.stress.tables import stress_rows, telling, write_table
 
     chip, work = arch_of(arch, overrides), workload_of(workload)

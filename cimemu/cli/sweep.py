@@ -68,7 +68,7 @@ def sweep(
     """Run a workload on every combination of arch values: accuracy, latency, energy, area, and the Pareto set."""
     from cimemu.prepare import load_recipe
     from cimemu.stress.grid import key_values
-    from cimemu.stress.monte_carlo import settings
+    from cimemu.stress.settings import settings
     from cimemu.stress.sweep import sweep as sweep_over
     from cimemu.stress.sweep import sweep_points
     from cimemu.stress.tables import sweep_rows, write_table

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
-from cimemu.engines.programmed import Programmed, program
+from cimemu.engines.calibrate import drawn
+from cimemu.engines.programmed import program
 from cimemu.errors import WorkloadError
 from cimemu.golden.block import MacroVectors, Replica, block_vectors
 from cimemu.golden.steps import unit_steps
@@ -17,7 +18,6 @@ from cimemu.keywords import filled
 from cimemu.macro.encode import checked_inputs
 from cimemu.macro.read_noise import Reads
 from cimemu.macro.sites import own_macros
-from cimemu.macro.vary import vary_matrix
 from cimemu.options import Draws, DrawsKeywords
 from cimemu.variation.compose import compose
 
@@ -84,7 +84,7 @@ class MacroModel:
             )
         variations = compose(draws.vary, draws.seed, draws.trial)
         if variations:
-            written = Programmed(vary_matrix(written.matrix, own_macros(layout), variations))
+            written = drawn(written.matrix, own_macros(layout), variations)
         self._written, self._done = written, 0
 
     @property

@@ -14,6 +14,7 @@ from cimemu.macro.encode import input_range
 from cimemu.macro.matrix import Matrix, check_sums
 from cimemu.macro.read_noise import Reads
 from cimemu.macro.references import References
+from cimemu.macro.sites import Sites
 from cimemu.macro.surroundings import Surroundings
 from cimemu.macro.vary import Draft, start_draft
 from cimemu.variation.calibration import Calibration
@@ -59,6 +60,14 @@ def finished(drafts: Sequence[Draft]) -> list[Programmed]:
             then = now if then is made else [Programmed(apply(p.matrix, f, chosen.what)) for p, f in zip(then, fits)]
         made = now
     return made
+
+
+def drawn(ideal: Matrix, sites: Sites, variations: Variations) -> Programmed:
+    """`ideal` alone on a chip as the variations make it, calibrated where that is asked for."""
+    draft = start_draft(ideal, sites, variations)
+    for task in draft.tasks():
+        task()
+    return finished([draft])[0]
 
 
 def _fits(units: Sequence[Measured], labels: Sequence[NDArray[np.int64]], chosen: Calibration) -> list[Fitted]:

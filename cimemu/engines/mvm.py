@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from cimemu import bounds
 from cimemu.arch.macro import Macro
-from cimemu.engines.calibrate import finished
+from cimemu.engines.calibrate import drawn
 from cimemu.engines.choose import engines_of
 from cimemu.engines.programmed import MvmResult, program
 from cimemu.errors import ArchError
 from cimemu.keywords import filled
 from cimemu.macro.read_noise import ReadNoise, Reads
 from cimemu.macro.sites import own_macros
-from cimemu.macro.vary import start_draft
 from cimemu.variation.compose import compose
 
 
@@ -78,8 +77,5 @@ def mvm(x: NDArray[Any], w: NDArray[Any], macro: Macro, codes: bool = False, **g
     if variations and (options.cells is not None or options.noise):
         raise ArchError("vary with cells or noise given: levels are either drawn or given, leave one of them out")
     if variations:
-        draft = start_draft(programmed.matrix, own_macros(programmed.matrix.layout), variations)
-        for task in draft.tasks():
-            task()
-        (programmed,) = finished([draft])
+        programmed = drawn(programmed.matrix, own_macros(programmed.matrix.layout), variations)
     return programmed.run(x, codes=codes, path=options.path, threads=options.threads, reads=options.reads)

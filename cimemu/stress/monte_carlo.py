@@ -1,10 +1,7 @@
 """`cimemu stress`: accuracy over many drawn chips, with intervals, and which layer breaks first."""
 
-import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -13,73 +10,21 @@ from numpy.typing import NDArray
 
 from cimemu import bounds
 from cimemu.arch.schema import Arch
-from cimemu.emulate import plugins_attribute, run
+from cimemu.emulate import run
 from cimemu.errors import CimemuError, WorkloadError
-from cimemu.facts import Facts, Shown
 from cimemu.keywords import filled
 from cimemu.stress.campaign import Campaign, Work, WorkKeywords, run_campaign
+from cimemu.stress.finished import attributes, groups
+from cimemu.stress.result import StressResult
+from cimemu.stress.settings import by_calibration, settings
 from cimemu.stress.statistics import QUANTILES, bootstrap, interval, trials_needed
 from cimemu.stress.trial import Point, StressTask
 from cimemu.stress.upkeep import Upkeep, keepers, upkeep
 from cimemu.trace.trials import Status
-from cimemu.variation.base import VariationBase
-from cimemu.variation.compose import compose
-from cimemu.variation.parse import choices, spelled
+from cimemu.variation.parse import spelled
 from cimemu.workload.network import Network
 
 TIMED_IMAGES = 8
-MOST_POINTS = 100_000
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class StressResult(Shown):
-    """A point is a scheme with one setting of the models; every array's first axis is the point.
-
-    `columns`: trials, mean, std, low, high (95 % interval of the mean), method, quantiles [points, 7], worst_trial,
-    worst, failed, breaks_first; `layer_error` and `own_error` [points, layers] are means over trials. `ideal` holds
-    accuracy, cycles and energy of ideal cells by scheme. `paired` compares schemes on the same chips.
-    """
-
-    schemes: tuple[str, ...]
-    scheme_of: tuple[str, ...]
-    vary: tuple[tuple[str, ...], ...]
-    layers: tuple[str, ...]
-    columns: dict[str, NDArray[Any]]
-    layer_error: NDArray[np.float64]
-    own_error: NDArray[np.float64]
-    accuracy: NDArray[np.float64]  # [points, trials], nan where not run
-    ideal: dict[str, dict[str, Any]]
-    paired: tuple[dict[str, Any], ...]
-    upkeep: tuple[Upkeep | None, ...]  # of every point whose chips are calibrated or written again
-    errors: tuple[str, ...]  # of trials that failed every time
-    seed: int
-    path: Path | None
-
-    def _facts(self) -> Facts:
-        told = self.columns
-        points = [
-            (
-                label or "ideal cells",
-                f"{100 * told['mean'][i]:.2f} % [{100 * told['low'][i]:.2f}, {100 * told['high'][i]:.2f}], "
-                f"worst {100 * told['worst'][i]:.2f}, {int(told['trials'][i])} chips",
-            )
-            for i, label in enumerate(self.labels())
-        ]
-        chips = int(np.sum(told["trials"]))
-        return f"StressResult: {len(points)} points, {chips:,} chips, seed {self.seed}", points
-
-    def labels(self) -> list[str]:
-        """A short name of every point."""
-        return [", ".join(filter(None, (scheme, *vary))) for scheme, vary in zip(self.scheme_of, self.vary)]
-
-    def settings(self) -> list[tuple[str, ...]]:
-        """The models of every setting, in order: the points of one scheme."""
-        return list(self.vary[: len(self.vary) // len(self.schemes)])
-
-    def worst_point(self) -> int | None:
-        """The point with the least accurate chip; None where nothing was scored."""
-        worst = self.columns["worst"]
-        return None if bool(np.isnan(worst).all()) else int(np.nanargmin(worst))
 
 
 @dataclass(frozen=True)
@@ -189,36 +134,8 @@ def stress(
         for point in range(len(points)):
             status[point, campaign.wanted(point, status, done.values) :] = Status.MISSING
     result = _summary(task, list(networks), status, done.values, None if done.file is None else done.file.out)
-    done.finish(_groups(result, status, done.values), _attributes(arch, next(iter(networks.values())), task))
+    done.finish(groups(result, status, done.values), attributes(arch, next(iter(networks.values())), task))
     return result
-
-
-def settings(arch: Arch, vary: Sequence[Any]) -> list[tuple[VariationBase, ...]]:
-    """Every combination of the models' values. CimemuError where one is none for the arch's cells."""
-    if not vary:
-        raise CimemuError("stress: nothing to vary, give at least one model, for example lognormal:sigma=0,0.1")
-    at = [choices(given) for given in ([vary] if isinstance(vary, str | Mapping | VariationBase) else vary)]
-    if prod(map(len, at)) > MOST_POINTS:
-        raise CimemuError(f"stress: {prod(map(len, at))} points, must be <= {MOST_POINTS}; give fewer values")
-    found = list(itertools.product(*at))
-    for setting in found:
-        compose(setting).check(2**arch.macro.cell.bits - 1)
-    return found
-
-
-def by_calibration(drawn: Sequence[tuple[VariationBase, ...]]) -> dict[str, list[tuple[VariationBase, ...]]]:
-    """The settings by what tells their calibrations apart: schemes that are compared on the same chips. One: named ""."""
-    found: dict[tuple[VariationBase, ...], list[tuple[VariationBase, ...]]] = {}
-    for setting in drawn:
-        found.setdefault(tuple(m for m in setting if m.stage == "calibration"), []).append(setting)
-    if len(found) == 1:
-        return {"": list(drawn)}
-    fields = [way[0].model_dump() for way in found]
-    telling = [name for name in fields[0] if any(other[name] != fields[0][name] for other in fields)]
-    return {
-        " ".join(str(given[name]) if name in ("what", "at") else f"{name}={given[name]}" for name in telling): chips
-        for given, chips in zip(fields, found.values())
-    }
 
 
 @dataclass(frozen=True)
@@ -373,56 +290,3 @@ def _upkeep(task: StressTask) -> tuple[Upkeep | None, ...]:
             found[key] = upkeep(task.arch, task.networks[point.scheme], keeping)
         made.append(found.get(key))
     return tuple(made)
-
-
-def _groups(
-    result: StressResult, status: NDArray[np.uint8], values: Mapping[str, NDArray[Any]]
-) -> dict[str, dict[str, Any]]:
-    """The datasets of the finished file."""
-    ran, failed = status == Status.DONE, status == Status.FAILED
-    fields = {name: array for name, array in values.items() if name != "error"}
-    return {
-        "trials": {
-            "status": status,
-            "accuracy": result.accuracy,
-            "error": np.where(failed, values["error"], ""),
-            **{name: np.where(_like(ran, array), array, np.zeros((), array.dtype)) for name, array in fields.items()},
-        },
-        "points": {
-            "scheme": list(result.scheme_of),
-            "vary": ["; ".join(vary) for vary in result.vary],
-            **result.columns,
-            "layer_error": result.layer_error,
-            "own_error": result.own_error,
-            **_kept(result),
-        },
-        "layers": {"name": list(result.layers)},
-        "schemes": {
-            "name": list(result.schemes),
-            **{key: [result.ideal[name][key] for name in result.schemes] for key in result.ideal[result.schemes[0]]},
-        },
-        "paired": {key: [row[key] for row in result.paired] for key in (result.paired[0] if result.paired else ())},
-    }
-
-
-def _kept(result: StressResult) -> dict[str, Any]:
-    """What kept the chips, by point, where something did."""
-    rows = [None if kept is None else kept.row() for kept in result.upkeep]
-    names = next((list(row) for row in rows if row is not None), [])
-    return {name: np.array([0 if row is None else row[name] for row in rows]) for name in names}
-
-
-def _like(mask: NDArray[np.bool_], array: NDArray[Any]) -> NDArray[np.bool_]:
-    return mask.reshape(*mask.shape, *(1 for _ in range(array.ndim - 2)))
-
-
-def _attributes(arch: Arch, network: Network, task: StressTask) -> dict[str, Any]:
-    return {
-        "workload": network.name,
-        "seed": task.seed,
-        "images": len(task.inputs),
-        "clock_ns": arch.clock_ns,
-        "arch_json": json.dumps(arch.model_dump(mode="json"), sort_keys=True),
-        "quantiles": list(QUANTILES),
-        **plugins_attribute(arch, network, [model for point in task.points for model in point.models]),
-    }

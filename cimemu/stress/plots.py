@@ -10,7 +10,7 @@ from cimemu.stress.grid import split
 from cimemu.stress.tables import telling
 
 if TYPE_CHECKING:
-    from cimemu.stress.monte_carlo import StressResult
+    from cimemu.stress.result import StressResult
     from cimemu.stress.sweep import SweepResult
 
 

@@ -22,7 +22,7 @@ from cimemu.keywords import filled
 from cimemu.prepare import Recipe
 from cimemu.stress.campaign import Campaign, Work, WorkKeywords, run_campaign
 from cimemu.stress.jobs import Record
-from cimemu.stress.monte_carlo import settings
+from cimemu.stress.settings import settings
 from cimemu.stress.statistics import pareto
 from cimemu.trace.trials import Field, Status
 from cimemu.variation.base import VariationBase

@@ -12,7 +12,7 @@ from cimemu.variation.parse import parts
 from cimemu.whole_file import whole_file
 
 if TYPE_CHECKING:
-    from cimemu.stress.monte_carlo import StressResult
+    from cimemu.stress.result import StressResult
     from cimemu.stress.sweep import SweepResult
 
 SHOWN = ("accuracy", "cycles", "latency_us", "energy_uj", "area_mm2", "tops_per_w", "macros", "utilization")
@@ -55,8 +55,11 @@ def stress_rows(result: "StressResult") -> list[dict[str, Any]]:
 
 
 def telling(vary: Sequence[Sequence[str]]) -> list[str]:
-    """What tells every point's models from the others': models with the parameters that differ; all of them at one point."""
-    pieces = [[_parameters(text) for text in models] for models in vary]
+    """What tells every point's models from the others': models with the parameters that differ; all of them at one point.
+
+    Calibrations that differ are told by the names of their schemes.
+    """
+    pieces = [[_parameters(text) for text in models if not text.startswith("calibration:")] for models in vary]
     told = []
     for mine in pieces:
         shown = []
