@@ -173,5 +173,5 @@ def test_the_readmes_commands_for_weights_run(tiny, tmp_path, monkeypatch):
     assert len(lines) == 2
     for line in lines:
         assert main(shlex.split(line)[1:]) == 0, line
-    assert Path("q.onnx").exists()
+    assert Path("resnet20.onnx").exists()
     assert Path("mine_rram_128.h5").exists()

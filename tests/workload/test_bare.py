@@ -106,7 +106,7 @@ def test_several_inputs_open_sizes_and_words_of_a_table(capsys):
     np.savez("x.npz", x=images["x"], words=images["words"])
     status, out, _ = command(capsys, "run", "two.onnx", *shapes, "--inputs", "x.npz", "--images", 5, "--no-trace")
     assert status == 0
-    assert re.search(r"^images +5 ", out, re.MULTILINE)
+    assert ": 5 images, " in out
 
 
 def test_integers_are_drawn_over_their_whole_type_and_taken_only_within_it(tmp_path):
