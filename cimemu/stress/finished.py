@@ -48,9 +48,8 @@ def groups(
 
 def _kept(result: StressResult) -> dict[str, Any]:
     """What kept the chips, by point, where something did."""
-    rows = [None if kept is None else kept.row() for kept in result.upkeep]
-    names = next((list(row) for row in rows if row is not None), [])
-    return {name: np.array([0 if row is None else row[name] for row in rows]) for name in names}
+    rows = [kept.row() for kept in result.upkeep if kept is not None]
+    return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
 
 
 def _like(mask: NDArray[np.bool_], array: NDArray[Any]) -> NDArray[np.bool_]:

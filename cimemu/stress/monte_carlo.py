@@ -280,13 +280,12 @@ def _ideal(task: StressTask, scheme: int) -> dict[str, Any]:
 
 
 def _upkeep(task: StressTask) -> tuple[Upkeep | None, ...]:
-    """What keeps the chips of every point; None where nothing does."""
+    """What every point's chips have cost; None where no point's are calibrated or written again."""
+    if not any(keepers(point.models) for point in task.points):
+        return (None,) * len(task.points)
     found: dict[tuple[Any, ...], Upkeep] = {}
-    made: list[Upkeep | None] = []
     for point in task.points:
-        keeping = keepers(point.models)
-        key = (id(task.networks[point.scheme]), *map(spelled, keeping))
-        if keeping and key not in found:
-            found[key] = upkeep(task.arch, task.networks[point.scheme], keeping)
-        made.append(found.get(key))
-    return tuple(made)
+        key = (id(task.networks[point.scheme]), *point.vary)
+        if key not in found:
+            found[key] = upkeep(task.arch, task.networks[point.scheme], point.models)
+    return tuple(found[id(task.networks[point.scheme]), *point.vary] for point in task.points)

@@ -55,6 +55,9 @@ def plot_stress(result: "StressResult", path: Path, *, overwrite: bool = False) 
     later = [value for value in values if name == "drift seconds" and value > 0]
     if later:  # times from 0 s on, by decades
         left.set_xscale("symlog", linthresh=min(later))
+        left.set_xlim(-min(later) / 3, 2 * max(later))
+        left.set_xticks(values, [f"{value:g}" for value in values], fontsize=8)
+        left.set_xticks([], minor=True)
     left.set(xlabel=name, ylabel="accuracy [%]", title="mean, 95 % interval; shaded: all chips; dotted: ideal cells")
     left.grid(alpha=0.3)
     left.legend(frameon=False)

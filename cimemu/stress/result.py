@@ -30,7 +30,7 @@ class StressResult(Shown):
     accuracy: NDArray[np.float64]  # [points, trials], nan where not run
     ideal: dict[str, dict[str, Any]]
     paired: tuple[dict[str, Any], ...]
-    upkeep: tuple[Upkeep | None, ...]  # of every point whose chips are calibrated or written again
+    upkeep: tuple[Upkeep | None, ...]  # by point, where chips are calibrated or written again
     errors: tuple[str, ...]  # of trials that failed every time
     seed: int
     path: Path | None

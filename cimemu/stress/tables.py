@@ -44,10 +44,8 @@ def stress_rows(result: "StressResult") -> list[dict[str, Any]]:
         row.update({"worst": float(column["worst"]), "worst trial": int(column["worst_trial"])})
         row["breaks first"] = str(column["breaks_first"])
         kept = result.upkeep[point]
-        if any(result.upkeep):
-            row["calibrations"] = 0 if kept is None else kept.calibrations
-            row["writings"] = 1 if kept is None else kept.writings
-            row["upkeep_uj"] = 0.0 if kept is None else kept.total_uj
+        if kept is not None:
+            row.update({"calibrations": kept.calibrations, "writings": kept.writings, "upkeep_uj": kept.total_uj})
         if result.columns["failed"].any():
             row["failed"] = int(column["failed"])
         rows.append(row)

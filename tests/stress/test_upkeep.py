@@ -92,6 +92,7 @@ def test_a_table_tells_points_by_what_differs(aged):
     assert telling(aged.vary)[1] == "drift:seconds=86400.0"  # the scheme is named by its calibration
     assert telling([("lognormal:sigma=0.1,per=cell",)]) == ["lognormal:sigma=0.1,per=cell"]
     assert [row["calibrations"] for row in stress_rows(aged)] == [0, 0, 1, 1, 1, 1]
+    assert aged.upkeep[0].total_uj == aged.upkeep[0].writing_uj  # the first writing, which all have
 
 
 def test_from_the_command_line(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """Calibration of a drawn chip: the same in every engine, a fit that exact fractions confirm, and what it mends."""
 
+import json
 from fractions import Fraction
 
 import macros
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cimemu
+from cimemu.cli import main
 from cimemu.engines.calibrate import FIRST_IMAGE, finished, test_vectors
 from cimemu.engines.programmed import Programmed, program
 from cimemu.errors import ArchError, CimemuError
@@ -209,3 +211,56 @@ def test_digits_at_a_day():
         vary = ["drift:seconds=86400,nu_sigma=0.02", f"calibration:what={what},at=reference"]
         found[what] = cimemu.run(arch, quantized, images, labels, vary=vary, detail=None).accuracy
     assert found["none"] < 0.3 < found["factor"] < found["column"]
+
+
+@pytest.mark.parametrize("overrides", [{"mapping.max_replicas": 3}, {"macro.weight.encoding": "differential"}], ids=str)
+@pytest.mark.parametrize("way", ["what=factor", "what=column,at=reference,every=3600"])
+def test_a_network_is_the_same_for_all_threads_paths_and_batches(overrides, way):
+    """Replicas are calibrated each by itself."""
+    work, arch = cimemu.load_workload("digits"), cimemu.load_arch("rram_128", overrides)
+    quantized = cimemu.quantize(cimemu.load_network(work.network), arch, work.calibration())
+    images, _ = work.inputs(6)
+    vary = ["drift:seconds=86400,nu_sigma=0.01", "thermal:amplifier=0.1", f"calibration:{way}"]
+    one, *others = (
+        cimemu.run(arch, quantized, images, vary=vary, detail=None, **how)
+        for how in ({}, {"threads": 2}, {"path": "serial", "batch": 4}, {"path": "steps"})
+    )
+    for other in others:
+        assert np.array_equal(other.outputs, one.outputs)
+        assert np.array_equal(other.counts, one.counts)
+
+
+@pytest.mark.parametrize("at", ["digital", "reference"])
+def test_golden_vectors_of_a_calibrated_chip_and_a_chip_file(tmp_path, monkeypatch, capsys, at):
+    monkeypatch.chdir(tmp_path)
+    way = ["--vary", "drift:seconds=86400", "--calibrate", f"chip:what=column,at={at}"]
+    assert main(["golden", "rram_128", "digits", "--layer", "conv1", "--ops", "2", *way, "--out", "g"]) == 0
+    assert main(["golden", "verify", "g", "g"]) == 0
+    assert "equal" in capsys.readouterr().out
+    drawn = ["--vary", "lognormal:sigma=0.1", "--seed", "7"]
+    assert main(["chip", "rram_128", "digits", *drawn, "--out", "chip.h5"]) == 0
+    capsys.readouterr()
+    said = []
+    for chip in (drawn, ["--chip", "chip.h5"]):
+        assert main(["run", "rram_128", "digits", "--images", "4", "--no-trace", "--json", *chip, *way]) == 0
+        said.append(json.loads(capsys.readouterr().out))
+    assert said[0]["energy_uj"] == said[1]["energy_uj"]
+    assert said[0]["upkeep"] == said[1]["upkeep"]
+    assert said[0]["upkeep"]["calibrations"] == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("column", "--calibrate column: must begin with chip"),
+        ("chip:what=rows", "--calibrate chip: what = 'rows', must be 'none', 'factor', 'column' or 'converter'"),
+        ("chip:when=3", "--calibrate chip:when=3: calibration has no parameter 'when'; it has what, at"),
+        ("chip:every=-1", "--calibrate chip: every = -1, must be > 0"),
+        ("chip:what=none,factor", "what has 2 values, give one"),
+    ],
+)
+def test_a_wrong_calibration_is_one_line(capsys, given, message):
+    assert main(["run", "--images", "1", "--no-trace", "--calibrate", given]) != 0
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
