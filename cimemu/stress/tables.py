@@ -66,7 +66,10 @@ def telling(vary: Sequence[Sequence[str]]) -> list[str]:
             own = [f"{key}={value}" for key, value in given.items() if any(o.get(key) != value for o in others)]
             shown += [f"{name}:{','.join(own)}"] if own else []
         told.append(" ".join(shown))
-    return told if any(told) else [" ".join(models) for models in vary]
+    if any(told):
+        return told
+    ways = {text for models in vary for text in models if text.startswith("calibration:")}
+    return [" ".join(text for text in models if len(ways) < 2 or text not in ways) for models in vary]
 
 
 def _parameters(text: str) -> tuple[str, dict[str, str]]:

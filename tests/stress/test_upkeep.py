@@ -91,6 +91,9 @@ def test_a_calibration_costs_what_its_vectors_cost(digits):
 def test_a_table_tells_points_by_what_differs(aged):
     assert telling(aged.vary)[1] == "drift:seconds=86400.0"  # the scheme is named by its calibration
     assert telling([("lognormal:sigma=0.1,per=cell",)]) == ["lognormal:sigma=0.1,per=cell"]
+    alike = [("lognormal:sigma=0.1,per=cell", f"calibration:what={what}") for what in ("none", "factor")]
+    assert telling(alike) == ["lognormal:sigma=0.1,per=cell"] * 2
+    assert telling(alike[:1]) == ["lognormal:sigma=0.1,per=cell calibration:what=none"]
     assert [row["calibrations"] for row in stress_rows(aged)] == [0, 0, 1, 1, 1, 1]
     assert aged.upkeep[0].total_uj == aged.upkeep[0].writing_uj  # the first writing, which all have
 
