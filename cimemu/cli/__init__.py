@@ -37,6 +37,7 @@ from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
     sweep,
     validate,
     warm,
+    yields,
 )
 from cimemu.cli.app import app
 from cimemu.cli.help import with_examples

@@ -63,6 +63,7 @@ class Column:
         active = driven_steps(self.masked, matrix) if macro.timing.skip_zero_slices else None
         self.weights = np.array(converted_weights(matrix, points, active))
         self.thresholds, self.values = _tables(matrix)
+        self.elsewhere = np.zeros(points, dtype=np.bool_)  # positions that other replicas have; of the faults at hand
         self.recounted = (
             self.values is None
         )  # levels that are no integers, by code: sums are made anew for changed images
@@ -103,18 +104,16 @@ class Column:
             else self.values
         )
         positions = points // self.inputs.images
-        elsewhere = np.arange(points) % positions % replica[1] != replica[0]
+        self.elsewhere = np.arange(points) % positions % replica[1] != replica[0]
         for first in range(0, len(rows), at_once):
             some = np.ascontiguousarray(where[first : first + at_once])
             out: NDArray[np.int64] = np.zeros((len(some), points, columns + 1), dtype=np.int64)
             code_changes(self.masked, self.psums, self.thresholds, values, np.array(parts, dtype=np.int64), some, out)
-            out[:, elsewhere] = 0
+            out[:, self.elsewhere] = 0
             by_image = out.reshape(len(some), self.inputs.images, positions, columns + 1)
             fault, image = np.nonzero(by_image[..., columns].any(axis=2))
             if len(fault):
-                made = self._channel(
-                    image, self._total(fault, image, by_image, some, (slices[first:], deltas[first:])), elsewhere
-                )
+                made = self._channel(image, self._total(fault, image, by_image, some, (slices[first:], deltas[first:])))
                 yield Changed(fault + first, image, made)
 
     def _total(
@@ -142,14 +141,21 @@ class Column:
         return combined(flat, self.matrix)[:, 0].reshape(len(fault), positions)
 
     def _recounted(self, words: NDArray[Any], row: int, cut: int, delta: int) -> NDArray[Any]:
+        """y of one image, all of whose codes are counted anew; other replicas' positions have no fault."""
         assert self.matrix.cells is not None
         cells = self.matrix.cells.copy()
         cells[row, cut] += delta
-        faulty = replace(self.matrix, cells=cells)
-        sums, _ = sum_steps(words, faulty, packed=False, codes_out=None, reads=Reads())
-        return combined(sums, faulty)[:, 0]
+        y = self._y(words, replace(self.matrix, cells=cells))
+        others = self.elsewhere[: len(words)]
+        if others.any():
+            y[others] = self._y(words[others], self.matrix)
+        return y
 
-    def _channel(self, image: NDArray[np.int64], y: NDArray[Any], elsewhere: NDArray[np.bool_]) -> NDArray[Any]:
+    def _y(self, words: NDArray[Any], matrix: Matrix) -> NDArray[Any]:
+        sums, _ = sum_steps(words, matrix, packed=False, codes_out=None, reads=Reads())
+        return combined(sums, matrix)[:, 0]
+
+    def _channel(self, image: NDArray[np.int64], y: NDArray[Any]) -> NDArray[Any]:
         """The output stage's values [pairs, positions]."""
         images, positions = self.inputs.images, y.shape[1]
         rule = self.matrix.macro.correction

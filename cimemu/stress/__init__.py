@@ -2,7 +2,23 @@
 
 from cimemu.stress.campaign import Work
 from cimemu.stress.monte_carlo import Population, stress
+from cimemu.stress.strata import RareResult, rare_failures
 from cimemu.stress.sweep import Grid, sweep
 from cimemu.stress.upkeep import Upkeep, upkeep
+from cimemu.stress.yields import Chips, YieldResult, trials_planned, yield_of
 
-__all__ = ["Grid", "Population", "Upkeep", "Work", "stress", "sweep", "upkeep"]
+__all__ = [
+    "Chips",
+    "Grid",
+    "Population",
+    "RareResult",
+    "Upkeep",
+    "Work",
+    "YieldResult",
+    "rare_failures",
+    "stress",
+    "sweep",
+    "trials_planned",
+    "upkeep",
+    "yield_of",
+]

@@ -1,0 +1,151 @@
+"""`cimemu yield`: the share of drawn chips that reach an accuracy."""
+
+from typing import Annotated, Any
+
+import typer
+
+from cimemu.bounds import MOST_TRIALS
+from cimemu.cli.app import (
+    ArchName,
+    CalibrateOption,
+    ChipOption,
+    ImagesOption,
+    JsonOption,
+    ModuleOption,
+    NetworkOption,
+    SeedOption,
+    SetOption,
+    VaryOption,
+    WorkloadName,
+    app,
+    arch_of,
+    drawn,
+    real,
+    whole,
+    workload_of,
+)
+from cimemu.errors import CimemuError
+from cimemu.terminal import ProgressBars, make_console, print_json, print_table
+
+
+@app.command(name="yield")
+def yield_(
+    arch: ArchName,
+    workload: WorkloadName,
+    vary: VaryOption = None,
+    chip_file: ChipOption = None,
+    accuracy: Annotated[
+        float | None,
+        typer.Option("--accuracy", "-a", metavar="X", callback=real(0, 1), help="what a good chip reaches, e.g. 0.95"),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option("--trials", "-t", metavar="N", callback=whole(1, MOST_TRIALS), help="chips drawn, at most"),
+    ] = None,
+    width: Annotated[
+        float | None,
+        typer.Option(
+            "--width", metavar="W", callback=real(1e-9, 1 - 1e-9), help="stop when the 95 % interval is no wider"
+        ),
+    ] = None,
+    plan: Annotated[
+        float | None,
+        typer.Option(
+            "--plan",
+            metavar="YIELD",
+            callback=real(0, 1),
+            help="draw nothing: how many chips --width takes at this yield",
+        ),
+    ] = None,
+    rare: Annotated[
+        bool,
+        typer.Option("--rare", help="for rare bad chips of --vary stuck_at: draw by strata of the number of faults"),
+    ] = False,
+    images: ImagesOption = None,
+    overrides: SetOption = None,
+    network_file: NetworkOption = None,
+    module: ModuleOption = None,
+    calibrate_adc: CalibrateOption = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw chips and count those that reach an accuracy: the yield with its interval, or the chance of a rare bad chip."""
+    if plan is not None:
+        _planned(plan, width, as_json)
+        return
+    if accuracy is None or trials is None:
+        raise CimemuError("yield: --accuracy and --trials are needed (or --plan with --width: how many trials)")
+    if rare and width is not None:
+        raise CimemuError("--rare with --width: strata share a given number of chips, leave out --width")
+    from cimemu.options import Draws
+    from cimemu.prepare import quantized_network
+    from cimemu.stress.yields import Chips, yield_of
+    from cimemu.variation.compose import compose
+
+    made, work = arch_of(arch, overrides), workload_of(workload, network_file)
+    models = drawn(chip_file, vary)
+    compose(models).check(2**made.macro.cell.bits - 1)  # before the network is read
+    inputs, labels = work.inputs(images)
+    network = quantized_network(work, made, converters=calibrate_adc, module=module)
+    draws = Draws(seed=seed, vary=models)
+    chips = Chips(made, network, inputs, labels)
+    what: dict[str, Any] = {"draws": draws, "accuracy": accuracy, "trials": trials}
+    title = f"{work.name} on {made.name}, {len(inputs)} images, seed {seed}"
+    with ProgressBars(not as_json) as progress:
+        if rare:
+            from cimemu.stress.strata import rare_failures
+
+            found = rare_failures(chips, progress=progress.update, **what)
+        else:
+            counted = yield_of(chips, width=width, progress=progress.update, **what)
+    if rare:
+        _tell_rare(found, accuracy, title, as_json)
+        return
+    told = {
+        "yield": counted.share, "low": counted.low, "high": counted.high, "good": counted.good, "trials": counted.trials,
+        "stopped_early": counted.stopped, "accuracy": accuracy, "worst": float(counted.accuracy.min()),
+        "worst_trial": int(counted.accuracy.argmin()), "seed": seed,
+    }  # fmt: skip
+    if as_json:
+        print_json(told)
+        return
+    console = make_console()
+    early = ", stopped as the interval is narrow enough" if counted.stopped else ""
+    console.print(
+        f"{title}: {counted.good} of {counted.trials} chips reach {100 * accuracy:g} %{early}; yield {100 * counted.share:.2f} % "
+        f"[{100 * counted.low:.2f}, {100 * counted.high:.2f}] (95 %, Clopper-Pearson)",
+        soft_wrap=True,
+    )
+    console.print(f"worst chip: trial {told['worst_trial']}, {100 * told['worst']:.2f} %", soft_wrap=True)
+
+
+def _planned(expected: float, width: float | None, as_json: bool) -> None:
+    from cimemu.stress.yields import trials_planned
+
+    if width is None:
+        raise CimemuError("--plan: how narrow must the interval be? give --width, e.g. 0.02")
+    needed = trials_planned(expected, width)
+    if as_json:
+        print_json({"trials": needed, "expected": expected, "width": width})
+        return
+    make_console().print(
+        f"{needed:,} trials: at a yield of {100 * expected:g} % their 95 % interval is no wider than {100 * width:g} points",
+        soft_wrap=True,
+    )
+
+
+def _tell_rare(found: Any, accuracy: float, title: str, as_json: bool) -> None:
+    rows = [
+        {"stuck cells": f"{s.least} .. {s.most}", "chance": s.chance, "chips": s.drawn, "bad": s.bad}
+        for s in found.strata
+    ]
+    if as_json:
+        told = ("failure", "low", "high", "effective", "trials", "cells", "seed")
+        print_json({**{name: getattr(found, name) for name in told}, "accuracy": accuracy, "strata": rows})
+        return
+    print_table(rows, f"{title}; strata of {found.cells:,} cells")
+    make_console().print(
+        f"chance of a chip below {100 * accuracy:g} %: {found.failure:.3g} [{found.low:.3g}, {found.high:.3g}] (95 %) from "
+        f"{found.trials:,} chips; effective number of bad chips {found.effective:.1f}",
+        soft_wrap=True,
+    )

@@ -1,0 +1,182 @@
+"""Rare failures of chips with stuck cells, by strata of the number of faults: many faults are drawn more often than they come.
+
+The number of stuck cells of a chip is binomial, and given it the places are uniform. So the chance of a bad chip is the sum
+over strata of (chance of the stratum, known exactly) x (share of bad chips in it, measured). No cell is made worse than it
+is, which in thousands of dimensions would leave a few chips with all the weight.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu import bounds
+from cimemu.errors import CimemuError
+from cimemu.macro.sites import planned_sites
+from cimemu.options import Draws
+from cimemu.stress.yields import Chips
+from cimemu.variation.base import Block, Stream, VariationBase
+from cimemu.variation.compose import compose
+from cimemu.variation.stuck_at import StuckAt
+
+TAILS = (0.5, 0.1, 1e-2, 1e-3, 1e-4, 1e-5)  # chances of more faults than a stratum holds; the last one holds the rest
+LEAST_EFFECTIVE = 10.0  # bad chips that an interval takes
+LEVEL = 0.95
+
+
+class StuckCells(VariationBase):
+    """Cells that are known to be stuck, by macro: what a stratum draws. Not offered by `--vary`: a chip file says the same."""
+
+    model: Literal["stuck_cells"] = "stuck_cells"
+    cells: dict[int, Any]  # macro: (rows, columns, levels)
+
+    def write(self, block: Block, stream: Stream) -> None:
+        """Stick the cells that lie in the block."""
+        if block.macro not in self.cells:
+            return
+        rows, columns, high = self.cells[block.macro]
+        wide = columns - block.first_column
+        inside = (rows < block.levels.shape[0]) & (wide >= 0) & (wide < block.levels.shape[1])
+        block.levels[rows[inside], wide[inside]] = np.where(high[inside], block.top + block.off, block.off)
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Chips of `least` .. `most` stuck cells: the chance of such a chip, how many were drawn, and how many were bad."""
+
+    least: int
+    most: int
+    chance: float
+    drawn: int
+    bad: int
+
+
+@dataclass(frozen=True, eq=False)
+class RareResult:
+    """The chance of a bad chip with its 95 % interval, and how many bad chips of equal weight would say as much."""
+
+    strata: tuple[Stratum, ...]
+    cells: int
+    failure: float
+    low: float
+    high: float
+    effective: float
+    trials: int
+    seed: int
+
+
+def rare_failures(
+    chips: Chips,
+    *,
+    draws: Draws,
+    accuracy: float,
+    trials: int,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> RareResult:
+    """The chance of a chip below `accuracy`, from about `trials` chips with stuck cells.
+
+    `draws` has one model `stuck_at`, and the seed. Half of the chips are shared out by the chances of the strata, half
+    equally. The interval is Fay and Feuer's for weighted counts (Stat. Med. 16, 1997), which stays conservative where a
+    stratum has no bad chip. Raises CimemuError where other models vary, and where the effective number of bad chips is below
+    ten: then there is no interval to be trusted.
+    """
+    bounds.whole("trials", trials, len(TAILS) + 1, bounds.MOST_TRIALS)
+    bounds.real("accuracy", accuracy, 0, 1)
+    models = compose(draws.vary, draws.seed).models
+    if len(models) != 1 or not isinstance(models[0], StuckAt) or models[0].is_identity:
+        raise CimemuError(
+            "yield: strata of faults are for one model alone: --vary stuck_at:sa0=...,sa1=...; count plain chips else"
+        )
+    stuck = models[0]
+    places = _places(chips)
+    chance = stuck.sa0 + stuck.sa1
+    rng = np.random.Generator(np.random.Philox(draws.seed))
+    done, strata = 0, []
+    cut = cut_strata(len(places), chance)
+    rest = 1 - cut[0][2]
+    shares = [1, *(max(2, round(trials * (p / rest + 1 / len(cut[1:])) / 2)) for *_, p in cut[1:])]
+    for (least, most, weight), count in zip(cut, shares):
+        bad = 0
+        for number in draw_counts(rng, len(places), chance, (least, most), count):
+            chosen = places[rng.choice(len(places), int(number), replace=False, shuffle=False)]
+            high = rng.random(len(chosen)) < stuck.sa1 / chance
+            bad += chips.accuracy([StuckCells(cells=_by_macro(chosen, high))], draws.seed, 0) < accuracy
+            done += 1
+            if progress is not None:
+                progress("chips", done, sum(shares))
+        strata.append(Stratum(least, most, weight, count, bad))
+    failure, low, high_end, effective = weighted_interval(strata)
+    if effective < LEAST_EFFECTIVE:
+        raise CimemuError(
+            f"yield: {sum(s.bad for s in strata)} bad chips of {done} have an effective sample size of {effective:.1f}, must be "
+            f">= {LEAST_EFFECTIVE:g} for an interval; draw more chips (--trials) or ask for a higher accuracy"
+        )
+    return RareResult(tuple(strata), len(places), failure, low, high_end, effective, done, draws.seed)
+
+
+def cut_strata(cells: int, chance: float) -> list[tuple[int, int, float]]:
+    """(least, most, chance) of strata of the number of stuck cells, that of no stuck cell first; they cover 0 .. `cells`."""
+    from scipy.stats import binom
+
+    edges = sorted({0} | {min(cells, int(binom.isf(tail, cells, chance))) for tail in TAILS})
+    firsts = [0, *(edge + 1 for edge in edges if edge < cells)]
+    lasts = [*(first - 1 for first in firsts[1:]), cells]
+    return [(a, b, float(binom.sf(a - 1, cells, chance) - binom.sf(b, cells, chance))) for a, b in zip(firsts, lasts)]
+
+
+def draw_counts(
+    rng: np.random.Generator, cells: int, chance: float, span: tuple[int, int], count: int
+) -> NDArray[np.int64]:
+    """`count` numbers of stuck cells, as a chip of the stratum `span` has them."""
+    from scipy.stats import binom
+
+    above, below = binom.sf(span[0] - 1, cells, chance), binom.sf(span[1], cells, chance)
+    drawn = binom.isf(below + (above - below) * rng.random(count), cells, chance)
+    return np.asarray(np.clip(drawn.astype(np.int64), *span))
+
+
+def weighted_interval(strata: list[Stratum]) -> tuple[float, float, float, float]:
+    """(chance of a bad chip, low, high, effective number of bad chips) of bad chips weighed by stratum."""
+    from scipy.stats import chi2
+
+    known = sum(s.chance * s.bad for s in strata if s.most == 0)  # all chips without a stuck cell are one chip
+    measured = [s for s in strata if s.most > 0]
+    weights = np.array([s.chance / s.drawn for s in measured])
+    bad = np.array([s.bad for s in measured], dtype=np.float64)
+    total, spread, largest = float(weights @ bad), float(weights**2 @ bad), float(weights.max())
+    effective = total**2 / spread if spread else 0.0
+    tail = (1 - LEVEL) / 2
+    low = spread / (2 * total) * float(chi2.ppf(tail, 2 * effective)) if spread else 0.0
+    up, wide = total + largest, spread + largest**2
+    high = wide / (2 * up) * float(chi2.ppf(1 - tail, 2 * up**2 / wide))
+    return known + total, known + low, min(1.0, known + high), effective
+
+
+def _places(chips: Chips) -> NDArray[np.int64]:
+    """[cells, 3] (macro, row, column) of every cell that a block of the network lies on, each once."""
+    found = []
+    for name, replicas in planned_sites(chips.plan).items():
+        if name not in chips.emulator.matrices:
+            raise CimemuError(
+                f"yield: layer {name}: its cells are written for every image, strata take cells written once"
+            )
+        for units in replicas:
+            for programmed, sites in zip(chips.emulator.matrices[name].programmed, units):
+                layout, wide = programmed.matrix.layout, programmed.matrix.macro.columns_per_output
+                for (rb, cb), site in sites.items():
+                    (a, b), (c, d) = layout.row_blocks[rb], layout.col_blocks[cb]
+                    rows, columns = np.meshgrid(
+                        np.arange(b - a), site.first_column + np.arange((d - c) * wide), indexing="ij"
+                    )
+                    found.append(np.stack([np.full(rows.size, site.macro), rows.ravel(), columns.ravel()], axis=1))
+    return np.unique(np.concatenate(found), axis=0)
+
+
+def _by_macro(chosen: NDArray[np.int64], high: NDArray[np.bool_]) -> dict[int, Any]:
+    return {
+        int(macro): (chosen[mine, 1], chosen[mine, 2], high[mine])
+        for macro in np.unique(chosen[:, 0])
+        for mine in [chosen[:, 0] == macro]
+    }

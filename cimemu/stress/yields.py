@@ -1,0 +1,131 @@
+"""Yield: the share of drawn chips that reach an accuracy, with an exact interval, and how many chips to draw."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cimemu import bounds
+from cimemu.arch.schema import Arch
+from cimemu.compute.forward import Emulator
+from cimemu.emulate import score
+from cimemu.errors import CimemuError, WorkloadError
+from cimemu.mapping.place import make_plan
+from cimemu.options import Draws
+from cimemu.shares import clopper_pearson, trials_for
+from cimemu.variation.compose import compose
+from cimemu.workload.network import Network
+
+BATCH = 64
+LEAST_TRIALS = 10  # before a run may stop early
+MOST_PLANNED = 10**9
+Told = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class YieldResult:
+    """Chips drawn in order, and those that reach the accuracy; `low` and `high` are the 95 % interval of the yield."""
+
+    accuracy: NDArray[np.float64]  # of every chip, trial 0 first
+    least: float  # the accuracy that a good chip reaches
+    good: int
+    low: float
+    high: float
+    stopped: bool  # before all trials were drawn, as the interval was narrow enough
+    seed: int
+
+    @property
+    def trials(self) -> int:
+        """Chips drawn."""
+        return len(self.accuracy)
+
+    @property
+    def share(self) -> float:
+        """The yield."""
+        return self.good / self.trials
+
+
+class Chips:
+    """A network on a chip that is drawn again and again, and scored on the same labelled images."""
+
+    def __init__(self, arch: Arch, network: Network, inputs: Any, labels: Any) -> None:
+        """Raises WorkloadError without images or labels: a yield is of accuracies."""
+        self.inputs, self.network = np.asarray(inputs), network
+        if len(self.inputs) == 0:
+            raise WorkloadError("inputs: no image given, give at least one")
+        if labels is None:
+            raise WorkloadError("yield: no labels given, an accuracy needs them")
+        self.labels = np.asarray(labels)
+        self.plan = make_plan(network, arch)
+        self.emulator = Emulator(network, arch.macro, plan=self.plan)
+
+    def accuracy(self, vary: Sequence[Any], seed: int, trial: int) -> float:
+        """Of the chip that `vary` draws: the one that `cimemu run --seed --trial` has."""
+        self.emulator.program(self.plan, vary, seed, trial)
+        name = self.network.outputs[0]
+        outputs = [
+            self.emulator.run([self.inputs[first : first + BATCH]], first_image=first).tensors[name]
+            for first in range(0, len(self.inputs), BATCH)
+        ]
+        _, accuracy = score({name: np.concatenate(outputs)}, self.network, self.labels, len(self.inputs))
+        assert accuracy is not None
+        return accuracy
+
+
+def yield_of(
+    chips: Chips,
+    *,
+    draws: Draws,
+    accuracy: float,
+    trials: int,
+    width: float | None = None,
+    progress: Told | None = None,
+) -> YieldResult:
+    """Draw `trials` chips and count those with at least `accuracy` (a share of the images).
+
+    `draws` has the models and the seed; chip t is trial t of them, as `stress` and `run` have it. With `width` no more chips
+    are drawn once the interval is that narrow, after ten at least; that is decided on chips in order. Raises CimemuError.
+
+    >>> import cimemu
+    >>> from cimemu.stress.yields import Chips, yield_of
+    >>> workload, arch = cimemu.load_workload("digits"), cimemu.load_arch("rram_128")
+    >>> network = cimemu.quantize(cimemu.load_network(workload.network), arch, workload.calibration())
+    >>> draws = cimemu.Draws(seed=1, vary=["stuck_at:sa0=0.01"])
+    >>> chips = Chips(arch, network, *workload.inputs(8))
+    >>> found = yield_of(chips, draws=draws, accuracy=0.5, trials=4)
+    >>> found.trials, found.good
+    (4, 4)
+    """
+    bounds.whole("trials", trials, 1, bounds.MOST_TRIALS)
+    bounds.real("accuracy", accuracy, 0, 1)
+    if width is not None:
+        bounds.real("width", width, 1e-9, 1 - 1e-9)
+    models = compose(draws.vary, draws.seed)
+    if not models:
+        raise CimemuError("yield: nothing varies, give at least one model: --vary stuck_at:sa0=0.01")
+    models.check(2**chips.emulator.macro.cell.bits - 1)
+    found: list[float] = []
+    good, narrow = 0, False
+    for trial in range(trials):
+        found.append(chips.accuracy(draws.vary, draws.seed, trial))
+        good += found[-1] >= accuracy
+        if progress is not None:
+            progress("chips", trial + 1, trials)
+        low, high = clopper_pearson(good, trial + 1)
+        narrow = width is not None and trial + 1 >= LEAST_TRIALS and high - low <= width
+        if narrow:
+            break
+    stopped = narrow and len(found) < trials
+    return YieldResult(np.array(found), accuracy, good, low, high, stopped, draws.seed)
+
+
+def trials_planned(expected: float, width: float) -> int:
+    """How many chips an interval of `width` takes at an expected yield. CimemuError where it is more than 10^9."""
+    bounds.real("expected yield", expected, 0, 1)
+    bounds.real("width", width, 1e-9, 1 - 1e-9)
+    needed = trials_for(expected, width, MOST_PLANNED)
+    if needed is None:
+        raise CimemuError(f"width = {width}: takes more than {MOST_PLANNED:,} chips, ask for a wider interval")
+    return needed
