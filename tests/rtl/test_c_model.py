@@ -139,6 +139,7 @@ def test_the_c_model_is_the_emulator(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(rtl_tools.shutil.which("cc") is None, reason="no C compiler is installed")
 def test_the_c_model_is_the_emulator_on_a_million_conversions_of_twenty_architectures(tmp_path):
     sweep(tmp_path, 20, 1_000_000)

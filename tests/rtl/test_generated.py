@@ -14,7 +14,7 @@ from cimemu.macro.accumulator import limits
 from cimemu.rtl.design import make_design
 from cimemu.rtl.generate import write_rtl
 
-FEW, MANY, ON_VERILATOR, SYNTHESISED = 6, 64, 20, 12
+FEW, SOME, MANY, ON_VERILATOR, SYNTHESISED = 6, 10, 64, 20, 12
 
 
 def parts_of(design):
@@ -80,6 +80,14 @@ def test_generated_designs_give_every_code_in_its_cycle(tmp_path):
 
 @pytest.mark.slow
 @marked("iverilog")
+def test_some_generated_designs_give_every_code_in_its_cycle(tmp_path):
+    for design in rtl_tools.drawn_designs(tmp_path, SOME, seed=5):
+        check(design)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@marked("iverilog")
 def test_many_generated_designs_give_every_code_in_its_cycle(tmp_path):
     met = Counter()
     for design in rtl_tools.drawn_designs(tmp_path, MANY):
@@ -108,6 +116,7 @@ def test_generated_designs_pass_lint_without_a_warning(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @marked("verilator")
 def test_many_generated_designs_pass_lint_without_a_warning(tmp_path):
     for design in rtl_tools.drawn_designs(tmp_path, MANY):
@@ -117,6 +126,14 @@ def test_many_generated_designs_pass_lint_without_a_warning(tmp_path):
 @pytest.mark.slow
 @marked("verilator")
 def test_generated_designs_give_every_code_in_its_cycle_on_verilator(tmp_path):
+    for design in rtl_tools.drawn_designs(tmp_path, 2, seed=8):
+        check(design, "verilator")
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@marked("verilator")
+def test_many_generated_designs_give_every_code_in_its_cycle_on_verilator(tmp_path):
     first = None
     for design in rtl_tools.drawn_designs(tmp_path, ON_VERILATOR, seed=8):
         if first is not None:
@@ -135,6 +152,7 @@ def test_a_generated_design_is_synthesised(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @marked("yosys")
 def test_generated_designs_are_synthesised(tmp_path):
     small = rtl_tools.drawn_designs(tmp_path, SYNTHESISED, seed=9, wanted=lambda m: m.rows * m.columns <= 512)
@@ -157,6 +175,7 @@ def convolution(folder, **settings):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @marked("iverilog")
 def test_a_whole_convolution_of_the_embedded_network_runs_on_the_generated_design(tmp_path):
     check(convolution(tmp_path))
