@@ -33,6 +33,7 @@ RIGHT = {
     "generate": ["rram_128", "digits", "--prompt", "image=1"],
     "faults": ["rram_128", "digits", "--cells", "2", "--images", "1"],
     "golden": ["rram_128", "digits", "--out", "g"],
+    "yield": ["rram_128", "digits", "--vary", "stuck_at:sa0=0.01", "--accuracy", "0.9", "--trials", "1", "--images", "1"],
     "chip": ["rram_128", "digits", "--vary", "lognormal:sigma=0.1", "--force"],
     "rtl": ["rram_128", "--out", "r"],
     "stress": ["rram_128", "digits", "--vary", "lognormal:sigma=0", "--trials", "1"],
