@@ -45,7 +45,7 @@ RIGHT = {
         "--images",
         "1",
     ],
-    "chip": ["rram_128", "digits", "--vary", "lognormal:sigma=0.1", "--force"],
+    "chip": ["rram_128", "digits", "--vary", "lognormal:sigma=0.1"],
     "rtl": ["rram_128", "--out", "r"],
     "stress": ["rram_128", "digits", "--vary", "lognormal:sigma=0", "--trials", "1"],
     "sweep": ["rram_128", "digits", "--vary", "macro.adc.bits=5"],
@@ -64,7 +64,17 @@ RIGHT = {
     "schema": ["arch"],
     "warm": [],
 }
-ZERO_IS_RIGHT = {"--seed", "--trial", "--events", "--start", "--rate", "--scale-rate", "--weight-decay", "--image"}
+ZERO_IS_RIGHT = {
+    "--accuracy",
+    "--seed",
+    "--trial",
+    "--events",
+    "--start",
+    "--rate",
+    "--scale-rate",
+    "--weight-decay",
+    "--image",
+}
 WRITTEN = {"--out", "--csv", "--plot", "--html", "--resized", "--metrics"}  # the rest of the paths are read
 FOLDERS = {"--checkpoints", "--tensorboard", "--cache", "--plots"}
 
@@ -104,6 +114,7 @@ def number_lines():
             right = {"0": option in ZERO_IS_RIGHT or (name, option) == ("shape", "--images"), "-1": option == "--image"}
             real = option in (
                 "--memory-gib",
+                "--on-ohm",
                 "--goal",
                 "--width",
                 "--percentile",
@@ -125,8 +136,8 @@ def path_lines(folder):
         for kind, path in made.items():
             if option in WRITTEN and kind in ("missing", "link", "huge"):
                 continue  # a new file is right; one that is there is another test's
-            if (name, option, kind) == ("golden", "--out", "folder"):
-                continue  # which takes an empty folder
+            if (option, kind) == ("--out", "folder") and name in ("golden", "rtl"):
+                continue  # which take an empty folder
             end = {"--plot": ".png", "--out": ".onnx" if name == "shape" else ""}.get(option, "")
             given = path if not end or kind not in ("long", "no folder") else path + end
             dropped = [part for part in RIGHT[name] if part != "--no-trace"]

@@ -247,6 +247,7 @@ def default_output(stem: str, suffix: str, *, force: bool) -> Path:
     """The name of a file that nobody named: stem, then stem_2, stem_3 ...; with `--force` the unnumbered one."""
     from cimemu.prepare import free_name
 
+    Path.cwd()  # OSError where the working folder has been removed: no name in it is free
     return Path(stem + suffix) if force else free_name(Path(), stem, suffix)
 
 

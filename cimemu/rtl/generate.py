@@ -124,7 +124,7 @@ def write_files(folder: Path, files: dict[str, str], *, force: bool) -> None:
     if folder.exists() and any(folder.iterdir()) and not force:
         raise CimemuError(f"{folder}: exists already, name another folder or add --force")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as error:
