@@ -20,7 +20,7 @@ import cimemu
 from cimemu.compute.forward import Emulator
 
 BATCHES = (1, 4, 16, 64, 256)
-SECONDS = 2.0  # of processor time that every cell is given, at least FEWEST rounds
+SECONDS = 0.5  # of processor time that every cell is given, at least FEWEST rounds
 FEWEST = 5
 STEP = {"macro.adc": {"model": "linear", "bits": 6, "lsb": 2.5}}
 CONVERTERS = {
