@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from cimemu.errors import ArchError
 from cimemu.given_file import refuse_input
+from cimemu.variation.measured import SIEMENS
 
 FORMAT = 1
-SIEMENS = {"S": 1.0, "mS": 1e-3, "uS": 1e-6, "nS": 1e-9}
 
 
 @dataclass(frozen=True, eq=False)
