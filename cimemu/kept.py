@@ -49,7 +49,7 @@ class Prepared:
     def costs(self) -> Costs:
         """Prices and areas of the chip. Raises ArchError."""
         if self._costs is None:
-            self._costs = Costs.of(self.arch)
+            self._costs = Costs.of(self.plan.arch)
         return self._costs
 
     def emulator(self, planned: bool, **how: Any) -> Emulator:

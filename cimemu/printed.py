@@ -4,7 +4,7 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
 
@@ -292,6 +292,10 @@ def _tag(model: type[BaseModel]) -> str:
 
 
 def _type(kind: Any) -> str:
+    if get_origin(kind) is Annotated:
+        return _type(get_args(kind)[0])
+    if Literal in map(get_origin, get_args(kind)):  # a number, or a word
+        return " or ".join(_type(part) for part in get_args(kind))
     text = kind.__name__ if isinstance(kind, type) else str(kind)
     for long, short in (
         ("typing.", ""),

@@ -86,5 +86,11 @@ def _has_bool(kind: Any) -> bool:
 
 def _kind(kind: Any) -> str:
     """What a field takes, in a word."""
-    parts = {kind, *get_args(kind)}
+    parts = _parts(kind)
     return "a number" if parts & {int, float} else "a text" if str in parts else "of the field's own kind"
+
+
+def _parts(kind: Any) -> set[Any]:
+    """The types that an annotation is made of."""
+    inner = [part for part in get_args(kind) if isinstance(part, type) or get_args(part)]
+    return {kind, *inner, *(one for part in inner if get_args(part) for one in _parts(part))}

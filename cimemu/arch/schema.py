@@ -1,8 +1,8 @@
 """The chip: tiles of macros, buffers, interconnect, digital unit and off-chip memory (contract sections 3 and 4)."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cimemu.adc import IdealAdc
 from cimemu.adc.base import MOST_CYCLES
@@ -16,6 +16,8 @@ from cimemu.record import Record
 
 MOST_MACROS = 2**17
 LEAST_CLOCK_NS = 1e-6
+MOST_TILES = 2**16
+AUTO = "auto"
 
 
 class Buffer(Record):
@@ -83,13 +85,24 @@ class Tile(Record):
 class Chip(Record):
     """The whole chip."""
 
-    tiles: int = Field(16, ge=1, le=2**16, description="tiles of the chip")
+    tiles: Annotated[int, Field(ge=1, le=MOST_TILES)] | Literal["auto"] = Field(
+        16, description="tiles of the chip; auto: as many as the network needs to lie on it as a whole"
+    )
     interconnect: Interconnect = Field(default_factory=Interconnect, description="bus or mesh")
     global_buffer: Buffer = Field(
         default_factory=lambda: Buffer(size_kib=1024, ports=2), description="feature maps between layers"
     )
     digital: DigitalUnit = Field(default_factory=DigitalUnit, description="the digital unit")
     offchip: OffChip = Field(default_factory=OffChip, description="off-chip memory")
+
+    @field_validator("tiles", mode="before")
+    @classmethod
+    def _are_counted_or_auto(cls, value: Any) -> Any:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if value != AUTO and not (isinstance(value, int) and 1 <= value <= MOST_TILES):
+            raise ValueError(f"{str(value):.40} is no number of tiles, must be 1 .. {MOST_TILES}, or {AUTO}")
+        return value
 
 
 class ChipMapping(Record):
@@ -148,7 +161,7 @@ class Arch(Shown, Record):
 
     @model_validator(mode="after")
     def _numbers_can_be_multiplied(self) -> "Arch":
-        if self.macros > MOST_MACROS:
+        if self.chip.tiles != AUTO and self.macros > MOST_MACROS:
             raise ValueError(f"chip.tiles x tile.macros = {self.macros} macros, must be <= {MOST_MACROS}")
         if self.clock_ns < LEAST_CLOCK_NS:
             raise ValueError(f"clock_ns = {self.clock_ns:g}, must be >= {LEAST_CLOCK_NS:g}")
@@ -180,6 +193,24 @@ class Arch(Shown, Record):
         ]
 
     @property
+    def tiles(self) -> int:
+        """Tiles of the chip. ArchError where a network decides how many there are, and none has been placed."""
+        if self.chip.tiles == AUTO:
+            raise ArchError(
+                f"{self.name}: chip.tiles = {AUTO}, only a network decides how many there are; use --set chip.tiles=N here"
+            )
+        return self.chip.tiles
+
+    @property
     def macros(self) -> int:
-        """Macros of the chip."""
-        return self.chip.tiles * self.tile.macros
+        """Macros of the chip. ArchError as for `tiles`."""
+        return self.tiles * self.tile.macros
+
+    def with_tiles(self, tiles: int) -> "Arch":
+        """The same chip with so many tiles. Raises ArchError where they are too many."""
+        if tiles > min(MOST_TILES, MOST_MACROS // self.tile.macros):
+            raise ArchError(
+                f"{self.name}: {tiles} tiles of {self.tile.macros} macros, must be <= {MOST_TILES} tiles and "
+                f"<= {MOST_MACROS} macros; use larger macros (macro.rows, macro.columns) or a smaller network"
+            )
+        return self.model_copy(update={"chip": self.chip.model_copy(update={"tiles": tiles})})

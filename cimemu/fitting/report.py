@@ -111,12 +111,13 @@ def fit(
     """
     if not 0.0 < goal <= 1.0:
         raise CimemuError(f"goal = {goal}, must be above 0 and at most 1")
+    lowered = quantize(network, arch, calibration=_random_images(network, seed))
+    mapped = map_network(lowered, arch)
+    arch = arch.with_tiles(mapped.plan.arch.tiles)  # a number, where the network decides it
     if macros is not None and not 1 <= macros <= arch.macros:
         raise MappingError(
             f"macros = {macros}, the chip {arch.name} has {arch.macros}; give 1 .. {arch.macros}, or more chip.tiles"
         )
-    lowered = quantize(network, arch, calibration=_random_images(network, seed))
-    mapped = map_network(lowered, arch)
     areas = sorted({layer.geometry.kernel_area for layer in mapped.plan.layers if layer.geometry is not None})
     report = FitReport(
         arch=arch,

@@ -9,7 +9,7 @@ import numpy as np
 
 from cimemu.arch.load import load_arch
 from cimemu.arch.macro import Macro
-from cimemu.arch.schema import Arch
+from cimemu.arch.schema import AUTO, Arch
 from cimemu.errors import MappingError, WorkloadError
 from cimemu.layer.base import TensorType
 from cimemu.layer.macro_layer import Geometry, MacroLayer
@@ -44,6 +44,8 @@ def make_plan(network: Network, arch: Arch) -> Plan:
         arch = load_arch(arch, network.overrides)
     check_activations(network, arch)
     layers = _layer_plans(network, arch.macro)
+    if arch.chip.tiles == AUTO:
+        arch = arch.with_tiles(tiles_needed(layers, arch))
     check_rewritable(layers, arch)
     phases = _phases(layers, arch)
     placed: list[Placed] = []
@@ -212,11 +214,24 @@ def _pieces(layer: LayerPlan, arch: Arch) -> list[LayerPlan]:
 
 def macros_needed(layers: Sequence[LayerPlan], arch: Arch) -> int:
     """The fewest macros on which all `layers` fit together as the mapper places them."""
-    room = sum(len(layer.blocks) for layer in layers)
-    large = arch.model_copy(update={"chip": arch.chip.model_copy(update={"tiles": -(-room // arch.tile.macros)})})
+    large = _large_enough(layers, arch)
     tries = (False, True) if arch.mapping.share_macros else (False,)
     found = [_first_fit(layers, large, 0, own_too) for own_too in tries]
     return min(1 + max((p.macro for p in placed), default=-1) for placed in found if placed is not None)
+
+
+def tiles_needed(layers: Sequence[LayerPlan], arch: Arch) -> int:
+    """The tiles that the mapper takes where there is no end to them: as `mapping.packing` says, one copy of each layer."""
+    members = [layer for layer in layers if layer.on_macros]
+    placed = place_phase(members, _large_enough(members, arch), 0)
+    assert placed is not None  # there is a macro for every block
+    return max(1, -(-(1 + max((p.macro for p in placed), default=-1)) // arch.tile.macros))
+
+
+def _large_enough(layers: Sequence[LayerPlan], arch: Arch) -> Arch:
+    """The chip with a macro for every block; it need not be one that can be built."""
+    room = max(1, sum(len(layer.blocks) for layer in layers))
+    return arch.model_copy(update={"chip": arch.chip.model_copy(update={"tiles": -(-room // arch.tile.macros)})})
 
 
 @dataclass

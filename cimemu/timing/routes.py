@@ -16,7 +16,7 @@ class Routes:
     def __init__(self, arch: Arch) -> None:
         """The interconnect of `arch`."""
         self.net, self.tile = arch.chip.interconnect, arch.tile
-        self.side = ceil(sqrt(arch.chip.tiles))
+        self.side = ceil(sqrt(arch.tiles))
         self.cause = {"bus": Cause.BUS, "mesh": Cause.NOC}[self.net.kind]
 
     def path(self, tile: int, inward: bool) -> list[str]:
