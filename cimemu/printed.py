@@ -294,7 +294,7 @@ def _tag(model: type[BaseModel]) -> str:
 def _type(kind: Any) -> str:
     if get_origin(kind) is Annotated:
         return _type(get_args(kind)[0])
-    if Literal in map(get_origin, get_args(kind)):  # a number, or a word
+    if any(get_origin(part) is Literal for part in get_args(kind)):  # a number, or a word
         return " or ".join(_type(part) for part in get_args(kind))
     text = kind.__name__ if isinstance(kind, type) else str(kind)
     for long, short in (

@@ -101,7 +101,7 @@ class Chip(Record):
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if value != AUTO and not (isinstance(value, int) and 1 <= value <= MOST_TILES):
-            raise ValueError(f"{str(value):.40} is no number of tiles, must be 1 .. {MOST_TILES}, or {AUTO}")
+            raise ValueError(f"{value!s:.40} is no number of tiles, must be 1 .. {MOST_TILES}, or {AUTO}")
         return value
 
 
@@ -195,7 +195,7 @@ class Arch(Shown, Record):
     @property
     def tiles(self) -> int:
         """Tiles of the chip. ArchError where a network decides how many there are, and none has been placed."""
-        if self.chip.tiles == AUTO:
+        if isinstance(self.chip.tiles, str):
             raise ArchError(
                 f"{self.name}: chip.tiles = {AUTO}, only a network decides how many there are; use --set chip.tiles=N here"
             )

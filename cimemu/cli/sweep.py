@@ -47,6 +47,14 @@ def sweep(
             help="arch key and its values, or a variation model as for cimemu stress (MODEL:PARAM=V1,V2); again for more",
         ),
     ],
+    coupled: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="KEY=V1,V2",
+            help="arch key that changes with the --vary of as many values (VARIED:KEY=V1,V2: with that one); again for more",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE", help="HDF5 file; default: WORKLOAD_ARCH_sweep.h5")
     ] = None,
@@ -67,6 +75,7 @@ def sweep(
 ) -> None:
     """Run a workload on every combination of arch values: accuracy, latency, energy, area, and the Pareto set."""
     from cimemu.prepare import load_recipe
+    from cimemu.stress.grid import coupled as together
     from cimemu.stress.grid import key_values
     from cimemu.stress.settings import settings
     from cimemu.stress.sweep import sweep as sweep_over
@@ -76,7 +85,7 @@ def sweep(
     chip, work, keys = (
         arch_of(arch, overrides),
         workload_of(workload),
-        dict(key_values([text for text in vary if not _is_model(text)])),
+        together(key_values([text for text in vary if not _is_model(text)]), coupled or ()),
     )
     models = [text for text in vary if _is_model(text)]
     named = out is not None or resume is not None

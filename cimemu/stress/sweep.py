@@ -1,6 +1,5 @@
 """`cimemu sweep`: one workload on many chips - accuracy, latency, energy and area of each, and the Pareto set."""
 
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from cimemu.facts import Facts, Shown
 from cimemu.keywords import filled
 from cimemu.prepare import Recipe
 from cimemu.stress.campaign import Campaign, Work, WorkKeywords, run_campaign
+from cimemu.stress.grid import Keys, all_combinations
 from cimemu.stress.jobs import Record
 from cimemu.stress.settings import settings
 from cimemu.stress.statistics import pareto
@@ -119,14 +119,14 @@ def _written(value: Any) -> Any:
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
-def sweep_points(arch: Arch, vary: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
+def sweep_points(arch: Arch, vary: Mapping[Keys, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
     """Every combination of the keys' values. CimemuError where a key is none, or no combination is a chip."""
     if not vary or any(len(values) == 0 for values in vary.values()):
         raise CimemuError("sweep: nothing to vary, give at least one key with its values")
     count = prod(map(len, vary.values()))
     if count > MOST_POINTS:
         raise CimemuError(f"sweep: {count} points, must be <= {MOST_POINTS}; give fewer values")
-    points = tuple(dict(zip(vary, values)) for values in itertools.product(*vary.values()))
+    points = all_combinations(vary)
     first: CimemuError | None = None
     for point in points:
         try:
@@ -141,7 +141,8 @@ def sweep_points(arch: Arch, vary: Mapping[str, Sequence[Any]]) -> tuple[dict[st
 
 @dataclass(frozen=True)
 class Grid:
-    """The chips of a sweep: all combinations of `vary`, which maps dotted arch keys to lists of values.
+    """The chips of a sweep: all combinations of `vary`, which maps dotted arch keys to lists of values. Keys that vary together
+    are one tuple, and their values tuples: `{("macro.rows", "macro.columns"): [(64, 64), (128, 128)]}`.
 
     `models` are models of variation in order, as `cimemu.stress.stress` takes them: texts (with several values, which are
     points too), mappings or objects; every chip is drawn with them, trial 0 of `seed`. With `models`, `vary` may be empty.
@@ -149,7 +150,7 @@ class Grid:
     Raises CimemuError where the seed is out of its range.
     """
 
-    vary: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    vary: Mapping[Keys, Sequence[Any]] = field(default_factory=dict)
     models: Sequence[Any] = ()
     seed: int = 0
     converters: str | None = None
@@ -161,7 +162,7 @@ class Grid:
 class SweepKeywords(WorkKeywords, total=False):
     """Every field of `Grid` and `Work`, as a keyword of `sweep`."""
 
-    vary: Mapping[str, Sequence[Any]]
+    vary: Mapping[Keys, Sequence[Any]]
     models: Sequence[Any]
     seed: int
     converters: str | None
