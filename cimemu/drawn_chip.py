@@ -12,7 +12,8 @@ from cimemu.arch.schema import Arch
 from cimemu.compute.forward import Emulator
 from cimemu.errors import ArchError, CimemuError
 from cimemu.macro.sites import Site, planned_sites
-from cimemu.macro.vary import Array, told, varied_macro
+from cimemu.macro.spares import NOT_STUCK, Array, has_spares, repaired, stuck_levels
+from cimemu.macro.vary import refuse_pulses, told, varied_macro, written_array
 from cimemu.mapping.place import make_plan
 from cimemu.options import Draws
 from cimemu.variation.base import Block, VariationBase
@@ -84,23 +85,31 @@ def write_chip(
                 site != other for other, _, _ in places.setdefault(key, [])
             ):  # layers of the same cells write them once
                 places[key].append((site, targets, programmed))
-                arrays.setdefault(key, Array.erased(macro)).add(site.first_column, targets, programmed)
+                arrays.setdefault(key, Array.of(macro)).add(site.first_column, macro, targets, programmed)
             if matrix.references is not None:
                 thresholds.setdefault(site.macro, set()).add(matrix.references[place[0]].thresholds.shape[1])
     found = _on_ohm(variations, on_ohm)
-    totals = {"macros": len({m for m, _ in arrays}), "cells": 0, "faults": 0}
+    totals = {"macros": len({m for m, _ in arrays}), "cells": 0, "faults": 0, "spare_rows": 0, "spare_columns": 0}
     with whole_file(Path(path), CimemuError, overwrite=overwrite) as partial, h5py.File(partial, "w") as file:
         _attributes(file, arch, network, variations, macro.cell.fraction_bits, found)
-        for (number, write), array in sorted(arrays.items()):
+        for (number, write), logical in sorted(arrays.items()):
             group = file.require_group(f"macros/{number:05d}/writing_{write}")
+            stuck = stuck_levels(variations, macro, number, write)
+            array = logical
+            if has_spares(macro):
+                lines = repaired(logical, stuck, macro)
+                array = lines.told(logical, macro)
+                for name, moved in zip(("spare_rows", "spare_columns"), lines.moved):
+                    totals[name] += moved
             whole = _written(variations, array, number, write, top)
+            refuse_pulses(whole, macro)
             _put(group, "targets", array.targets, "level", "level that was asked for")
             _put(group, "programmed", array.programmed, "", "whether the cell holds a weight")
             _put(group, "levels", whole.levels, "level", "conductance above 0, in steps between levels")
             if found is not None:
                 step = 1.0 / found / (top + variations.leakage(top))
                 _put(group, "conductances", whole.levels * step, "S", "the same in siemens")
-            faults = _faults(variations, array, number, write, top)
+            faults = np.select([stuck == NOT_STUCK, stuck == 0], [0, 1], 2).astype(np.uint8)
             _put(group, "faults", faults, "", "; ".join(f"{i}: {text}" for i, text in enumerate(FAULTS)))
             if whole.pulses is not None:
                 rows = [
@@ -162,36 +171,15 @@ def _block(variations: Variations, array: Array, site: Site, top: int) -> Block:
 
 def _written(variations: Variations, array: Array, macro: int, write: int, top: int) -> Block:
     """All cells of a macro as its models write them."""
-    whole = _block(variations, array, Site(macro, 0, write), top)
-    for model, stream in variations.at("cells"):
-        model.write(whole, stream)
-    return whole
+    return written_array(variations, array, _block(variations, array, Site(macro, 0, write), top))
 
 
 def _pulses(variations: Variations, site: Site, targets: Any, programmed: Any, top: int) -> tuple[int, int]:
     """Write pulses of one block, and the longest of every row, summed."""
-    block = _block(variations, Array(targets, programmed), site, top)
+    block = _block(variations, Array(targets, programmed, np.zeros(targets.shape[1], np.int64)), site, top)
     for model, stream in variations.at("cells"):
         model.write(block, stream)
     return int(block.pulses or 0), int(block.row_pulses or 0)
-
-
-def _faults(variations: Variations, array: Array, macro: int, write: int, top: int) -> NDArray[np.uint8]:
-    """Cells that are the same whatever is written to them: indices of FAULTS."""
-    stuck = [(model, stream) for model, stream in variations.at("cells") if name_of(model) == "stuck_at"]
-    made = np.zeros(array.targets.shape, dtype=np.uint8)
-    if not stuck:
-        return made
-    found = []
-    for level in (0, top):
-        told_ = Array(np.full_like(array.targets, level), np.ones_like(array.programmed))
-        block = _block(variations, told_, Site(macro, 0, write), top)
-        for model, stream in stuck:
-            model.write(block, stream)
-        found.append(block.levels)
-    same = found[0] == found[1]
-    made[same] = np.where(found[0][same] > 0, 2, 1)
-    return made
 
 
 def _converters(file: Any, arch: Arch, variations: Variations, macro: int, counts: set[int]) -> None:

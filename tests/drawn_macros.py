@@ -82,6 +82,8 @@ VALUES: dict[str, list[Any]] = {
     "timing.skip_cycles": [0, 1, 2],
     "mapping.rows": ["dense", "whole_kernels", "grouped"],
     "mapping.groups": ["block_diagonal", "separate"],
+    "repair.spare_rows": [0, 2],
+    "repair.spare_columns": [0, 1, 3],
 }
 
 
@@ -92,6 +94,11 @@ def closed(field):
     if get_origin(field.annotation) is Literal:
         return list(get_args(field.annotation))
     return [False, True] if field.annotation is bool else None
+
+
+def without_spares(tree):
+    """What generated hardware takes."""
+    return {**tree, "repair": {}}
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,7 @@ class Draws:
             except Exception:
                 assert attempt == 0
                 tree["mapping"]["rows"] = self.labels["mapping.rows"] = "dense"
+        tree["repair"] = {name: self.pick(f"repair.{name}") for name in ("spare_rows", "spare_columns")}
         types = {"x": TensorType(x.shape[1:], str(x.dtype)), "y": layer.output_type}
         network = Network(name="one", layers=(layer,), constants={}, inputs=("x",), outputs=("y",), types=types)
         return Drawn(tree, dict(self.labels), network, x, layer, number)

@@ -98,6 +98,15 @@ class MacroMapping(Record):
     )
 
 
+class Repair(Record):
+    """Spare lines beside those that weights are written to; a chip is tested when it is made, and they replace faulty ones."""
+
+    spare_rows: int = Field(
+        0, ge=0, le=1024, description="rows that stand for others whose stuck cells do most harm to the weights"
+    )
+    spare_columns: int = Field(0, ge=0, le=1024, description="columns that do so; they are tried first")
+
+
 def _or_a_name(schema: dict[str, Any]) -> None:
     """`adc: ideal` is a text in the file."""
     schema["anyOf"] = [*schema["anyOf"], {"type": "string", "description": "the model's name alone"}]
@@ -140,6 +149,7 @@ class Macro(Record):
     )
     timing: Timing = Field(default_factory=Timing, description="cycles of the steps")
     mapping: MacroMapping = Field(default_factory=MacroMapping, description="how matrices are cut")
+    repair: Repair = Field(default_factory=Repair, description="spare rows and columns")
 
     @field_validator("adc", mode="before")
     @classmethod
@@ -256,4 +266,4 @@ class Macro(Record):
         return self.columns // self.columns_per_output
 
 
-__all__ = ["Cell", "Input", "Macro", "MacroMapping", "Overflow", "Timing", "Weight"]
+__all__ = ["Cell", "Input", "Macro", "MacroMapping", "Overflow", "Repair", "Timing", "Weight"]

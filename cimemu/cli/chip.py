@@ -74,8 +74,12 @@ def chip(
     if as_json:
         print_json({"file": str(target), **totals})
         return
+    spares = made.macro.repair.spare_rows, made.macro.repair.spare_columns
+    replaced = (
+        f"{totals['spare_rows']} rows and {totals['spare_columns']} columns replaced by spares; " if any(spares) else ""
+    )
     make_console().print(
-        f"{target}: {totals['macros']} macros, {totals['cells']} cells with weights, {totals['faults']} of them stuck; "
+        f"{target}: {totals['macros']} macros, {totals['cells']} cells with weights, {totals['faults']} of them stuck; {replaced}"
         f"use it: cimemu run {arch} {workload} --chip {target}",
         highlight=False,
         soft_wrap=True,

@@ -105,6 +105,7 @@ def stress(
     as_json: JsonOption = False,
 ) -> None:
     """Draw chips with varied cells and converters: mean accuracy with its interval, and which layer breaks first."""
+    from cimemu.stress.ideal import Cost
     from cimemu.stress.monte_carlo import stress as monte_carlo
     from cimemu.stress.settings import settings
     from cimemu.stress.tables import stress_rows, telling, write_table
@@ -159,12 +160,8 @@ def stress(
         )
     for name, ideal in result.ideal.items():
         right = "no labels" if isnan(ideal["accuracy"]) else f"{100 * ideal['accuracy']:.2f} %"
-        energy = ideal["energy_uj_per_image"]
-        spent = f"{energy:.4g} uJ an image" if energy else "no energy, as the arch has no prices"
-        console.print(
-            f"ideal cells{' ' * bool(name)}{name}: {right}, {ideal['cycles_per_image']:,.0f} cycles and {spent}",
-            soft_wrap=True,
-        )
+        cost = Cost(**{key: value for key, value in ideal.items() if key != "accuracy"})
+        console.print(f"ideal cells{' ' * bool(name)}{name}: {right}, {cost.told()}", soft_wrap=True)
     for line in _upkeep(result):
         console.print(line, soft_wrap=True)
     for error in result.errors:

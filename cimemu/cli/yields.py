@@ -1,6 +1,7 @@
 """`cimemu yield`: the share of drawn chips that reach an accuracy."""
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +27,9 @@ from cimemu.cli.app import (
 )
 from cimemu.errors import CimemuError
 from cimemu.terminal import ProgressBars, make_console, print_json, print_table
+
+if TYPE_CHECKING:
+    from cimemu.stress.ideal import Cost
 
 
 @app.command(name="yield")
@@ -79,6 +83,7 @@ def yield_(
         raise CimemuError("--rare with --width: strata share a given number of chips, leave out --width")
     from cimemu.options import Draws
     from cimemu.prepare import quantized_network
+    from cimemu.stress.ideal import ideal_cost
     from cimemu.stress.yields import Chips, yield_of
     from cimemu.variation.compose import compose
 
@@ -98,13 +103,14 @@ def yield_(
             found = rare_failures(chips, progress=progress.update, **what)
         else:
             counted = yield_of(chips, width=width, progress=progress.update, **what)
+    cost = ideal_cost(made, network, inputs)
     if rare:
-        _tell_rare(found, accuracy, title, as_json)
+        _tell_rare(found, accuracy, title, as_json, cost)
         return
     told = {
         "yield": counted.share, "low": counted.low, "high": counted.high, "good": counted.good, "trials": counted.trials,
         "stopped_early": counted.stopped, "accuracy": accuracy, "worst": float(counted.accuracy.min()),
-        "worst_trial": int(counted.accuracy.argmin()), "seed": seed,
+        "worst_trial": int(counted.accuracy.argmin()), "seed": seed, **asdict(cost),
     }  # fmt: skip
     if as_json:
         print_json(told)
@@ -117,6 +123,7 @@ def yield_(
         soft_wrap=True,
     )
     console.print(f"worst chip: trial {told['worst_trial']}, {100 * told['worst']:.2f} %", soft_wrap=True)
+    console.print(f"every chip: {cost.told()}", soft_wrap=True)
 
 
 def _planned(expected: float, width: float | None, as_json: bool) -> None:
@@ -134,14 +141,16 @@ def _planned(expected: float, width: float | None, as_json: bool) -> None:
     )
 
 
-def _tell_rare(found: Any, accuracy: float, title: str, as_json: bool) -> None:
+def _tell_rare(found: Any, accuracy: float, title: str, as_json: bool, cost: "Cost") -> None:
     rows = [
         {"stuck cells": f"{s.least} .. {s.most}", "chance": s.chance, "chips": s.drawn, "bad": s.bad}
         for s in found.strata
     ]
     if as_json:
         told = ("failure", "low", "high", "effective", "trials", "cells", "seed")
-        print_json({**{name: getattr(found, name) for name in told}, "accuracy": accuracy, "strata": rows})
+        print_json(
+            {**{name: getattr(found, name) for name in told}, "accuracy": accuracy, "strata": rows, **asdict(cost)}
+        )
         return
     print_table(rows, f"{title}; strata of {found.cells:,} cells")
     make_console().print(
@@ -149,3 +158,4 @@ def _tell_rare(found: Any, accuracy: float, title: str, as_json: bool) -> None:
         f"{found.trials:,} chips; effective number of bad chips {found.effective:.1f}",
         soft_wrap=True,
     )
+    make_console().print(f"every chip: {cost.told()}", soft_wrap=True)

@@ -21,6 +21,7 @@ from cimemu.layer.base import Array, Layer
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.written_product import WrittenProduct
 from cimemu.macro.sites import planned_sites
+from cimemu.macro.spares import has_spares
 from cimemu.macro.vary import share_arrays, varied_macro
 from cimemu.mapping.plan import Plan
 from cimemu.mapping.shared import cells_of, earlier_positions
@@ -143,6 +144,11 @@ class Emulator:
             raise CimemuError(
                 f"--calibrate chip: layer {next(iter(self.products))}: its cells are written for every image, no calibration "
                 "lasts; set mapping.activations digital"
+            )
+        if self.products and has_spares(self.macro):
+            raise CimemuError(
+                f"macro.repair: layer {next(iter(self.products))}: its cells are written for every image, spare "
+                "lines are chosen for weights that stay; set mapping.activations digital"
             )
         for name, product in self.products.items():
             product.vary(variations, sites[name][0], plan.phases)

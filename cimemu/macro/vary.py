@@ -18,31 +18,12 @@ from cimemu.macro.gated import gated_reads
 from cimemu.macro.matrix import Matrix, reference_cells_per_row
 from cimemu.macro.program import psum_range
 from cimemu.macro.scaled import scaled_references
-from cimemu.macro.sites import Sites
+from cimemu.macro.sites import Site, Sites
+from cimemu.macro.spares import Array, Lines, has_spares, repaired, stuck_levels
 from cimemu.macro.surroundings import Surroundings
 from cimemu.variation.base import BLOCK_STAGES, Block
 from cimemu.variation.compose import Variations
 from cimemu.variation.parse import name_of
-
-
-@dataclass(frozen=True, eq=False)
-class Array:
-    """What all cells of a macro were told: ideal levels and whether the cell is programmed at all, [rows, columns] each."""
-
-    targets: NDArray[np.uint8]
-    programmed: NDArray[np.bool_]
-
-    @classmethod
-    def erased(cls, macro: Macro) -> "Array":
-        """No cell is programmed: all hold level 0."""
-        shape = (macro.rows, macro.columns)
-        return cls(np.zeros(shape, dtype=np.uint8), np.zeros(shape, dtype=np.bool_))
-
-    def add(self, first_column: int, targets: NDArray[np.uint8], programmed: NDArray[np.bool_]) -> None:
-        """Tell the cells of a block, which starts at row 0."""
-        rows, columns = targets.shape
-        self.targets[:rows, first_column : first_column + columns] = targets
-        self.programmed[:rows, first_column : first_column + columns] = programmed
 
 
 @dataclass(eq=False)
@@ -56,7 +37,7 @@ class Draft:
     cells: NDArray[np.integer]  # of the narrowest type that holds what has been written so far
     blocks: dict[tuple[int, int], Block]  # what the models left beside the cells
     writes: dict[tuple[int, int], Pulses]
-    shared: Mapping[tuple[int, int], "Array"] = field(default_factory=dict)  # see `share_arrays`
+    shared: Mapping[tuple[int, int], Array] = field(default_factory=dict)  # see `share_arrays`
     lock: Any = field(default_factory=Lock)  # of `cells`, which may become wider
 
     def tasks(self) -> Iterator[Callable[[], None]]:
@@ -70,6 +51,7 @@ class Draft:
         first = self.ideal.layout.col_blocks[place[1]][0] * self.macro.columns_per_output
         targets, programmed = told(self.ideal, place)
         site = self.sites[place]
+        lines = self._lines(site, targets, programmed)
         block = Block(
             levels=targets.astype(np.float64),
             targets=targets,
@@ -86,8 +68,12 @@ class Draft:
             models = self.variations.at(stage)
             if stage == "wires" and models:
                 block.array = self._array(block)
+            if stage == "cells" and lines is not None:
+                self._repair(block, lines)
+                continue
             for model, stream in models:
                 model.write(block, stream)
+        refuse_pulses(block, self.macro)
         scale = 2.0**self.macro.cell.fraction_bits
         made = np.empty(block.levels.shape, dtype=np.int64)
         round_levels(block.levels, scale, MAX_LEVEL * scale, 0, 0, made)
@@ -97,6 +83,32 @@ class Draft:
             self.writes[place] = Pulses(block.pulses, block.row_pulses or 0)
         self.blocks[place] = block
 
+    def _lines(self, site: Site, targets: NDArray[np.uint8], programmed: NDArray[np.bool_]) -> Lines | None:
+        """Where the lines of the block's macro are; None where none of the block's is replaced."""
+        if not has_spares(self.macro):
+            return None
+        array = self._told(site, targets, programmed)
+        lines = repaired(array, stuck_levels(self.variations, self.macro, site.macro, site.write), self.macro)
+        own = Lines(
+            lines.rows[: len(targets)], lines.columns[site.first_column :][: targets.shape[1]] - site.first_column
+        )
+        return lines if any(own.moved) else None
+
+    def _repair(self, block: Block, lines: Lines) -> None:
+        """Write the block's cells, those of replaced lines into their spares: all of the macro by the same draws."""
+        rows, columns = lines.rows[: len(block.levels)], lines.columns[block.first_column :][: block.levels.shape[1]]
+        targets, programmed = block.targets, ~block.erased
+        stay = (rows < self.macro.rows)[:, None] & (columns < self.macro.columns)
+        block.programmed = programmed & stay
+        block.targets = np.where(stay, targets, 0).astype(np.uint8)
+        block.levels[:] = block.targets
+        for model, stream in self.variations.at("cells"):
+            model.write(block, stream)
+        array = self._told(Site(block.macro, block.first_column, block.write), targets, programmed)
+        whole = written_array(self.variations, lines.told(array, self.macro), block)
+        block.levels[:] = whole.levels[np.ix_(rows, columns)]
+        block.targets, block.programmed = targets, programmed
+
     def _keep(self, made: NDArray[np.int64], row: int, column: int) -> None:
         kind = np.promote_types(narrowest(made), self.cells.dtype)
         with self.lock:
@@ -104,25 +116,18 @@ class Draft:
                 self.cells = self.cells.astype(np.promote_types(kind, self.cells.dtype))
             self.cells[row : row + made.shape[0], column : column + made.shape[1]] = made
 
+    def _told(self, site: Site, targets: NDArray[np.uint8], programmed: NDArray[np.bool_]) -> Array:
+        """What all cells of a block's macro were told: those of other blocks too, where these are known."""
+        array = self.shared.get((site.macro, site.write))
+        if array is None:
+            array = Array.of(self.macro)
+            array.add(site.first_column, self.macro, targets, programmed)
+        return array
+
     def _array(self, block: Block) -> NDArray[np.float64]:
         """Conductances of all cells of the block's macro: other blocks' by the same draws, unused cells at level 0."""
-        array = self.shared.get((block.macro, block.write))
-        if array is None:
-            array = Array.erased(self.macro)
-            array.add(block.first_column, block.targets, ~block.erased)
-        whole = Block(
-            levels=array.targets.astype(np.float64),
-            targets=array.targets,
-            programmed=array.programmed,
-            top=block.top,
-            macro=block.macro,
-            first_column=0,
-            write=block.write,
-            leakage=block.leakage,
-        )
-        for model, stream in self.variations.at("cells"):
-            model.write(whole, stream)
-        return whole.levels
+        site = Site(block.macro, block.first_column, block.write)
+        return written_array(self.variations, self._told(site, block.targets, ~block.erased), block).levels
 
     def finish(self) -> Matrix:
         """The matrix of these cells."""
@@ -159,6 +164,23 @@ class Draft:
         return np.asarray(np.maximum(self.cells.sum(axis=1) - off, 0))
 
 
+def written_array(variations: Variations, array: Array, block: Block) -> Block:
+    """All cells of a macro as its models write them; `block` is one of the macro's."""
+    whole = Block(
+        levels=array.targets.astype(np.float64),
+        targets=array.targets,
+        programmed=array.programmed,
+        top=block.top,
+        macro=block.macro,
+        first_column=0,
+        write=block.write,
+        leakage=block.leakage,
+    )
+    for model, stream in variations.at("cells"):
+        model.write(whole, stream)
+    return whole
+
+
 def told(ideal: Matrix, place: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Ideal levels of a block, and which of its cells are programmed: all but those off the diagonal of packed groups."""
     layout, per_output = ideal.layout, ideal.macro.columns_per_output
@@ -180,8 +202,29 @@ def varied_macro(macro: Macro, variations: Variations) -> Macro:
     lines = [name_of(model) for model, _ in variations.at("lines")]
     if lines and macro.weight.correction == "reference_column":
         raise ArchError(f"--vary {lines[0]} with a reference column: not defined, use weight.correction digital")
+    if variations and has_spares(macro):
+        _check_repair(variations)
     bits = variations.fraction_bits(macro.cell.fraction_bits, top)
     return macro.model_copy(update={"cell": macro.cell.model_copy(update={"fraction_bits": bits})})
+
+
+def _check_repair(variations: Variations) -> None:
+    """ArchError for what is not defined on cells that lie elsewhere."""
+    for stage in ("wires", "lines"):
+        for model, _ in variations.at(stage):
+            raise ArchError(
+                f"--vary {name_of(model)} with macro.repair: the wires of spare lines are not defined; set "
+                "macro.repair.spare_rows and spare_columns to 0"
+            )
+
+
+def refuse_pulses(block: Block, macro: Macro) -> None:
+    """ArchError where write pulses were counted of a macro with spares, whose are not."""
+    if block.pulses is not None and has_spares(macro):
+        raise ArchError(
+            "macro.repair with write pulses that are counted (--vary write_verify): those of spare cells are not; set "
+            "macro.repair.spare_rows and spare_columns to 0"
+        )
 
 
 def start_draft(ideal: Matrix, sites: Sites, variations: Variations) -> Draft:
@@ -202,11 +245,11 @@ def share_arrays(drafts: Iterable[Draft]) -> None:
     given = list(drafts)
     arrays: dict[tuple[int, int], Array] = {}
     for draft in given:
-        if not draft.variations.at("wires"):
+        if not (draft.variations.at("wires") or has_spares(draft.macro)):
             continue
         for place, site in draft.sites.items():
-            array = arrays.setdefault((site.macro, site.write), Array.erased(draft.macro))
-            array.add(site.first_column, *told(draft.ideal, place))
+            array = arrays.setdefault((site.macro, site.write), Array.of(draft.macro))
+            array.add(site.first_column, draft.macro, *told(draft.ideal, place))
     for draft in given:
         draft.shared = arrays
 

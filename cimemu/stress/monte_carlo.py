@@ -1,7 +1,7 @@
 """`cimemu stress`: accuracy over many drawn chips, with intervals, and which layer breaks first."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -15,6 +15,7 @@ from cimemu.errors import CimemuError, WorkloadError
 from cimemu.keywords import filled
 from cimemu.stress.campaign import Campaign, Work, WorkKeywords, run_campaign
 from cimemu.stress.finished import attributes, groups
+from cimemu.stress.ideal import ideal_cost
 from cimemu.stress.result import StressResult
 from cimemu.stress.settings import by_calibration, settings
 from cimemu.stress.statistics import QUANTILES, bootstrap, interval, trials_needed
@@ -23,8 +24,6 @@ from cimemu.stress.upkeep import Upkeep, keepers, upkeep
 from cimemu.trace.trials import Status
 from cimemu.variation.parse import spelled
 from cimemu.workload.network import Network
-
-TIMED_IMAGES = 8
 
 
 @dataclass(frozen=True)
@@ -260,23 +259,13 @@ def _paired(task: StressTask, schemes: list[str], accuracy: NDArray[np.float64])
 
 
 def _ideal(task: StressTask, scheme: int) -> dict[str, Any]:
-    """Accuracy of ideal cells on all images; cycles and energy an image, of the first ones.
-
-    Time does not depend on values unless zero slices are skipped; energy does by what the macros count, so both are
-    those of ideal cells and computed once.
-    """
+    """Accuracy of ideal cells on all images; cycles and energy of an image, area of the chip."""
     network = task.networks[scheme]
     first = next(point for point in task.points if point.scheme == scheme)
-    way = [model for model in first.models if model.stage == "calibration"]  # which takes multiplications or switches
+    way = [model for model in first.models if model.stage == "calibration"]
     values = run(task.arch, network, task.inputs, task.labels, detail=None, vary=way)
-    timed = run(task.arch, network, task.inputs[:TIMED_IMAGES], detail="ops", vary=way)
-    assert timed.cycles is not None
-    assert timed.energy_uj is not None
-    return {
-        "accuracy": np.nan if values.accuracy is None else values.accuracy,
-        "cycles_per_image": timed.cycles / timed.images,
-        "energy_uj_per_image": timed.energy_uj / timed.images,
-    }
+    accuracy = np.nan if values.accuracy is None else values.accuracy
+    return {"accuracy": accuracy, **asdict(ideal_cost(task.arch, network, task.inputs, way))}
 
 
 def _upkeep(task: StressTask) -> tuple[Upkeep | None, ...]:

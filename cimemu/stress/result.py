@@ -17,7 +17,7 @@ class StressResult(Shown):
 
     `columns`: trials, mean, std, low, high (95 % interval of the mean), method, quantiles [points, 7], worst_trial,
     worst, failed, breaks_first; `layer_error` and `own_error` [points, layers] are means over trials. `ideal` holds
-    accuracy, cycles and energy of ideal cells by scheme. `paired` compares schemes on the same chips.
+    accuracy, cycles, energy and area of ideal cells by scheme. `paired` compares schemes on the same chips.
     """
 
     schemes: tuple[str, ...]

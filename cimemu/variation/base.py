@@ -208,6 +208,9 @@ class VariationBase(Record):
         """The models that act in its place, with their streams; None: itself."""
         return None
 
+    def stick(self, block: Block, stream: Stream, levels: NDArray[np.int64]) -> None:
+        """Set `levels` of the block's cells to the level at which each is stuck, whatever is written; leave the others."""
+
     def write(self, block: Block, stream: Stream) -> None:
         """Change the block's levels."""
 

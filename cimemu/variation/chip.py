@@ -75,6 +75,11 @@ class Chip(VariationBase):
             seen[name] = seen.get(name, 0) + 1
         return made
 
+    def stick(self, block: Block, stream: Stream, levels: NDArray[np.int64]) -> None:
+        """What the file says."""
+        faults = self.data.faults(block.macro, block.write, (len(levels), levels.shape[1]))
+        levels[faults == 1], levels[faults == 2] = 0, block.top
+
     def write(self, block: Block, stream: Stream) -> None:
         """The file's levels, of a chip that was told what the network tells this one."""
         levels, targets = self.data.levels(block.macro, block.write, block.levels.shape, block.first_column, block.top)

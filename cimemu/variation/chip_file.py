@@ -92,6 +92,29 @@ class ChipFile:
             raise ArchError(f"{self.path}: low_S = {low}, high_S = {high}, must be 0 <= low_S < high_S")
         return np.asarray(np.maximum((made * SIEMENS[unit] - low) / (high - low) * top, 0.0))
 
+    def faults(self, macro: int, write: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
+        """Faults [rows, columns] of the cells of a macro: 0 none, 1 stuck at level 0, 2 stuck at the highest level.
+
+        ArchError where the file does not say which cells are stuck.
+        """
+        with self.lock:
+            data = self._writing(macro, write).get("faults")
+            if data is None:
+                raise ArchError(
+                    f"{self.path}: macro {macro}: has no faults, which macro.repair chooses its spare lines by; add them, or set "
+                    "macro.repair.spare_rows and spare_columns to 0"
+                )
+            if data.ndim != 2 or data.shape[0] < shape[0] or data.shape[1] < shape[1]:
+                raise ArchError(
+                    f"{self.path}: macro {macro}: faults {list(data.shape)}, the arch has {list(shape)} cells with spare lines"
+                )
+            made = np.asarray(data[: shape[0], : shape[1]])
+        if not np.isin(made, (0, 1, 2)).all():
+            raise ArchError(
+                f"{self.path}: macro {macro}: faults must be 0 (none), 1 (at level 0) or 2 (at the highest)"
+            )
+        return made.astype(np.uint8)
+
     def _writing(self, macro: int, write: int) -> Any:
         group = self.file["macros"].get(f"{macro:05d}")
         if group is None:

@@ -3,6 +3,7 @@
 from typing import ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from cimemu.kernels.cells import stick
@@ -33,15 +34,17 @@ class StuckAt(VariationBase):
         """No cell is stuck."""
         return self.sa0 == 0 and self.sa1 == 0
 
+    def stick(self, block: Block, stream: Stream, levels: NDArray[np.int64]) -> None:
+        """The draw of `write`, on levels without leakage."""
+        made = levels.astype(np.float64)
+        self._stuck(block, stream, made, 0.0)
+        levels[:] = made
+
     def write(self, block: Block, stream: Stream) -> None:
         """One draw of 32 bits a cell decides between three outcomes."""
+        self._stuck(block, stream, block.levels, block.off)
+
+    def _stuck(self, block: Block, stream: Stream, levels: NDArray[np.float64], off: float) -> None:
         words = stream.words(block, "cell")
         low = round(self.sa0 * WORD)
-        stick(
-            block.levels,
-            words,
-            np.uint64(low),
-            np.uint64(low + round(self.sa1 * WORD)),
-            block.off,
-            block.top + block.off,
-        )
+        stick(levels, words, np.uint64(low), np.uint64(low + round(self.sa1 * WORD)), off, block.top + off)
