@@ -10,12 +10,14 @@ from cimemu.compute.forward import Emulator
 from cimemu.compute.matrix import LayerMatrix
 from cimemu.engines.choose import engines_of
 from cimemu.layer.base import Layer
+from cimemu.layer.digital_product import DigitalProduct
 from cimemu.lower.products import PRODUCTS
 from cimemu.mapping.place import make_plan
 from cimemu.options import Draws
 from cimemu.workload.network import Network
 
 DIGITAL = "digital unit, float32"
+DIGITAL_BYTES = "digital unit, 8-bit integers"
 WRITTEN = "macros, an engine chosen for every image: its right operand is written into cells"
 
 
@@ -79,13 +81,18 @@ def explain(
         elif layer.name in emulator.products:
             matrices = len(emulator.products[layer.name].cut.units)
             found.append(LayerEngine(layer.name, WRITTEN, (), matrices, matrices))
-        elif isinstance(layer, PRODUCTS):
-            found.append(LayerEngine(layer.name, DIGITAL, (("macros", _why_digital(layer, network)),), 1, 1))
+        elif isinstance(layer, (*PRODUCTS, DigitalProduct)):
+            what = DIGITAL_BYTES if isinstance(layer, DigitalProduct) else DIGITAL
+            found.append(LayerEngine(layer.name, what, (("macros", _why_digital(layer, network)),), 1, 1))
     return tuple(found)
 
 
 def _why_digital(layer: Layer, network: Network) -> str:
     """Why a product of a lowered network is not on macros."""
+    if isinstance(layer, DigitalProduct):
+        return "the scheme leaves it on the digital unit, in 8 bits (layers: place = digital)"
+    if network.scheme is not None and network.scheme.get("layers"):
+        return "the scheme leaves it on the digital unit, in float32 (layers: place = digital)"
     if not any(name in network.constants for name in layer.inputs[:2]):
         if network.activations == "macros":
             return "it multiplies two activations that are not both integers"

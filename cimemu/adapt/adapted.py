@@ -1,6 +1,7 @@
 """The adapted network: a QDQ graph in torch whose products are fake macros; in evaluation mode it is the chip."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from cimemu.adapt.cell_draws import CellDraws
 from cimemu.adapt.chip import Chip
 from cimemu.adapt.codes import codes_of, smooth_codes
+from cimemu.adapt.fake_digital import FakeDigital
 from cimemu.adapt.fake_macro import FakeMacro
 from cimemu.adapt.integers import TrainedParts, integer_network
 from cimemu.adapt.module import TWINS, twin
@@ -29,6 +31,14 @@ from cimemu.workload.network import Network
 TRAINED_CHIPS = 1 << 30  # first trial of the chips that are trained on: no other trial meets one of them
 SHARPNESS = (1.0, 10.0)  # of smooth activations, from the first step to the last, geometrically
 LEAST_SPREAD = np.float32(1e-3)  # of a channel that the float network leaves constant
+
+
+@dataclass(frozen=True)
+class Products:
+    """What multiplies, by layer name: macros, and what a scheme leaves on the digital unit."""
+
+    macros: Mapping[str, FakeMacro]
+    digital: Mapping[str, FakeDigital]
 
 
 class ActivationStep(torch.nn.Module):
@@ -67,18 +77,19 @@ class AdaptedModule(torch.nn.Module):
         fitted: Network,
         arch: Arch,
         scheme: Scheme,
-        macros: Mapping[str, FakeMacro],
+        products: Products,
         *,
         smooth: bool,
     ) -> None:
-        """`source` float with biases, `fitted` its integer network with first steps, `macros` by layer name."""
+        """`source` float with biases, `fitted` its integer network with first steps."""
         super().__init__()
         assert fitted.qdq is not None
         self.source, self.arch, self.scheme, self.graph = source, arch, scheme, fitted.qdq
         self.first_converters = dict(fitted.converters)
         self.chosen = macro_of(arch, scheme)
-        self.macro_names = list(macros)
-        self.macros = torch.nn.ModuleList(list(macros.values()))
+        self.macro_names, self.digital_names = list(products.macros), list(products.digital)
+        self.macros = torch.nn.ModuleList(list(products.macros.values()))
+        self.digital = torch.nn.ModuleList(list(products.digital.values()))
         self.activations = torch.nn.ModuleList()
         self.tensors: dict[str, int] = {}  # tensor -> its activation step
         for layer in self.graph.layers:
@@ -140,6 +151,9 @@ class AdaptedModule(torch.nn.Module):
                     codes[out] = codes[layer.inputs[0]]
             elif layer.name in self.macro_names:
                 known[out] = self._product(layer, *codes[layer.inputs[0]])
+            elif layer.name in self.digital_names:
+                made: Any = self.digital[self.digital_names.index(layer.name)]
+                known[out] = made(_reals(layer.inputs[0], known, codes))
             else:
                 for name in layer.inputs:
                     _reals(name, known, codes)
@@ -173,11 +187,12 @@ class AdaptedModule(torch.nn.Module):
         from those of the float network, which grow from block to block: then outputs get the float network's mean and
         variance (without that, closed-form weights ended at chance).
         """
-        biases = {p.name: self.source.constants[p.inputs[2]] for p in self.source.layers if p.name in self.macro_names}
+        products = self._products()
+        biases = {p.name: self.source.constants[p.inputs[2]] for p in self.source.layers if p.name in products}
         moments = self._float_moments(images) if self.scheme.one_bit else {}
         hooks = []
         self.train()
-        for name, macro in zip(self.macro_names, self.macros):
+        for name, macro in products.items():
             bias = torch.from_numpy(np.array(biases[name], dtype=np.float32).reshape(-1))
             if macro.norm is None:
                 macro.bias.data = bias
@@ -194,7 +209,7 @@ class AdaptedModule(torch.nn.Module):
                 self.traced(torch.from_numpy(np.asarray(images[first : first + 64], dtype=np.float32)))
         for hook in hooks:
             hook.remove()
-        for name, macro in zip(self.macro_names, self.macros):
+        for name, macro in products.items():
             if macro.norm is not None:
                 norm: Any = macro.norm
                 norm.momentum = 0.1
@@ -202,6 +217,10 @@ class AdaptedModule(torch.nn.Module):
                     norm.weight.data = (norm.running_var + norm.eps).sqrt()
                     norm.bias.data = norm.bias.data + norm.running_mean
         self.eval()
+
+    def _products(self) -> dict[str, Any]:
+        """What multiplies, by layer name."""
+        return {**dict(zip(self.macro_names, self.macros)), **dict(zip(self.digital_names, self.digital))}
 
     def _float_moments(self, images: Any) -> dict[str, tuple[Any, Any]]:
         """(mean, standard deviation) [N] of the float network's convolutions, by layer."""
@@ -235,7 +254,10 @@ class AdaptedModule(torch.nn.Module):
             activation: Any = self.activations[number]
             steps[name] = np.float32(activation.step().detach().cpu().numpy()), activation.zero
         macros: dict[str, Any] = dict(zip(self.macro_names, self.macros))
-        return TrainedParts(self.source, self.arch, self.scheme, self.chosen, macros, steps, self.first_converters)
+        digital: dict[str, Any] = dict(zip(self.digital_names, self.digital))
+        return TrainedParts(
+            self.source, self.arch, self.scheme, self.chosen, macros, digital, steps, self.first_converters
+        )
 
     def vary(self, models: Sequence[str], seed: int) -> None:
         """Varied cells in the training forward, a chip a step, drawn as `stress` draws them. Raises Cimemu's errors."""
@@ -263,8 +285,8 @@ class AdaptedModule(torch.nn.Module):
         for activation in self.activations:
             activation.sharpness = SHARPNESS[0] * (SHARPNESS[1] / SHARPNESS[0]) ** share
             activation.scale.data = within(activation.scale.data, activation.smallest, activation.largest)
-        for macro in self.macros:
-            macro.keep_in_bounds()
+        for product in self._products().values():
+            product.keep_in_bounds()
         for macro, draws in zip(self.macros, self.draws):
             g = macro.geometry
             integers = macro.written().integers.detach().round().to(torch.int64).cpu().numpy()

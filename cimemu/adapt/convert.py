@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from cimemu.adapt.adapted import AdaptedModule
+from cimemu.adapt.adapted import AdaptedModule, Products
 from cimemu.adapt.digits import GRADIENTS
+from cimemu.adapt.fake_digital import FakeDigital
 from cimemu.adapt.fake_macro import FakeMacro
 from cimemu.adapt.module import Trainable
 from cimemu.adc import Adc, IdealAdc, LinearAdc, NonlinearAdc, plain
@@ -30,7 +31,9 @@ from cimemu.macro.drive import drive_offset
 from cimemu.macro.references import make_references
 from cimemu.mapping.layout import make_layout
 from cimemu.ptq.apply import apply_scheme, calibration_samples, macro_of, with_converters
+from cimemu.ptq.placed import placed
 from cimemu.ptq.psum_fit import groups_of
+from cimemu.ptq.roles import weighted_products
 from cimemu.ptq.scheme import BinaryWeights, LinearConverter, Scheme, UniformWeights, scheme_of
 from cimemu.ptq.written import of_two_activations
 from cimemu.workload.network import Network
@@ -61,9 +64,10 @@ def convert(
         raise WorkloadError(f"gradient = {gradient!r}, must be one of {', '.join(GRADIENTS)}")
     chip, made = load_arch(arch), scheme_of(scheme) if not isinstance(scheme, Scheme) else scheme
     if isinstance(made.weights, BinaryWeights) and made.weights.method == "exact":
-        raise WorkloadError("weights.method = exact has no gradient: train closed_form or xnor")
+        raise WorkloadError("weights.method = exact has no gradient: train closed_form, centred or xnor")
     network = with_biases(_folded(_network_of(model, calibration)))
-    _check(network, chip)
+    by_layer = placed(made, network)
+    _check(network, chip, by_layer.off_macros)
     images = np.asarray(calibration)
     fitted = apply_scheme(network, chip, images, made).network
     assert fitted.qdq is not None
@@ -78,20 +82,28 @@ def convert(
     _check_encoding(macro)
     if macro.accumulator_bits is not None:
         _check_accumulator(fitted, macro, made, code_parity)
-    macros = {}
+    macros: dict[str, FakeMacro] = {}
+    digital: dict[str, FakeDigital] = {}
     for layer in fitted.layers:
         if isinstance(layer, MacroLayer):
             product = next(p for p in network.layers if p.name == layer.name)
             weight = _as_rows(product, np.asarray(network.constants[product.inputs[1]], dtype=np.float32))
-            macros[layer.name] = _fake(layer, fitted, macro, made, weight, gradient, code_parity)
-    module = AdaptedModule(network, fitted, chip, made, macros, smooth=smooth)
+            macros[layer.name] = _fake(layer, fitted, macro, by_layer.of(layer.name), weight, gradient, code_parity)
+    for product in weighted_products(network):
+        if product.name in by_layer.off_macros:
+            assert isinstance(product, Conv | Gemm)  # `_check`
+            weight = torch.from_numpy(np.array(network.constants[product.inputs[1]], dtype=np.float32))
+            norm = isinstance(product, Conv) and weight.ndim == 4
+            digital[product.name] = FakeDigital(product, weight, by_layer.off_macros[product.name], norm=norm)
+    module = AdaptedModule(network, fitted, chip, made, Products(macros, digital), smooth=smooth)
     if made.one_bit and not code_parity:
         module.set_norms(images)  # outputs as the float network's, so that converters are fitted to what they will meet
         module.first_converters = _refitted(module, images)
     for layer in fitted.layers:
         if isinstance(layer, MacroLayer):
             adc = module.first_converters.get(layer.name, macro.adc)
-            _converter(macros[layer.name], layer, adc, macro, made, _input_step(layer, fitted))
+            own = by_layer.of(layer.name)
+            _converter(macros[layer.name], layer, adc, macro, own, _input_step(layer, fitted))
     module.set_norms(images)
     return module
 
@@ -129,7 +141,8 @@ def _refitted(module: AdaptedModule, images: Any) -> dict[str, Adc]:
     module.first_converters = {}
     network = integer_network(module.parts())
     samples = calibration_samples(network, module.arch, module.scheme, images)
-    return dict(with_converters(network, module.arch, module.scheme, *samples, {}).network.converters)
+    by_layer = placed(module.scheme, module.source)
+    return dict(with_converters(network, module.arch, by_layer, *samples, {}).network.converters)
 
 
 def with_biases(network: Network) -> Network:
@@ -178,7 +191,7 @@ def _weighted(layer: Any, network: Network) -> bool:
     return len(layer.inputs) > 1 and layer.inputs[1] in network.constants
 
 
-def _check(network: Network, chip: Arch) -> None:
+def _check(network: Network, chip: Arch, off_macros: Mapping[str, Any]) -> None:
     for layer in network.layers:
         if chip.mapping.activations == "macros" and of_two_activations(layer, network):
             raise layer.error(
@@ -187,9 +200,10 @@ def _check(network: Network, chip: Arch) -> None:
             )
         if not isinstance(layer, PRODUCTS) or not _weighted(layer, network):
             continue
-        if isinstance(layer, Conv) and layer.groups > 1:
+        if isinstance(layer, Conv) and layer.groups > 1 and layer.name not in off_macros:
             raise layer.error(
-                f"groups = {layer.groups}: grouped convolutions are not trained for macros; leave them to quantize"
+                f"groups = {layer.groups}: grouped convolutions are not trained for macros; leave them to quantize, or place "
+                "them on the digital unit"
             )
         if isinstance(layer, MatMul):
             raise layer.error("a MatMul has no bias to train: write it as Gemm")

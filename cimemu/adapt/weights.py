@@ -56,7 +56,8 @@ def uniform(w: Any, step: Any, least: Any, groups: Groups, rule: UniformWeights)
 def binary(w: Any, groups: Groups, rule: BinaryWeights) -> Written:
     """Two levels a group, anew each step: the closed form of `cimemu.ptq.binary`.
 
-    closed_form: `B = sign(w - mu)`, `alpha = mean|w - mu| / (1 - mb^2)`, `beta = mu - alpha mb`. xnor: `B = sign(w)`,
+    closed_form: `B = sign(w - mu)`, `alpha = mean|w - mu| / (1 - mb^2)`, `beta = mu - alpha mb`. centred: the same B,
+    `alpha = mean|w - mu|`, beta = 0. xnor: `B = sign(w)`,
     `alpha = mean|w|`, beta = 0. Gradients go through signs, times alpha, and through alpha (XNOR-Net, section 3.1), not
     through mu and beta: signs learn alpha times slower than a float weight, and beside them the mean that all weights of
     a layer share moved so fast that networks ended at chance.
@@ -65,11 +66,13 @@ def binary(w: Any, groups: Groups, rule: BinaryWeights) -> Written:
     blocks = groups.by_block.to(w.device)
     if rule.method == "xnor":
         return Written(signs(w), groups.mean(w.abs()).clamp(min=TINY)[blocks], None)
-    if rule.method != "closed_form":
-        raise WorkloadError(f"weights.method = {rule.method} has no gradient: train closed_form or xnor")
+    if rule.method == "exact":
+        raise WorkloadError("weights.method = exact has no gradient: train closed_form, centred or xnor")
     mu = groups.mean(w.detach())
     centred = w - mu[where]
     b = signs(centred)
+    if rule.method == "centred":
+        return Written(b, groups.mean(centred.abs()).clamp(min=TINY)[blocks], None)
     mb = groups.mean(b.detach())
     alpha = (groups.mean(centred.abs()) / (1 - mb**2).clamp(min=TINY)).clamp(min=TINY)
     return Written(b, alpha[blocks], (mu - alpha.detach() * mb)[blocks])

@@ -18,6 +18,7 @@ from cimemu.emulate import run
 from cimemu.errors import WorkloadError
 from cimemu.importer import load_network
 from cimemu.ptq.apply import Fitted, calibration_samples, quantized_weights, with_converters
+from cimemu.ptq.placed import placed
 from cimemu.ptq.scheme import Scheme
 from cimemu.workload.manifest import Workload
 from cimemu.workload.network import Network
@@ -104,7 +105,7 @@ def _fitted(stage: _Stage, network: Network, arch: Arch, calibration: Any, point
         stage.samples = calibration_samples(stage.network, arch, scheme, calibration)
         stage.key = _stage_key(point)
     assert stage.samples is not None
-    return with_converters(stage.network, arch, scheme, *stage.samples, stage.errors)
+    return with_converters(stage.network, arch, placed(scheme, network), *stage.samples, stage.errors)
 
 
 def _measured(arch: Arch, fitted: Fitted, inputs: Any, labels: Any) -> Row:

@@ -66,10 +66,9 @@ def append_levels(out: Path, point: Point, axes: Sequence[str], fitted: Fitted, 
 def levels_rows(point: Point, fitted: Fitted, samples: Iterable[PsumSamples]) -> list[LevelsRow]:
     """By layer, from the samples that the converters were fitted to."""
     rows = []
-    folded = {layer.layer for layer in fitted.layers if layer.folded}
+    shared = {layer.layer: layer.granularity for layer in fitted.layers}
     for seen in samples:
-        granularity = "column" if seen.layer in folded else getattr(point.scheme.converter, "granularity", "layer")
-        values, weights = _coarse(seen, granularity)
+        values, weights = _coarse(seen, shared[seen.layer])
         levels = first_levels(fitted.network.converters[seen.layer])
         rows.append(LevelsRow(point.key, seen.layer, values, weights / weights.sum(), levels))
     return rows

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from cimemu.errors import WorkloadError
 from cimemu.layer.base import Layer
+from cimemu.layer.digital_product import DigitalProduct
 from cimemu.layer.execute import infer_types
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.quant import QuantizeLinear
@@ -95,6 +96,7 @@ def _lowered(network: Network) -> Network:
         whole=network.whole,
         shares=network.shares,
         real_biases=network.real_biases,
+        digital=network.digital,
     )
 
 
@@ -112,9 +114,11 @@ def _with_one_weight(layers: list[Layer]) -> list[Layer]:
 
 
 def _scaled(layer: Layer, network: Network) -> Layer:
-    """A macro layer with its column scales, and the layers that it shares its cells with."""
+    """A macro layer with its column scales, and the layers that it shares its cells with; or the same on the digital unit."""
     if not isinstance(layer, MacroLayer):
         return layer
+    if layer.name in network.digital:
+        return DigitalProduct.of(layer)
     scale = network.column_scales.get(layer.name, layer.column_scale)
     return replace(layer, column_scale=scale, shares=network.shares.get(layer.name, layer.shares))
 

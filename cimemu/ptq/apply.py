@@ -19,6 +19,7 @@ from cimemu.layer.macro_layer import MacroLayer
 from cimemu.lower import lower
 from cimemu.ptq.folded import fit_activations, fold
 from cimemu.ptq.levels import thresholds_of
+from cimemu.ptq.placed import Placed, placed
 from cimemu.ptq.psum_fit import View, errors_of, fit_linear, fit_table, grid, linear_adc, span_of
 from cimemu.ptq.quantize import quantize
 from cimemu.ptq.scheme import ArchConverter, GivenWeights, LinearConverter, NonlinearConverter, Scheme
@@ -38,6 +39,7 @@ class LayerFit:
     psum_error: float | None = None  # squared error / variance on held-out images
     interior_error: float | None = None  # the same without the samples at the edges of the range
     folded: bool = False  # the converter applies the activation
+    granularity: str = "layer"  # what shares levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,8 @@ def apply_scheme(network: Network, arch: Arch, calibration: Any, scheme: Scheme)
     """
     images = np.asarray(calibration)
     weighted, errors = quantized_weights(network, arch, images, scheme)
-    return with_converters(weighted, arch, scheme, *calibration_samples(weighted, arch, scheme, images), errors)
+    samples = calibration_samples(weighted, arch, scheme, images)
+    return with_converters(weighted, arch, placed(scheme, network), *samples, errors)
 
 
 def quantized_weights(
@@ -89,15 +92,15 @@ def quantized_weights(
             "or fit converters alone with weights.kind = given"
         )
     chip = load_arch(arch, scheme.overrides(arch.macro))
-    macro = chip.macro
+    macro, by_layer = chip.macro, placed(scheme, network)
     given = scheme.activations
-    settings: dict[str, Any] = {"method": given.method, "percentile": given.percentile, "widths": given.widths}
+    settings: dict[str, Any] = {"method": given.method, "percentile": given.percentile, "widths": by_layer.widths}
     moments = None
-    if getattr(scheme.weights, "method", "") == "output":
+    if "output" in {getattr(one.weights, "method", "") for one in (scheme, *by_layer.own.values())}:
         plain = scheme.weights.model_copy(update={"method": "mse", "granularity": "channel", "slice_scales": False})
         first = quantize(network, chip, calibration, weights=SchemeWeights(plain, macro), **settings)
         moments = input_moments(first, macro, calibration)
-    rule = SchemeWeights(scheme.weight_rule, macro, moments)
+    rule = SchemeWeights(scheme.weight_rule, macro, moments, by_layer.rules)
     made = quantize(network, chip, calibration, weights=rule, **settings)
     return with_column_scales(made, arch, scheme, rule), rule.errors
 
@@ -136,20 +139,25 @@ def calibration_samples(
 def with_converters(
     network: Network,
     arch: Arch,
-    scheme: Scheme,
+    by_layer: Placed,
     samples: Iterable[PsumSamples],
     held_out: Iterable[PsumSamples],
     weight_errors: Mapping[str, float],
 ) -> Fitted:
-    """`network` with the scheme's converter of every macro layer, fitted to `samples` and measured on `held_out`."""
-    spec, macro = scheme.converter, macro_of(arch, scheme)
+    """`network` with the scheme's converter of every macro layer, fitted to `samples` and measured on `held_out`.
+
+    `by_layer` is the scheme on the float network.
+    """
+    scheme = by_layer.scheme
+    macro = macro_of(arch, scheme)
     network = replace(network, overrides=scheme.overrides(arch.macro), scheme=scheme.model_dump(mode="json"))
     layers = {layer.name: layer for layer in network.layers if isinstance(layer, MacroLayer)}
-    if isinstance(spec, ArchConverter):
+    if isinstance(scheme.converter, ArchConverter):
         return Fitted(network, tuple(LayerFit(name, weight_errors.get(name)) for name in layers))
     converters, fits = {}, []
     for seen, other in zip(samples, held_out):
-        folded = None
+        folded, spec = None, by_layer.of(seen.layer).converter
+        assert not isinstance(spec, ArchConverter)  # a layer's own keys leave the kind as it is
         if isinstance(spec, LinearConverter):
             adc = linear_adc(*fit_linear(seen, spec), seen, spec, macro.adc.circuit)  # type: ignore[union-attr]
         else:
@@ -158,7 +166,8 @@ def with_converters(
             adc = _table(seen, spec, folded)
         every, inside = errors_of(other, adc, folded)
         converters[seen.layer] = adc
-        fits.append(LayerFit(seen.layer, weight_errors.get(seen.layer), every, inside, folded is not None))
+        shared = spec.granularity if folded is None else "column"
+        fits.append(LayerFit(seen.layer, weight_errors.get(seen.layer), every, inside, folded is not None, shared))
     return Fitted(replace(network, converters=converters), tuple(fits))
 
 

@@ -1,8 +1,9 @@
 """Weights of two real levels: `alpha * B + beta` with B in {-1, +1}, by group.
 
 closed_form: BWMA's layer-wise binarisation (arXiv 2508.21524; reconstructed from its abstract, the algebra is the
-least-squares optimum for B = sign(w - mean)). xnor: `B = sign(w)`, alpha = mean|w|, no offset (XNOR-Net, Rastegari et
-al., ECCV 2016). exact: the two levels of the least squared error, from sorted weights and prefix sums.
+least-squares optimum for B = sign(w - mean)). centred: another reading of that abstract: weights are centred, so that signs
+are balanced, alpha = mean|w - mean|, and the mean is dropped. xnor: `B = sign(w)`, alpha = mean|w|, no offset (XNOR-Net,
+Rastegari et al., ECCV 2016). exact: the two levels of the least squared error, from sorted weights and prefix sums.
 """
 
 from collections.abc import Callable
@@ -25,6 +26,12 @@ def closed_form(w: Floats) -> tuple[NDArray[np.int64], float, float]:
         return signs, TINY, mu - TINY * mb
     alpha = float(np.abs(w - mu).mean()) / (1 - mb**2)
     return signs, max(alpha, TINY), mu - max(alpha, TINY) * mb
+
+
+def centred(w: Floats) -> tuple[NDArray[np.int64], float, float]:
+    """(B, alpha, 0) of B = sign(w - mean), alpha = mean|w - mean|: the mean is dropped."""
+    mu = float(w.mean())
+    return np.where(w >= mu, 1, -1), max(float(np.abs(w - mu).mean()), TINY), 0.0
 
 
 def xnor(w: Floats) -> tuple[NDArray[np.int64], float, float]:
@@ -51,6 +58,7 @@ def exact(w: Floats) -> tuple[NDArray[np.int64], float, float]:
 
 METHODS: dict[str, Callable[[Floats], tuple[NDArray[np.int64], float, float]]] = {
     "closed_form": closed_form,
+    "centred": centred,
     "xnor": xnor,
     "exact": exact,
 }

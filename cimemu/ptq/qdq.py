@@ -16,6 +16,7 @@ from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.layer.shape import Gather
 from cimemu.ptq.gates import gate_layers, one_range
 from cimemu.ptq.ranges import Observer, Ranges
+from cimemu.ptq.weights import quantized_weight
 from cimemu.ptq.widths import MOVES, Widths, tensor_bits
 from cimemu.ptq.written import Written, of_two_activations
 from cimemu.workload.network import Network
@@ -54,13 +55,16 @@ class QdqBuilder:
         self.gates = gate_layers(network)
         self.alias = one_range(network)
         bits = min(macro.input.bits, 8)
-        self.bits = tensor_bits(network, widths or Widths(bits, bits, bits), self._taken)
+        chosen = widths or Widths(bits, bits, bits)
+        self.off_macros = chosen.off_macros
+        self.real = self._real_alone()
+        self.bits = tensor_bits(network, chosen, self._taken)
 
     def build(self) -> Network:
         """The QDQ network."""
         network = self.network
         for name in network.inputs:
-            if network.types[name].dtype == "float32" and not self.islands:
+            if network.types[name].dtype == "float32" and not self.islands and name not in self.real:
                 self._quantize(name)
         for layer in network.layers:
             self._layer(layer)
@@ -84,7 +88,23 @@ class QdqBuilder:
             inputs=network.inputs,
             outputs=network.outputs,
             types=infer_types(layers, constants, inputs),
+            digital=frozenset(name for name, kind in self.off_macros.items() if kind == 8),
         )
+
+    def _real_alone(self) -> set[str]:
+        """Tensors that stay float: products in float32 alone read them, as they are or moved, or make the network's outputs."""
+        floats = {name for name, kind in self.off_macros.items() if kind == "float"}
+        outputs, found = set(self.network.outputs), set[str]()
+        for layer in reversed(self.network.layers):
+            if layer.name in floats and outputs.issuperset(layer.outputs) and layer.outputs[0] not in self.readers:
+                found |= set(layer.outputs)
+            for name in layer.inputs:
+                after = self.readers[name]
+                if name not in outputs and all(
+                    one.name in floats or (one.op in MOVES and found.issuperset(one.outputs)) for one in after
+                ):
+                    found.add(name)
+        return found
 
     def _kept(self, output: str) -> str:
         """What stands for an output; an input that is returned stands for itself."""
@@ -96,11 +116,18 @@ class QdqBuilder:
 
     def _taken(self, layer: Layer) -> tuple[str, ...]:
         """The activations of a layer that macros take."""
+        if layer.name in self.off_macros:
+            return ()
         if self._is_product(layer):
             return layer.inputs[:1]
         return layer.inputs[:2] if layer.name in self.written.products else ()
 
     def _layer(self, layer: Layer) -> None:
+        if self.off_macros.get(layer.name) == "float":
+            self.layers.append(self._with_inputs(layer))
+            if not self.islands:
+                self._quantize_or_defer(layer.outputs[0], None)
+            return
         if self._is_product(layer):
             self._product(layer)
             return
@@ -170,7 +197,10 @@ class QdqBuilder:
         self, layer: Layer, weight: Array, axis: int, least: NDArray[np.float64] | None
     ) -> tuple[str, NDArray[np.float32]]:
         """(the dequantised weight, its scales)."""
-        values, scales = self.rule(layer, weight, axis, least)
+        if self.off_macros.get(layer.name) == 8:
+            values, scales = quantized_weight(weight, 8, axis, per_channel=True, least=least)
+        else:
+            values, scales = self.rule(layer, weight, axis, least)
         return self._constant_dq(layer.inputs[1], values, scales, axis, weight), scales
 
     def _name(self, name: str) -> str:
@@ -231,6 +261,8 @@ class QdqBuilder:
 
     def _quantize_or_defer(self, name: str, shared: tuple[np.float32, int] | None) -> None:
         """Quantise a layer's output; one whose only reader is an activation takes that activation's range at once."""
+        if name in self.real:
+            return
         readers = self.readers.get(name, [])
         only = readers[0] if len(readers) == 1 and name not in self.network.outputs else None
         if isinstance(only, Relu | Clip) and not self.macro.input.signed:

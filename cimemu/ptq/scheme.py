@@ -12,6 +12,7 @@ from cimemu.arch.macro import Macro
 from cimemu.encoding import Encoding, find, known, names
 from cimemu.encoding.binary import Binary
 from cimemu.errors import WorkloadError
+from cimemu.ptq.layer_scheme import LayerScheme
 from cimemu.ptq.widths import Widths
 from cimemu.record import Record
 
@@ -47,8 +48,9 @@ class BinaryWeights(Record):
 
     kind: Literal["binary"] = "binary"
     granularity: Literal["layer", "channel", "array", "column"] = Field("layer", description="what shares two levels")
-    method: Literal["closed_form", "xnor", "exact"] = Field(
-        "closed_form", description="sign around the mean with scale and offset; +-mean|w|; the best two levels"
+    method: Literal["closed_form", "centred", "xnor", "exact"] = Field(
+        "closed_form",
+        description="sign around the mean with scale and offset; the same without the offset; +-mean|w|; the best two levels",
     )
 
 
@@ -148,6 +150,10 @@ class Scheme(Record):
     rows: Literal["arch", "dense", "whole_kernels", "grouped"] = Field(
         "arch", description="how matrices are cut into arrays (macro.mapping.rows)"
     )
+    layers: dict[str, LayerScheme] = Field(
+        default_factory=dict,
+        description="what layers have other than the rest, by name, pattern (`conv*`) or part: (first), (last), (shortcut)",
+    )
 
     @property
     def weight_rule(self) -> UniformWeights | BinaryWeights:
@@ -202,7 +208,8 @@ class Scheme(Record):
         """Dotted keys of an arch that the scheme changes, but for the fitted converter's parameters."""
         changed: dict[str, Any] = {}
         if not isinstance(self.weights, GivenWeights):
-            changed["macro.input.bits"] = max(self.activations.bits, self.activations.image_bits or 0)
+            own = [one.activations.bits or 0 for one in self.layers.values()]
+            changed["macro.input.bits"] = max(self.activations.bits, self.activations.image_bits or 0, *own)
         if self.one_bit:
             self._check_one_bit(macro)
             weight = {"bits": 1, "encoding": Binary.name, "correction": macro.weight.correction}
@@ -226,6 +233,28 @@ class Scheme(Record):
         return changed
 
 
+def _columnquant(bits: int, psum_bits: int) -> dict[str, Any]:
+    """ColumnQuant as its authors run ResNet-20: first, last and shortcut products in full precision, off the arrays [C]."""
+    return {
+        "weights": {"bits": bits, "granularity": "column", "method": "mse", "slice_scales": True},
+        "activations": {"bits": bits, "digital_bits": 8, "method": "mse"},
+        "converter": {"granularity": "column", "bits": psum_bits},
+        "digits": "offset",
+        "rows": "whole_kernels",
+        "layers": {part: {"place": "digital"} for part in ("(first)", "(last)", "(shortcut)")},
+    }
+
+
+def _bwma(ends: dict[str, Any]) -> dict[str, Any]:
+    """BWMA: binary weights by layer, 4-bit activations [A]; first and last product as `ends` say [R]."""
+    return {
+        "weights": {"kind": "binary"},
+        "activations": {"bits": 4, "digital_bits": 8, "method": "mse"},
+        "converter": {"bits": 5},
+        "layers": {part: dict(ends) for part in ("(first)", "(last)")},
+    }
+
+
 PRESETS: dict[str, dict[str, Any]] = {
     "plain": {"converter": {"kind": "arch"}},
     "layer": {"weights": {"granularity": "layer"}, "converter": {"granularity": "layer"}},
@@ -244,6 +273,18 @@ PRESETS: dict[str, dict[str, Any]] = {
         "converter": {"bits": 5},
     },
     "bs_kmq": {"converter": {"kind": "nonlinear", "ramp": {}}},
+    # the papers' own settings, as far as they are known (manual, quantisation): [C] code, [A] abstract, [R] reconstructed
+    "columnquant_w4a4p1": _columnquant(bits=4, psum_bits=1),
+    "columnquant_w3a3p3": _columnquant(bits=3, psum_bits=3),
+    "columnquant_w3a3p2": _columnquant(bits=3, psum_bits=2),
+    "cim_aware": {
+        "weights": {"bits": 4, "granularity": "layer", "method": "mse"},
+        "activations": {"bits": 4, "digital_bits": 8, "method": "mse"},
+        "converter": {"bits": 5, "granularity": "layer"},
+        "layers": {part: {"place": "digital", "bits": 8} for part in ("(first)", "(last)")},
+    },
+    "bwma_float_ends": _bwma({"place": "digital"}),
+    "bwma_8_bit_ends": _bwma({"place": "digital", "bits": 8}),
 }
 
 

@@ -18,20 +18,27 @@ from cimemu.ptq.scheme import BinaryWeights, UniformWeights
 from cimemu.ptq.weight_scales import codes, fit_scales, slice_factors
 
 Floats = NDArray[np.float64]
+Rule = UniformWeights | BinaryWeights
 
 
 class SchemeWeights:
     """Quantises every layer's weights by one rule of a scheme for `macro` (of the scheme's widths and encoding).
 
-    `moments` by layer name are mean products of inputs [conv groups, K, K], for method "output".
+    `moments` by layer name are mean products of inputs [conv groups, K, K], for method "output". `rules` are those of layers
+    that have one of their own.
     """
 
     def __init__(
-        self, rule: UniformWeights | BinaryWeights, macro: Macro, moments: Mapping[str, Floats] | None = None
+        self,
+        rule: Rule,
+        macro: Macro,
+        moments: Mapping[str, Floats] | None = None,
+        rules: Mapping[str, Rule] | None = None,
     ) -> None:
         """Refuse what the macro cannot hold. Raises WorkloadError."""
-        self.rule, self.macro, self.moments = rule, macro, moments or {}
-        if isinstance(rule, UniformWeights) and rule.slice_scales and macro.conversions_per_output == 1:
+        self.rule, self.macro, self.moments, self.rules = rule, macro, moments or {}, rules or {}
+        slices = [one for one in (rule, *self.rules.values()) if isinstance(one, UniformWeights) and one.slice_scales]
+        if slices and macro.conversions_per_output == 1:
             raise WorkloadError(
                 "weights.slice_scales = true, but an output is one conversion here (one slice, or weight.combine analog): "
                 "use more slices or leave slice_scales out"
@@ -50,21 +57,26 @@ class SchemeWeights:
             groups, area = layer.groups, int(np.prod(weight.shape[2:]))
         cut = make_cut(groups, w.shape[1], len(w) // groups, area, self.macro)
         floor = np.full(len(w), 1e-12) if least is None else np.maximum(least, 1e-12)
-        if isinstance(self.rule, BinaryWeights):
-            integers, scales, offsets = binarize(w, cut, self.rule.granularity, self.rule.method)
+        rule = self.rule_of(layer)
+        if isinstance(rule, BinaryWeights):
+            integers, scales, offsets = binarize(w, cut, rule.granularity, rule.method)
             factors = None
         else:
-            integers, scales, factors = self._uniform(layer, w, cut)
+            integers, scales, factors = self._uniform(layer, w, cut, rule)
             offsets = np.zeros_like(scales)
-        base = self._base(scales, floor)
+        base = self._base(scales, floor, rule)
         self._keep(layer, scales, offsets, factors, base, cut)
         self._measure(layer, w, integers, scales, offsets, cut)
         values = integers.astype(np.int8).reshape(moved.shape)
-        return np.moveaxis(values, 0, axis), base if base.size > 1 and self._many(base) else base[:1]
+        return np.moveaxis(values, 0, axis), base if base.size > 1 and _many(base, rule) else base[:1]
 
-    def _uniform(self, layer: Layer, w: Floats, cut: Cut) -> tuple[NDArray[np.int64], Floats, Floats | None]:
-        rule = self.rule
-        assert isinstance(rule, UniformWeights)
+    def rule_of(self, layer: Layer) -> Rule:
+        """The rule of a layer."""
+        return self.rules.get(layer.name, self.rule)
+
+    def _uniform(
+        self, layer: Layer, w: Floats, cut: Cut, rule: UniformWeights
+    ) -> tuple[NDArray[np.int64], Floats, Floats | None]:
         moments = self.moments.get(layer.name)
         if rule.method == "output" and moments is None:
             raise layer.error("weights.method = output without samples of its inputs")
@@ -87,13 +99,10 @@ class SchemeWeights:
         parts[:, :, -1] += macro.correction.of_inputs  # the correction has the top slice's factor
         return np.asarray(parts)
 
-    def _many(self, base: NDArray[np.float32]) -> bool:
-        return self.rule.granularity != "layer" or bool((base != base[0]).any())
-
-    def _base(self, scales: Floats, floor: Floats) -> NDArray[np.float32]:
+    def _base(self, scales: Floats, floor: Floats, rule: Rule) -> NDArray[np.float32]:
         """The output stage's scale of every output: its largest (one for the layer where the rule says so)."""
         largest = np.maximum(scales.max(axis=1), floor)
-        if self.rule.granularity == "layer":
+        if rule.granularity == "layer":
             largest = np.full(len(largest), largest.max())
         made: NDArray[np.float32] = largest.astype(np.float32)
         return made
@@ -108,7 +117,7 @@ class SchemeWeights:
         cut: Cut,
     ) -> None:
         """Remember what a QDQ graph cannot say: scales of row blocks and slices, and offsets."""
-        granularity = self.rule.granularity
+        granularity = self.rule_of(layer).granularity
         ratio = scales / base.astype(np.float64)[:, None]
         shared = granularity in ("layer", "channel")
         if shared and bool(np.isclose(ratio, 1, rtol=1e-6).all()):  # float32 rounding, which the graph has too
@@ -132,3 +141,7 @@ class SchemeWeights:
     ) -> None:
         real = integers * np.take_along_axis(scales, cut.block, axis=1) + np.take_along_axis(offsets, cut.block, axis=1)
         self.errors[layer.name] = float(((real - w) ** 2).sum() / max((w**2).sum(), 1e-30))
+
+
+def _many(base: NDArray[np.float32], rule: Rule) -> bool:
+    return rule.granularity != "layer" or bool((base != base[0]).any())

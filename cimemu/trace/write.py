@@ -29,6 +29,7 @@ MAX_EVENTS = 20_000_000
 UNFINISHED = "unfinished"  # root attribute of a partial file: what it is
 
 DIGITAL_PRODUCT = "digital float32"
+DIGITAL_INTEGERS = "digital integers"
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,6 +265,8 @@ def _laws(plan: Plan, timeline: Timeline, tally: Tally, counts: NDArray[np.int64
 
 def _unit(layer: LayerPlan) -> str:
     """What computed a layer off macros: named for products, which are on macros as a rule."""
+    if layer.op == "DigitalProduct":
+        return DIGITAL_INTEGERS
     return DIGITAL_PRODUCT if layer.op in ("Conv", "Gemm", "MatMul") else ""
 
 

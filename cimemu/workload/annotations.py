@@ -1,7 +1,7 @@
 """What a standard ONNX file cannot say about a network for macros, as one JSON text in its metadata.
 
-Converters, column scales, the scheme and the arch keys that go with them. Real numbers are written so that the same
-float64 is read back.
+Converters, column scales, the scheme and the arch keys that go with them, and products that stay on the digital unit. Real
+numbers are written so that the same float64 is read back.
 """
 
 import json
@@ -30,7 +30,7 @@ def annotation_text(network: Network) -> str | None:
         if isinstance(layer, MacroLayer) and layer.column_scale is not None
     }
     shares = {layer.name: layer.shares for layer in network.layers if isinstance(layer, MacroLayer) and layer.shares}
-    if not (network.converters or scales or network.overrides or network.scheme or shares):
+    if not (network.converters or scales or network.overrides or network.scheme or shares or network.digital):
         return None
     tree = {
         "version": VERSION,
@@ -39,6 +39,7 @@ def annotation_text(network: Network) -> str | None:
         "converters": {name: adc.model_dump(mode="json") for name, adc in network.converters.items()},
         "column_scales": {name: _plain(scale) for name, scale in scales.items()},
         **({"shares": shares} if shares else {}),
+        **({"digital": sorted(network.digital)} if network.digital else {}),
     }
     return json.dumps(tree, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
@@ -58,6 +59,7 @@ def read_annotation(text: str) -> dict[str, Any]:
             "converters": {name: _ADC.validate_python(value) for name, value in tree["converters"].items()},
             "column_scales": {name: _scale(value) for name, value in tree["column_scales"].items()},
             "shares": {str(name): str(value) for name, value in tree.get("shares", {}).items()},
+            "digital": frozenset(str(name) for name in tree.get("digital", ())),
         }
     except ValidationError as error:
         first = error.errors()[0]

@@ -27,7 +27,8 @@ class Network(Shown):
     tensors of these names have no axis of images there: here they are [images, all axes of the file]. `activations` is the
     `mapping.activations` of the chip that it was lowered for: where products of two activations run. `real_biases` says that
     float biases are added as they are, where ONNX Runtime would round them to whole steps of their products. `fixed` are
-    inputs of the file that were given a number, and are constants here.
+    inputs of the file that were given a number, and are constants here. `digital` names products of 8-bit integers that the
+    digital unit multiplies, not macros.
 
     >>> import cimemu
     >>> network = cimemu.load_network(cimemu.load_workload("digits").network)
@@ -52,6 +53,7 @@ class Network(Shown):
     activations: str = "digital"
     real_biases: bool = False
     fixed: Mapping[str, Array] = field(default_factory=dict)
+    digital: frozenset[str] = frozenset()
 
     @cached_property
     def kept(self) -> dict[str, Any]:

@@ -17,6 +17,9 @@ UNIFORM = {"weights": {"bits": 4, "method": "mse"}, "activations": {"bits": 4, "
 TRAIN = TrainSettings(epochs=1, images_per_epoch=64, batch=16, rates=Rates(weights=0.01), threads=1)
 
 
+ENDS = ("(first)", "(last)")
+
+
 def granular(weight, psum, bits=3, **changes):
     tree = {**UNIFORM, "converter": {"granularity": psum, "bits": bits, "method": "mse"}, **changes}
     return {**tree, "weights": {**tree["weights"], "granularity": weight}}
@@ -34,6 +37,11 @@ SCHEMES = {
     "differential": granular("column", "column", digits="differential"),
     "twos_complement": granular("array", "column", digits="twos_complement"),
     "closed_form": {"weights": {"kind": "binary"}, "activations": {"bits": 2}, "converter": {"bits": 4}},
+    "centred": {
+        "weights": {"kind": "binary", "method": "centred"},
+        "activations": {"bits": 2},
+        "converter": {"bits": 4},
+    },
     "xnor_channel": {
         "weights": {"kind": "binary", "method": "xnor", "granularity": "channel"},
         "activations": {"bits": 1},
@@ -46,6 +54,26 @@ SCHEMES = {
     },
     "nonlinear": {**UNIFORM, "converter": {"kind": "nonlinear", "bits": 3, "granularity": "column"}},
     "as_the_chip": {**UNIFORM, "converter": {"kind": "arch"}},
+    "ends_in_float": granular("column", "column", layers={end: {"place": "digital"} for end in ENDS}),
+    "ends_in_8_bits": granular("column", "layer", layers={end: {"place": "digital", "bits": 8} for end in ENDS}),
+    "layers_of_their_own": granular(
+        "layer",
+        "layer",
+        bits=4,
+        layers={
+            "(first)": {
+                "weights": {"bits": 2, "granularity": "column"},
+                "converter": {"bits": 3, "granularity": "column"},
+            },
+            "(last)": {"activations": {"bits": 2}, "converter": {"granularity": "array"}},
+        },
+    ),
+    "binary_between_float_ends": {
+        "weights": {"kind": "binary"},
+        "activations": {"bits": 4, "digital_bits": 8},
+        "converter": {"bits": 5},
+        "layers": {end: {"place": "digital"} for end in ENDS},
+    },
 }
 
 
@@ -74,7 +102,17 @@ def differing(module, images):
     return sum(row.differ for row in rows)
 
 
-QUICK = ("array_array", "column_column", "one_bit_psums", "slice_scales", "differential", "closed_form", "nonlinear")
+QUICK = (
+    "ends_in_float",
+    "layers_of_their_own",
+    "array_array",
+    "column_column",
+    "one_bit_psums",
+    "slice_scales",
+    "differential",
+    "closed_form",
+    "nonlinear",
+)
 
 
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in SCHEMES])
@@ -103,7 +141,7 @@ def first_steps(name):
     """The scheme with first steps that are found at once: how they are found is not what is held here."""
     tree = {part: dict(keys) if isinstance(keys, dict) else keys for part, keys in SCHEMES[name].items()}
     for part in ("weights", "activations"):
-        if tree[part].get("method") == "mse":
+        if tree.get(part, {}).get("method") == "mse":
             del tree[part]["method"]
     return tree
 
@@ -123,7 +161,7 @@ def test_a_resnet20_is_the_chip_to_the_integer_on_many_images(name, resnet20, ti
         module = convert(
             resnet20, tiny_train.inputs(slice(0, 16)), scheme_of({"name": name, **first_steps(name)}), chip
         )
-        assert len(module.macro_names) == 20
+        assert len(module.macro_names) + len(module.digital_names) == 20
         assert differing(module, images) == 0
         assert differing(trained(module, tiny_train), images) == 0
 
@@ -209,7 +247,9 @@ def test_what_cannot_be_trained_is_one_line(network, tiny_train):
     images = tiny_train.inputs(slice(0, 8))
     with pytest.raises(CimemuError, match="gradient = 'full', must be one of proper, public"):
         convert(network, images, SCHEMES["layer_layer"], gradient="full")
-    with pytest.raises(CimemuError, match=r"weights\.method = exact has no gradient: train closed_form or xnor"):
+    with pytest.raises(
+        CimemuError, match=r"weights\.method = exact has no gradient: train closed_form, centred or xnor"
+    ):
         convert(network, images, {"weights": {"kind": "binary", "method": "exact"}})
     with pytest.raises(CimemuError, match="model: int given"):
         convert(3, images, SCHEMES["layer_layer"])

@@ -424,7 +424,7 @@ def test_the_recombined_integer_has_slope_one(weight):
         assert w.grad.flatten().tolist() == pytest.approx([1.0] * len(values))
 
 
-@pytest.mark.parametrize("method", ["closed_form", "xnor"])
+@pytest.mark.parametrize("method", ["closed_form", "centred", "xnor"])
 @pytest.mark.parametrize("granularity", ["layer", "channel", "array", "column"])
 def test_binary_weights_are_those_of_the_closed_form(method, granularity):
     rng = np.random.default_rng(3)

@@ -170,7 +170,11 @@ def _shrink(
 ) -> tuple[Network, dict[str, tuple[int, int]], dict[str, float]]:
     """The pruned network, (channels before, after) and mean scale by each layer that makes a width."""
     own = settings.shrink
-    goal = Goal(int(settings.columns_left * macros * arch.macro.columns), penalty=settings.penalty)
+    goal = Goal(
+        int(settings.columns_left * macros * arch.macro.columns),
+        penalty=settings.penalty,
+        live_factor=settings.live_factor,
+    )
     run = Shrink(network, arch.macro, goal)
     train(
         run.module,

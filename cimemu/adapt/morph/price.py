@@ -68,6 +68,15 @@ class Prices:
                 )
         return columns * self.macro.columns_per_output
 
+    def kernel_areas(self, root: int) -> float:
+        """K^2 of every product that makes or reads a channel of `root`."""
+        areas = 0.0
+        for p in self.products:
+            areas += p.kernel_area * (self.channels.root(p.width) == root)
+            if p.lane is not None and not p.grouped:
+                areas += p.kernel_area * p.lane.repeat * sum(self.channels.root(part) == root for part in p.lane.parts)
+        return areas
+
     def _inputs(self, product: _Product, widths: Mapping[int, int]) -> int:
         if product.lane is None or product.grouped:
             return product.inputs

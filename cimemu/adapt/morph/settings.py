@@ -23,7 +23,12 @@ class MorphSettings(Record):
         "count", description="of a channel that lives: its columns, or those times the logarithm of its scale"
     )
     threshold: float = Field(0.01, ge=0, description="channels whose batch-normalisation scale is smaller are pruned")
-    drop_branches: bool = Field(True, description="whether whole residual branches may go where rows stay empty")
+    live_factor: bool = Field(
+        True,
+        description="whether a channel costs the columns that it takes with those living now; else K^2 for each product that "
+        "makes or reads it, however many others live",
+    )
+    drop_branches: bool = Field(False, description="whether whole residual branches may go where rows stay empty")
     stage2: bool = Field(
         True, description="whether the macro's quantisation is trained in behind it; else the float network is written"
     )

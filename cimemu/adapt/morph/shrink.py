@@ -25,6 +25,7 @@ class Goal:
     columns: int  # at the end
     ramp: float = RAMP  # share of the steps in which columns fall to that
     penalty: Literal["count", "log"] = "count"
+    live_factor: bool = True  # prices are columns; else kernel areas
 
 
 class Shrink:
@@ -34,9 +35,11 @@ class Shrink:
     optimizer, on the root mean square g_c of a decision's m scales (those of all layers that a residual addition joins).
     `f = [g_c != 0]` ("count"): scales with `g_c^2 <= 2 lambda price_c / m` become 0, the others stay. `f = log g_c`
     ("log", MorphNet's l1 norm reweighted by 1 / g_c): `g_c^2` falls by that much. `price_c` are the columns that the
-    channel takes with those living now. Lambda is the smallest, step by step, that keeps the columns on a straight line
-    down to the target; from there on it is 0, and the dead stay dead. Reconstructed after MorphNet (Gordon et al. 2018)
-    and arXiv 2510.14379; the count is ours, for training that is too short to undo the bias of a norm.
+    channel takes with those living now; without `live_factor` they are kernel areas, as a public summary of arXiv 2510.14379
+    has it: `K^2 (sum of the layer's live scales + sum of the previous layer's)`. Lambda is the smallest, step by step, that
+    keeps the columns on a straight line down to the target; from there on it is 0, and the dead stay dead. Reconstructed
+    after MorphNet (Gordon et al. 2018) and arXiv 2510.14379; the count is ours, for training that is too short to undo the
+    bias of a norm.
     """
 
     def __init__(self, network: Network, macro: Macro, goal: Goal) -> None:
@@ -84,7 +87,8 @@ class Shrink:
         """The smallest proximal step after which at most `line` columns are left."""
         squares = {w.root: self._stack(module, self.scales[w.root]).double().square().mean(dim=0) for w in self.widths}
         flat = {root: value.cpu().numpy() for root, value in squares.items()}
-        prices = {w.root: 2 * self.prices.price(w.root, counts) / len(w.makers) for w in self.widths}
+        price = (lambda root: self.prices.price(root, counts)) if self.goal.live_factor else self.prices.kernel_areas
+        prices = {w.root: 2 * price(w.root) / len(w.makers) for w in self.widths}
 
         def left(strength: float) -> dict[int, Mask]:
             return {w.root: self._spared(w, flat[w.root], strength * prices[w.root]) for w in self.widths}
