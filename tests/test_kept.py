@@ -5,6 +5,7 @@ import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 
+import h5py
 import nets
 import numpy as np
 import pytest
@@ -121,3 +122,20 @@ def test_the_second_run_writes_no_cells_and_simulates_nothing(monkeypatch):
     again = cimemu.run(arch, network, images(2), progress=lambda *given: told.append(given))
     assert figures(again) == first
     assert told[-1] == ("timing", 2, 2)
+
+
+def test_a_network_made_for_another_converter_is_priced_by_its_own(tmp_path):
+    """A network that brings widths and converters of its own costs what the chip with these keys costs."""
+    work, plain = cimemu.load_workload("digits"), cimemu.load_arch("rram_128")
+    x, _ = work.inputs(2)
+    keys = {"macro.adc.bits": 5, "macro.input.bits": 6}
+    made = cimemu.quantize(
+        cimemu.load_network(work.network), cimemu.load_arch("rram_128", keys), work.calibration()[:16]
+    )
+    brought = replace(made, overrides=keys)
+    cimemu.run(plain, brought, x, trace=tmp_path / "a.h5")
+    own = cimemu.run(cimemu.load_arch("rram_128", keys), made, x)
+    seen = cimemu.run(plain, brought, x)
+    assert seen.energy_uj == own.energy_uj != cimemu.run(plain, made, x).energy_uj
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["check/holds"][()].all()

@@ -141,8 +141,8 @@ _LAYER = (
         "str",
         "layer",
         "",
-        "engines that computed its values: exact, planes, lookup, packed, steps, or the twin naive; digital float32: a product "
-        "off macros; else empty",
+        "engines that computed its values: exact, planes, lookup, packed, steps, or the twin naive; digital float32, "
+        "digital integers: a product off macros; else empty",
     ),
     *(
         Item(
