@@ -21,11 +21,14 @@ FILES = [
 
 
 def told(schema):
-    """What a schema says of every key; how that is written differs between versions of pydantic."""
+    """What a schema says of every key; versions of pydantic write it differently: one word is a `const`, or an `enum`."""
     parts = {"": schema, **schema["$defs"]}
-    facts = ("description", "default", "minimum", "maximum", "enum")
+    facts = ("description", "default", "minimum", "maximum")
     return {
-        (part, key): [what.get(fact) for fact in facts]
+        (part, key): [
+            *(what.get(fact) for fact in facts),
+            what.get("enum", [what["const"]] if "const" in what else None),
+        ]
         for part, one in parts.items()
         for key, what in one.get("properties", {}).items()
     }

@@ -5,21 +5,13 @@ from typing import Any
 import numpy as np
 
 from cimemu.arch.schema import Arch
+from cimemu.mapping.cycles import convert_cycles, drive_cycles, op_cycles
 from cimemu.trace.read import Trace
-from cimemu.trace.schema import STALLS
 from cimemu.views.names import short_names
+from cimemu.views.remedies import CAUSES, busiest, percent, remedies, waits
 
-LARGE = 0.25  # a share of time or energy that a remedy is worth naming for
-MOST_REMEDIES = 3
-CAUSES = {  # of waiting, in words, and what makes it shorter
-    "adc": ("converters of their macro", "more converters: a smaller macro.columns_per_adc"),
-    "bus": ("the bus or a tile's adder", "a wider chip.interconnect.bits_per_cycle, or more tile.adder_lanes"),
-    "buffer": ("room in a buffer", "a larger tile.input_buffer.size_kib, tile.output_buffer.size_kib or global buffer"),
-    "noc": ("a link of the mesh", "a wider chip.interconnect.bits_per_cycle"),
-    "memory": ("the global buffer or the off-chip memory", "more chip.global_buffer.ports, or wider ones"),
-    "data": ("inputs that are not computed yet", ""),
-    "programming": ("cells that are being written", "a chip with more macros, or faster programming.row_write_cycles"),
-}
+ALIKE = 0.95  # a layer that takes this much of what the slowest one takes is named with it
+NAMED = 3  # layers of such a group that are all named; of a larger one, one less
 
 
 def questions(trace: Trace) -> list[dict[str, Any]]:
@@ -32,143 +24,96 @@ def questions(trace: Trace) -> list[dict[str, Any]]:
     ]
 
 
-def waits(trace: Trace) -> dict[str, int]:
-    """Cycles that all units together waited, by cause, while they had work to come."""
-    units = trace.units
-    named = {name.removeprefix("stall_").removesuffix("_cycles"): int(units[name].sum()) for name in STALLS}
-    return {name: cycles for name, cycles in named.items() if name != "done"}
-
-
-def busiest(trace: Trace) -> tuple[str, float]:
-    """The unit that works longest, and the share of the run that it works: it bounds the rate of images."""
-    busy = trace.units["busy_cycles"]
-    place = int(busy.argmax())
-    return str(trace.units["name"][place]), float(busy[place]) / max(1, int(trace.attributes["cycles"]))
-
-
-def leakage_share(trace: Trace) -> float:
-    """Leakage over all energy; 0 without prices."""
-    pj = trace.energy["pj"]
-    return float(pj[-1].sum() / pj.sum()) if pj.sum() > 0 else 0.0
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %" if share < 0.0995 else f"{100 * share:.0f} %"
-
-
 def _time(trace: Trace) -> dict[str, str]:
+    """The slowest layer, or all that are as slow as it: naming one of seven equal ones would mislead."""
     layers = trace.layers
-    total = max(1, int(layers["cycles"].sum()))
-    order = np.argsort(-layers["cycles"], kind="stable")[:3]
-    names = short_names(list(layers["name"]))
-    first, *rest = ((names[i], float(layers["cycles"][i]) / total) for i in order)
-    others = ", ".join(f"{name} {_percent(share)}" for name, share in rest if share >= 0.01)
-    return {
-        "answer": f"{first[0]}: {_percent(first[1])}",
-        "detail": (f"then {others}. " if others else "")
-        + "Shares of the layers' cycles, each from its first event to its last.",
-    }
+    names, cycles = short_names(list(layers["name"])), layers["cycles"]
+    total = max(1, int(cycles.sum()))
+    order = [int(i) for i in np.argsort(-cycles, kind="stable")]
+    slowest = order[0]
+    group = [i for i in order if cycles[i] >= ALIKE * cycles[slowest]]
+    share = percent(float(cycles[group].sum()) / total)
+    why = _operation(trace) if layers["macros"][slowest] else "The digital unit computes it."
+    if trace.arch["schedule"] == "pipelined":
+        why = f"Layers overlap: a layer's time is from its first event to its last. {why}"
+    if len(group) == 1:
+        after = [f"{names[i]} {percent(float(cycles[i]) / total)}" for i in order[1:3] if cycles[i] >= 0.01 * total]
+        detail = f"Then {', '.join(after)}. " if after else ""
+        return {"answer": f"{names[slowest]}: {share}", "detail": detail + why}
+    named = [names[i] for i in group[: NAMED if len(group) <= NAMED else NAMED - 1]]
+    if len(group) > NAMED:
+        named.append(f"{len(group) - len(named)} more")
+    each = percent(float(cycles[slowest]) / total)
+    said = f"{', '.join(named[:-1])} and {named[-1]} take {each} each"
+    return {"answer": f"{len(group)} layers: {share}", "detail": f"{said}. {why}"}
+
+
+def _operation(trace: Trace) -> str:
+    """What the cycles of one macro operation are spent on."""
+    macro = Arch.model_validate(trace.arch).macro
+    columns = macro.outputs * macro.columns_per_output
+    whole = op_cycles(macro, macro.rows, columns)
+    steps = -(-macro.rows // macro.raised_rows) * macro.input_slices
+    drive, convert = drive_cycles(macro), convert_cycles(macro, columns)
+    said = f"A full macro takes {whole:,} cycles for one input vector"
+    if convert >= drive:
+        shared = min(macro.columns_per_adc, columns)
+        turns = f", as {shared} columns take turns at a converter" if shared > 1 else ""
+        return f"{said}, {steps * convert:,} of them in conversions{turns}."
+    return f"{said}, {steps * drive:,} of them in driving its wordlines."
 
 
 def _energy(trace: Trace) -> dict[str, str]:
+    """Leakage and the events of each component are parts of one whole; layers are another cut through the same energy."""
     energy = trace.energy
     pj = energy["pj"]
     total = float(pj.sum())
     if total <= 0:
         return {"answer": "no prices in the chip's file", "detail": "Give the chip costs, and energy is counted."}
-    rows = [*short_names(list(energy["row"][:-1])), "leakage"]
-    order = np.argsort(-pj.sum(axis=1), kind="stable")[:3]
-    first, *rest = ((rows[i], float(pj[i].sum()) / total) for i in order)
-    others = ", ".join(f"{name} {_percent(share)}" for name, share in rest if share >= 0.01)
-    by_component = pj.sum(axis=0)
-    place = int(by_component.argmax())
-    component = f"{energy['component'][place]} {_percent(float(by_component[place]) / total)}"
+    by_component = pj[:-1].sum(axis=0)
+    parts = [(_spelled(str(name)), float(e)) for name, e in zip(energy["component"], by_component)]
+    parts.append(("leakage", float(pj[-1].sum())))
+    parts.sort(key=lambda part: -part[1])
+    after = [f"{name} {percent(e / total)}" for name, e in parts[1:3] if e >= 0.01 * total]
+    names, by_layer = short_names(list(energy["row"][:-1])), pj[:-1].sum(axis=1)
+    most = int(by_layer.argmax())
     return {
-        "answer": f"{first[0]}: {_percent(first[1])}",
-        "detail": (f"then {others}. " if others else "") + f"By component: {component}, its leakage included.",
+        "answer": f"{_begun(parts[0][0])}: {percent(parts[0][1] / total)}",
+        "detail": (f"Then {', '.join(after)}. " if after else "")
+        + f"The layer that draws most is {names[most]}, {percent(float(by_layer[most]) / total)}.",
     }
+
+
+def _begun(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _spelled(component: str) -> str:
+    return {"adc": "converters (ADC)"}.get(component, component.replace("_", " "))
 
 
 def _waiting(trace: Trace) -> dict[str, str]:
     unit, share = busiest(trace)
+    bound = f"{unit} works longest, {percent(share)} of the run: it bounds how often images can come."
     found = waits(trace)
-    cause = max(found, key=lambda name: found[name])
     waited = sum(found.values())
-    most = found[cause] / waited if waited else 0.0
-    how_much = "Nearly all" if 0.995 < most < 1 else f"{_percent(most)} of all"
-    share_of = f"{how_much} waiting is for {CAUSES[cause][0]}. " if waited else ""
+    if not waited:
+        return {"answer": "Nothing waits", "detail": bound}
+    cause = max(found, key=lambda name: found[name])
+    most = found[cause] / waited
+    how_much = "Nearly all" if 0.995 < most < 1 else f"{percent(most)} of all"
     return {
-        "answer": f"{unit} is busy {_percent(share)} of the run",
-        "detail": f"{share_of}No unit works longer than {unit}: it bounds how often images can come.",
+        "answer": f"Units wait for {CAUSES[cause].short}",
+        "detail": f"{how_much} waiting is for {CAUSES[cause].long}. {bound}",
     }
 
 
 def _help(trace: Trace) -> dict[str, Any]:
-    remedies = _remedies(trace)
-    if not remedies:
-        return {"answer": "nothing stands out", "detail": "No layer, component or cause takes a quarter of the run."}
+    found = remedies(trace)
+    if not found:
+        return {"answer": "Nothing stands out", "detail": "No layer, component or cause takes a quarter of the run."}
     return {
-        "answer": remedies[0][0],
-        "detail": f"{remedies[0][1]}.",
-        "more": [f"{what}: {why}." for what, why in remedies[1:]],
+        "answer": found[0].title,
+        "detail": f"{found[0].how}: {found[0].gain}.",
+        "more": [{"title": one.title, "text": f"{one.how}: {one.gain}."} for one in found[1:]],
     }
-
-
-def _remedies(trace: Trace) -> list[tuple[str, str]]:
-    """(what to change, what it could give at most), the largest gain first; every bound follows from the trace's figures."""
-    arch, layers = Arch.model_validate(trace.arch), trace.layers
-    _, busy = busiest(trace)
-    found: list[tuple[float, str, str]] = []
-    if arch.schedule == "layer_by_layer" and 0 < busy < 1 - LARGE:
-        found.append(
-            (1 - busy, "--set schedule=pipelined", f"Layers overlap, images come up to {1 / busy:.2g} times as often")
-        )
-    share = layers["cycles"] / max(1, int(layers["cycles"].sum()))
-    slow = int(share.argmax())
-    name, on_macros = short_names(list(layers["name"]))[slow], layers["macros"][slow] > 0
-    if share[slow] >= LARGE and on_macros and arch.mapping.max_replicas == 1:
-        spare = arch.macros - int(trace.attributes["macros"])
-        if spare >= int(layers["macros"][slow]):
-            gain = share[slow] / 2
-            found.append(
-                (
-                    gain,
-                    "--set mapping.max_replicas=2",
-                    f"Two copies of {name} would save up to {_percent(gain)} of the time",
-                )
-            )
-    if share[slow] >= LARGE and not on_macros:
-        gain = share[slow] / 2
-        what = f"--set chip.digital.lanes={2 * arch.chip.digital.lanes}"
-        found.append(
-            (gain, what, f"{name} runs on the digital unit; twice the lanes save up to {_percent(gain)} of the time")
-        )
-    leak = leakage_share(trace)
-    if leak >= LARGE:
-        needed = -(-int(trace.attributes["macros"]) // arch.tile.macros)
-        unused = 1 - int(trace.attributes["macros"]) / max(1, arch.macros)
-        why = f"Leakage is {_percent(leak)} of the energy and grows with time and area"
-        what = f"--set chip.tiles={needed}" if unused >= LARGE else "a shorter run"
-        found.append((leak, what, f"{why}; {_percent(unused)} of the chip's macros hold nothing"))
-    found += _by_component(trace, arch)
-    waited = waits(trace)
-    cause = max(waited, key=lambda key: waited[key])
-    total = float(trace.units["busy_cycles"].sum() + sum(waited.values())) or 1.0
-    if CAUSES[cause][1] and waited[cause] / total >= LARGE:
-        found.append(
-            (waited[cause] / total, CAUSES[cause][1], f"Units wait {_percent(waited[cause] / total)} of their time")
-        )
-    found.sort(key=lambda row: -row[0])
-    return [(what, why) for _, what, why in found[:MOST_REMEDIES]]
-
-
-def _by_component(trace: Trace, arch: Arch) -> list[tuple[float, str, str]]:
-    """Converters that take much of the energy of events: a bit less halves what many kinds of them draw."""
-    pj = trace.energy["pj"]
-    total, place = float(pj.sum()), list(trace.energy["component"]).index("adc")
-    bits = getattr(arch.macro.adc, "bits", None)
-    share = float(pj[:-1, place].sum()) / total if total > 0 else 0.0
-    if share < LARGE or bits is None or bits < 2:
-        return []
-    what = f"--set macro.adc.bits={bits - 1}"
-    return [(share / 2, what, f"Conversions draw {_percent(share)} of the energy; look at the accuracy, too")]

@@ -94,12 +94,21 @@ for (const [value, label] of [
   item.append(`${label} `);
   element("b", item, value);
 }
+/* what is to be typed stands apart from the words around it */
+function typed(line, text) {
+  for (const part of text.split(/(--set [^\s:]+)/)) part.startsWith("--set ") ? element("code", line, part) : line.append(part);
+}
 for (const { question, answer, detail, more } of D.questions) {
   const box = element("div", $("answers"));
   element("h2", box, question);
   element("b", box, answer);
-  element("p", box, detail);
-  for (const line of more ?? []) element("p", box, line);
+  typed(element("p", box), detail);
+  for (const { title, text } of more ?? []) {
+    const line = element("p", box);
+    element("strong", line, title);
+    line.append(": ");
+    typed(line, text);
+  }
 }
 
 /* time and energy by layer */
