@@ -9,6 +9,7 @@ import numpy as np
 from cimemu.report import report_data
 from cimemu.trace.read import Trace, open_trace
 from cimemu.trace.schema import STALLS
+from cimemu.uncertainty import beats
 
 Row = dict[str, Any]
 COMPARED = (
@@ -36,7 +37,8 @@ ABSENT = "(absent)"  # an arch key that only the other run's architecture has
 
 def diff_traces(before: str | Path, after: str | Path) -> dict[str, Any]:
     """What changed from one trace to the other: `arch` keys that differ, `summary`, `layers`, `components`, `stalls`
-    (one row each, `before`, `after` and `change` = after / before - 1, None where before is 0 or no number), `outputs`.
+    (one row each, `before`, `after` and `change` = after / before - 1, None where before is 0 or no number), `outputs`, and
+    `after_takes_less`, the share of draws of all prices in which an image takes less energy on the second chip.
 
     Raises TraceError where a file is no whole trace.
 
@@ -67,7 +69,14 @@ def diff_traces(before: str | Path, after: str | Path) -> dict[str, Any]:
         "components": _named(_components(old), _components(new), "component"),
         "stalls": _named(_stalls(old), _stalls(new), "cause"),
         "outputs": _outputs(old, new),
+        "after_takes_less": _takes_less(old, new),
     }
+
+
+def _takes_less(old: Trace, new: Trace) -> float | None:
+    """The share of draws of the prices in which an image of the new run takes less energy; None without prices."""
+    before, after = (trace.chip_draws().total() / int(trace.attributes["images"]) for trace in (old, new))
+    return beats(after, before) if before.any() and after.any() else None
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -32,6 +32,17 @@ class Shown:
         return f"<table><caption style='text-align:left'><b>{escape(printable(title))}</b></caption>{rows}</table>"
 
 
-def energy_text(energy_uj: float, images: int) -> str:
-    """An energy in words; a chip without prices has none."""
-    return f"{energy_uj:,.4g} uJ, {energy_uj / images:,.4g} an image" if energy_uj else NO_PRICES
+def energy_text(energy_uj: float, images: int, ends: tuple[float, float] | None = None) -> str:
+    """An energy in words with its 90 % interval; a chip without prices has none."""
+    if not energy_uj:
+        return NO_PRICES
+    each = None if ends is None else (ends[0] / images, ends[1] / images)
+    return f"{energy_uj:,.4g} uJ{ends_text(ends)}, {energy_uj / images:,.4g} an image{ends_text(each)}"
+
+
+def ends_text(ends: tuple[float | None, float | None] | None) -> str:
+    """An interval behind its figure: ` [310, 690]`; nothing where there is none."""
+    if ends is None or ends[0] is None or ends[1] is None:
+        return ""
+    low, high = (f"{end:,.0f}" if abs(end) >= 1000 else f"{end:.3g}" for end in ends if end is not None)
+    return f" [{low}, {high}]"

@@ -89,6 +89,23 @@ def trace_markdown() -> str:
     return "\n".join(documentation())
 
 
+def basis_markdown() -> str:
+    """What prices rest on, and the intervals that follow."""
+    from cimemu.cost.basis import KINDS, OF_ESTIMATOR
+
+    lines = [
+        "| `basis` | what it is | energy | area | leakage | node | family | estimators |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, kind in KINDS.items():
+        asked = ", ".join(f"`{model}`" for model, basis in OF_ESTIMATOR.items() if basis == name)
+        shares = f"{100 * kind.technology:.0f} % | {100 * kind.family:.0f} %"
+        lines.append(
+            f"| `{name}` | {kind.what} | {kind.energy:g} | {kind.area:g} | {kind.leakage:g} | {shares} | {asked} |"
+        )
+    return "\n".join(lines)
+
+
 def variation_markdown() -> str:
     """Every variation model: parameters with units, defaults, what a draw belongs to, source."""
     from cimemu.variation import MODELS
@@ -183,6 +200,7 @@ PRINTERS = {
     "engines": engines_markdown,
     "onnx": onnx_markdown,
     "tflite": tflite_markdown,
+    "basis": basis_markdown,
     "variation": variation_markdown,
     "arch": arch_markdown,
     "component": component_markdown,

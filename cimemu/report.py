@@ -1,31 +1,35 @@
 """`cimemu report`: the tables of a trace; every number comes from the file."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cimemu.facts import NO_PRICES
+from cimemu.facts import NO_PRICES, ends_text
 from cimemu.fitted import Column, print_columns
 from cimemu.shown import printable
 from cimemu.trace.read import Trace
 from cimemu.trace.schema import STALLS
+from cimemu.uncertainty import ChipDraws, interval
 
+LOW, HIGH = " low", " high"
 SECTIONS = ("summary", "layers", "dequantization", "components", "stalls", "utilization")
 Rows = list[dict[str, Any]]
 
 
 def report_data(trace: Trace) -> dict[str, Any]:
     """The report as plain values: a mapping `summary` and a list of rows for each other section."""
+    draws = trace.chip_draws()
     return {
-        "summary": _summary(trace),
-        "layers": _layers(trace),
+        "summary": _summary(trace, draws),
+        "layers": _layers(trace, draws),
         "dequantization": _dequantization(trace),
-        "components": _components(trace),
+        "components": _components(trace, draws),
         "stalls": _stalls(trace),
         "utilization": _utilization(trace),
     }
@@ -50,17 +54,53 @@ def print_report(
             continue
         rows = data[section][:top] if section == "stalls" else data[section]
         left_out = len(data[section]) - len(rows)
-        columns = [
-            Column((name,), tuple(_cell(name, row[name]) for row in rows), isinstance(rows[0][name], str))
-            for name in rows[0]
-        ]
-        print_columns(columns, console, titles[section])
+        print_columns(list(_columns(rows)), console, titles[section])
         if left_out:
             console.print(f"... and {left_out} units more (--json has them all)")
         console.print()
 
 
-def _summary(trace: Trace) -> dict[str, Any]:
+def _columns(rows: Rows) -> Iterator[Column]:
+    """The columns of a table; two ends of an interval are one, behind their figure."""
+    for name in rows[0]:
+        if name.endswith(HIGH):
+            continue
+        if name.endswith(LOW):
+            figure = name.removesuffix(LOW)
+            ends = tuple(ends_text((row[name], row[figure + HIGH])).strip() for row in rows)
+            if any(ends):
+                yield Column((figure, "90 %"), ends, text=False)
+            continue
+        yield Column((name,), tuple(_cell(name, row[name]) for row in rows), isinstance(rows[0][name], str))
+
+
+def _ends(name: str, draws: NDArray[Any], scale: float = 1.0) -> dict[str, float | None]:
+    """The 90 % interval of a figure under its name; None where there is nothing to be unsure of."""
+    known = bool((draws > 0).any())
+    low, high = interval(draws * scale) if known else (None, None)
+    return {name + LOW: low, name + HIGH: high}
+
+
+def _sure(trace: Trace, draws: ChipDraws) -> dict[str, Any]:
+    """Intervals of the run's figures, and the prices that make them wide."""
+    a = trace.attributes
+    energy, area = draws.total(), draws.areas().sum(axis=1) / 1e6
+    seconds, operations = a["latency_us"] / 1e6, 2.0 * a["macs"]
+    priced, built = bool((energy > 0).all()), bool((area > 0).all())
+    found: dict[str, Any] = {}
+    for name, values in (
+        ("energy_uj", energy / 1e6),
+        ("energy_uj_per_image", energy / 1e6 / int(a["images"])),
+        ("power_mw", energy * 1e-9 / seconds if seconds else 0 * energy),
+        ("tops_per_w", operations / energy if priced else 0 * energy),
+        ("tops_per_mm2", operations / seconds / 1e12 / area if seconds and built else 0 * area),
+        ("area_mm2", area),
+    ):
+        found.update({key.replace(" ", "_"): value for key, value in _ends(name, values).items()})
+    return {**found, "interval_by": draws.dominating()}
+
+
+def _summary(trace: Trace, draws: ChipDraws) -> dict[str, Any]:
     a = trace.attributes
     arch = trace.arch
     images = int(a["images"])
@@ -98,12 +138,14 @@ def _summary(trace: Trace) -> dict[str, Any]:
         "writes_per_cell": float(a["writes_per_cell"]),
         "lifetime_runs": a.get("lifetime_runs"),
         "checks_hold": bool(trace.table("check")["holds"].all()),
+        **_sure(trace, draws),
     }
 
 
-def _layers(trace: Trace) -> Rows:
+def _layers(trace: Trace, draws: ChipDraws) -> Rows:
     table = trace.layers
     images = int(trace.attributes["images"])
+    spent = draws.rows()
     total = float(trace.attributes["energy_pj"]) or 1.0
     return [
         {
@@ -113,6 +155,7 @@ def _layers(trace: Trace) -> Rows:
             "cycles/image": int(table["cycles"][i]) // images,
             "conversions/image": int(table["conversions"][i]) // images,
             "nJ/image": table["energy_pj"][i] / images / 1e3,
+            **_ends("nJ/image", spent[:, i], 1e-3 / images),
             "energy": table["energy_pj"][i] / total,
             "macros": int(table["macros"][i]),
             "replicas": int(table["replicas"][i]),
@@ -140,7 +183,8 @@ def _dequantization(trace: Trace) -> Rows:
     ]
 
 
-def _components(trace: Trace) -> Rows:
+def _components(trace: Trace, draws: ChipDraws) -> Rows:
+    spent, areas = draws.components(), draws.areas()
     energy = trace.energy
     by_component, total = energy["pj"].sum(axis=0), float(energy["pj"].sum()) or 1.0
     area = float(energy["area_um2"].sum()) or 1.0
@@ -149,11 +193,13 @@ def _components(trace: Trace) -> Rows:
         {
             "component": energy["component"][i],
             "uJ": by_component[i] / 1e6,
+            **_ends("uJ", spent[:, i], 1e-6),
             "energy": by_component[i] / total,
             "of it leakage uJ": leakage[i] / 1e6,
             "pJ/count": float(energy["price_pj"][i]),
             "instances": int(energy["instances"][i]),
             "mm2": energy["area_um2"][i] / 1e6,
+            **_ends("mm2", areas[:, i], 1e-6),
             "area": energy["area_um2"][i] / area,
         }
         for i in range(len(energy["component"]))
@@ -217,7 +263,20 @@ def _cell(name: str, value: Any) -> str:
 def _tops(summary: dict[str, Any]) -> list[str]:
     """The rates that this chip has: without prices there is no energy, without areas no density."""
     names = {"tops": "TOPS", "tops_per_w": "TOPS/W", "tops_per_mm2": "TOPS/mm2"}
-    return [f"{summary[key]:.3g} {unit}" for key, unit in names.items() if summary[key] is not None]
+    return [
+        f"{summary[key]:.3g} {unit}{_told(summary, key)}" for key, unit in names.items() if summary[key] is not None
+    ]
+
+
+def _told(summary: Mapping[str, Any], key: str) -> str:
+    """The interval of a figure of the summary, in words."""
+    return ends_text((summary.get(f"{key}_low"), summary.get(f"{key}_high")))
+
+
+def _interval_line(shares: Mapping[str, float]) -> str:
+    """What makes the interval of the energy wide."""
+    most = ", ".join(f"{name} {100 * share:.0f} %" for name, share in list(shares.items())[:3])
+    return f"in brackets: 90 % intervals, from those of the prices; the energy's comes from {most}"
 
 
 def _print_summary(summary: dict[str, Any], console: Console) -> None:
@@ -236,10 +295,12 @@ def _print_summary(summary: dict[str, Any], console: Console) -> None:
         ),
         (
             "energy",
-            f"{s['energy_uj']:,.3f} uJ, {s['energy_uj_per_image']:,.4f} uJ an image, {s['power_mw']:,.3g} mW"
+            f"{s['energy_uj']:,.3f} uJ{_told(s, 'energy_uj')}, {s['energy_uj_per_image']:,.4f} uJ an image"
+            f"{_told(s, 'energy_uj_per_image')}, {s['power_mw']:,.3g} mW{_told(s, 'power_mw')}"
             if s["energy_uj"]
             else NO_PRICES,
         ),
+        *([("", _interval_line(s["interval_by"]))] if s["interval_by"] else []),
         (
             "work",
             f"{s['macs']:,} MACs, {s['conversions']:,} conversions ({s['adc_conversions']:,} by an ADC)",
@@ -249,7 +310,7 @@ def _print_summary(summary: dict[str, Any], console: Console) -> None:
         (
             "chip",
             f"{s['macros']} macros used, {100 * s['utilization']:.1f} % of their cells"
-            + (f"; {s['area_mm2']:.3g} mm2" if s["area_mm2"] else "; area not known"),
+            + (f"; {s['area_mm2']:.3g} mm2{_told(s, 'area_mm2')}" if s["area_mm2"] else "; area not known"),
         ),
     ]
     if s["programming_cycles"]:

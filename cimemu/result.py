@@ -13,6 +13,7 @@ from cimemu.facts import Facts, Shown, energy_text
 from cimemu.mapping.plan import Plan
 from cimemu.tally import Tally
 from cimemu.timing.timeline import Timeline
+from cimemu.uncertainty import ChipDraws, Interval, interval
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -43,7 +44,7 @@ class RunResult(Shown):
         facts = [("accuracy", "no labels" if self.accuracy is None else f"{100 * self.accuracy:.2f} %")]
         if self.cycles is not None and self.energy_uj is not None:
             facts.append(("time", f"{self.cycles:,} cycles = {self.latency_us:,.1f} us"))
-            facts.append(("energy", energy_text(self.energy_uj, self.images)))
+            facts.append(("energy", energy_text(self.energy_uj, self.images, self.energy_interval())))
         facts.append(("work", f"{self.macs:,} MACs, {self.adc_conversions:,} conversions by an ADC"))
         if self.macros is not None and self.utilization is not None:
             facts.append(("chip", f"{self.macros:,} macros, {100 * self.utilization:.1f} % of their cells"))
@@ -51,6 +52,25 @@ class RunResult(Shown):
             facts.append(("trace", str(self.trace)))
         where = "" if self.plan is None else f" on {self.plan.arch.name}"
         return f"RunResult: {self.images:,} images{where}", facts
+
+    def chip_draws(self) -> ChipDraws:
+        """Energies by layer and component, and areas, in every draw of the chip's prices: what intervals are made of.
+
+        CimemuError for a run with `detail=None`, which has no energy.
+        """
+        if self.plan is None or self.tally is None:
+            raise CimemuError("the run has no energy, as detail is None; run it with detail='ops'")
+        tally = self.tally
+        arch = self.plan.arch.model_dump(mode="json", include={"costs": True, "macro": {"adc": True}})
+        return ChipDraws.of(arch, tally.components, tally.energy_pj, tally.area_um2)
+
+    def energy_interval(self) -> Interval:
+        """Between which two energies in uJ the run's lies with 90 %, by the intervals of all prices (`cimemu docs energy`).
+
+        CimemuError for a run with `detail=None`, which has no energy.
+        """
+        low, high = interval(self.chip_draws().total())
+        return Interval(low / 1e6, high / 1e6)
 
     def plot(self, file: str | Path | None = None) -> Any:
         """Cycles and energy of every layer side by side, as a matplotlib figure (extra `plot`); written to `file` if given.

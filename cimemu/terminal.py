@@ -140,8 +140,16 @@ def _print_mapped(title: str, mapped: "NetworkOnChip") -> None:
     print_table(mapped.rows, shares=FIT_SHARES)
 
 
-def print_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, shares: Collection[str] = ()) -> None:
-    """Rows as a table; numbers to four digits, columns named in `shares` in %, nan and None as nothing."""
+def print_table(
+    rows: Sequence[Mapping[str, Any]],
+    title: str | None = None,
+    shares: Collection[str] = (),
+    figures: Collection[str] = (),
+) -> None:
+    """Rows as a table; numbers to four digits, columns named in `shares` in %, nan and None as nothing.
+
+    Texts of columns named in `figures` are numbers with what belongs to them: none of it is left out.
+    """
     if not rows:
         make_console().print("no rows")
         return
@@ -149,7 +157,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], title: str | None = None, sha
         Column(
             (printable(name),),
             tuple(_shown(row[name], name in shares) for row in rows),
-            any(isinstance(row[name], str) for row in rows[:1]),
+            name not in figures and any(isinstance(row[name], str) for row in rows[:1]),
         )
         for name in rows[0]
     ]

@@ -19,7 +19,7 @@ ROWS: list[set[str]] = [
     {"macro"},
     {"engines"},
     {"compute", "timing"},
-    {"ptq", "tally", "check", "shapes", "given_images", "loading", "decoder_steps"},
+    {"ptq", "tally", "uncertainty", "check", "shapes", "given_images", "loading", "decoder_steps"},
     {"trace"},
     {"prepare", "growing", "file_schema", "result", "kept"},
     {"drawn_chip", "emulate", "explained", "report", "golden", "prices"},

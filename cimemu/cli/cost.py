@@ -2,15 +2,19 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cimemu.cli.app import DEFAULT_ARCH, ForceOption, JsonOption, SetOption, app, arch_of
 from cimemu.errors import ArchError
+from cimemu.facts import ends_text
 from cimemu.shown import printable
 from cimemu.terminal import make_console, print_json, print_table
 from cimemu.whole_file import refuse_output
+
+if TYPE_CHECKING:
+    from cimemu.arch.schema import Arch
 
 
 @app.command()
@@ -43,16 +47,46 @@ def cost(
             raise ArchError(f"{name} {value}: belongs to `cimemu cost import`, not to `cimemu cost {arch}`")
     from cimemu.prices import cost_data
 
-    data = cost_data(arch_of(arch, overrides))
+    chip = arch_of(arch, overrides)
+    data = cost_data(chip)
+    data["interval_by"], unknown = _dominating(chip)
     if as_json:
         print_json(data)
         return
     console = make_console()
     node = "" if data["node_nm"] is None else f", {data['node_nm']:g} nm, {data['voltage_v']:g} V"
     console.print(
-        f"{data['arch']}{node}: {data['area_mm2']:.4g} mm2, leakage {data['leakage_uw'] / 1000:.4g} mW", highlight=False
+        f"{data['arch']}{node}: {data['area_mm2']:.4g} mm2{_ends(data, 'area_mm2')}, "
+        f"leakage {data['leakage_uw'] / 1000:.4g} mW{_ends(data, 'leakage_uw', 1e-3)}",
+        highlight=False,
     )
-    print_table([_row(component) for component in data["components"]])
+    print_table([_row(component) for component in data["components"]], figures=("pJ an event", "um2 each", "uW each"))
+    console.print(
+        "In brackets: 90 % intervals. basis: what the energy rests on, which gives its interval where the file gives none "
+        "(marked *); see cimemu docs energy",
+        soft_wrap=True,
+    )
+    most = ", ".join(f"{name} {100 * share:.0f} %" for name, share in list(data["interval_by"].items())[:5])
+    console.print(
+        f"What makes the energy of a full, busy macro unsure: {most or unknown}. cimemu report TRACE says it of a run.",
+        soft_wrap=True,
+    )
+
+
+def _dominating(chip: "Arch") -> tuple[dict[str, float], str]:
+    """(shares of the variance of a full macro's energy by price, why they are not known)."""
+    from cimemu.errors import CimemuError
+    from cimemu.validate.measure import full_macro
+
+    try:
+        return full_macro(chip).chip_draws().dominating(), "nothing, the chip has no prices"
+    except CimemuError as error:
+        return {}, f"not known, as a layer that fills it cannot be run ({error})"
+
+
+def _ends(data: Mapping[str, Any], key: str, scale: float = 1.0) -> str:
+    low, high = data[f"{key}_low"] * scale, data[f"{key}_high"] * scale
+    return ends_text((low, high)) if high > 0 else ""
 
 
 def _row(component: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,12 +99,20 @@ def _row(component: Mapping[str, Any]) -> dict[str, Any]:
     estimator = f"{component['estimator']}: " if component["estimator"] else ""
     return {
         "component": component["component"],
-        "pJ an event": component["energy_pj"],
+        "pJ an event": _with_ends(component, "energy", "pj"),
         "instances": component["instances"],
-        "um2 each": component["area_um2"],
-        "uW each": component["leakage_uw"],
+        "um2 each": _with_ends(component, "area", "um2"),
+        "uW each": _with_ends(component, "leakage", "uw"),
+        "basis": component["basis"] + ("" if component["interval"] == "given" else " *"),
         "source": f"{estimator}{component['source'] or '-'}{scales}",
     }
+
+
+def _with_ends(component: Mapping[str, Any], quantity: str, unit: str) -> str:
+    """A price with its 90 % interval; one that is 0 has none."""
+    value = component[f"{quantity}_{unit}"]
+    ends = (component[f"{quantity}_low_{unit}"], component[f"{quantity}_high_{unit}"])
+    return f"{value:,.4g}{ends_text(ends) if value else ''}"
 
 
 def _import(python: str | None, requests: Path | None, out: Path | None, force: bool, as_json: bool) -> None:

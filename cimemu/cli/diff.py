@@ -48,6 +48,9 @@ def diff(
         if found[section]:
             print_table([_plain(row) for row in found[section]], title=title, shares=shares)
             console.print()
+    if found["after_takes_less"] is not None and found["components"]:
+        share = 100 * found["after_takes_less"]
+        console.print(f"an image takes less energy after than before in {share:.0f} % of draws of the prices")
     if not any(found[section] for section in TITLES):
         console.print("nothing in architecture, time and energy differs")
     outputs = found["outputs"]

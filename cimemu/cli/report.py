@@ -26,6 +26,7 @@ def report(
     source = open_trace(trace)
     if "kind" in source.attributes:
         from cimemu.stress.reading import file_rows, title
+        from cimemu.stress.tables import FIGURES, shown_rows
 
         if html is not None:
             raise TraceError(
@@ -35,7 +36,7 @@ def report(
         if as_json:
             print_json({"points": rows})
         else:
-            print_table(rows, title(source))
+            print_table(shown_rows(rows), title(source), figures=FIGURES)
         return
     if html is not None:
         from cimemu.views import write_html

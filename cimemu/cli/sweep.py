@@ -80,7 +80,7 @@ def sweep(
     from cimemu.stress.settings import settings
     from cimemu.stress.sweep import sweep as sweep_over
     from cimemu.stress.sweep import sweep_points
-    from cimemu.stress.tables import sweep_rows, write_table
+    from cimemu.stress.tables import FIGURES, compared, shown_rows, sweep_rows, write_table
 
     chip, work, keys = (
         arch_of(arch, overrides),
@@ -130,8 +130,12 @@ def sweep(
     scored = not all(isnan(value) for value in result.columns["accuracy"])
     judged = "all four figures" if scored else "time, energy and area; there are no labels, so accuracy does not count"
     print_table(
-        rows, f"{work.name} on {chip.name}, {len(inputs)} images; * Pareto: no other point is as good in {judged}"
+        shown_rows(rows),
+        f"{work.name} on {chip.name}, {len(inputs)} images; * Pareto: no other point is as good in {judged}",
+        figures=FIGURES,
     )
+    if sure := compared(result):
+        console.print(sure, soft_wrap=True)
     for name in (result.path, csv, plot):
         if name is not None:
             console.print(f"wrote {name}", soft_wrap=True)

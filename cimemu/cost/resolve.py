@@ -5,7 +5,7 @@ from math import inf
 from typing import Any, TypeVar
 
 from cimemu.cost.converters import CIRCUITS
-from cimemu.cost.schema import MODELS, AdcCost, Component, Costs
+from cimemu.cost.schema import INTERVALS, MODELS, AdcCost, Component, Costs
 from cimemu.cost.site import Estimate, Site
 
 NUMBERS = ("energy_pj", "area_um2", "leakage_uw")
@@ -57,6 +57,9 @@ def _filled(part: Priced, estimator: Any, site: Site, name: str) -> Priced:
     given = part.model_fields_set
     changes: dict[str, Any] = {field: getattr(found, field) for field in NUMBERS if field not in given}
     changes["estimate"] = found.source
+    for field in INTERVALS:
+        if field not in given and getattr(found, field) is not None:
+            changes[field] = getattr(found, field)
     made: Priced = _with(part, changes)
     return made
 
@@ -69,6 +72,15 @@ def check_estimate(found: Any, where: str) -> None:
         value = getattr(found, name)
         if not isinstance(value, int | float) or not 0 <= value < inf:
             raise ValueError(f"{where} gives {name} = {value!r:.40}, must be a number >= 0")
+    for name in INTERVALS:
+        value = getattr(found, name)
+        if value is not None and not (
+            isinstance(value, tuple)
+            and len(value) == 2
+            and all(isinstance(end, int | float) for end in value)
+            and 0 < value[0] <= 1 <= value[1] < inf
+        ):
+            raise ValueError(f"{where} gives {name} = {value!r:.40}, must be (low, high) with 0 < low <= 1 <= high")
 
 
 def _with(model: Any, changes: dict[str, Any]) -> Any:

@@ -2,8 +2,9 @@
 
 from typing import Any, get_args
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
+from cimemu.cost.basis import QUANTITIES, Basis
 from cimemu.cost.converters import ConverterEstimator
 from cimemu.cost.physics import ComponentEstimator
 from cimemu.record import Record
@@ -22,7 +23,37 @@ class Technology(Record):
     voltage_v: float = Field(gt=0, description="supply")
 
 
-class Component(Record):
+INTERVALS = tuple(f"{quantity}_interval" for quantity in QUANTITIES)
+Factors = tuple[float, float]
+
+
+class Unsure(Record):
+    """How sure the prices of a component are: 90 % intervals as factors of them, or else what they rest on."""
+
+    energy_interval: Factors | None = Field(
+        None, description="90 % interval of the energy as factors of it, [0.7, 1.6]; default: by `basis`"
+    )
+    area_interval: Factors | None = Field(None, description="the same of the area")
+    leakage_interval: Factors | None = Field(None, description="the same of the leakage")
+    basis: Basis | None = Field(
+        None, description="what the numbers rest on; default: told by estimator, scale and source (cimemu docs energy)"
+    )
+
+    @field_validator(*INTERVALS)
+    @classmethod
+    def _holds_the_price(cls, value: Factors | None) -> Factors | None:
+        if value is not None and not 0 < value[0] <= 1 <= value[1]:
+            raise ValueError(f"[{value[0]:g}, {value[1]:g}] must be [low, high] with 0 < low <= 1 <= high")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Keys of intervals only where there are some: traces of chips without them are what they were."""
+        made: dict[str, Any] = handler(self)
+        return {key: value for key, value in made.items() if value is not None or key not in (*INTERVALS, "basis")}
+
+
+class Component(Unsure):
     """One component: what an event on it costs, and what an instance of it occupies and leaks.
 
     Numbers stand as they are given; those that are not given come from the estimator, which is asked once when the
@@ -47,7 +78,7 @@ class AdcRow(Record):
     area_um2: float = Field(ge=0, description="area of one converter")
 
 
-class AdcCost(Record):
+class AdcCost(Unsure):
     """Converter costs by resolution and circuit."""
 
     sar: tuple[AdcRow, ...] = Field((), description="SAR converters by resolution, log-linear in between")

@@ -43,12 +43,18 @@ class Site:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Energy of an event, area and leakage of an instance, and where they come from."""
+    """Energy of an event, area and leakage of an instance, and where they come from.
+
+    An interval is of 90 %, as factors of the number: (0.7, 1.6). None: as `cimemu docs energy` says for such estimators.
+    """
 
     energy_pj: float
     area_um2: float
     leakage_uw: float
     source: str
+    energy_interval: tuple[float, float] | None = None
+    area_interval: tuple[float, float] | None = None
+    leakage_interval: tuple[float, float] | None = None
 
 
 class Estimator:

@@ -20,7 +20,14 @@ def plot_sweep(result: "SweepResult", path: Path, *, overwrite: bool = False) ->
     measured = result.columns
     has_labels = not bool(np.isnan(measured["accuracy"].astype(float)).all())
     height, label = (100 * measured["accuracy"], "accuracy [%]") if has_labels else (measured["area_mm2"], "area [mm²]")
-    for axis, (name, unit) in zip(axes, (("energy_uj", "energy [uJ]"), ("latency_us", "latency [us]"))):
+    for axis, (name, unit) in zip(
+        axes, (("energy_uj", "energy [uJ], with its 90 % interval"), ("latency_us", "latency [us]"))
+    ):
+        if name == "energy_uj":
+            reach = [measured[name] - measured["energy_low_uj"], measured["energy_high_uj"] - measured[name]]
+            axis.errorbar(
+                measured[name], height, xerr=np.maximum(reach, 0), fmt="none", ecolor="#c5ccd3", elinewidth=1, capsize=2
+            )
         axis.scatter(measured[name], height, color="#9aa5b1", label="points")
         best = np.flatnonzero(result.pareto)
         order = best[np.argsort(measured[name][best])]

@@ -21,7 +21,11 @@ def file_rows(trace: Trace) -> list[dict[str, Any]]:
         if kind == "sweep":
             row = dict(json.loads(points["parameters_json"][number]))
             row.update(
-                {name: _plain(points[name][number]) for name in points if name not in ("parameters_json", "status")}
+                {
+                    name: _plain(points[name][number])
+                    for name in points
+                    if name not in ("parameters_json", "status") and points[name].ndim == 1
+                }
             )
         else:
             row = {name: _plain(points[name][number]) for name in points if points[name].ndim == 1}

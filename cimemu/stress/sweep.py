@@ -24,7 +24,9 @@ from cimemu.stress.grid import Keys, all_combinations
 from cimemu.stress.jobs import Record
 from cimemu.stress.settings import settings
 from cimemu.stress.statistics import pareto
+from cimemu.tally import COMPONENTS
 from cimemu.trace.trials import Field, Status
+from cimemu.uncertainty import ChipDraws, beats, interval
 from cimemu.variation.base import VariationBase
 from cimemu.variation.parse import name_of, spelled
 
@@ -40,6 +42,11 @@ FIELDS = (
     Field("adc_conversions", "int64"),
     Field("macros", "int64"),
     Field("utilization", "float64"),
+    Field("energy_low_uj", "float64"),
+    Field("energy_high_uj", "float64"),
+    Field("area_low_mm2", "float64"),
+    Field("area_high_mm2", "float64"),
+    Field("energy_parts_pj", "float64", (2, len(COMPONENTS))),  # events and leakage of every component
 )
 MOST_POINTS = 100_000
 PARETO = (("accuracy", True), ("latency_us", False), ("energy_uj", False), ("area_mm2", False))
@@ -54,6 +61,25 @@ class SweepResult(Shown):
     pareto: NDArray[np.bool_]
     errors: tuple[str, ...]
     path: Path | None
+    chips: tuple[Arch | None, ...] = ()  # of every point; None where it is no chip
+
+    def energies(self, point: int) -> NDArray[np.float64]:
+        """The energy of a point in uJ in every draw of its prices; draws of two points belong together.
+
+        CimemuError for a point that failed.
+        """
+        chip = self.chips[point] if 0 <= point < len(self.chips) and not self.errors[point] else None
+        if chip is None:
+            raise CimemuError(
+                f"point {point}: has no energy, choose one of 0 .. {len(self.chips) - 1} that did not fail"
+            )
+        tree = chip.model_dump(mode="json", include={"costs": True, "macro": {"adc": True}})
+        parts = self.columns["energy_parts_pj"][point]
+        return ChipDraws.of(tree, COMPONENTS, parts, np.zeros(len(COMPONENTS))).total() / 1e6
+
+    def beats(self, point: int, other: int) -> float:
+        """The share of draws of the prices in which `point` takes less energy than `other`. CimemuError."""
+        return beats(self.energies(point), self.energies(other))
 
     def _facts(self) -> Facts:
         keys = list(self.parameters[0]) if self.parameters else []
@@ -84,6 +110,9 @@ class SweepTask:
         network = self.recipe.for_arch(chip, converters=self.converters)
         result = run(chip, network, self.inputs, self.labels, detail="ops", seed=self.seed, vary=self.models[setting])
         assert result.tally is not None
+        draws = result.chip_draws()
+        energy, area = interval(draws.total()), interval(draws.areas().sum(axis=1))
+        pj = result.tally.energy_pj
         return {
             "accuracy": np.nan if result.accuracy is None else result.accuracy,
             "cycles": result.cycles,
@@ -96,6 +125,11 @@ class SweepTask:
             "adc_conversions": result.adc_conversions,
             "macros": result.macros,
             "utilization": result.utilization,
+            "energy_low_uj": energy.low / 1e6,
+            "energy_high_uj": energy.high / 1e6,
+            "area_low_mm2": area.low / 1e6,
+            "area_high_mm2": area.high / 1e6,
+            "energy_parts_pj": np.stack([pj[:-1].sum(axis=0), pj[-1]]),
         }
 
 
@@ -137,6 +171,18 @@ def sweep_points(arch: Arch, vary: Mapping[Keys, Sequence[Any]]) -> tuple[dict[s
             return points
     assert first is not None
     raise CimemuError(f"sweep: no point is a chip, the first one: {first}")
+
+
+def _chips(arch: Arch, points: Sequence[Mapping[str, Any]], settings: int) -> tuple[Arch | None, ...]:
+    """The chip of every point, `settings` in a row with the same one; None where it is none."""
+    made: list[Arch | None] = []
+    for point in points:
+        try:
+            chip: Arch | None = load_arch(arch, point)
+        except CimemuError:
+            chip = None
+        made += [chip] * settings
+    return tuple(made)
 
 
 @dataclass(frozen=True)
@@ -211,10 +257,12 @@ def sweep(
     columns: dict[str, NDArray[Any]] = {}
     for one in FIELDS:
         values = done.values[one.name][:, 0]
-        columns[one.name] = np.where(failed, np.nan, values) if failed.any() else values
+        unknown = failed.reshape(-1, *[1] * len(one.shape))
+        columns[one.name] = np.where(unknown, np.nan, values) if failed.any() else values
     best = pareto([columns[name].astype(np.float64) for name, _ in PARETO], [larger for _, larger in PARETO]) & ~failed
     errors = tuple(str(error) for error in done.values["error"][:, 0])
-    result = SweepResult(points, columns, best, errors, None if work.out is None else Path(work.out))
+    path = None if work.out is None else Path(work.out)
+    result = SweepResult(points, columns, best, errors, path, _chips(arch, chips, len(drawn)))
     done.finish(
         {
             "points": {

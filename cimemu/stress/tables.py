@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cimemu.errors import CimemuError
+from cimemu.facts import ends_text
 from cimemu.stress.grid import split
 from cimemu.table_file import write_rows
 from cimemu.variation.parse import parts
@@ -15,7 +16,22 @@ if TYPE_CHECKING:
     from cimemu.stress.result import StressResult
     from cimemu.stress.sweep import SweepResult
 
-SHOWN = ("accuracy", "cycles", "latency_us", "energy_uj", "area_mm2", "tops_per_w", "macros", "utilization")
+ENDS = {"energy_uj": ("energy_low_uj", "energy_high_uj"), "area_mm2": ("area_low_mm2", "area_high_mm2")}
+FIGURES = tuple(f"{figure} 90 %" for figure in ENDS)
+SHOWN = (
+    "accuracy",
+    "cycles",
+    "latency_us",
+    "energy_uj",
+    "energy_low_uj",
+    "energy_high_uj",
+    "area_mm2",
+    "area_low_mm2",
+    "area_high_mm2",
+    "tops_per_w",
+    "macros",
+    "utilization",
+)
 
 
 def sweep_rows(result: "SweepResult") -> list[dict[str, Any]]:
@@ -30,6 +46,35 @@ def sweep_rows(result: "SweepResult") -> list[dict[str, Any]]:
         for row in rows:
             del row["error"]
     return rows
+
+
+def shown_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a sweep as people read them: the two ends of an interval in one column, behind their figure."""
+    ends = {end for pair in ENDS.values() for end in pair}
+    shown = []
+    for row in rows:
+        made: dict[str, Any] = {}
+        for name, value in row.items():
+            if name in ends:
+                continue
+            made[name] = value
+            if name in ENDS and ENDS[name][0] in row:  # files of earlier versions have none
+                low, high = (row[end] for end in ENDS[name])
+                made[f"{name} 90 %"] = ends_text((low, high)).strip() if low == low else ""
+        shown.append(made)
+    return shown
+
+
+def compared(result: "SweepResult") -> str:
+    """How sure it is that the point of the least energy takes less than the next one; empty where there are no two."""
+    energy = result.columns["energy_uj"].astype(float)
+    known = [int(point) for point in energy.argsort(kind="stable") if energy[point] > 0]
+    if len(known) < 2:
+        return ""
+    best, after = known[:2]
+    first, second = (", ".join(f"{k}={v}" for k, v in result.parameters[p].items()) for p in (best, after))
+    share = 100 * result.beats(best, after)
+    return f"energy: {first} takes less than {second}, the next, in {share:.0f} % of draws of the prices"
 
 
 def stress_rows(result: "StressResult") -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from cimemu.facts import Facts, Shown, energy_text
 from cimemu.given_file import refuse_input
 from cimemu.trace.tables import EventNames, Table
 from cimemu.trace.validate import check_events, damaged, kinds_of, own_dataset, validated_attributes
+from cimemu.uncertainty import ChipDraws, Interval, interval
 from cimemu.whole_file import NAME_KEPT
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Trace(Shown):
             ("images", f"{int(told['images']):,}"),
             ("accuracy", "no labels" if accuracy is None else f"{100 * float(accuracy):.2f} %"),
             ("time", f"{int(told['cycles']):,} cycles = {float(told['latency_us']):,.1f} us"),
-            ("energy", energy_text(float(told["energy_pj"]) / 1e6, int(told["images"]))),
+            ("energy", energy_text(float(told["energy_pj"]) / 1e6, int(told["images"]), self.energy_interval())),
             ("detail", str(told["detail"])),
         ]
 
@@ -90,6 +91,16 @@ class Trace(Shown):
     def energy(self) -> Table:
         """Energy, area and counts."""
         return self.table("energy")
+
+    def chip_draws(self) -> ChipDraws:
+        """Energies by layer and component, and areas, in every draw of the chip's prices: what intervals are made of."""
+        energy = self.energy
+        return ChipDraws.of(self.arch, list(energy["component"]), energy["pj"], energy["area_um2"])
+
+    def energy_interval(self) -> Interval:
+        """Between which two energies in uJ the run's lies with 90 %, by the intervals of all prices (`cimemu docs energy`)."""
+        low, high = interval(self.chip_draws().total())
+        return Interval(low / 1e6, high / 1e6)
 
     @property
     def kinds(self) -> list[str]:

@@ -247,6 +247,23 @@ _SWEEP = (
             ("utilization", ""),
         )
     ),
+    *(
+        Item(f"points/{name}", "number", "point", unit, f"{end} end of the 90 % interval", optional=True)
+        for name, unit, end in (
+            ("energy_low_uj", "uJ", "lower"),
+            ("energy_high_uj", "uJ", "upper"),
+            ("area_low_mm2", "mm2", "lower"),
+            ("area_high_mm2", "mm2", "upper"),
+        )
+    ),
+    Item(
+        "points/energy_parts_pj",
+        "number",
+        "point, part, component",
+        "pJ",
+        "events' energy and leakage of every component, in the order of a trace's /energy/component",
+        optional=True,
+    ),
     Item("points/pareto", "bool", "point", "", "no other point is as good in all four figures"),
 )
 _STRESS = (

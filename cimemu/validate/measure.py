@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.arch.load import load_arch
 from cimemu.arch.schema import Arch
 from cimemu.emulate import RunResult, run
 from cimemu.layer.base import TensorType
@@ -97,6 +98,17 @@ def measure(arch: Arch, weights: NDArray[np.int64], inputs: NDArray[np.int64]) -
         energy_pj=energy,
         area_um2=dict(zip(COMPONENTS, (float(area) for area in areas))),
     )
+
+
+def full_macro(arch: Arch) -> RunResult:
+    """One macro of a chip of one tile, full of random weights, at `VECTORS` random input vectors. Raises CimemuError."""
+    chip = load_arch(arch, {"chip.tiles": 1})
+    macro = chip.macro
+    side = 2 ** (macro.weight.bits - 1) - 1
+    most = 2 ** (macro.input.bits - int(macro.input.signed)) - 1
+    weights = random_integers(-side, side, (macro.rows, macro.outputs), 1)
+    inputs = random_integers(0, min(most, 255), (VECTORS, macro.rows), 2)
+    return run(chip, fill_network(weights, VECTORS), inputs[None].astype(np.uint8))
 
 
 def _energy(result: RunResult, column: int) -> float:

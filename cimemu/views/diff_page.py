@@ -71,7 +71,8 @@ def _answers(found: Mapping[str, Any]) -> list[dict[str, str]]:
         {
             "question": "How much energy does it take?",
             "answer": _changed(summary.get("energy_uj_per_image"), "uJ an image"),
-            "detail": largest(found["components"], "component", lambda row: row["after"] - row["before"]),
+            "detail": largest(found["components"], "component", lambda row: row["after"] - row["before"])
+            + _sure(found["after_takes_less"] if found["components"] else None),
         },
         {
             "question": "Are its results as good?",
@@ -84,6 +85,11 @@ def _answers(found: Mapping[str, Any]) -> list[dict[str, str]]:
             "detail": "Cycles an image, all units together.",
         },
     ]
+
+
+def _sure(share: float | None) -> str:
+    """In how many draws of the prices the second chip takes less."""
+    return "" if share is None else f". It takes less in {100 * share:.0f} % of draws of the prices"
 
 
 def _changed(row: Mapping[str, Any] | None, unit: str) -> str:

@@ -76,6 +76,11 @@ function legend(id, entries) {
   }
 }
 
+/* the two ends of a 90 % interval behind their figure */
+function ends(low, high) {
+  return low === null || high === null ? "" : ` [${number(low, 3)}, ${number(high, 3)}]`;
+}
+
 /* first screen */
 const s = D.summary;
 document.title = `${s.workload} on ${s.arch}`;
@@ -84,11 +89,11 @@ $("subtitle").textContent = `${number(s.images)} ${s.images === 1 ? "image" : "i
 for (const [value, label] of [
   [s.accuracy === null ? "no labels" : percent(s.accuracy), "accuracy"],
   [`${time(s.cycles_per_image)} (${cycles(s.cycles_per_image)})`, "time an image"],
-  [s.energy_uj > 0 ? number(s.energy_uj_per_image, 3) + " uJ" : "no prices", "energy an image"],
+  [s.energy_uj > 0 ? number(s.energy_uj_per_image, 3) + " uJ" + ends(s.energy_uj_per_image_low, s.energy_uj_per_image_high) : "no prices", "energy an image, with its 90 % interval"],
   [rate(s.tops), "rate, 1 MAC = 2 operations"],
-  [s.tops_per_w === null ? "unknown" : number(s.tops_per_w, 3), "TOPS/W, leakage included"],
+  [s.tops_per_w === null ? "unknown" : number(s.tops_per_w, 3) + ends(s.tops_per_w_low, s.tops_per_w_high), "TOPS/W, leakage included"],
   [`${number(s.macros)}, ${percent(s.utilization)} of their cells`, "macros used"],
-  [s.area_mm2 > 0 ? number(s.area_mm2, 3) + " mm2" : "not known", "area"],
+  [s.area_mm2 > 0 ? number(s.area_mm2, 3) + " mm2" + ends(s.area_mm2_low, s.area_mm2_high) : "not known", "area"],
 ]) {
   const item = element("li", $("facts"));
   item.append(`${label} `);
@@ -394,7 +399,9 @@ charts();
 
 /* energy */
 const sums = D.energy.pj.map((row) => row.reduce((a, b) => a + b, 0)), most = Math.max(...sums.slice(0, -1)) || sums.at(-1);
-$("energy-note").textContent = `${number(s.energy_uj)} uJ in all images together; bars to the scale of the costliest layer, leakage to its own.`;
+const wide = Object.entries(s.interval_by).slice(0, 3).map(([name, share]) => `${name} ${percent(share)}`).join(", ");
+const unsure = wide ? `; the 90 % interval comes from ${wide}` : "";
+$("energy-note").textContent = `${number(s.energy_uj)} uJ${ends(s.energy_uj_low, s.energy_uj_high)} in all images together${unsure}; bars to the scale of the costliest layer, leakage to its own.`;
 for (const [i, name] of D.energy.row.entries()) {
   const row = D.energy.pj[i], total = row.reduce((a, b) => a + b, 0);
   if (!(total > 0)) continue;
@@ -406,7 +413,7 @@ const areas = D.components.reduce((a, c) => a + c.mm2, 0);
 const dearest = Math.max(...D.components.map((c) => c.uJ));
 for (const c of [...D.components].sort((a, b) => b.uJ - a.uJ)) {
   if (!(c.uJ > 0 || c.mm2 > 0)) continue;
-  bar($("components"), c.component, [[`${number(c.uJ)} uJ, ${percent(c.energy)}; ${number(c["pJ/count"])} pJ a count, ${number(c.instances)} instances`, c.uJ, "var(--time)"]], dearest, `${percent(c.energy)} / ${areas ? percent(c.mm2 / areas) : "-"}`);
+  bar($("components"), c.component, [[`${number(c.uJ)} uJ${ends(c["uJ low"], c["uJ high"])}, ${percent(c.energy)}; ${number(c["pJ/count"])} pJ a count, ${number(c.instances)} instances`, c.uJ, "var(--time)"]], dearest, `${percent(c.energy)} / ${areas ? percent(c.mm2 / areas) : "-"}`);
 }
 
 /* waiting */
