@@ -63,13 +63,11 @@ def cost(
     print_table([_row(component) for component in data["components"]], figures=("pJ an event", "um2 each", "uW each"))
     console.print(
         "In brackets: 90 % intervals. basis: what the energy rests on, which gives its interval where the file gives none "
-        "(marked *); see cimemu docs energy",
-        soft_wrap=True,
+        "(marked *); see cimemu docs energy"
     )
     most = ", ".join(f"{name} {100 * share:.0f} %" for name, share in list(data["interval_by"].items())[:5])
     console.print(
-        f"What makes the energy of a full, busy macro unsure: {most or unknown}. cimemu report TRACE says it of a run.",
-        soft_wrap=True,
+        f"What makes the energy of a full, busy macro unsure: {most or unknown}. cimemu report TRACE says it of a run."
     )
 
 

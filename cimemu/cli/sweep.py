@@ -135,7 +135,7 @@ def sweep(
         figures=FIGURES,
     )
     if sure := compared(result):
-        console.print(sure, soft_wrap=True)
+        console.print(sure)
     for name in (result.path, csv, plot):
         if name is not None:
             console.print(f"wrote {name}", soft_wrap=True)
