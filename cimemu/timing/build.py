@@ -50,6 +50,7 @@ def phase_template(plan: Plan, phase: int, units: dict[str, int] | None = None, 
         if not together:
             feeds.barrier = graph.meet(layer.index)
             graph.wait(feeds.barrier, written, Cause.DATA)
+    feeds.reserve()
     return graph.build(storage.in_flight, arch.macro.timing.skip_zero_slices)
 
 

@@ -4,9 +4,9 @@ import numpy as np
 
 from cimemu.events import Cause, Counter, Kind
 from cimemu.mapping.plan import LayerPlan
-from cimemu.timing.feeds import Feeds, consumer_rows, fetch_cause
+from cimemu.timing.feeds import Feeds, fetch_cause
 from cimemu.timing.graph import Ids
-from cimemu.timing.storage import tensor_rows
+from cimemu.timing.spans import consumer_rows, needed_rows, output_rows
 
 
 def digital_row_cycles(feeds: Feeds, operations: int, rows: int) -> int:
@@ -19,8 +19,7 @@ def digital_row_cycles(feeds: Feeds, operations: int, rows: int) -> int:
 def digital_layer(feeds: Feeds, layer: LayerPlan, is_output: bool) -> Ids:
     """Emit `layer`; the tasks that write its output rows."""
     graph = feeds.graph
-    heights = {tensor_rows(kind) for kind in layer.output_types}
-    rows = heights.pop() if len(heights) == 1 else 1
+    rows = output_rows(layer)
     work = graph.add(
         Kind.DIGITAL,
         graph.unit("digital"),
@@ -35,7 +34,8 @@ def digital_layer(feeds: Feeds, layer: LayerPlan, is_output: bool) -> Ids:
         height = consumer_rows(layer, which)
         fetched = feeds.fetch(layer, which, np.arange(height))
         cause = fetch_cause(feeds, layer, which)
-        spans = [_rows_needed(layer, row, rows, height) for row in range(rows)]
+        spans = needed_rows(layer, which)
+        feeds.used_up(layer, which, fetched, work)
         if all(span == (0, height) for span in spans):
             whole = graph.meet(layer.index)
             graph.wait_all(whole, fetched, cause)
@@ -45,17 +45,7 @@ def digital_layer(feeds: Feeds, layer: LayerPlan, is_output: bool) -> Ids:
             graph.wait_all(work[row : row + 1], fetched[first:stop], cause)
     if layer.table_bits:
         graph.wait(work, feeds.look_up(layer, rows), Cause.MEMORY)
+    feeds.entering.setdefault(layer.index, []).append((np.arange(rows), work))
     written = feeds.store(layer, rows, is_output)
     graph.wait(written, work, Cause.DATA)
     return written
-
-
-def _rows_needed(layer: LayerPlan, row: int, rows: int, height: int) -> tuple[int, int]:
-    """First and last + 1 input row of output row `row`: a pool's window (padding not known here: the widest it can
-    be), the same row of an elementwise layer, else all."""
-    if layer.pool_rows:
-        kernel, stride = layer.pool_rows[0], layer.pool_rows[-1]
-        return max(0, min(height - 1, row * stride - kernel + 1)), min(height, row * stride + kernel)
-    if height == rows and len(layer.output_types) == 1 and layer.input_types[0].shape == layer.output_types[0].shape:
-        return row, row + 1
-    return 0, height

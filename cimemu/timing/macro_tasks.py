@@ -62,12 +62,13 @@ def macro_layer(
         for tile in tiles.values():
             tile.writes = writes
     arrivals: list[tuple[Ids, Ids]] = []
+    leaving: list[tuple[Ids, Ids]] = []
     for number in sorted(tiles):
         tile = tiles[number]
         windows, release = _bring_rows(feeds, routes, layer, tile, spans, fetched, sharers[number])
         release(
             [
-                _operate(feeds, routes, layer, tile, replica, windows, arrivals, sharers[number])
+                _operate(feeds, routes, layer, tile, replica, windows, (arrivals, leaving), sharers[number])
                 for replica in sorted(tile.blocks)
             ]
         )
@@ -82,6 +83,7 @@ def macro_layer(
     if layer.written:
         fetch_zero_points(feeds, layer, work)
     of_row, packets = (np.concatenate(parts) for parts in zip(*arrivals))
+    feeds.entering.setdefault(layer.index, []).extend(leaving)
     order = np.argsort(of_row, kind="stable")
     graph.wait(work[of_row[order]], packets[order], routes.cause)
     if part.read_bits:
@@ -147,6 +149,7 @@ def _bring_rows(
     first_hop, arrived = routes.send(graph, tile.number, False, layer.index, np.full(len(needed), bits))
     graph.count(layer.index, Counter.BUFFER_WRITE_BITS, bits * len(needed))
     graph.wait(first_hop, fetched[needed], fetch_cause(feeds, layer, 0))
+    feeds.has_left(layer, 0, needed, first_hop)
     windows = np.full(geometry.height_out, -1, dtype=np.int64)
     windows[rows_out] = graph.meet(layer.index, len(rows_out))
     which, row_in = _ranges(own)
@@ -174,12 +177,12 @@ def _operate(
     tile: _Tile,
     replica: int,
     windows: Ids,
-    arrivals: list[tuple[Ids, Ids]],
+    packets: tuple[list[tuple[Ids, Ids]], list[tuple[Ids, Ids]]],
     sharers: int,
 ) -> tuple[Ids, Ids]:
     """Load, operate and add up every position of one replica on one tile; (output rows, load tasks).
 
-    Packets of sums, with the output rows that they belong to, are added to `arrivals`.
+    The last and the first task of packets of sums, with the output rows that they belong to, are added to `packets`.
     """
     graph, geometry, arch = feeds.graph, _geometry(layer), feeds.arch
     positions = np.arange(replica, geometry.positions, layer.replicas)
@@ -232,7 +235,8 @@ def _operate(
         Cause.BUFFER,
         lag=1,
     )
-    arrivals.append((rows[starts], arrived))
+    for kept, tasks in zip(packets, (arrived, first_hop)):
+        kept.append((rows[starts], tasks))
     return rows, loads
 
 

@@ -9,7 +9,7 @@ from cimemu.mapping.plan import Block, LayerPlan
 from cimemu.timing.feeds import Feeds, fetch_cause
 from cimemu.timing.graph import Ids
 from cimemu.timing.routes import Routes
-from cimemu.timing.storage import tensor_rows
+from cimemu.timing.spans import tensor_rows
 
 Writes = dict[tuple[int, int], Ids]  # the task that writes a block, by (block, macro)
 
@@ -31,6 +31,7 @@ def write_operand(
         bits = np.full(rows, -(-kind.bits * held // (cells * rows)))
         first_hop, arrived = routes.send(graph, number, False, layer.index, bits)
         graph.wait(first_hop, fetched, fetch_cause(feeds, layer, 1))
+        feeds.has_left(layer, 1, np.arange(rows), first_hop)
         for counter in (Counter.BUFFER_WRITE_BITS, Counter.BUFFER_READ_BITS):
             graph.count(layer.index, counter, int(bits.sum()))
         for block, macro in tiles[number]:
@@ -55,6 +56,7 @@ def fetch_zero_points(feeds: Feeds, layer: LayerPlan, finishing: Ids) -> None:
     """Zero points that are computed reach the digital unit before it finishes a row."""
     for which in range(2, len(layer.inputs)):
         fetched = feeds.fetch(layer, which, np.arange(tensor_rows(layer.input_types[which])), whole=True)
+        feeds.has_left(layer, which, np.arange(len(fetched)), fetched)
         whole = feeds.graph.meet(layer.index)
         feeds.graph.wait_all(whole, fetched, fetch_cause(feeds, layer, which))
         feeds.graph.wait(finishing, whole, fetch_cause(feeds, layer, which))

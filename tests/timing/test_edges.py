@@ -63,10 +63,26 @@ def test_tensors_that_just_fill_the_global_buffer_stay_on_chip(spare, offchip):
     assert -1 not in storage.offchip
 
 
-def test_as_many_images_are_in_flight_as_just_fit():
-    for bits, together in ((255, 1), (256, 2), (383, 2), (384, 3), (128 * 8, 8), (128 * 20, 8)):
-        arch = small(tile__macros=2, schedule="pipelined", chip__global_buffer__size_kib=bits / 8192)
-        assert place_tensors(make_plan(chain(), arch), 0).in_flight == together, bits
+@pytest.mark.parametrize(
+    ("bits", "offchip", "held"),
+    [
+        (47, {-1, 0}, {1: 2}),  # not even a row of each
+        (48, {0}, {-1: 1, 1: 1}),
+        (79, {0}, {-1: 1, 1: 1}),
+        (80, set(), {-1: 1, 0: 1, 1: 1}),
+        (159, set(), {-1: 1, 0: 1, 1: 1}),
+        (160, set(), {-1: 2, 0: 2, 1: 2}),
+        (160 + 7 * 32 - 1, set(), {-1: 2, 0: 2, 1: 2}),
+        (160 + 7 * 32, set(), {-1: 2, 0: 2}),  # the output of all eight images
+        (160 + 7 * (32 + 64), set(), {0: 2}),
+        (8 * 160, set(), {}),
+    ],
+)
+def test_as_many_rows_are_in_flight_as_just_fit(bits, offchip, held):
+    """Two rows each: of the input and the hidden tensor 32 bits, of the output 16. A row needs one row of the layer before."""
+    arch = small(tile__macros=2, schedule="pipelined", chip__global_buffer__size_kib=bits / 8192)
+    storage = place_tensors(make_plan(chain(), arch), 0)
+    assert (set(storage.offchip), dict(storage.held), storage.in_flight) == (offchip, held, 8)
 
 
 NOTHING = {

@@ -85,6 +85,7 @@ class _Feeds:
     barrier = None
 
     def __init__(self):
+        self.entering = {}
         self.graph = GraphBuilder(layers=8)
         self.arch = cimemu.load_arch("rram_128")
 
