@@ -219,8 +219,8 @@ def _lanes(trace: Trace, arch: Arch) -> Iterator[Remedy]:
 def _idle(trace: Trace, arch: Arch) -> Iterator[Remedy]:
     leak = _leakage_share(trace)
     needed = -(-int(trace.attributes["macros"]) // arch.tile.macros)
-    if leak >= LARGE and needed < arch.chip.tiles:
-        saved = leak * (1 - needed / arch.chip.tiles)
+    if leak >= LARGE and needed < arch.tiles:
+        saved = leak * (1 - needed / arch.tiles)
         gain = f"idle tiles leak; without them an image draws up to {percent(saved)} less energy"
         yield _set("Fewer tiles", f"chip.tiles={needed}", "energy", 1 / (1 - saved), gain)
 
