@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def _foretell(csv: Path, as_json: bool) -> None:
     """Every row of a survey's table that has a published TOPS/W."""
-    from cimemu.validate.survey import predict, quality
+    from cimemu.validate.survey import predict, quality, quality_by_part
 
     rows, skipped = predict(csv)
     for reason in skipped:
@@ -41,6 +41,8 @@ def _foretell(csv: Path, as_json: bool) -> None:
     console = make_console()
     for name, value in quality(rows).items():
         console.print(f"{name}: {value:.3g}")
+    console.print()
+    print_table(quality_by_part(rows), shares=("inside the 90 % interval",))
     console.print(
         "Fitted to the half of the UIUC survey that ships with cimemu; a row's own paper is left out. More: arch/validation.md"
     )

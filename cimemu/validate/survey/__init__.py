@@ -3,3 +3,4 @@
 from cimemu.validate.survey.predict import Predicted as Predicted
 from cimemu.validate.survey.predict import predict as predict
 from cimemu.validate.survey.predict import quality as quality
+from cimemu.validate.survey.predict import quality_by_part as quality_by_part

@@ -24,6 +24,7 @@ NEEDED = (
     "TOPS/W",
 )
 MOST_BYTES = 1 << 24
+NONVOLATILE = re.compile(r"rram|reram|mram|pcm|fefet|feram|memristor|nor-?f|flash")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,14 @@ class Facts:
     tops: float | None
     tops_mm2: float | None
     tops_w: float | None
+    whole: bool | None = None  # what was measured is a processor around the arrays; None: the table has no such column
+
+    @property
+    def group(self) -> str:
+        """What rows are as hard to foretell as this one: a macro alone is measured alike everywhere, a processor is not."""
+        if self.kind in ("processor", "digital_in_memory"):
+            return str(self.kind)
+        return {True: "processor of analog arrays", False: "macro", None: "not said"}[self.whole]
 
     @property
     def missing(self) -> str | None:
@@ -92,6 +101,7 @@ def _facts(number: int, row: dict[str, str]) -> Facts:
         tops=found("TOPS"),
         tops_mm2=found("TOPS/mm2"),
         tops_w=found("TOPS/W"),
+        whole=row["IMC_Processor"].lower().startswith("y") if "IMC_Processor" in row else None,
     )
 
 
@@ -111,7 +121,7 @@ def _kind(architecture: str, cell: str, model: str) -> Kind | None:
     words = architecture.lower()
     if words == "digital":
         return "processor"
-    if words in ("envm", "flash"):
+    if words in ("envm", "flash") or NONVOLATILE.search(f"{words} {cell.lower()}"):
         return "nonvolatile"
     if "dimc" in model.lower() or cell.replace(" ", "").upper().endswith("+D"):
         return "digital_in_memory"

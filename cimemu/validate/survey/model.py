@@ -1,8 +1,9 @@
 """A regression of logarithms that a few odd papers cannot bend: ridge with Student's t, and intervals from papers left out.
 
 All quantities are base-2 logarithms. Coefficients are shrunk towards 0 in units of each column's own spread, errors have
-Student's t distribution of 4 degrees of freedom (fitted by reweighting), and the spread of a prediction is that of papers
-that the fit has not seen, by kind of circuit: a kind with few papers borrows from the others.
+Student's t distribution of 4 degrees of freedom (fitted by reweighting). The interval of a prediction is conformal: it is
+as wide as holds the errors of 90 % of the papers that a fit has not seen, each error over the typical one of its group. A group
+with few rows borrows from the others.
 """
 
 from collections.abc import Sequence
@@ -15,8 +16,9 @@ from cimemu.validate.survey.facts import Facts
 
 FREEDOM = 4.0
 SHRINKAGE = 5.0  # how many rows the prior of a coefficient weighs
-BORROWED = 6.0  # rows that the common spread weighs beside a kind's own
-NINETY = 2.132  # Student's t, 4 degrees of freedom, 95 %: 90 % lie between
+BORROWED = 2.0  # rows that the common spread weighs beside a group's own
+LEAST = 0.05  # a typical error that no group goes below
+LEVEL = 0.90
 STEPS = 30
 KINDS = ("analog", "digital_in_memory", "nonvolatile", "processor")
 TYPICAL = {"supply_v": 0.9, "bits": 8.0, "cycle_ns": 6.0, "tops": 2.0}  # of what a row leaves open
@@ -99,14 +101,36 @@ def left_out(columns: Vector, target: Vector, papers: Sequence[str]) -> Vector:
     return errors
 
 
-def spreads(errors: Vector, kinds: Sequence[str | None]) -> dict[str, float]:
-    """The scale of Student's t by kind: the median size of errors of papers left out, pulled towards that of all."""
-    sizes, names = np.abs(errors), np.array(kinds)
+@dataclass(frozen=True)
+class Width:
+    """Half the width of an interval of every group of rows; `common` is that of a group that no row was in."""
+
+    groups: dict[str, float]
+    common: float
+
+    def of(self, group: str) -> float:
+        """Of rows of one group."""
+        return self.groups.get(group, self.common)
+
+
+def width_of(errors: Vector, groups: Sequence[str], papers: Sequence[str]) -> Width:
+    """Conformal half widths from the errors of papers left out; every paper weighs the same, however many rows it has."""
+    sizes, names = np.abs(errors), np.array(groups)
     common = float(np.median(sizes))
-    found = {}
-    for kind in KINDS:
-        own = sizes[names == kind]
-        mine = float(np.median(own)) if len(own) else common
-        pooled = (len(own) * mine + BORROWED * common) / (len(own) + BORROWED)
-        found[kind] = pooled / 0.741  # the median of |t| of 4 degrees of freedom
-    return found
+    typical = {}
+    for group in sorted(set(groups)):
+        own = sizes[names == group]
+        logs = len(own) * np.log(np.median(own) + LEAST) + BORROWED * np.log(common + LEAST)
+        typical[group] = float(np.exp(logs / (len(own) + BORROWED)))
+    counts = {paper: list(papers).count(paper) for paper in set(papers)}
+    scores = sizes / np.array([typical[group] for group in groups])
+    factor = _quantile(scores, np.array([1 / counts[paper] for paper in papers]))
+    return Width({group: factor * size for group, size in typical.items()}, factor * (common + LEAST))
+
+
+def _quantile(scores: Vector, weights: Vector) -> float:
+    """The score that `LEVEL` of the weight, with the paper to come counted as one more above all, does not exceed."""
+    order = np.argsort(scores, kind="stable")
+    reached = np.cumsum(weights[order])
+    place = int(np.searchsorted(reached, min(LEVEL * (reached[-1] + 1), reached[-1]) - 1e-9))
+    return float(scores[order][place])

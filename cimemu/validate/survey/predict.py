@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import inf
 from pathlib import Path
 
 import numpy as np
 
 from cimemu.validate.survey.facts import Facts, read_facts
-from cimemu.validate.survey.model import NINETY, Fit, columns_of, fitted, left_out, spreads
+from cimemu.validate.survey.model import Fit, Width, columns_of, fitted, left_out, width_of
 
 SHIPPED = Path(__file__).parent / "uiuc_imc.csv"
 
@@ -23,6 +24,9 @@ class Predicted:
     predicted_tops_w: float
     low: float  # 90 % interval of TOPS/W
     high: float
+    kind: str | None = None  # of circuit
+    group: str = ""  # of rows whose interval is as wide
+    tech_nm: float | None = None
     published_tops_mm2: float | None = None
     predicted_tops_mm2: float | None = None
 
@@ -49,9 +53,9 @@ def predict(path: Path) -> tuple[list[Predicted], list[str]]:
     for facts in asked:
         if facts.missing or facts.tops_w is None:
             continue
-        energy, by_kind, density = _models(facts.paper)
+        energy, width, density = _models(facts.paper)
         middle = float(energy(columns_of([facts]))[0])
-        half = NINETY * by_kind[str(facts.kind)]
+        half = width.of(facts.group)
         area = None if facts.tops_mm2 is None else float(2.0 ** density(columns_of([facts]))[0])
         made.append(
             Predicted(
@@ -61,11 +65,37 @@ def predict(path: Path) -> tuple[list[Predicted], list[str]]:
                 predicted_tops_w=2.0**middle,
                 low=2.0 ** (middle - half),
                 high=2.0 ** (middle + half),
+                kind=facts.kind,
+                group=facts.group,
+                tech_nm=facts.tech_nm,
                 published_tops_mm2=facts.tops_mm2,
                 predicted_tops_mm2=area,
             )
         )
     return made, skipped
+
+
+NODES = ((12.0, "up to 12 nm"), (32.0, "above 12, up to 32 nm"), (65.0, "above 32, up to 65 nm"), (inf, "above 65 nm"))
+
+
+def quality_by_part(rows: Sequence[Predicted]) -> list[dict[str, str | float]]:
+    """`quality` by kind of circuit, by what was measured, and by technology: a row for each that is there."""
+    parts: dict[str, list[Predicted]] = {}
+    for row in rows:
+        node = next(name for most, name in NODES if (row.tech_nm or 0.0) <= most)
+        for name in (
+            f"kind: {str(row.kind).replace('_', ' ')}",
+            f"measured: {row.group.replace('_', ' ')}",
+            f"node: {node}",
+        ):
+            parts.setdefault(name, []).append(row)
+    order = ["kind", "measured", *(f"node: {name}" for _, name in NODES)]
+    kept = ("points", "median factor", "90 % factor", "inside the 90 % interval", "median high / low")
+    found: list[dict[str, str | float]] = []
+    for name in sorted(parts, key=lambda part: next(i for i, start in enumerate(order) if part.startswith(start))):
+        told = quality(parts[name])
+        found.append({"part": name, **{key: told[key] for key in kept}})
+    return found
 
 
 def quality(rows: Sequence[Predicted]) -> dict[str, float]:
@@ -85,15 +115,16 @@ def quality(rows: Sequence[Predicted]) -> dict[str, float]:
 
 
 @lru_cache(maxsize=256)
-def _models(without: str) -> tuple[Fit, dict[str, float], Fit]:
-    """(TOPS/W, its spread by kind, TOPS/mm2), fitted to the shipped table without one paper."""
+def _models(without: str) -> tuple[Fit, Width, Fit]:
+    """(TOPS/W, the half width of its interval by group, TOPS/mm2), fitted to the shipped table without one paper."""
     rows = [facts for facts in _shipped() if facts.paper != without]
     columns = columns_of(rows)
     target = np.log2([facts.tops_w or 1.0 for facts in rows])
-    errors = left_out(columns, target, [facts.paper for facts in rows])
+    papers = [facts.paper for facts in rows]
+    width = width_of(left_out(columns, target, papers), [facts.group for facts in rows], papers)
     dense = [facts for facts in rows if facts.tops_mm2 is not None]
     density = fitted(columns_of(dense), np.log2([facts.tops_mm2 or 1.0 for facts in dense]))
-    return fitted(columns, target), spreads(errors, [facts.kind for facts in rows]), density
+    return fitted(columns, target), width, density
 
 
 @lru_cache(maxsize=1)
