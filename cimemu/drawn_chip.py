@@ -20,6 +20,7 @@ from cimemu.variation.base import Block, VariationBase
 from cimemu.variation.chip_file import FORMAT
 from cimemu.variation.compose import Variations, compose
 from cimemu.variation.converter import Converter
+from cimemu.variation.measured_converters import MeasuredConverters
 from cimemu.variation.parse import name_of, spelled
 from cimemu.version import __version__
 from cimemu.whole_file import whole_file
@@ -153,6 +154,8 @@ def _acting(models: Sequence[VariationBase]) -> Iterator[VariationBase]:
             raise ArchError(f"chip: {name_of(model)} is a chip file already, copy it; give models that draw one")
         if isinstance(model, Converter):
             yield Converter(noise=model.noise)
+        elif isinstance(model, MeasuredConverters):
+            continue
         elif model.stage != "cells":
             yield model
 
@@ -184,7 +187,11 @@ def _pulses(variations: Variations, site: Site, targets: Any, programmed: Any, t
 
 def _converters(file: Any, arch: Arch, variations: Variations, macro: int, counts: set[int]) -> None:
     """Errors of a macro's converters by every model of converters, in order."""
-    models = [(model, stream) for model, stream in variations.at("converter") if isinstance(model, Converter)]
+    models = [
+        (model, stream)
+        for model, stream in variations.at("converter")
+        if isinstance(model, Converter | MeasuredConverters)
+    ]
     if not models:
         return
     if len(counts) > 1:

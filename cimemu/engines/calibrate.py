@@ -19,7 +19,6 @@ from cimemu.macro.surroundings import Surroundings
 from cimemu.macro.vary import Draft, start_draft
 from cimemu.variation.calibration import Calibration
 from cimemu.variation.compose import Variations
-from cimemu.variation.drift import Drift
 
 SKIPPED = 65535  # the code of a step that was not driven
 FIRST_IMAGE = 1 << 31  # test vectors are read at images that no run reaches: their noise is their own
@@ -99,7 +98,7 @@ def check_calibrated(matrix: Matrix, chosen: Calibration) -> None:
 def _earlier(drafts: Sequence[Draft], every: float) -> list[Draft]:
     """The same chip when it was calibrated last, its cells written."""
     given = drafts[0].variations
-    models = tuple(model.calibrated(every) if isinstance(model, Drift) else model for model in given.models)
+    models = tuple(model.calibrated(every) for model in given.models)
     then = Variations(models, given.seed, given.trial)
     made = [start_draft(draft.ideal, draft.sites, then) for draft in drafts]
     for draft, now in zip(made, drafts):

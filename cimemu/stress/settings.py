@@ -1,7 +1,7 @@
 """What a stress run draws: every combination of the models' values, and the calibrations that are compared."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -9,6 +9,7 @@ from cimemu.arch.schema import Arch
 from cimemu.errors import CimemuError
 from cimemu.variation.base import VariationBase
 from cimemu.variation.compose import compose
+from cimemu.variation.devices import named
 from cimemu.variation.parse import choices
 
 MOST_POINTS = 100_000
@@ -18,7 +19,7 @@ def settings(arch: Arch, vary: Sequence[Any]) -> list[tuple[VariationBase, ...]]
     """Every combination of the models' values. CimemuError where one is none for the arch's cells."""
     if not vary:
         raise CimemuError("stress: nothing to vary, give at least one model, for example lognormal:sigma=0,0.1")
-    at = [choices(given) for given in ([vary] if isinstance(vary, str | Mapping | VariationBase) else vary)]
+    at = [choices(given) for given in named(vary)]
     if prod(map(len, at)) > MOST_POINTS:
         raise CimemuError(f"stress: {prod(map(len, at))} points, must be <= {MOST_POINTS}; give fewer values")
     found = list(itertools.product(*at))

@@ -18,8 +18,10 @@ from cimemu.variation.base import VariationBase
 from cimemu.variation.calibration import Calibration
 from cimemu.variation.compose import compose
 from cimemu.variation.drift import Drift
+from cimemu.variation.measured_drift import MeasuredDrift
 from cimemu.workload.network import Network
 
+Aging = Drift | MeasuredDrift
 INTEGER_BITS = 5  # of a gain or an offset of magnitude 16 at most, with its sign
 
 
@@ -70,8 +72,8 @@ class Upkeep:
 
 def keepers(models: Sequence[VariationBase]) -> tuple[VariationBase, ...]:
     """The models that say how a chip is kept, where something keeps it: drift and calibration."""
-    found = tuple(model for model in models if model.stage == "calibration" or isinstance(model, Drift))
-    kept = any(m.refresh is not None if isinstance(m, Drift) else not m.is_identity for m in found)
+    found = tuple(model for model in models if model.stage == "calibration" or isinstance(model, Aging))
+    kept = any(m.refresh is not None if isinstance(m, Aging) else not m.is_identity for m in found)
     return found if kept else ()
 
 
@@ -82,7 +84,7 @@ def upkeep(arch: Arch, network: Network, vary: Sequence[Any]) -> Upkeep:
     """
     variations = compose(vary)
     chosen = calibration_of(variations)
-    aging = [model for model in variations.models if isinstance(model, Drift)]
+    aging = [model for model in variations.models if isinstance(model, Aging)]
     drift = max(aging, key=lambda model: model.seconds, default=None)
     plan = make_plan(network, arch)
     loading = weight_loading(plan)
@@ -99,7 +101,7 @@ def upkeep(arch: Arch, network: Network, vary: Sequence[Any]) -> Upkeep:
     )
 
 
-def _calibrations(chosen: Calibration, drift: Drift | None) -> int:
+def _calibrations(chosen: Calibration, drift: Aging | None) -> int:
     """One before the run; at every multiple of `every` since a writing, that of the writing with it."""
     if chosen.every is None or drift is None:
         return 1

@@ -14,6 +14,9 @@ from cimemu.variation.ir_drop import IrDrop
 from cimemu.variation.level_spread import LevelSpread
 from cimemu.variation.lognormal import Lognormal
 from cimemu.variation.measured import Measured
+from cimemu.variation.measured_converters import MeasuredConverters
+from cimemu.variation.measured_drift import MeasuredDrift
+from cimemu.variation.measured_reads import MeasuredReads
 from cimemu.variation.normal import Normal
 from cimemu.variation.on_off import OnOff
 from cimemu.variation.stuck_at import StuckAt
@@ -28,6 +31,7 @@ Variation = Annotated[
     | Normal
     | LevelSpread
     | Measured
+    | MeasuredDrift
     | Chip
     | WriteVerify
     | StuckAt
@@ -40,7 +44,9 @@ Variation = Annotated[
     | Driver
     | Thermal
     | Telegraph
+    | MeasuredReads
     | Converter
+    | MeasuredConverters
     | Calibration,
     Field(discriminator="model"),
 ]

@@ -208,6 +208,18 @@ class VariationBase(Record):
         """The models that act in its place, with their streams; None: itself."""
         return None
 
+    def __eq__(self, other: object) -> bool:
+        """The same model with the same parameters, whatever it has read by them."""
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        """By the parameters."""
+        return hash((type(self), *self.__dict__.values()))
+
+    def calibrated(self, every: float) -> "VariationBase":
+        """The cells when a calibration of every so many seconds was made last: themselves, where they do not age."""
+        return self
+
     def stick(self, block: Block, stream: Stream, levels: NDArray[np.int64]) -> None:
         """Set `levels` of the block's cells to the level at which each is stuck, whatever is written; leave the others."""
 

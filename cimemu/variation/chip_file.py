@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cimemu.errors import ArchError
 from cimemu.given_file import refuse_input
-from cimemu.variation.measured import SIEMENS
+from cimemu.variation.table import SIEMENS
 
 FORMAT = 1
 

@@ -11,6 +11,7 @@ from cimemu import plugins
 from cimemu.config_file import validated
 from cimemu.errors import ArchError, PluginError
 from cimemu.variation.base import VariationBase
+from cimemu.variation.devices import named
 
 GROUP = "cimemu.variation"
 
@@ -90,9 +91,7 @@ def make_variation(given: Any) -> VariationBase:
 
 def make_variations(given: Iterable[Any]) -> tuple[VariationBase, ...]:
     """The models of a run, in order."""
-    if isinstance(given, str | Mapping | VariationBase):
-        given = [given]
-    return tuple(make_variation(one) for one in given)
+    return tuple(make_variation(one) for one in named(given))
 
 
 def spelled(model: VariationBase) -> str:

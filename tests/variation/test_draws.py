@@ -21,6 +21,7 @@ TEXTS = [
     "normal:relative=0.2,absolute=0.1",
     "level_spread:sigma=[0.2,0.2]",
     f"measured:file={Path(__file__).parent / 'measured.csv'}",
+    f"measured_drift:seconds=5e3,file={Path(__file__).parent / 'aged.csv'}",
     "write_verify:sigma=0.2",
     "stuck_at:sa0=0.3,sa1=0.3",
     "stuck_wordline:off=0.3,on=0.3",
@@ -33,6 +34,8 @@ TEXTS = [
     "thermal",
     "telegraph:amplitude=0.5,share=0.5,draw=normal",
     "telegraph:amplitude=0.5,share=0.5",
+    f"measured_reads:file={Path(__file__).parent / 'reads.csv'}",
+    f"measured_converters:file={Path(__file__).parent / 'converters.csv'}",
     "converter:offset=0.5,gain=0.1,inl=0.3,dnl=0.1",
     "calibration",
 ]
@@ -77,6 +80,9 @@ def test_every_model_is_here_and_says_what_its_draws_belong_to():
         "normal": "device",
         "level_spread": "writing",
         "measured": "writing",
+        "measured_drift": "writing",
+        "measured_reads": "nothing",
+        "measured_converters": "device",
         "write_verify": "writing",
         "stuck_at": "device",
         "stuck_wordline": "device",
@@ -112,7 +118,9 @@ def test_the_same_model_twice_draws_twice(text):
         assert np.array_equal(drawn(text), drawn(text, repeat=2))
         return
     one, two = drawn(text), drawn(text, repeat=2)
-    few = text.startswith(("driver", "stuck_wordline", "stuck_bitline", "converter"))  # 32 or 64 independent draws
+    few = text.startswith(
+        ("driver", "stuck_wordline", "stuck_bitline", "converter", "measured_converters")
+    )  # 32 or 64 independent draws
     assert abs(correlated(one, two)) < 4 / np.sqrt(32 if few else one.size)
     assert np.array_equal(two, drawn(text, repeat=2, write=1)) == (make_variation(text).owner == "device")
 
