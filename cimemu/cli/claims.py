@@ -7,10 +7,11 @@ import typer
 
 from cimemu.bounds import MOST_IMAGES
 from cimemu.cli.app import JsonOption, SetOption, app, arch_of, whole, workload_of
+from cimemu.compare.smallest import Experiment, pairs_needed
 from cimemu.errors import CimemuError
 from cimemu.terminal import make_console, print_json, print_table
 
-CLAIMS = ("utilization", "activation-bits", "nonlinear", "converter-area")
+CLAIMS = ("utilization", "activation-bits", "nonlinear", "converter-area", "smallest-difference")
 DATA_WORKLOAD = "cifar10_resnet20"
 CALIBRATION = 64  # images
 
@@ -40,6 +41,26 @@ def claims(
     side: Annotated[
         int, typer.Option("--side", metavar="N", callback=whole(32, 4096), help="nonlinear: pixels of an image's side")
     ] = 64,
+    pairs: Annotated[
+        int,
+        typer.Option(
+            "--pairs", metavar="N", callback=whole(2, 10_000), help="smallest-difference: seeds of each scheme"
+        ),
+    ] = 3,
+    spread: Annotated[
+        float,
+        typer.Option(
+            "--spread",
+            metavar="POINTS",
+            help="smallest-difference: standard deviation of the difference from seed to seed",
+        ),
+    ] = 1.0,
+    discordant: Annotated[
+        float,
+        typer.Option(
+            "--discordant", metavar="SHARE", help="smallest-difference: images that one of the two alone gets right"
+        ),
+    ] = 0.15,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,7 +69,8 @@ def claims(
     utilization: macro-aware widths at 256 word lines (arXiv 2510.14379), with a trained float network. activation-bits:
     binary weights, are 4 bits best? (2508.21524), with accuracies where --workload brings a trained network. nonlinear:
     ResNet-18's shapes with an in-memory nonlinear converter against linear SARs at equal error on the psums of a trained
-    network (2603.10540). converter-area: the same converter against earlier ones.
+    network (2603.10540). converter-area: the same converter against earlier ones. smallest-difference: which difference of
+    accuracy an experiment with so many seeds and images can see, said before it is run.
     """
     if claim not in CLAIMS:
         raise CimemuError(f"claim {claim!r}: not known, choose of {', '.join(CLAIMS)}")
@@ -59,6 +81,7 @@ def claims(
         "activation-bits": lambda: _activation_bits(workload, images),
         "nonlinear": lambda: _nonlinear(workload or DATA_WORKLOAD, min(images, 64), side),
         "converter-area": _converter_area,
+        "smallest-difference": lambda: _smallest(Experiment(pairs, spread, images, discordant)),
     }
     tables, notes = makers[claim]()
     if as_json:
@@ -72,6 +95,25 @@ def claims(
 
 
 Tables = dict[str, list[dict[str, Any]]]
+
+
+def _smallest(experiment: Experiment) -> tuple[Tables, list[str]]:
+    rows = []
+    for points in (0.99, 1.44, 2.69):
+        needed = pairs_needed(points, experiment)
+        rows.append({"difference of the papers, points": points, "pairs needed": needed or "more images as well"})
+    shown = {**asdict(experiment), "standard error": round(experiment.standard_error, 3)}
+    return (
+        {
+            "The experiment": [shown],
+            "What it can see": [{"smallest difference, points": round(experiment.smallest, 2)}],
+            "What the papers claim": rows,
+        },
+        [
+            "A two-sided t test at 95 % sees that difference in 80 % of such experiments. Seeds are drawn anew for every pair; "
+            "the images are the same for all."
+        ],
+    )
 
 
 def _utilization(workload: str, macros: int | None, overrides: list[str] | None) -> tuple[Tables, list[str]]:
