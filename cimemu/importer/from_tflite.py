@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cimemu.errors import WorkloadError
-from cimemu.importer.onnx_sizes import filled_with
+from cimemu.importer.onnx_sizes import filled_with, refuse_names
 from cimemu.importer.tflite_calls import inlined
 from cimemu.importer.tflite_checks import WEIGHTED, check_input_type, check_wiring
 from cimemu.importer.tflite_dilation import dilated
@@ -64,11 +64,8 @@ def _valued(file: TflFile, values: Mapping[str, float]) -> tuple[TflFile, dict[s
     """(the file with constants for inputs that always hold one number, these by name). WorkloadError."""
     names = {file.tensors[i].name: i for i in file.inputs}
     tensors, found = list(file.tensors), {}
+    refuse_names(values, names)
     for name, number in values.items():
-        if name not in names or len(values) >= len(names):
-            raise WorkloadError(
-                f"input value {name} = {number}: the inputs are {', '.join(names)}, give one of them a value, and not all"
-            )
         tensor = tensors[names[name]]
         sizes = [
             0 if -1 in tensor.signature[axis : axis + 1] and axis else size for axis, size in enumerate(tensor.shape)

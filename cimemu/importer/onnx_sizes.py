@@ -1,6 +1,6 @@
 """Sizes that an ONNX file leaves open, filled in by the user."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,11 +51,8 @@ def valued(model: onnx.ModelProto, values: Mapping[str, float]) -> dict[str, Arr
     """
     inputs = {value.name: value for value in given_inputs(model)}
     found = {}
+    refuse_names(values, inputs)
     for name, number in values.items():
-        if name not in inputs or len(values) >= len(inputs):
-            raise WorkloadError(
-                f"input value {name} = {number}: the inputs are {', '.join(inputs)}, give one of them a value, and not all"
-            )
         tensor = inputs[name].type.tensor_type
         dims = tensor.shape.dim
         sizes = [int(dim.dim_value) if dim.dim_value > 0 else 1 if not axis else 0 for axis, dim in enumerate(dims)]
@@ -63,6 +60,22 @@ def valued(model: onnx.ModelProto, values: Mapping[str, float]) -> dict[str, Arr
         model.graph.initializer.append(numpy_helper.from_array(found[name], name))
         model.graph.input.remove(inputs[name])
     return found
+
+
+def refuse_names(values: Mapping[str, float], inputs: Iterable[str]) -> None:
+    """WorkloadError where `values` name what is no input, or leave no input for the images."""
+    inputs = list(inputs)
+    for name, number in values.items():
+        if name not in inputs:
+            raise WorkloadError(
+                f"input value {name} = {number:g}: the file has no input {name}, it has {', '.join(inputs)}"
+            )
+    if len(values) >= len(inputs):
+        given = ", ".join(f"{name} = {number:g}" for name, number in values.items())
+        which = f"{inputs[0]} is the only input and" if len(inputs) == 1 else "all inputs have one, and one"
+        raise WorkloadError(
+            f"input value {given}: {which} takes the images; leave its value out, and give the images by --inputs FILE"
+        )
 
 
 def filled_with(name: str, shape: Sequence[int], dtype: Any, number: float) -> Array:

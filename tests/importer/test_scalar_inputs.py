@@ -197,16 +197,36 @@ def test_a_number_in_a_tflite_file(dtype, tmp_path):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"z": 1}, "input value z = 1: the inputs are x, s"),
+        ({"z": 1}, "input value z = 1: the file has no input z, it has x, s"),
         ({"s": 1.5}, "input value s = 1.5: the input is int64"),
         ({"s": float("nan")}, "input value s = nan"),
-        ({"x": 1, "s": 2}, "give one of them a value, and not all"),
+        ({"x": 1, "s": 2}, "x = 1, s = 2: all inputs have one, and one takes the images"),
     ],
 )
 def test_numbers_that_an_input_cannot_hold_are_refused_in_one_line(values, said, tmp_path):
     with pytest.raises(cimemu.WorkloadError, match=said) as error:
         cimemu.load_network(save(tmp_path / "n.onnx", NETWORKS["If"]), input_values=values)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", ["onnx", "tflite"])
+def test_the_input_of_the_images_is_no_number(suffix, tmp_path):
+    if suffix == "onnx":
+        nodes, outputs = [node("Relu", ["x"], ["y"])], [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+        graph = helper.make_graph(
+            nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])], outputs
+        )
+        path = tmp_path / "n.onnx"
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    else:
+        b = TflBuilder()
+        x, y = (b.tensor(name, [1, 4], "float32") for name in "xy")
+        b.op("RELU", [x], [y])
+        path = b.save(tmp_path / "n.tflite", [x], [y])
+    with pytest.raises(cimemu.WorkloadError, match="x = 3: x is the only input and takes the images") as error:
+        cimemu.load_network(path, input_values={"x": 3})
+    assert "\n" not in str(error.value)
+    assert "--inputs FILE" in str(error.value)
 
 
 def test_a_batch_that_is_given_as_one_lets_operators_work_along_it(tmp_path):
