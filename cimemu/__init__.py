@@ -51,6 +51,7 @@ _PUBLIC = {
     "read_scheme": "cimemu.ptq",
     "save_onnx": "cimemu.exporter",
     "scheme_of": "cimemu.ptq",
+    "suggest_costs": "cimemu.cost.suggest",
     "write_chip": "cimemu.drawn_chip",
     "write_diff_html": "cimemu.views",
     "write_html": "cimemu.views",
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from cimemu.arch.macro import Macro
     from cimemu.arch.schema import Arch
     from cimemu.cost.external import import_costs
+    from cimemu.cost.suggest import suggest_costs
     from cimemu.difference import diff_traces
     from cimemu.drawn_chip import write_chip
     from cimemu.emulate import run

@@ -35,6 +35,19 @@ class _SafeLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
+class _PlainDumper(yaml.SafeDumper):
+    """YAML without anchors, as the loader takes it."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """No value is told by a reference to an earlier one."""
+        return True
+
+
+def yaml_text(tree: Any) -> str:
+    """A tree as YAML that people edit: keys in their order, small mappings in one line."""
+    return yaml.dump(tree, Dumper=_PlainDumper, sort_keys=False, default_flow_style=None, width=130, allow_unicode=True)
+
+
 @lru_cache(maxsize=64)
 def _parsed(text: str) -> Any:
     """The tree of a text; a sweep reads the same few files again and again, and parsing takes longer than the rest."""

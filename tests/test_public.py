@@ -82,6 +82,11 @@ def calls(tmp_path_factory):
         "fit": ((arch, network), {"macros": None, "goal": 0.9, "propose": False, "seed": 0}),
         "generate": ((arch, writer, {"token": [[1, 2]]}, 2), {"feedback": None, "position": None, "stop": None, "seed": 0}),
         "grouped_view": ((np.ones((2, 3, 3, 3)), arch.macro), {}),
+        "suggest_costs": (
+            (28.0,),
+            {"supply_v": 0.9, "cell": "rram", "rows": 64, "columns": 64, "cell_bits": 1, "converter": "sar"}
+            | {"adc_bits": 6, "clock_ns": 1.0},
+        ),
         "import_costs": (("python3", [], out), {"timeout_s": 1.0}),
         "json_schema": (("arch",), {}),
         "list_archs": ((), {}),

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cimemu.cli.app import DEFAULT_ARCH, ForceOption, JsonOption, SetOption, app, arch_of
+from cimemu.cli.app import DEFAULT_ARCH, ForceOption, JsonOption, SetOption, app, arch_of, real, refuse_outputs, whole
+from cimemu.config_file import yaml_text
 from cimemu.errors import ArchError
 from cimemu.facts import ends_text
 from cimemu.shown import printable
 from cimemu.terminal import make_console, print_json, print_table
-from cimemu.whole_file import refuse_output
+from cimemu.whole_file import refuse_output, whole_file
 
 if TYPE_CHECKING:
     from cimemu.arch.schema import Arch
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 @app.command()
 def cost(
     arch: Annotated[
-        str, typer.Argument(metavar="ARCH|import", help="architecture: a preset's name or a YAML file; or import")
+        str,
+        typer.Argument(
+            metavar="ARCH|import|suggest", help="architecture: a preset's name or a YAML file; or import, suggest"
+        ),
     ] = DEFAULT_ARCH,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -30,21 +34,75 @@ def cost(
     requests: Annotated[
         Path | None, typer.Option("--requests", metavar="FILE.json", help="import: which classes to ask")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE.json", help="import: the table")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="import: the table (JSON); suggest: the costs (YAML)"),
+    ] = None,
+    node: Annotated[
+        float | None, typer.Option("--node", metavar="NM", callback=real(7, 130), help="suggest: technology node in nm")
+    ] = None,
+    supply: Annotated[
+        float | None,
+        typer.Option(
+            "--supply", metavar="V", callback=real(0.2, 5), help="suggest: supply in V; default: the node's usual one"
+        ),
+    ] = None,
+    cell: Annotated[
+        str | None,
+        typer.Option("--cell", metavar="KIND", help="suggest: sram (default), edram, rram, pcm, mram, fefet, digital"),
+    ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option("--rows", metavar="N", callback=whole(1, 1 << 20), help="suggest: rows of a macro (128)"),
+    ] = None,
+    columns: Annotated[
+        int | None, typer.Option("--columns", metavar="N", callback=whole(1, 1 << 20), help="suggest: columns (128)")
+    ] = None,
+    cell_bits: Annotated[
+        int | None, typer.Option("--cell-bits", metavar="N", callback=whole(1, 8), help="suggest: bits of a cell (1)")
+    ] = None,
+    converter: Annotated[
+        str | None, typer.Option("--converter", metavar="KIND", help="suggest: sar (default), flash, ramp, none")
+    ] = None,
+    adc_bits: Annotated[
+        int | None, typer.Option("--adc-bits", metavar="N", callback=whole(1, 14), help="suggest: of the converter (6)")
+    ] = None,
+    clock_ns: Annotated[
+        float | None,
+        typer.Option("--clock-ns", metavar="NS", callback=real(1e-3, 1e6), help="suggest: a cycle in ns (1)"),
+    ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Print what every event and instance costs and where the number comes from; `cost import` asks another tool.
+    """Print what every event and instance costs, how sure that is, and where the number comes from.
 
-    `cimemu cost import --python python3.12 --requests FILE.json --out TABLE.json` runs an external estimator
+    `cimemu cost suggest --node 28 --cell rram` prints a whole cost table for an architecture file from the few facts that are
+    known. `cimemu cost import --python python3.12 --requests FILE.json --out TABLE.json` runs an external estimator
     (hwcomponents) out of process and writes a table that `estimator: {model: imported, file: TABLE.json, name: ...}`
     reads.
     """
+    facts: dict[str, Any] = {
+        "node_nm": node,
+        "supply_v": supply,
+        "cell": cell,
+        "rows": rows,
+        "columns": columns,
+        "cell_bits": cell_bits,
+        "converter": converter,
+        "adc_bits": adc_bits,
+        "clock_ns": clock_ns,
+    }
+    given: dict[str, dict[str, Any]] = {
+        "import": {"--python": python, "--requests": requests, "--out": out},
+        "suggest": {"--out": out},
+    }
+    given["suggest"] |= {OPTION_OF[name]: value for name, value in facts.items()}
+    _refuse_others(arch, given)
+    if arch == "suggest":
+        _suggest({name: value for name, value in facts.items() if value is not None}, out, force, as_json)
+        return
     if arch == "import":
         _import(python, requests, out, force, as_json)
         return
-    for name, value in (("--python", python), ("--requests", requests), ("--out", out)):
-        if value is not None:
-            raise ArchError(f"{name} {value}: belongs to `cimemu cost import`, not to `cimemu cost {arch}`")
     from cimemu.prices import cost_data
 
     chip = arch_of(arch, overrides)
@@ -54,9 +112,9 @@ def cost(
         print_json(data)
         return
     console = make_console()
-    node = "" if data["node_nm"] is None else f", {data['node_nm']:g} nm, {data['voltage_v']:g} V"
+    where = "" if data["node_nm"] is None else f", {data['node_nm']:g} nm, {data['voltage_v']:g} V"
     console.print(
-        f"{data['arch']}{node}: {data['area_mm2']:.4g} mm2{_ends(data, 'area_mm2')}, "
+        f"{data['arch']}{where}: {data['area_mm2']:.4g} mm2{_ends(data, 'area_mm2')}, "
         f"leakage {data['leakage_uw'] / 1000:.4g} mW{_ends(data, 'leakage_uw', 1e-3)}",
         highlight=False,
     )
@@ -69,6 +127,48 @@ def cost(
     console.print(
         f"What makes the energy of a full, busy macro unsure: {most or unknown}. cimemu report TRACE says it of a run."
     )
+
+
+OPTION_OF = {
+    "node_nm": "--node",
+    "supply_v": "--supply",
+    "cell": "--cell",
+    "rows": "--rows",
+    "columns": "--columns",
+    "cell_bits": "--cell-bits",
+    "converter": "--converter",
+    "adc_bits": "--adc-bits",
+    "clock_ns": "--clock-ns",
+}
+
+
+def _refuse_others(arch: str, given: Mapping[str, Mapping[str, Any]]) -> None:
+    """ArchError for an option that belongs to another form of the command."""
+    mine = given.get(arch, {})
+    for form, options in given.items():
+        for name, told in options.items():
+            if told is not None and name not in mine:
+                raise ArchError(f"{name} {told}: belongs to `cimemu cost {form}`, not to `cimemu cost {arch}`")
+
+
+def _suggest(facts: dict[str, Any], out: Path | None, force: bool, as_json: bool) -> None:
+    """A cost table from facts, as YAML on the output or in a file."""
+    from cimemu.cost.suggest import suggest_costs
+
+    if "node_nm" not in facts:
+        raise ArchError("cimemu cost suggest: --node is missing, give the technology node in nm")
+    costs = suggest_costs(**facts)
+    text = yaml_text({"costs": costs})
+    if out is not None:
+        refuse_outputs(out, force=force)
+        with whole_file(out, ArchError, overwrite=force) as made:
+            made.write_text(text, encoding="utf-8")
+    if as_json:
+        print_json({"costs": costs})
+    elif out is not None:
+        make_console().print(f"wrote {out}: it is the key costs of an architecture file", soft_wrap=True)
+    else:
+        print(text, end="")
 
 
 def _dominating(chip: "Arch") -> tuple[dict[str, float], str]:
