@@ -51,6 +51,7 @@ _PUBLIC = {
     "read_scheme": "cimemu.ptq",
     "save_onnx": "cimemu.exporter",
     "scheme_of": "cimemu.ptq",
+    "size": "cimemu.fitting.size",
     "suggest_costs": "cimemu.cost.suggest",
     "write_chip": "cimemu.drawn_chip",
     "write_diff_html": "cimemu.views",
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from cimemu.exporter import save_onnx
     from cimemu.file_schema import json_schema
     from cimemu.fitting.report import fit
+    from cimemu.fitting.size import size
     from cimemu.generation import generate
     from cimemu.importer import load_network
     from cimemu.loading.load import list_workloads, load_workload

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cimemu.adapt.exact import Compared
     from cimemu.fitting.mapped import NetworkOnChip
     from cimemu.fitting.report import FitReport
+    from cimemu.fitting.size import SizedChip
 
 FIT_SHARES = ("row_use", "column_use", "utilization")
 
@@ -89,6 +90,29 @@ def print_json(value: Any) -> None:
         return None if isinstance(item, float) and not math.isfinite(item) else item
 
     print(json.dumps(finite(value), default=plain))
+
+
+def print_sized(sized: "SizedChip", what: str, given: Sequence[str]) -> None:
+    """A sized chip for people; `what` names chip and network as on the command line, `given` are its `--set`."""
+    console = make_console()
+    verdict = "reached" if sized.reached else f"not reached: {sized.images_per_s:,.4g} images/s is the most found"
+    copies = [f"{name} {count}" for name, count in sized.copies.items() if count > 1]
+    settings = [*given, *(f"{key}={value}" for key, value in sized.settings.items())]
+    lines = [
+        (f"{sized.wanted:,g} images/s", verdict),
+        ("rate", f"{sized.images_per_s:,.5g} images/s; the first image takes {sized.latency_us:,.5g} us"),
+        ("chip", f"{sized.macros:,} macros hold weights, on {sized.tiles:,} tiles; {sized.area_mm2:,.4g} mm2"),
+        ("copies", ", ".join(copies) or "one of every layer"),
+        (
+            "power",
+            f"{sized.power_mw:,.4g} mW at this rate, {sized.leakage_mw:,.4g} mW of it leakage; "
+            f"{sized.energy_uj:,.4g} uJ an image",
+        ),
+        ("limit", sized.limit),
+        ("try it", f"cimemu run {what} {' '.join(f'--set {setting}' for setting in settings)}"),
+    ]
+    for name, text in lines:
+        console.print(f"{name:10} {printable(text)}", soft_wrap=True, highlight=False, markup=False)
 
 
 def print_fit(found: "FitReport") -> None:

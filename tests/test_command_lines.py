@@ -53,6 +53,7 @@ RIGHT = {
     "quantize": ["digits", "--out", "q.onnx"],
     "shape": ["resnet18", "--out", "x.onnx"],
     "fit": ["rram_128", "digits", "--no-propose"],
+    "size": ["rram_128", "digits", "--images-per-second", "1000"],
     "adapt": ["rram_128", "digits"],
     "cost": [],
     "claims": ["converter-area"],
@@ -115,6 +116,7 @@ def number_lines():
             real = option in (
                 "--memory-gib",
                 "--on-ohm",
+                "--images-per-second",
                 "--goal",
                 "--width",
                 "--percentile",
@@ -151,6 +153,7 @@ def path_lines(folder):
         "stress": 2,
         "sweep": 2,
         "fit": 2,
+        "size": 2,
         "compare": 2,
     }
     for name, count in arguments.items():

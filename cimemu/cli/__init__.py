@@ -33,6 +33,7 @@ from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
     run,
     schema,
     shape,
+    size,
     stress,
     sweep,
     validate,
