@@ -1,12 +1,13 @@
 """`cimemu claims`: system claims of papers, run on the emulator."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
 from cimemu.bounds import MOST_IMAGES
-from cimemu.cli.app import JsonOption, SetOption, app, arch_of, whole, workload_of
+from cimemu.cli.app import JsonOption, SetOption, app, arch_of, real, whole, workload_of
 from cimemu.compare.smallest import Experiment, pairs_needed
 from cimemu.errors import CimemuError
 from cimemu.terminal import make_console, print_json, print_table
@@ -52,13 +53,17 @@ def claims(
         typer.Option(
             "--spread",
             metavar="POINTS",
+            callback=real(0, 100),
             help="smallest-difference: standard deviation of the difference from seed to seed",
         ),
     ] = 1.0,
     discordant: Annotated[
         float,
         typer.Option(
-            "--discordant", metavar="SHARE", help="smallest-difference: images that one of the two alone gets right"
+            "--discordant",
+            metavar="SHARE",
+            callback=real(0, 1),
+            help="smallest-difference: images that one of the two alone gets right",
         ),
     ] = 0.15,
     overrides: SetOption = None,
@@ -76,7 +81,7 @@ def claims(
         raise CimemuError(f"claim {claim!r}: not known, choose of {', '.join(CLAIMS)}")
     if overrides and claim != "utilization":
         raise CimemuError(f"--set {overrides[0]}: only the claim utilization takes an architecture, leave it out")
-    makers = {
+    makers: dict[str, Callable[[], tuple[Tables, list[str]]]] = {
         "utilization": lambda: _utilization(workload or DATA_WORKLOAD, macros, overrides),
         "activation-bits": lambda: _activation_bits(workload, images),
         "nonlinear": lambda: _nonlinear(workload or DATA_WORKLOAD, min(images, 64), side),
