@@ -13,7 +13,7 @@ from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.golden.block import signed_bits
 from cimemu.golden.folder import READ_ME, whole_folder
-from cimemu.golden.format import FILES, FORMAT_VERSION, MANIFEST, SKIPPED
+from cimemu.golden.format import COVERAGE, FILES, FORMAT_VERSION, MANIFEST, SKIPPED
 from cimemu.golden.vectors import DigitalVectors, LayerVectors, MacroVectors
 from cimemu.macro.encode import columns_of
 from cimemu.mapping.cycles import drive_cycles
@@ -40,6 +40,9 @@ weight slice and input slice, columns stored inverted (`flipped.hex`) taken off;
 an error, saturated or wrapped. The correction comes after the last step and has the room that it needs; so have the sums of
 row blocks. Where levels are no integers there is no running sum: the digital unit gets the codes of each column
 (`column_sums.hex`), for nonlinear levels of each column and level (`level_sums.hex`).
+
+`coverage.json` says which codes, signs, carries and waits the operations reach, and why others are out of reach. Operations
+that `cimemu golden --cover` added stand behind those of the network's inputs (`added_operations` of the manifest).
 
 With varied cells, levels and thresholds are whole numbers of 2^-fraction_bits (`fraction_bits` of the manifest), and so are
 the psums of an ideal converter. Replica r of R works at the output positions p of every image with p mod R = r.
@@ -87,8 +90,17 @@ class Content(NamedTuple):
     skipped: NDArray[np.bool_] | None = None  # [lines]
 
 
-def write_vectors(folder: Path, arch: Arch, workload: str, vectors: LayerVectors, *, force: bool) -> int:
-    """Write all files; how many. TraceError where the folder is taken or cannot be written."""
+def write_vectors(
+    folder: Path,
+    arch: Arch,
+    workload: str,
+    vectors: LayerVectors,
+    *,
+    force: bool,
+    coverage: dict[str, Any] | None = None,
+) -> int:
+    """Write all files, of `coverage` too where it is given; how many numbers' files. TraceError where the folder is taken or
+    cannot be written."""
     macro, geometry = arch.macro, vectors.layer.geometry
     written = 0
     with whole_folder(folder, force=force) as partial:
@@ -105,7 +117,12 @@ def write_vectors(folder: Path, arch: Arch, workload: str, vectors: LayerVectors
                 "shift_add_cycles": macro.timing.shift_add_cycles,
                 "overlap": macro.timing.overlap,
             },
-            "places": {"positions": geometry.positions, "height": geometry.height_out, "width": geometry.width_out},
+            "places": {
+                "positions": geometry.positions,
+                "height": geometry.height_out,
+                "width": geometry.width_out,
+                "added_operations": vectors.added,
+            },
             "conversions": conversions_of(macro),
             "conventions": CONVENTIONS,
             "macros": {},
@@ -117,6 +134,8 @@ def write_vectors(folder: Path, arch: Arch, workload: str, vectors: LayerVectors
         for d in vectors.digital:
             manifest["digital"][d.name] = _digital_entry(d) | {"files": _write(partial / d.name, digital_contents(d))}
         written = sum(len(e["files"]) for part in ("macros", "digital") for e in manifest[part].values())
+        if coverage is not None:
+            (partial / COVERAGE).write_text(json.dumps(coverage, indent=1), encoding="utf-8")
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         table = "\n".join(f"- `{name}` [{', '.join(kind.index)}]: {kind.what}" for name, kind in FILES.items())
         (partial / READ_ME).write_text(README + table + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cimemu.errors import TraceError
-from cimemu.golden.format import FILES, FOLDER, MANIFEST
+from cimemu.golden.format import COVERAGE, FILES, FOLDER, MANIFEST
 
 READ_ME = "README.md"
 
@@ -76,7 +76,7 @@ def _strangers(folder: Path) -> Iterator[str]:
     for entry in entries:
         if entry.is_dir() and not entry.is_symlink() and FOLDER.fullmatch(entry.name) and whole:
             yield from (f"{entry.name}/{file.name}" for file in entry.iterdir() if file.name not in FILES)
-        elif entry.name not in (MANIFEST, READ_ME) or not whole:
+        elif entry.name not in (MANIFEST, READ_ME, COVERAGE) or not whole:
             yield entry.name
 
 

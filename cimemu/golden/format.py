@@ -14,6 +14,7 @@ from cimemu.record import Record
 FORMAT_VERSION = 3
 SKIPPED = "x"
 MANIFEST = "manifest.json"
+COVERAGE = "coverage.json"  # what the vectors reach; no file of a dump
 LARGEST_MANIFEST = 1 << 28
 MOST_NUMBERS = 1 << 31  # of one file
 
@@ -128,6 +129,7 @@ class Places(Entry):
     positions: Count
     height: Count
     width: Count
+    added_operations: Number = 0  # behind those of output positions, of inputs that no image has
 
 
 class FolderEntry(Entry):

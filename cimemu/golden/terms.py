@@ -8,9 +8,13 @@ def network_terms(manifest: Manifest, entry: FolderEntry, name: str, where: dict
     made: dict[str, int | str] = {}
     places = manifest.places
     if "op" in where:
+        added = where["op"] - (entry.ops - places.added_operations)
         position, image = _position(places.positions, entry, where["op"])
-        made["image"] = image
-        if places.positions > 1:
+        if added >= 0:
+            made["added operation"] = added
+        else:
+            made["image"] = image
+        if added < 0 and places.positions > 1:
             made["output position"] = position
             if places.width > 1 and places.positions > places.width:
                 made |= {"output row": position // places.width, "output column": position % places.width}

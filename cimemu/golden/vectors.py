@@ -43,6 +43,15 @@ class LayerVectors:
     macros: list[MacroVectors]
     digital: list[DigitalVectors]
     fraction_bits: int | None  # levels of varied cells are whole multiples of 2^-fraction_bits; None: ideal cells
+    added: int = 0  # operations behind those of the network's own inputs, made to cover more
+
+
+@dataclass(frozen=True, eq=False)
+class LayerInputs:
+    """One layer with its cells written, and what the first output positions drive onto it."""
+
+    matrix: LayerMatrix
+    x: list[Array]  # [ops, rows] of every unit
 
 
 def layer_vectors(
@@ -63,6 +72,20 @@ def layer_vectors(
     such layer or position, and what running the network raises.
     """
     (draws,) = filled("layer_vectors", given, draws)
+    return vectors_of(layer_inputs(network, macro, inputs, layer, ops, plan=plan, draws=draws))
+
+
+def layer_inputs(
+    network: Network,
+    macro: Macro,
+    inputs: Array | Mapping[str, Array],
+    layer: str | None,
+    ops: int,
+    *,
+    plan: Plan | None,
+    draws: Draws,
+) -> LayerInputs:
+    """What `layer_vectors` makes vectors of."""
     emulator = Emulator(network, macro, path="serial")
     chosen = _layer(emulator, layer)
     if plan is not None:
@@ -78,7 +101,9 @@ def layer_vectors(
     kept = frozenset(sources) - some.keys() - network.constants.keys()
     tensors = some | dict(emulator.run(list(some.values()), keep=kept).tensors)
     zeros = tensors[sources[1]] if chosen.dynamic_zero_point else None
-    return _on_units(emulator.matrices[chosen.name], tensors[sources[0]], zeros, ops)
+    matrix = emulator.matrices[chosen.name]
+    _check_size(matrix, ops)
+    return LayerInputs(matrix, [x[:ops] for x in matrix.vectors(tensors[sources[0]], zeros)])
 
 
 def _layer(emulator: Emulator, name: str | None) -> MacroLayer:
@@ -101,21 +126,28 @@ def _layer(emulator: Emulator, name: str | None) -> MacroLayer:
     raise WorkloadError(f"layer {name!r}: no such layer on macros, there are {', '.join(x.name for x in layers)}")
 
 
-def _on_units(matrix: LayerMatrix, quantized: Array, zeros: Array | None, ops: int) -> LayerVectors:
-    """Every unit and replica: output position p is the work of replica p mod R."""
+def vectors_of(given: LayerInputs, added: list[Array] | None = None) -> LayerVectors:
+    """Every unit and replica: output position p is the work of replica p mod R.
+
+    `added` [ops, rows] of every unit are operations behind those of the network, of a layer without replicas.
+    """
+    matrix, more = given.matrix, 0 if added is None else len(added[0])
     macros: list[MacroVectors] = []
     digital: list[DigitalVectors] = []
     per_image, count = matrix.layer.geometry.positions, len(matrix.replicas)
+    assert not more or count == 1
+    ops = len(given.x[0]) + more
     position = np.arange(ops) % per_image
     _check_size(matrix, ops)
-    for number, x in enumerate(matrix.vectors(quantized, zeros)):
+    together = given.x if added is None else [np.concatenate(parts) for parts in zip(given.x, added, strict=True)]
+    for number, x in enumerate(together):
         outputs = None
         for r, written in enumerate(matrix.replicas):
             mine = np.flatnonzero(position % count == r)
             if not len(mine):
                 continue
             reads = Reads(positions=-(-(per_image - r) // count), replicas=count, replica=r + matrix.first_position)
-            steps = unit_steps(written[number], x[:ops][mine], reads)
+            steps = unit_steps(written[number], x[mine], reads)
             unit = matrix.units[number]
             macros += block_vectors(steps, number, Replica(r, count), (unit.row_start, unit.out_start))
             if outputs is None:
@@ -131,7 +163,7 @@ def _on_units(matrix: LayerMatrix, quantized: Array, zeros: Array | None, ops: i
         ]
     cells = matrix.replicas[0][0].matrix
     bits = None if cells.cells is None else cells.macro.cell.fraction_bits
-    return LayerVectors(matrix.layer, macros, digital, bits)
+    return LayerVectors(matrix.layer, macros, digital, bits, more)
 
 
 def _check_size(matrix: LayerMatrix, ops: int) -> None:
@@ -146,4 +178,12 @@ def _check_size(matrix: LayerMatrix, ops: int) -> None:
             )
 
 
-__all__ = ["DigitalVectors", "LayerVectors", "MacroVectors", "layer_vectors"]
+__all__ = [
+    "DigitalVectors",
+    "LayerInputs",
+    "LayerVectors",
+    "MacroVectors",
+    "layer_inputs",
+    "layer_vectors",
+    "vectors_of",
+]

@@ -116,7 +116,7 @@ def weighed(name: str, weight: int, bits: int) -> str:
     if size & (size - 1):
         return f"{wide} * {literal(weight, bits)}"
     shifted = wide if size == 1 else f"({wide} <<< {size.bit_length() - 1})"
-    return f"-{shifted}" if weight < 0 else shifted
+    return f"-({shifted})" if weight < 0 else shifted  # Yosys takes -6'(x) for a cast to -6 bits
 
 
 def mixed(row: NDArray[np.int64], bits: int) -> str:

@@ -1,0 +1,1 @@
+"""What golden vectors reach of a macro, and operations that reach what others leave out."""
