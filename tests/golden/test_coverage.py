@@ -90,7 +90,7 @@ def measured_slowly(macro, v):
             for n in range(v.output_count):
                 step, after = added[n] * weight, int(v.shift_add[op, j, n])
                 met |= {("accumulators", n, k) for k, has in enumerate((after < 0, after > 0)) if has}
-                if step and (running[n] ^ after) >> abs(step).bit_length() != 0:
+                if step and (running[n] < 0) == (after < 0) and (running[n] ^ after) >> abs(step).bit_length() != 0:
                     met.add(("accumulators", n, 2))
                 if macro.accumulator_bits is not None:
                     half = 1 << (macro.accumulator_bits - 1)

@@ -35,7 +35,7 @@ KINDS = {
     "accumulators": GoalKind(
         ("output", "state"),
         ("negative", "positive", "carry"),
-        "a running sum is negative, or positive, or an addition changes bits above those of what is added",
+        "a running sum is negative, or positive, or an addition that keeps its sign changes bits above those of what is added",
     ),
     "overflows": GoalKind(("output", "end"), ("low", "high"), "a running sum leaves the accumulator"),
     "outputs": GoalKind(("output", "sign"), ("negative", "positive"), "an output, corrected, has this sign"),
@@ -219,7 +219,8 @@ def _accumulators(block: Block, w: Wires) -> Bools:
     assert w.shift_add is not None
     after, added = w.shift_add, step_sums(block, w.codes, w.driven)
     before = np.concatenate([np.zeros_like(after[:, :1]), after[:, :-1]], axis=1)
-    carry = ((before ^ after) >> np.minimum(added_bits(added), 62) != 0) & (added != 0)
+    above = (before ^ after) >> np.minimum(added_bits(added), 62) != 0
+    carry = above & ((before < 0) == (after < 0)) & (added != 0)
     return np.stack([(after < 0).any(axis=1), (after > 0).any(axis=1), carry.any(axis=1)], axis=2)
 
 
