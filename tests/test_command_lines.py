@@ -67,6 +67,7 @@ RIGHT = {
 }
 ZERO_IS_RIGHT = {
     "--accuracy",
+    "--random",
     "--seed",
     "--trial",
     "--events",

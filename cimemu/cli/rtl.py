@@ -2,14 +2,27 @@
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from cimemu.cli.app import ForceOption, JsonOption, SetOption, app, arch_of, refuse_outputs, whole
+from cimemu.cli.app import (
+    ForceOption,
+    JsonOption,
+    ModuleOption,
+    SetOption,
+    app,
+    arch_of,
+    refuse_outputs,
+    whole,
+    workload_of,
+)
 from cimemu.cli.verdict import tell
 from cimemu.errors import CimemuError
 from cimemu.terminal import make_console
+
+if TYPE_CHECKING:
+    from cimemu.arch.schema import Arch
 
 
 @app.command()
@@ -22,8 +35,13 @@ def rtl(
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="folder to write")] = None,
     name: Annotated[
-        str, typer.Option("--name", metavar="MODULE", help="name of the module, and what its files begin with")
-    ] = "cim_macro",
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="MODULE",
+            help="name of the module, and what its files begin with; default: cim_macro, or cim_network",
+        ),
+    ] = None,
     groups: Annotated[
         int,
         typer.Option(
@@ -39,6 +57,21 @@ def rtl(
             "--programmable", help="references are programmed with the cells, as those of a calibrated network must be"
         ),
     ] = False,
+    network: Annotated[
+        str | None,
+        typer.Option("--network", metavar="WORKLOAD", help="generate layers of this network, not one macro"),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        typer.Option("--layers", metavar="A,B,...", help="network: layers that follow each other; default: the first"),
+    ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            "--images", "-n", metavar="N", callback=whole(1, 1000), help="network: images of its vectors; default: 1"
+        ),
+    ] = None,
+    module: ModuleOption = None,
     overrides: SetOption = None,
     sim: Annotated[str, typer.Option("--sim", metavar="icarus|verilator", help="bench: the simulator")] = "icarus",
     as_json: JsonOption = False,
@@ -47,10 +80,12 @@ def rtl(
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Hardware beside the emulator: generate a SystemVerilog macro of an arch, or run your own module (`rtl bench`)."""
+    """Hardware beside the emulator: a SystemVerilog macro of an arch, layers of a network on it, or your module (`rtl bench`)."""
     if names[0] == "bench":
         if len(names) != 3:
             raise CimemuError(f"rtl bench: {len(names) - 1} names given, needs FILE VECTORS")
+        if network is not None:
+            raise CimemuError("rtl --network: is of rtl ARCH --out DIR, leave it out with bench")
         if sim not in ("icarus", "verilator"):
             raise CimemuError(f"--sim {sim}: must be icarus or verilator")
         _bench(Path(names[1]), Path(names[2]), out, sim, as_json=as_json, junit=junit, force=force)
@@ -62,8 +97,41 @@ def rtl(
     if len(names) != 1 or out is None:
         raise CimemuError("rtl: needs ARCH --out DIR, or bench FILE VECTORS")
     chip = arch_of(names[0], overrides)
+    if network is not None:
+        if groups != 1 or programmable:
+            raise CimemuError("rtl --groups and --programmable: are of one macro, leave them out with --network")
+        _network(chip, network, layers, images or 1, out, name or "cim_network", module=module, force=force)
+        return
+    if layers is not None or module is not None or images is not None:
+        raise CimemuError("rtl --layers, --images and --module: are of a network, name it by --network")
+    name = name or "cim_macro"
     files = write_rtl(out, chip, name=name, groups=groups, programmable=programmable, force=force)
     make_console().print(f"{out}: module {name} of arch {chip.name}, {len(files)} files", soft_wrap=True)
+
+
+def _network(
+    chip: "Arch",
+    work_name: str,
+    layers: str | None,
+    images: int,
+    out: Path,
+    name: str,
+    *,
+    module: str | None,
+    force: bool,
+) -> None:
+    """Quantise it for the chip, then generate."""
+    from cimemu.prepare import quantized_network
+    from cimemu.rtl.network import write_network_rtl
+
+    work = workload_of(work_name)
+    quantized = quantized_network(work, chip, module=module)
+    inputs, _ = work.inputs(images)
+    first = [layer.name for layer in quantized.layers if layer.on_macros][:1]
+    chosen = first if layers is None else [part.strip() for part in layers.split(",")]
+    files = write_network_rtl(out, chip, quantized, inputs, chosen, name=name, force=force)
+    text = f"{out}: module {name} of {work.name} on arch {chip.name}, layers {', '.join(chosen)}, {len(files)} files"
+    make_console().print(text, soft_wrap=True)
 
 
 def _bench(

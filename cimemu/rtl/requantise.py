@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.errors import WorkloadError
-from cimemu.layer.requantize import OutputStage
+from cimemu.layer.requantize import Fp32HalfEven, OutputStage
 
 SHIFT = 32
 MOST_EXCEPTIONS = 16  # of a channel
@@ -15,13 +15,23 @@ MOST_EXCEPTIONS = 16  # of a channel
 class Scaling(NamedTuple):
     """`q = limited((accumulator * multiplier + addend) >> shift)`, but for single accumulators: (accumulator, q).
 
-    Those lie where the stage's own arithmetic rounds twice, or a tie to the even number.
+    Those lie where the stage's own arithmetic rounds twice, or a tie to the even number. Where ties are many, `even` has all of
+    them rounded so: a tie is what leaves no fraction, and q less `zero` is even.
     """
 
     multiplier: int
     addend: int
     shift: int
-    exceptions: tuple[tuple[int, int], ...]
+    exceptions: tuple[tuple[int, int], ...] = ()
+    even: bool = False
+    zero: int = 0
+
+    def unlimited(self, sums: NDArray[np.int64]) -> NDArray[np.int64]:
+        """q before its limits and exceptions."""
+        wide = sums * self.multiplier + self.addend
+        q = wide >> self.shift
+        tie = self.even & (wide == q << self.shift) & ((q - self.zero) % 2 == 1)
+        return np.asarray(q - tie)
 
 
 def switching_points(
@@ -53,8 +63,13 @@ def scalings(stage: OutputStage, spans: list[tuple[int, int]], ends: tuple[int, 
             f"layer {layer}: its output stage falls while sums rise, generated networks need one that rises"
         )
     points = switching_points(stage, low, high, ends)
-    made = [_scaling(points[:, c], (int(low[c]), int(high[c])), ends) for c in range(len(low))]
-    for channel, found in enumerate(made):
+    made = []
+    for channel in range(len(low)):
+        span = int(low[channel]), int(high[channel])
+        found = _with_exceptions(_scaling(points[:, channel], span, ends), points[:, channel], span, ends)
+        if len(found.exceptions) > MOST_EXCEPTIONS and isinstance(stage, Fp32HalfEven):
+            found = _with_exceptions(_even(stage, channel), points[:, channel], span, ends)
+        made.append(found)
         if len(found.exceptions) > MOST_EXCEPTIONS:
             raise WorkloadError(
                 f"layer {layer}: its output stage is no multiplication and shift in channel {channel}, generated networks need "
@@ -67,7 +82,7 @@ def _scaling(points: NDArray[np.int64], span: tuple[int, int], ends: tuple[int, 
     values = np.arange(ends[0] + 1, ends[1] + 1)
     up, down = points <= span[1], points > span[0]  # reached by the largest sum; not reached by the smallest
     if not up.any() or not down.any():
-        return Scaling(0, (ends[1] if up.all() else int(values[up].max(initial=ends[0]))) << SHIFT, SHIFT, ())
+        return Scaling(0, (ends[1] if up.all() else int(values[up].max(initial=ends[0]))) << SHIFT, SHIFT)
     # f(points) >= values, f(points - 1) < values
     reach, at_least = points[up], values[up] << SHIFT
     miss, below = points[down] - 1, values[down] << SHIFT
@@ -87,12 +102,29 @@ def _scaling(points: NDArray[np.int64], span: tuple[int, int], ends: tuple[int, 
     multiplier = max(range(low, high + 1), key=lambda m: room(m)[0])
     left, least = room(multiplier)
     addend = least + left // 2
-    if multiplier == 0:
-        return Scaling(0, addend, SHIFT, ())
-    own = -((addend - (values << SHIFT)) // multiplier)  # where the scaling switches
+    return Scaling(multiplier, addend, SHIFT)
+
+
+def _even(stage: Fp32HalfEven, channel: int) -> Scaling:
+    """The float32 multiplier as it is, cut behind 32 bits, and ties to even."""
+    multiplier = float(stage.multiplier.reshape(-1)[channel if stage.multiplier.size > 1 else 0])
+    zero = stage.zero_point
+    return Scaling(int(multiplier * 2**SHIFT), (2 * zero + 1) << (SHIFT - 1), SHIFT, even=True, zero=zero)
+
+
+def _with_exceptions(
+    found: Scaling, points: NDArray[np.int64], span: tuple[int, int], ends: tuple[int, int]
+) -> Scaling:
+    """With the accumulators, one more than allowed at the most, for which it is not the stage."""
+    values = np.arange(ends[0] + 1, ends[1] + 1)
+    below, above = np.full_like(points, span[0] - 1), np.full_like(points, span[1] + 1)
+    while (above - below > 1).any():  # where it switches by itself
+        middle = (below + above) // 2
+        enough = found.unlimited(middle) >= values
+        above, below = np.where(enough, middle, above), np.where(enough, below, middle)
     exceptions: dict[int, int] = {}
-    for value, here, there in zip(values.tolist(), points.tolist(), own.tolist(), strict=True):
-        for sum_ in range(max(min(here, there), span[0]), min(max(here, there), span[1] + 1)):
+    for value, here, there in zip(values.tolist(), points.tolist(), above.tolist(), strict=True):
+        for at in range(min(here, there), max(here, there)):
             if len(exceptions) <= MOST_EXCEPTIONS:
-                exceptions[sum_] = value if here <= sum_ else value - 1
-    return Scaling(multiplier, addend, SHIFT, tuple(sorted(exceptions.items())))
+                exceptions[at] = value if here <= at else value - 1
+    return found._replace(exceptions=tuple(sorted(exceptions.items())))
