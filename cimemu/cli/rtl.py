@@ -30,7 +30,8 @@ def rtl(
     names: Annotated[
         list[str],
         typer.Argument(
-            metavar="ARCH | bench FILE VECTORS", help="what to generate, or a bench.yaml and golden vectors"
+            metavar="ARCH | bench FILE VECTORS | regress ARCH ...",
+            help="what to generate, or a bench.yaml and golden vectors, or architectures to simulate",
         ),
     ],
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="DIR", help="folder to write")] = None,
@@ -59,11 +60,19 @@ def rtl(
     ] = False,
     network: Annotated[
         str | None,
-        typer.Option("--network", metavar="WORKLOAD", help="generate layers of this network, not one macro"),
+        typer.Option(
+            "--network",
+            metavar="WORKLOAD",
+            help="generate layers of this network, not one macro; regress: the network whose vectors are run; default: digits",
+        ),
     ] = None,
     layers: Annotated[
         str | None,
         typer.Option("--layers", metavar="A,B,...", help="network: layers that follow each other; default: the first"),
+    ] = None,
+    ops: Annotated[
+        int | None,
+        typer.Option("--ops", metavar="N", callback=whole(1, 10**6), help="regress: operations of each; default: 2"),
     ] = None,
     images: Annotated[
         int | None,
@@ -73,29 +82,50 @@ def rtl(
     ] = None,
     module: ModuleOption = None,
     overrides: SetOption = None,
-    sim: Annotated[str, typer.Option("--sim", metavar="icarus|verilator", help="bench: the simulator")] = "icarus",
+    sim: Annotated[
+        str, typer.Option("--sim", metavar="icarus|verilator", help="bench, regress: the simulator")
+    ] = "icarus",
     as_json: JsonOption = False,
     junit: Annotated[
-        Path | None, typer.Option("--junit", metavar="FILE", help="bench: a test case a file, as JUnit XML")
+        Path | None, typer.Option("--junit", metavar="FILE", help="bench, regress: a test case a file, as JUnit XML")
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Hardware beside the emulator: a SystemVerilog macro of an arch, layers of a network on it, or your module (`rtl bench`)."""
+    """Hardware beside the emulator: a SystemVerilog macro of an arch, layers of a network on it, your module (`rtl bench`),
+    or a regression of several architectures (`rtl regress`)."""
+    if sim not in ("icarus", "verilator"):
+        raise CimemuError(f"--sim {sim}: must be icarus or verilator")
+    if ops is not None and names[0] != "regress":
+        raise CimemuError("rtl --ops: is of rtl regress ARCH ..., leave it out")
+    if names[0] == "regress":
+        from cimemu.cli.regress import regression
+
+        if len(names) == 1:
+            raise CimemuError("rtl regress: no architectures given, name presets or files")
+        refuse_outputs(junit, force=force)
+        regression(
+            [arch_of(arch, overrides) for arch in names[1:]],
+            workload_of(network or "digits"),
+            (layers, ops or 2, cast(Literal["icarus", "verilator"], sim)),
+            out,
+            as_json=as_json,
+            junit=junit,
+            force=force,
+        )
+        return
     if names[0] == "bench":
         if len(names) != 3:
             raise CimemuError(f"rtl bench: {len(names) - 1} names given, needs FILE VECTORS")
         if network is not None:
             raise CimemuError("rtl --network: is of rtl ARCH --out DIR, leave it out with bench")
-        if sim not in ("icarus", "verilator"):
-            raise CimemuError(f"--sim {sim}: must be icarus or verilator")
         _bench(Path(names[1]), Path(names[2]), out, sim, as_json=as_json, junit=junit, force=force)
         return
     from cimemu.rtl.generate import write_rtl
 
     if as_json or junit is not None:
-        raise CimemuError("rtl --json and --junit: are of rtl bench FILE VECTORS, leave them out")
+        raise CimemuError("rtl --json and --junit: are of rtl bench and rtl regress, leave them out")
     if len(names) != 1 or out is None:
-        raise CimemuError("rtl: needs ARCH --out DIR, or bench FILE VECTORS")
+        raise CimemuError("rtl: needs ARCH --out DIR, or bench FILE VECTORS, or regress ARCH ...")
     chip = arch_of(names[0], overrides)
     if network is not None:
         if groups != 1 or programmable:

@@ -1,6 +1,7 @@
 """A verification as JSON and as JUnit XML, for scripts and for continuous integration."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree
 
@@ -34,14 +35,25 @@ def _difference(d: Difference) -> dict[str, Any]:
 
 def as_junit(found: Verification) -> str:
     """A test case a file, a suite a folder: what CI systems show as tests."""
-    root = ElementTree.Element("testsuites", name=f"cimemu golden verify, layer {found.layer}")
+    return junit_of({"": found}, {}, f"cimemu golden verify, layer {found.layer}")
+
+
+def junit_of(found: Mapping[str, Verification], errors: Mapping[str, str], title: str) -> str:
+    """The same of several verifications by name; `errors` are what could not be compared, by name too."""
+    root = ElementTree.Element("testsuites", name=title)
     suites: dict[str, ElementTree.Element] = {}
-    for verdict in found.verdicts:
-        suite = suites.get(verdict.folder)
-        if suite is None:
-            suite = suites[verdict.folder] = ElementTree.SubElement(root, "testsuite", name=verdict.folder)
-        case = ElementTree.SubElement(suite, "testcase", classname=verdict.folder, name=verdict.file)
-        _outcome(case, verdict)
+    for name, one in found.items():
+        for verdict in one.verdicts:
+            folder = f"{name}.{verdict.folder}" if name else verdict.folder
+            suite = suites.get(folder)
+            if suite is None:
+                suite = suites[folder] = ElementTree.SubElement(root, "testsuite", name=folder)
+            case = ElementTree.SubElement(suite, "testcase", classname=folder, name=verdict.file)
+            _outcome(case, verdict)
+    for name, error in errors.items():
+        suite = suites[name] = ElementTree.SubElement(root, "testsuite", name=name)
+        case = ElementTree.SubElement(suite, "testcase", classname=name, name="simulation")
+        ElementTree.SubElement(case, "failure", message=error)
     for suite in suites.values():
         suite.set("tests", str(len(suite)))
         for kind, tag in (("failures", "failure"), ("skipped", "skipped")):
