@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cimemu.fitted import Column, print_columns
 from cimemu.terminal import make_console
 
 if TYPE_CHECKING:
@@ -23,19 +24,15 @@ def tell_coverage(out: Path, made: "Covered", files: int, compared: "RandomReach
         told |= {"added": made.vectors.added, "coverage": coverage.as_dict()}
         print(json.dumps(told | ({} if compared is None else {"random": compared.as_dict()}), indent=1))
         return
-    from rich.table import Table
-
     console = make_console()
     added = f" ({made.vectors.added} of them added)" if made.vectors.added else ""
     text = f"{out}: layer {layer}, {len(made.vectors.macros)} macros, {coverage.operations} operations{added}, {files} files"
     console.print(text, soft_wrap=True)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("coverage")
-    for name in COLUMNS:
-        table.add_column(name.replace("_", " "), justify="right")
-    for kind, *counts in coverage.rows:
-        table.add_row(kind, *(f"{count:,}" for count in counts))
-    console.print(table)
+    kinds, *counts = zip(*coverage.rows, strict=True)
+    columns = [Column(("coverage",), tuple(map(str, kinds)), text=True)]
+    for name, column in zip(COLUMNS, counts, strict=True):
+        columns.append(Column((name.replace("_", " "),), tuple(f"{count:,}" for count in column), text=False))
+    print_columns(columns, console)
     found = Counter((hole.kind, hole.reason) for hole in coverage.holes if hole.reason is not None)
     for (kind, reason), count in found.most_common(MOST_REASONS):
         console.print(f"{count:,} {kind} out of reach: {reason}", soft_wrap=True)

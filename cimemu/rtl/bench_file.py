@@ -23,11 +23,18 @@ class Lanes(Record):
     invert: bool = Field(False, description="a 1 is a low wire: every bit is inverted")
 
 
+def _named(given: Any) -> Any:
+    """A name alone stands for a port of that name."""
+    return {"port": given} if isinstance(given, str) else given
+
+
 class Signal(Record):
     """A wire that says something: a port and the level that means yes."""
 
     port: Word
     active: Literal["high", "low"] = "high"
+
+    _of_name = model_validator(mode="before")(_named)
 
 
 class Bus(Record):
@@ -46,6 +53,8 @@ class Place(Record):
     port: Word | None = None
     address: int | None = Field(None, ge=0, le=2**32)
     stride: int = Field(1, ge=1, le=2**20, description="from one word's address to the next one's")
+
+    _of_name = model_validator(mode="before")(_named)
 
     @model_validator(mode="after")
     def _one_place(self) -> "Place":

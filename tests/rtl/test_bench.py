@@ -27,7 +27,11 @@ BUS = {
     "rows": 8, "columns": 8, "columns_per_adc": 8, "weight": {"bits": 4}, "input": {"bits": 6, "dac_bits": 3},
     "adc": {"model": "linear", "bits": 6}, "accumulator_bits": 12, "accumulator_overflow": "saturate",
 }  # fmt: skip
-MACROS = {"dot_tree": TREE, "cim_bus": BUS}
+ROWS = {
+    "rows": 16, "columns": 16, "cell": {"kind": "digital"}, "weight": {"bits": 4, "encoding": "twos_complement"},
+    "input": {"bits": 4}, "adc": "ideal",
+}  # fmt: skip
+MACROS = {"dot_tree": TREE, "cim_bus": BUS, "row_macro": ROWS}
 # module, what is broken -> (text, its broken form, the file that shows it first)
 BUGS = {
     "swapped columns": ("cim_bus", "if (cell_row[r][7-c])", "if (cell_row[r][c == 4 ? 2 : c == 5 ? 3 : 7 - c])", "codes.hex"),
@@ -39,6 +43,7 @@ BUGS = {
     "an accumulator that wraps": ("cim_bus", "(next > 2047) ? 12'sd2047 : next[11:0]", "next[11:0]", "outputs.hex"),
     "dropped carry": ("dot_tree", "m0 = l0 + l1;", "m0 = {l0[11:6] + l1[11:6], l0[5:0] + l1[5:0]};", "outputs.hex"),
     "wrong sign": ("dot_tree", "$signed({1'b0, a}) * w", "$signed({1'b0, a}) * $signed({1'b0, w})", "outputs.hex"),
+    "dropped slice": ("row_macro", "<= acc[n] + (sum[n] <<< place);\n      end", "<= acc[n];\n      end", "outputs.hex"),
     "swapped rows": ("dot_tree", "act[31-4*k-:4]", "act[31-4*(k ^ (k > 5))-:4]", "outputs.hex"),
 }  # fmt: skip
 pytestmark = [*rtl_tools.needs("iverilog"), pytest.mark.filterwarnings("ignore")]
