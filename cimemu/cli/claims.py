@@ -8,7 +8,6 @@ import typer
 
 from cimemu.bounds import MOST_IMAGES
 from cimemu.cli.app import JsonOption, SetOption, app, arch_of, real, whole, workload_of
-from cimemu.compare.smallest import Experiment, pairs_needed
 from cimemu.errors import CimemuError
 from cimemu.terminal import make_console, print_json, print_table
 
@@ -86,7 +85,7 @@ def claims(
         "activation-bits": lambda: _activation_bits(workload, images),
         "nonlinear": lambda: _nonlinear(workload or DATA_WORKLOAD, min(images, 64), side),
         "converter-area": _converter_area,
-        "smallest-difference": lambda: _smallest(Experiment(pairs, spread, images, discordant)),
+        "smallest-difference": lambda: _smallest(pairs, spread, images, discordant),
     }
     tables, notes = makers[claim]()
     if as_json:
@@ -102,8 +101,10 @@ def claims(
 Tables = dict[str, list[dict[str, Any]]]
 
 
-def _smallest(experiment: Experiment) -> tuple[Tables, list[str]]:
-    rows = []
+def _smallest(pairs: int, spread: float, images: int, discordant: float) -> tuple[Tables, list[str]]:
+    from cimemu.compare.smallest import Experiment, pairs_needed
+
+    experiment, rows = Experiment(pairs, spread, images, discordant), []
     for points in (0.99, 1.44, 2.69):
         needed = pairs_needed(points, experiment)
         rows.append({"difference of the papers, points": points, "pairs needed": needed or "more images as well"})
