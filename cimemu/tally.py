@@ -7,7 +7,7 @@ makes all prices whole numbers (see `count_prices`).
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import lcm
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,14 +219,15 @@ def chip_area(arch: Arch) -> tuple[NDArray[np.float64], NDArray[np.float64], NDA
     return np.array(area), np.array(leakage), np.array([counts[name] for name in COMPONENTS], dtype=np.int64)
 
 
-def _converter(arch: Arch, what: str) -> float:
+def _converter(arch: Arch, what: Literal["energy", "area"]) -> float:
     adc = arch.macro.adc
     if isinstance(
         adc, IdealAdc
     ):  # an adder tree's columns are read, not converted; an analog ideal converter has no price
         return 0.0
-    price = {"energy": conversion_pj, "area": converter_um2}[what]
-    return price(arch.costs.adc, adc.circuit, adc.bits)
+    if what == "area":
+        return converter_um2(arch.costs.adc, adc.circuit, adc.bits)
+    return conversion_pj(arch.costs.adc, adc.circuit, adc.bits, adc.conversion_cycles() * arch.clock_ns)
 
 
 def _instances(arch: Arch) -> dict[str, int]:

@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from cimemu.cost.scaling import area_factor, energy_factor
 from cimemu.cost.site import Estimate, Estimator, Site
@@ -87,11 +87,25 @@ def _has(rows, node: float, size: float) -> bool:  # type: ignore[no-untyped-def
     return any((row.node_nm, row.size_kib) == (node, size) for row in rows)
 
 
+class SupplyPoint(Record):
+    """What was measured at one supply."""
+
+    voltage_v: float = Field(gt=0, description="supply of the measurement")
+    energy_pj: float = Field(ge=0, description="energy of one event at it")
+    leakage_uw: float = Field(0.0, ge=0, description="leakage power of one instance at it")
+
+
 class Measured(Record, Estimator):
-    """Numbers measured at one supply: energy goes with its square, leakage power with the supply itself."""
+    """Numbers measured at one supply: energy goes with its square, leakage power with the supply itself.
+
+    Or a table over supplies (`points`), straight in the logarithms in between and refused outside: no law is assumed.
+    """
 
     model: Literal["measured"] = "measured"
-    voltage_v: float = Field(gt=0, description="supply of the measurement")
+    voltage_v: float | None = Field(None, gt=0, description="supply of the measurement, where it is one")
+    points: tuple[SupplyPoint, ...] = Field(
+        (), description="energy and leakage at several supplies, in the place of one"
+    )
     node_nm: float | None = Field(
         None, gt=0, description="node of the measurement where it is not the chip's: then Stillmaker-Baas in its place"
     )
@@ -99,8 +113,35 @@ class Measured(Record, Estimator):
     area_um2: float = Field(0.0, ge=0, description="area of one instance")
     leakage_uw: float = Field(0.0, ge=0, description="leakage power of one instance at that supply")
 
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        """One supply or a table of them, not both and not neither."""
+        if (self.voltage_v is None) == (not self.points):
+            raise ValueError("measured: give voltage_v of one measurement, or points at several supplies")
+        if self.points and (self.energy_pj or self.leakage_uw or self.node_nm is not None):
+            raise ValueError(
+                "measured: points with energy_pj, leakage_uw or node_nm: a point has its own, leave them out"
+            )
+        if len(self.points) == 1 or len({point.voltage_v for point in self.points}) < len(self.points):
+            raise ValueError("measured: points must be at two supplies at least, each once")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_an_empty_table(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """So that traces of chips without one are what they were."""
+        made: dict[str, Any] = handler(self)
+        return {key: value for key, value in made.items() if key != "points" or value}
+
     def estimate(self, site: Site) -> Estimate:
-        """Scaled to the chip's supply (and node)."""
+        """Scaled to the chip's supply (and node), or read off the table."""
+        if self.voltage_v is None:
+            points = sorted(self.points, key=lambda point: point.voltage_v)
+            energy, leakage = (
+                log_log(site.supply, [(p.voltage_v, getattr(p, name)) for p in points], False, "measured voltage_v")
+                for name in ("energy_pj", "leakage_uw")
+            )
+            told = ", ".join(f"{point.voltage_v:g}" for point in points)
+            return Estimate(energy, self.area_um2, leakage, f"measured at {told} V, at {site.supply:g} V here")
         ratio = site.supply / self.voltage_v
         energy, area = ratio**2, 1.0
         if self.node_nm is not None and self.node_nm != site.node:

@@ -1,20 +1,37 @@
 """What a cost table says about one converter: energy of a conversion, area of an instance."""
 
+from collections.abc import Callable
 from math import exp, log
+from typing import Literal
 
 from cimemu.cost.schema import AdcCost, AdcRow
 from cimemu.errors import ArchError
 
+FEMTO_TO_PICO = 1e-3
+STEPS: dict[str, Callable[[int], int]] = {
+    "sar": lambda bits: bits,
+    "flash": lambda bits: 2**bits - 1,
+    "ramp": lambda bits: 2**bits - 1,
+}
 
-def conversion_pj(cost: AdcCost, circuit: str, bits: int) -> float:
-    """Energy of one conversion. ArchError where the table has no such converter."""
+
+def conversion_pj(cost: AdcCost, circuit: str, bits: int, conversion_ns: float) -> float:
+    """Energy of one conversion that lasts `conversion_ns`. ArchError where the table has no such converter."""
+    return cost.energy_scale * (_own_pj(cost, circuit, bits) + (cost.static_uw or 0.0) * conversion_ns * FEMTO_TO_PICO)
+
+
+def _own_pj(cost: AdcCost, circuit: str, bits: int) -> float:
+    """The same without what is drawn all the time."""
     if cost.energy_pj is not None:
-        return cost.energy_scale * cost.energy_pj
+        return cost.energy_pj
+    if cost.by_step:
+        return (cost.fixed_pj or 0.0) + STEPS[circuit](bits) * (cost.step_pj or 0.0)
+    if cost.table:
+        return _from_table(cost, "table", bits, "energy_pj")
     if circuit == "sar":
-        return cost.energy_scale * _from_table(cost, bits, "energy_pj")
+        return _from_table(cost, "sar", bits, "energy_pj")
     # Flash: every comparator decides once. Ramp: one comparator a column looks at every step of the ramp.
-    decisions = {"flash": 2**bits - 1, "ramp": 2**bits - 1}[circuit]
-    made: float = cost.energy_scale * decisions * cost.comparator.energy_pj * cost.comparator.energy_scale
+    made: float = STEPS[circuit](bits) * cost.comparator.energy_pj * cost.comparator.energy_scale
     return made
 
 
@@ -22,15 +39,17 @@ def converter_um2(cost: AdcCost, circuit: str, bits: int) -> float:
     """Area of one converter. ArchError where the table has no such converter."""
     if cost.area_um2 is not None:
         return cost.area_scale * cost.area_um2
+    if cost.table:
+        return cost.area_scale * _from_table(cost, "table", bits, "area_um2")
     if circuit == "sar":
-        return cost.area_scale * _from_table(cost, bits, "area_um2")
+        return cost.area_scale * _from_table(cost, "sar", bits, "area_um2")
     comparators: int = {"flash": 2**bits - 1, "ramp": 1}[circuit]
     return cost.area_scale * comparators * cost.comparator.area_um2 * cost.comparator.area_scale
 
 
-def _from_table(cost: AdcCost, bits: int, field: str) -> float:
-    """A SAR row by resolution, log-linear between rows and, where the table allows it, outside them."""
-    rows = sorted(cost.sar, key=lambda row: row.bits)
+def _from_table(cost: AdcCost, table: Literal["sar", "table"], bits: int, field: str) -> float:
+    """A row by resolution, log-linear between rows and, where the table allows it, outside them."""
+    rows = sorted(getattr(cost, table), key=lambda row: row.bits)
     if not rows:
         return 0.0
     for row in rows:
@@ -38,7 +57,7 @@ def _from_table(cost: AdcCost, bits: int, field: str) -> float:
             return float(getattr(row, field))
     if not rows[0].bits < bits < rows[-1].bits and (not cost.extrapolate or len(rows) < 2):
         raise ArchError(
-            f"macro.adc.bits = {bits}, costs.adc.sar has {rows[0].bits} .. {rows[-1].bits}; "
+            f"macro.adc.bits = {bits}, costs.adc.{table} has {rows[0].bits} .. {rows[-1].bits}; "
             "add a row, or set costs.adc.extrapolate=true"
         )
     above = next((i for i, row in enumerate(rows) if row.bits > bits), len(rows) - 1)

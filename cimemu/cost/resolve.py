@@ -54,7 +54,7 @@ def _filled(part: Priced, estimator: Any, site: Site, name: str) -> Priced:
         raise ValueError(f"{where}: {error}") from None
     if type(estimator) not in MODELS.values():
         check_estimate(found, where)
-    given = part.model_fields_set
+    given = set(part.model_fields_set) | ({"energy_pj"} if isinstance(part, AdcCost) and part.by_step else set())
     changes: dict[str, Any] = {field: getattr(found, field) for field in NUMBERS if field not in given}
     changes["estimate"] = found.source
     for field in INTERVALS:

@@ -1,8 +1,8 @@
 """The cost table of an architecture file: energy per event, area and leakage per component instance."""
 
-from typing import Any, get_args
+from typing import Any, Self, get_args
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from cimemu.cost.basis import QUANTITIES, Basis
 from cimemu.cost.converters import ConverterEstimator
@@ -27,6 +27,9 @@ INTERVALS = tuple(f"{quantity}_interval" for quantity in QUANTITIES)
 Factors = tuple[float, float]
 
 
+DROPPED = (*INTERVALS, "basis", "table", "fixed_pj", "step_pj", "static_uw")  # from a dump, where they are not given
+
+
 class Unsure(Record):
     """How sure the prices of a component are: 90 % intervals as factors of them, or else what they rest on."""
 
@@ -48,9 +51,9 @@ class Unsure(Record):
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_given(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Keys of intervals only where there are some: traces of chips without them are what they were."""
+        """Such keys only where there are some: traces of chips without them are what they were."""
         made: dict[str, Any] = handler(self)
-        return {key: value for key, value in made.items() if value is not None or key not in (*INTERVALS, "basis")}
+        return {key: value for key, value in made.items() if key not in DROPPED or value not in (None, (), [])}
 
 
 class Component(Unsure):
@@ -79,7 +82,7 @@ class AdcRow(Record):
 
 
 class AdcCost(Unsure):
-    """Converter costs by resolution and circuit."""
+    """Converter costs by resolution and circuit: a number, an estimator, a fixed part and one by step, a table, or comparisons."""
 
     sar: tuple[AdcRow, ...] = Field((), description="SAR converters by resolution, log-linear in between")
     extrapolate: bool = Field(False, description="allow resolutions outside the table (log-linear)")
@@ -88,6 +91,21 @@ class AdcCost(Unsure):
     )
     energy_pj: float | None = Field(None, ge=0, description="energy of one conversion, before the table and estimator")
     area_um2: float | None = Field(None, ge=0, description="area of one converter, before the table and estimator")
+    table: tuple[AdcRow, ...] = Field(
+        (),
+        description="converters of the macro's circuit, whichever it is, by resolution; as `sar`, which is of SAR alone",
+    )
+    fixed_pj: float | None = Field(
+        None, ge=0, description="what a conversion takes whatever its steps, in the place of `energy_pj`"
+    )
+    step_pj: float | None = Field(
+        None,
+        ge=0,
+        description="what each step takes besides: a bit of a SAR, a comparison of a flash, a step of a ramp",
+    )
+    static_uw: float | None = Field(
+        None, ge=0, description="what a converter draws all the time while it converts, besides all else"
+    )
     comparator: Component = Field(
         default_factory=Component,
         description="one comparison: flash costs 2^bits - 1 of them (and as many comparators), ramp the same in steps",
@@ -97,6 +115,28 @@ class AdcCost(Unsure):
     area_scale: float = Field(1.0, gt=0, description="calibration factor on the areas")
     source: str = Field("", description="where the numbers come from")
     estimate: str = Field("", description="what the estimator says of its numbers; filled in when the arch is loaded")
+
+    @property
+    def by_step(self) -> bool:
+        """Whether a conversion is a fixed part and one by step."""
+        return self.fixed_pj is not None or self.step_pj is not None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        """An energy by step stands in the place of all others."""
+        if self.by_step:
+            given = [name for name in ("energy_pj", "estimator") if getattr(self, name) is not None]
+            given += [name for name in ("table", "sar") if getattr(self, name)]
+            if given:
+                raise ValueError(
+                    f"fixed_pj and step_pj with {given[0]}: a conversion has one price, leave one of them out"
+                )
+        if self.table and self.sar:
+            raise ValueError("table with sar: leave one of them out")
+        for rows in (self.table, self.sar):
+            if len({row.bits for row in rows}) < len(rows):
+                raise ValueError("a table of converters has the same bits twice, leave one row out")
+        return self
 
 
 def _zero() -> Component:

@@ -63,7 +63,8 @@ def _price(costs: Mapping[str, Any], name: str, circuit: str, quantity: Quantity
     if name != "adc" or quantity == "leakage" or circuit not in COMPARED or price.get("estimator") is not None:
         return price
     number = {"energy": "energy_pj", "area": "area_um2"}[quantity]
-    if price.get(number) is not None or price.get(f"{quantity}_interval") is not None:
+    own = (number, f"{quantity}_interval", *(("fixed_pj", "step_pj") if quantity == "energy" else ()))
+    if any(price.get(name) is not None for name in own) or price.get("table"):
         return price
     return _mapping(price.get("comparator"))
 
