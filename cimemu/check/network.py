@@ -1,5 +1,6 @@
 """`cimemu check`: a whole network against a runtime or a file of tensors, on the bit-serial path."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from cimemu.errors import WorkloadError
 from cimemu.events import Counter
 from cimemu.layer.execute import in_order
 from cimemu.layer.macro_layer import MacroLayer
+from cimemu.mapping.plan import Plan
 from cimemu.workload.network import Network
 
 __all__ = ["CheckReport", "Movement", "check_network", "lossless"]
@@ -32,18 +34,21 @@ def check_network(
     against: str | None = None,
     path: str = "serial",
     batch: int = 64,
+    plan: Plan | None = None,
+    vary: Sequence[Any] = (),
 ) -> CheckReport:
     """Compare every tensor that both have on `inputs` [images, ...] (a dict by input name for several); `path` as in `cimemu.run`.
 
     `against` is "onnxruntime", "litert" (its reference kernels), "torch" (the program of a quantised `.pt2` file, node by
     node), an `.npz` with a name per tensor, or None: LiteRT for a network that came as an integer `.tflite` file, PyTorch for
     a quantised `.pt2` file, ONNX Runtime for every other. Where `macro` has a converter of its
-    own, the report also says how far it moves the tensors. It compares something or raises WorkloadError: no images, a
+    own, the report also says how far it moves the tensors; with models `vary`, which draw cells at the
+    places of `plan` or read a chip file, how far that chip does. It compares something or raises WorkloadError: no images, a
     name of the file that is no tensor of the network, a type that cannot be compared.
     """
     against = _chosen(network, against)
     exact = Emulator(network, lossless(macro), path=path, adcs={})
-    own = None if isinstance(macro.adc, IdealAdc) and not network.converters else Emulator(network, macro, path=path)
+    own = _own(network, macro, path, plan, vary)
     arrays = in_order(network, inputs)
     if batch < 1:
         raise WorkloadError(f"batch = {batch}, must be >= 1")
@@ -83,7 +88,7 @@ def check_network(
             rows[name].append(compare_tensor(name, ours.tensors[name], theirs[name], bound, kind, slack=slack))
         if own is not None:
             wanted = _layer_outputs(network)
-            changed = own.run(part, keep=wanted)
+            changed = own.run(part, keep=wanted, first_image=first)
             straight = ours if wanted <= keep and not feed else exact.run(part, keep=wanted)
             for name in changed.tensors:
                 moves.setdefault(name, Moves()).add(straight.tensors[name], changed.tensors[name])
@@ -95,6 +100,7 @@ def check_network(
         bit_serial_layers=sum(ran <= SERIAL for ran in paths.values()),
         shortcut_layers=sum(not ran <= SERIAL for ran in paths.values()),
         conversions=conversions,
+        drawn=bool(vary),
         movement=tuple(row.result(name) for name, row in moves.items()),
         kernels=reference.kernels,
         unfused=reference.unfused,
@@ -105,6 +111,18 @@ def check_network(
         uncompared=tuple(name for name in computed if name not in rows),
         outputs=network.outputs,
     )
+
+
+def _own(network: Network, macro: Macro, path: str, plan: Plan | None, vary: Sequence[Any]) -> Emulator | None:
+    """The chip as it is, by its own converters and in its drawn cells; None where it is the lossless one."""
+    if not vary:
+        plain = isinstance(macro.adc, IdealAdc) and not network.converters
+        return None if plain else Emulator(network, macro, path=path)
+    if plan is None:
+        raise WorkloadError(f"network {network.name}: vary draws cells at the places of a plan, give plan")
+    own = Emulator(network, macro, path=path, plan=plan)
+    own.program(plan, vary)
+    return own
 
 
 def _chosen(network: Network, against: str | None) -> str:

@@ -16,7 +16,7 @@ CODE_SHARE = 0.001  # of these codes that may be apart at all
 
 @dataclass(frozen=True)
 class Movement:
-    """How far the arch's own converter moves a tensor from the lossless one."""
+    """How far the arch's own converter (and the cells of a drawn chip) moves a tensor from the lossless one."""
 
     name: str
     elements: int
@@ -73,6 +73,7 @@ class CheckReport:
     settings: Mapping[str, str] = field(default_factory=dict)  # of the reference
     uncompared: tuple[str, ...] = ()  # tensors of the network that the reference does not give
     outputs: tuple[str, ...] = ()  # of the network
+    drawn: bool = False  # whether what moves the tensors is a chip with cells of its own
 
     @property
     def integers(self) -> Verdict:

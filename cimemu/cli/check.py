@@ -7,6 +7,7 @@ import typer
 from cimemu.cli.app import (
     ArchName,
     CalibrateOption,
+    ChipOption,
     FloatLayersOption,
     ImagesOption,
     JsonOption,
@@ -17,6 +18,7 @@ from cimemu.cli.app import (
     WorkloadName,
     app,
     arch_of,
+    drawn,
     refuse_fixed,
     workload_of,
 )
@@ -30,6 +32,7 @@ from cimemu.cli.bare import (
     print_notes,
     told,
 )
+from cimemu.errors import CimemuError
 from cimemu.terminal import print_json
 
 
@@ -57,6 +60,7 @@ def check(
     input_shape: InputShapeOption = None,
     input_value: InputValueOption = None,
     float_layers: FloatLayersOption = None,
+    chip_file: ChipOption = None,
     path: PathOption = "serial",
     as_it_is: Annotated[
         bool,
@@ -64,16 +68,19 @@ def check(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare every tensor with another runtime (lossless converter), and say how far the arch's converter moves them."""
+    """Compare every tensor with another runtime (lossless converter), and say how far the chip's converter and cells move them."""
     from cimemu.check.network import check_network
     from cimemu.cli.check_report import print_check
     from cimemu.loading.load import network_of
+    from cimemu.mapping.place import make_plan
     from cimemu.prepare import quantized_network
 
     given = given_of(inputs_file, labels_from, calibration_file, input_shape, module, input_value)
     chip, work = arch_of(arch, overrides), workload_of(workload, network_file, given, float_layers)
     inputs, _ = work.inputs(images)
     if as_it_is:
+        if chip_file is not None:
+            raise CimemuError("--chip with --float: a float network has no cells, leave one of them out")
         from cimemu.check.float_network import check_float
 
         network = network_of(work, module)
@@ -81,7 +88,9 @@ def check(
     else:
         network = quantized_network(work, chip, converters=calibrate_adc, module=module)
         refuse_fixed(network, overrides)
-        found = check_network(network, chip.macro, inputs, against=against, path=path)
+        models = drawn(chip_file, None)
+        plan = make_plan(network, chip) if models else None
+        found = check_network(network, chip.macro, inputs, against=against, path=path, plan=plan, vary=models)
     if as_json:
         print_json({**found.as_dict(), **({} if as_it_is else told(work, network))})
     else:

@@ -120,6 +120,7 @@ def _print_movement(console: Any, found: CheckReport) -> None:
     """How far the chip's own converter moves what layers on macros give."""
     if not found.movement:
         return
+    what = "converters and cells move" if found.drawn else "converter moves"
     moved = [row for row in found.movement if row.moved or loudness() > 0]
     if moved:
         rows = [
@@ -132,11 +133,11 @@ def _print_movement(console: Any, found: CheckReport) -> None:
             }
             for row in moved
         ]
-        title = "What the chip's own converter moves outputs by"
+        title = f"What the chip's own {what} outputs by"
         print_table(rows, title, shares=("moved", "rms of the signal's"))
     still = len(found.movement) - len(moved)
     if still:
-        console.print(f"the chip's own converter moves no output of {still} layers on macros")
+        console.print(f"the chip's own {what} no output of {still} layers on macros")
 
 
 def _some(names: list[str] | tuple[str, ...]) -> str:

@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 
 import cimemu
+from cimemu.check.network import check_network, lossless
+from cimemu.cli import main
+from cimemu.compute.forward import Emulator
 from cimemu.drawn_chip import FAULTS
 from cimemu.golden.vectors import layer_vectors
 from cimemu.variation.parse import make_variation, spelled
@@ -186,3 +189,27 @@ def test_what_is_no_chip_and_what_draws_none(digits, tmp_path):
             tmp_path / "again.h5", arch, network, vary=[{"model": "chip", "file": str(tmp_path / "chip.h5")}]
         )
     assert not (tmp_path / "again.h5").exists()
+
+
+def test_check_says_how_far_a_chip_moves_every_layer(digits, tmp_path, capsys):
+    arch, network, _ = digits
+    chip = tmp_path / "chip.h5"
+    cimemu.write_chip(chip, arch, network, vary=["stuck_at:sa0=0.01"], seed=3)
+    words = ["check", "rram_128", "digits", "--images", "4", "--set", "macro.adc.bits=6", "--chip", str(chip)]
+    assert main(words) == 0  # the lossless comparison stays what it is
+    assert "What the chip's own converters and cells move outputs by" in capsys.readouterr().out
+    images, _ = cimemu.load_workload("digits").inputs(4)
+    emulator, plan = Emulator(network, arch.macro), cimemu.make_plan(network, arch)
+    outputs = [network.layers[0].outputs[0], network.outputs[0]]
+    ideal = Emulator(network, lossless(arch.macro)).run([images], keep=frozenset(outputs)).tensors
+    emulator.program(plan, [{"model": "chip", "file": str(chip)}])
+    drawn = emulator.run([images], keep=frozenset(outputs)).tensors
+    vary = [{"model": "chip", "file": str(chip)}]
+    found = check_network(network, arch.macro, images, plan=plan, vary=vary, batch=3)
+    rows = {row.name: row for row in found.movement}
+    for name in outputs:
+        if name in rows:
+            assert rows[name].moved == (ideal[name] != drawn[name]).sum()
+    assert any(row.moved for row in found.movement)
+    assert main([*words, "--float"]) == 2
+    assert "--chip with --float" in capsys.readouterr().err
