@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cimemu.bounds import MOST_TRIALS
+from cimemu.bounds import MOST_IMAGES, MOST_TRIALS
 from cimemu.cli.app import (
     ArchName,
     CalibrateOption,
@@ -65,6 +65,15 @@ def yield_(
         bool,
         typer.Option("--rare", help="for rare bad chips of --vary stuck_at: draw by strata of the number of faults"),
     ] = False,
+    pilot: Annotated[
+        int | None,
+        typer.Option(
+            "--pilot",
+            metavar="IMAGES",
+            callback=whole(1, MOST_IMAGES),
+            help="with --rare: try every single fault on so many images first; strata are of the number of harmful cells",
+        ),
+    ] = None,
     images: ImagesOption = None,
     overrides: SetOption = None,
     network_file: NetworkOption = None,
@@ -81,6 +90,8 @@ def yield_(
         raise CimemuError("yield: --accuracy and --trials are needed (or --plan with --width: how many trials)")
     if rare and width is not None:
         raise CimemuError("--rare with --width: strata share a given number of chips, leave out --width")
+    if pilot is not None and not rare:
+        raise CimemuError("--pilot without --rare: only strata take harmful cells, add --rare")
     from cimemu.options import Draws
     from cimemu.prepare import quantized_network
     from cimemu.stress.ideal import ideal_cost
@@ -100,7 +111,10 @@ def yield_(
         if rare:
             from cimemu.stress.strata import rare_failures
 
-            found = rare_failures(chips, progress=progress.update, **what)
+            harmful = None
+            if pilot is not None:
+                harmful = _harmful(made, network, inputs[:pilot], labels, accuracy, progress.update)
+            found = rare_failures(chips, harmful=harmful, progress=progress.update, **what)
         else:
             counted = yield_of(chips, width=width, progress=progress.update, **what)
     cost = ideal_cost(made, network, inputs)
@@ -126,6 +140,27 @@ def yield_(
     console.print(f"every chip: {cost.told()}", soft_wrap=True)
 
 
+def _harmful(made: Any, network: Any, inputs: Any, labels: Any, accuracy: float, progress: Any) -> Any:
+    """The cells of which one fault costs at least half of what a chip may lose."""
+    from cimemu.emulate import run
+    from cimemu.faults.campaign import every_fault
+    from cimemu.faults.report import harmful_cells
+
+    truth = None if labels is None else labels[: len(inputs)]
+    ideal = run(made, network, inputs, truth, detail=None).accuracy
+    margin = (0.0 if ideal is None else ideal) - accuracy
+    if margin <= 0:
+        has = f"has {margin + accuracy:.4g} on the {len(inputs)} images of --pilot"
+        raise CimemuError(f"--accuracy {accuracy:g}: the chip without a fault {has}, ask for less")
+    found = every_fault(made, network, inputs, truth, progress=progress)
+    cells = harmful_cells(found, margin / 2)
+    if not len(cells):
+        raise CimemuError(
+            f"--pilot {found.images}: no single fault costs {100 * margin / 2:.3g} points or more, leave out --pilot"
+        )
+    return cells
+
+
 def _planned(expected: float, width: float | None, as_json: bool) -> None:
     from cimemu.stress.yields import trials_planned
 
@@ -142,17 +177,16 @@ def _planned(expected: float, width: float | None, as_json: bool) -> None:
 
 
 def _tell_rare(found: Any, accuracy: float, title: str, as_json: bool, cost: "Cost") -> None:
-    rows = [
-        {"stuck cells": f"{s.least} .. {s.most}", "chance": s.chance, "chips": s.drawn, "bad": s.bad}
-        for s in found.strata
-    ]
+    name = "harmful stuck cells" if found.harmful else "stuck cells"
+    rows = [{name: f"{s.least} .. {s.most}", "chance": s.chance, "chips": s.drawn, "bad": s.bad} for s in found.strata]
     if as_json:
-        told = ("failure", "low", "high", "effective", "trials", "cells", "seed")
+        told = ("failure", "low", "high", "effective", "trials", "cells", "harmful", "seed")
         print_json(
             {**{name: getattr(found, name) for name in told}, "accuracy": accuracy, "strata": rows, **asdict(cost)}
         )
         return
-    print_table(rows, f"{title}; strata of {found.cells:,} cells")
+    cells = f"{found.harmful:,} harmful ones of {found.cells:,}" if found.harmful else f"{found.cells:,}"
+    print_table(rows, f"{title}; strata of {cells} cells")
     make_console().print(
         f"chance of a chip below {100 * accuracy:g} %: {found.failure:.3g} [{found.low:.3g}, {found.high:.3g}] (95 %) from "
         f"{found.trials:,} chips; effective number of bad chips {found.effective:.1f}",

@@ -85,6 +85,13 @@ def worst_rows(result: FaultResult, count: int) -> list[dict[str, Any]]:
     return rows
 
 
+def harmful_cells(result: FaultResult, least: float) -> NDArray[np.int64]:
+    """(macro, row, column) of the cells of which one fault loses at least this share of the images: [cells, 3], each once."""
+    mine = result.counts["lost"] >= max(1.0, least * result.images)
+    sites = result.sites
+    return np.unique(np.stack([sites.macro[mine], sites.row[mine], sites.column[mine]], axis=1), axis=0)
+
+
 def table(result: FaultResult) -> dict[str, NDArray[Any]]:
     """Every fault, an entry in every column; `MEANINGS` says what they are."""
     sites = result.sites

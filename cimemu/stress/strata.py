@@ -2,10 +2,11 @@
 
 The number of stuck cells of a chip is binomial, and given it the places are uniform. So the chance of a bad chip is the sum
 over strata of (chance of the stratum, known exactly) x (share of bad chips in it, measured). No cell is made worse than it
-is, which in thousands of dimensions would leave a few chips with all the weight.
+is, which in thousands of dimensions would leave a few chips with all the weight. Where a few harmful cells decide, the strata
+are of the number of stuck cells among these.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,13 +45,20 @@ class StuckCells(VariationBase):
 
 @dataclass(frozen=True)
 class Stratum:
-    """Chips of `least` .. `most` stuck cells: the chance of such a chip, how many were drawn, and how many were bad."""
+    """Chips of `least` .. `most` stuck cells, or so many among the harmful ones (`harmful`): the chance of such a chip, how many
+    were drawn, and how many were bad."""
 
     least: int
     most: int
     chance: float
     drawn: int
     bad: int
+    harmful: bool = False
+
+    @property
+    def one_chip(self) -> bool:
+        """Whether all its chips are the same: those without any stuck cell."""
+        return self.most == 0 and not self.harmful
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +66,8 @@ class RareResult:
     """The chance of a bad chip with its 95 % interval, and how many bad chips of equal weight would say as much."""
 
     strata: tuple[Stratum, ...]
-    cells: int
+    cells: int  # that may be stuck
+    harmful: int  # of these, that the strata are of; 0: of all
     failure: float
     low: float
     high: float
@@ -73,14 +82,16 @@ def rare_failures(
     draws: Draws,
     accuracy: float,
     trials: int,
+    harmful: NDArray[np.int64] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> RareResult:
     """The chance of a chip below `accuracy`, from about `trials` chips with stuck cells.
 
-    `draws` has one model `stuck_at`, and the seed. Half of the chips are shared out by the chances of the strata, half
-    equally. The interval is Fay and Feuer's for weighted counts (Stat. Med. 16, 1997), which stays conservative where a
-    stratum has no bad chip. Raises CimemuError where other models vary, and where the effective number of bad chips is below
-    ten: then there is no interval to be trusted.
+    `draws` has one model `stuck_at`, and the seed. The strata are of the number of stuck cells, or with `harmful` [cells, 3]
+    (macro, row, column) of the number among these: `cimemu.faults.report.harmful_cells` gives those whose single fault costs
+    most. Half of the chips are shared out by the chances of the strata, half equally. The interval is Fay and Feuer's for
+    weighted counts (Stat. Med. 16, 1997), which stays conservative where a stratum has no bad chip. Raises CimemuError where
+    other models vary, and where the effective number of bad chips is below ten: then there is no interval to be trusted.
     """
     bounds.whole("trials", trials, len(TAILS) + 1, bounds.MOST_TRIALS)
     bounds.real("accuracy", accuracy, 0, 1)
@@ -90,30 +101,70 @@ def rare_failures(
             "yield: strata of faults are for one model alone: --vary stuck_at:sa0=...,sa1=...; count plain chips else"
         )
     stuck = models[0]
-    places = _places(chips)
-    chance = stuck.sa0 + stuck.sa1
+    split = Split.of(_places(chips), harmful, stuck.sa0 + stuck.sa1)
     rng = np.random.Generator(np.random.Philox(draws.seed))
     done, strata = 0, []
-    cut = cut_strata(len(places), chance)
-    rest = 1 - cut[0][2]
-    shares = [1, *(max(2, round(trials * (p / rest + 1 / len(cut[1:])) / 2)) for *_, p in cut[1:])]
-    for (least, most, weight), count in zip(cut, shares):
+    shares = split.shares(trials)
+    for (least, most, weight), count in zip(split.cut, shares):
         bad = 0
-        for number in draw_counts(rng, len(places), chance, (least, most), count):
-            chosen = places[rng.choice(len(places), int(number), replace=False, shuffle=False)]
-            high = rng.random(len(chosen)) < stuck.sa1 / chance
+        for chosen in split.chips(rng, (least, most), count):
+            high = rng.random(len(chosen)) < stuck.sa1 / split.chance
             bad += chips.accuracy([StuckCells(cells=_by_macro(chosen, high))], draws.seed, 0) < accuracy
             done += 1
             if progress is not None:
                 progress("chips", done, sum(shares))
-        strata.append(Stratum(least, most, weight, count, bad))
+        strata.append(Stratum(least, most, weight, count, bad, harmful is not None))
     failure, low, high_end, effective = weighted_interval(strata)
     if effective < LEAST_EFFECTIVE:
         raise CimemuError(
             f"yield: {sum(s.bad for s in strata)} bad chips of {done} have an effective sample size of {effective:.1f}, must be "
             f">= {LEAST_EFFECTIVE:g} for an interval; draw more chips (--trials) or ask for a higher accuracy"
         )
-    return RareResult(tuple(strata), len(places), failure, low, high_end, effective, done, draws.seed)
+    cells = len(split.of_strata) + len(split.rest)
+    counted = 0 if harmful is None else len(split.of_strata)
+    return RareResult(tuple(strata), cells, counted, failure, low, high_end, effective, done, draws.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Cells whose number of faults makes the strata, and the rest, which are stuck by chance; [cells, 3] (macro, row, column)."""
+
+    of_strata: NDArray[np.int64]
+    rest: NDArray[np.int64]
+    chance: float
+    cut: list[tuple[int, int, float]]
+
+    @classmethod
+    def of(cls, places: NDArray[np.int64], harmful: NDArray[np.int64] | None, chance: float) -> "Split":
+        """All cells, or the harmful ones apart. CimemuError where one of these is no cell of the network, or none is given."""
+        if harmful is None:
+            return cls(places, places[:0], chance, cut_strata(len(places), chance))
+        among = {tuple(place) for place in np.asarray(harmful).tolist()}
+        inside = np.array([tuple(place) in among for place in places.tolist()], dtype=np.bool_)
+        if not among or int(inside.sum()) < len(among):
+            raise CimemuError(
+                f"yield: harmful: {len(among) - int(inside.sum())} of {len(among)} places are no cells of the network; give at "
+                "least one (macro, row, column), each of a cell that holds a weight"
+            )
+        return cls(places[inside], places[~inside], chance, cut_strata(len(among), chance))
+
+    def shares(self, trials: int) -> list[int]:
+        """Chips of every stratum: half of them by its chance, half equally; one where all chips are the same."""
+        first = 0 if len(self.rest) else 1
+        drawn = self.cut[first:]
+        whole = sum(p for *_, p in drawn)
+        return [1] * first + [max(2, round(trials * (p / whole + 1 / len(drawn)) / 2)) for *_, p in drawn]
+
+    def chips(self, rng: np.random.Generator, span: tuple[int, int], count: int) -> Iterator[NDArray[np.int64]]:
+        """The stuck cells of `count` chips of a stratum."""
+        for number in draw_counts(rng, len(self.of_strata), self.chance, span, count):
+            chosen = self.of_strata[rng.choice(len(self.of_strata), int(number), replace=False, shuffle=False)]
+            if len(self.rest):
+                others = rng.choice(
+                    len(self.rest), rng.binomial(len(self.rest), self.chance), replace=False, shuffle=False
+                )
+                chosen = np.concatenate([chosen, self.rest[others]])
+            yield chosen
 
 
 def cut_strata(cells: int, chance: float) -> list[tuple[int, int, float]]:
@@ -141,8 +192,8 @@ def weighted_interval(strata: list[Stratum]) -> tuple[float, float, float, float
     """(chance of a bad chip, low, high, effective number of bad chips) of bad chips weighed by stratum."""
     from scipy.stats import chi2
 
-    known = sum(s.chance * s.bad for s in strata if s.most == 0)  # all chips without a stuck cell are one chip
-    measured = [s for s in strata if s.most > 0]
+    known = sum(s.chance * s.bad for s in strata if s.one_chip)  # all chips without a stuck cell are one chip
+    measured = [s for s in strata if not s.one_chip]
     weights = np.array([s.chance / s.drawn for s in measured])
     bad = np.array([s.bad for s in measured], dtype=np.float64)
     total, spread, largest = float(weights @ bad), float(weights**2 @ bad), float(weights.max())

@@ -14,7 +14,7 @@ from cimemu.cli import main
 from cimemu.errors import CimemuError
 from cimemu.shares import clopper_pearson, trials_for
 from cimemu.stress import Chips, rare_failures, trials_planned, yield_of
-from cimemu.stress.strata import Stratum, StuckCells, cut_strata, draw_counts, weighted_interval
+from cimemu.stress.strata import Stratum, StuckCells, _places, cut_strata, draw_counts, weighted_interval
 
 SMALL = {"macro.rows": 32, "macro.columns": 32, "chip.tiles": 40}
 
@@ -190,6 +190,23 @@ def test_the_command(capsys):
         (["--accuracy", "0.9", "--trials", "5"], "nothing varies"),
         (["--accuracy", "2", "--trials", "5"], "--accuracy"),
         (["--accuracy", "0.9", "--trials", "50", "--rare", "--width", "0.1"], "leave out --width"),
+        (["--accuracy", "0.9", "--trials", "50", "--pilot", "2"], "add --rare"),
+        (
+            [
+                "--accuracy",
+                "1",
+                "--trials",
+                "50",
+                "--rare",
+                "--pilot",
+                "1",
+                "--vary",
+                "stuck_at:sa0=0.1",
+                "--set",
+                "macro.adc.bits=1",
+            ],
+            "the chip without a fault has",
+        ),
     ],
 )
 def test_mistakes_are_one_line(words, said, capsys):
@@ -197,3 +214,47 @@ def test_mistakes_are_one_line(words, said, capsys):
     error = capsys.readouterr().err
     assert said in error
     assert len(error.strip().splitlines()) == 1
+
+
+class KnownChips(Chips):
+    """Chips that are bad by rule, so that the truth is known: one of ten killers is stuck, or two of a hundred others."""
+
+    killers, others = 10, 100
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        cells = _places(self)
+        self.harmful = cells[np.random.default_rng(0).choice(len(cells), self.killers + self.others, replace=False)]
+        self.order = {tuple(place): n for n, place in enumerate(self.harmful.tolist())}
+
+    def accuracy(self, vary, seed, trial):
+        found = [
+            self.order[macro, row, column]
+            for macro, (rows, columns, _) in vary[0].cells.items()
+            for row, column in zip(rows.tolist(), columns.tolist())
+            if (macro, row, column) in self.order
+        ]
+        return 0.0 if min(found, default=self.killers) < self.killers or len(found) >= 2 else 1.0
+
+    def truth(self, chance):
+        two = binom.sf(1, self.others, chance)
+        return 1 - (1 - chance) ** self.killers * (1 - two)
+
+
+def test_strata_of_harmful_cells_cover_the_truth_and_need_few_chips(small):
+    """A rate of 10^-3: 2,000 chips have some two bad ones by plain draws."""
+    chips, chance = KnownChips(*small), 1e-4
+    truth = chips.truth(chance)
+    assert 0.9e-3 < truth < 1.1e-3
+    draws = [cimemu.Draws(seed=seed, vary=[f"stuck_at:sa0={chance / 2},sa1={chance / 2}"]) for seed in range(20)]
+    found = [rare_failures(chips, draws=d, accuracy=0.5, trials=2000, harmful=chips.harmful) for d in draws]
+    assert sum(one.low <= truth <= one.high for one in found) >= 18
+    assert np.mean([one.failure for one in found]) == pytest.approx(truth, rel=0.1)
+    assert np.std([one.failure for one in found]) < 0.25 * truth  # 2,000 plain chips: 0.7 of it
+    assert all(one.effective >= 10 and one.harmful == 110 for one in found)
+    assert all(sum(s.chance for s in one.strata) == pytest.approx(1) for one in found)
+    plain = np.random.default_rng(1).binomial(100_000, truth)
+    low, high = clopper_pearson(plain, 100_000)
+    assert all(one.low <= high and low <= one.high for one in found)
+    with pytest.raises(CimemuError, match="places are no cells of the network"):
+        rare_failures(chips, draws=draws[0], accuracy=0.5, trials=2000, harmful=np.array([[0, 0, 1 << 20]]))
