@@ -88,8 +88,6 @@ def yield_(
         return
     if accuracy is None or trials is None:
         raise CimemuError("yield: --accuracy and --trials are needed (or --plan with --width: how many trials)")
-    if rare and width is not None:
-        raise CimemuError("--rare with --width: strata share a given number of chips, leave out --width")
     if pilot is not None and not rare:
         raise CimemuError("--pilot without --rare: only strata take harmful cells, add --rare")
     from cimemu.options import Draws
@@ -114,7 +112,7 @@ def yield_(
             harmful = None
             if pilot is not None:
                 harmful = _harmful(made, network, inputs[:pilot], labels, accuracy, progress.update)
-            found = rare_failures(chips, harmful=harmful, progress=progress.update, **what)
+            found = rare_failures(chips, harmful=harmful, width=width, progress=progress.update, **what)
         else:
             counted = yield_of(chips, width=width, progress=progress.update, **what)
     cost = ideal_cost(made, network, inputs)

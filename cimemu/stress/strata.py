@@ -7,7 +7,7 @@ are of the number of stuck cells among these.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,7 @@ from cimemu.variation.stuck_at import StuckAt
 TAILS = (0.5, 0.1, 1e-2, 1e-3, 1e-4, 1e-5)  # chances of more faults than a stratum holds; the last one holds the rest
 LEAST_EFFECTIVE = 10.0  # bad chips that an interval takes
 LEVEL = 0.95
+ROUNDS = 10  # after each of which an interval may be narrow enough
 
 
 class StuckCells(VariationBase):
@@ -83,6 +84,7 @@ def rare_failures(
     accuracy: float,
     trials: int,
     harmful: NDArray[np.int64] | None = None,
+    width: float | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> RareResult:
     """The chance of a chip below `accuracy`, from about `trials` chips with stuck cells.
@@ -90,11 +92,14 @@ def rare_failures(
     `draws` has one model `stuck_at`, and the seed. The strata are of the number of stuck cells, or with `harmful` [cells, 3]
     (macro, row, column) of the number among these: `cimemu.faults.report.harmful_cells` gives those whose single fault costs
     most. Half of the chips are shared out by the chances of the strata, half equally. The interval is Fay and Feuer's for
-    weighted counts (Stat. Med. 16, 1997), which stays conservative where a stratum has no bad chip. Raises CimemuError where
-    other models vary, and where the effective number of bad chips is below ten: then there is no interval to be trusted.
+    weighted counts (Stat. Med. 16, 1997), which stays conservative where a stratum has no bad chip. With `width` chips are
+    drawn in ten rounds, and no more once the interval is that narrow. Raises CimemuError where other models vary, and where
+    the effective number of bad chips is below ten: then there is no interval to be trusted.
     """
     bounds.whole("trials", trials, len(TAILS) + 1, bounds.MOST_TRIALS)
     bounds.real("accuracy", accuracy, 0, 1)
+    if width is not None:
+        bounds.real("width", width, 1e-9, 1 - 1e-9)
     models = compose(draws.vary, draws.seed).models
     if len(models) != 1 or not isinstance(models[0], StuckAt) or models[0].is_identity:
         raise CimemuError(
@@ -103,18 +108,25 @@ def rare_failures(
     stuck = models[0]
     split = Split.of(_places(chips), harmful, stuck.sa0 + stuck.sa1)
     rng = np.random.Generator(np.random.Philox(draws.seed))
-    done, strata = 0, []
-    shares = split.shares(trials)
-    for (least, most, weight), count in zip(split.cut, shares):
-        bad = 0
-        for chosen in split.chips(rng, (least, most), count):
-            high = rng.random(len(chosen)) < stuck.sa1 / split.chance
-            bad += chips.accuracy([StuckCells(cells=_by_macro(chosen, high))], draws.seed, 0) < accuracy
-            done += 1
-            if progress is not None:
-                progress("chips", done, sum(shares))
-        strata.append(Stratum(least, most, weight, count, bad, harmful is not None))
-    failure, low, high_end, effective = weighted_interval(strata)
+    rounds = 1 if width is None else ROUNDS
+    strata = [Stratum(*cut, drawn=0, bad=0, harmful=harmful is not None) for cut in split.cut]
+    shares = split.shares(-(-trials // rounds))
+    done = 0
+    for _ in range(rounds):
+        for number, (stratum, count) in enumerate(zip(strata, shares)):
+            if stratum.one_chip and stratum.drawn:
+                continue
+            bad = 0
+            for chosen in split.chips(rng, (stratum.least, stratum.most), count):
+                high = rng.random(len(chosen)) < stuck.sa1 / split.chance
+                bad += chips.accuracy([StuckCells(cells=_by_macro(chosen, high))], draws.seed, 0) < accuracy
+                done += 1
+                if progress is not None:
+                    progress("chips", done, rounds * sum(shares))
+            strata[number] = replace(stratum, drawn=stratum.drawn + count, bad=stratum.bad + bad)
+        failure, low, high_end, effective = weighted_interval(strata)
+        if width is not None and effective >= LEAST_EFFECTIVE and high_end - low <= width:
+            break
     if effective < LEAST_EFFECTIVE:
         raise CimemuError(
             f"yield: {sum(s.bad for s in strata)} bad chips of {done} have an effective sample size of {effective:.1f}, must be "

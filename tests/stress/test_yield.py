@@ -189,7 +189,6 @@ def test_the_command(capsys):
         (["--plan", "0.5", "--width", "1e-8"], "ask for a wider interval"),
         (["--accuracy", "0.9", "--trials", "5"], "nothing varies"),
         (["--accuracy", "2", "--trials", "5"], "--accuracy"),
-        (["--accuracy", "0.9", "--trials", "50", "--rare", "--width", "0.1"], "leave out --width"),
         (["--accuracy", "0.9", "--trials", "50", "--pilot", "2"], "add --rare"),
         (
             [
@@ -258,3 +257,13 @@ def test_strata_of_harmful_cells_cover_the_truth_and_need_few_chips(small):
     assert all(one.low <= high and low <= one.high for one in found)
     with pytest.raises(CimemuError, match="places are no cells of the network"):
         rare_failures(chips, draws=draws[0], accuracy=0.5, trials=2000, harmful=np.array([[0, 0, 1 << 20]]))
+
+
+def test_strata_stop_when_their_interval_is_narrow(small):
+    chips = KnownChips(*small)
+    asked = {"draws": cimemu.Draws(seed=1, vary=["stuck_at:sa0=1e-4"]), "accuracy": 0.5, "harmful": chips.harmful}
+    whole, early = (rare_failures(chips, trials=6000, width=width, **asked) for width in (1e-9, 3e-3))
+    assert early.high - early.low <= 3e-3 < whole.high - whole.low + 3e-3
+    assert early.trials < whole.trials
+    assert early.effective >= 10
+    assert whole.low <= chips.truth(1e-4) <= whole.high
