@@ -140,8 +140,16 @@ def test_the_first_three_layers_on_the_default_chip_on_verilator(tmp_path):
 
 
 @mark("verilator")
-def test_generated_layers_have_no_errors_in_verilators_lint(tmp_path):
-    linted = make(generated(tmp_path, FEW_CYCLES, ["stem", "conv1"]), "lint")
+@pytest.mark.parametrize(
+    ("settings", "layers"),
+    [
+        ({}, ["scores"]),
+        (FEW_CYCLES, ["stem", "conv1"]),
+        (FEW_CYCLES | CHIPS["signed inputs, differential"], ["scores"]),
+    ],
+)
+def test_generated_layers_pass_lint_without_a_warning(tmp_path, settings, layers):
+    linted = make(generated(tmp_path, settings, layers), "lint")
     assert linted.returncode == 0, linted.stderr[:2000]
 
 
