@@ -51,7 +51,8 @@ def _foretell(csv: Path, as_json: bool) -> None:
 @app.command()
 def validate(
     macros: Annotated[
-        list[str] | None, typer.Argument(metavar="[MACRO ...]", help="jia, sinangil, wang, isaac, imadc; default: all")
+        list[str] | None,
+        typer.Argument(metavar="[MACRO ...]", help="jia, sinangil, wang, isaac, imadc, kim; default: all"),
     ] = None,
     csv: Annotated[
         Path | None,

@@ -5,7 +5,8 @@ import pytest
 import cimemu
 from cimemu.arch.load import parse_override, preset_folder
 
-PUBLISHED = ["cityu_imadc_2026", "isaac_isca_2016", "jia_jssc_2020", "sinangil_jssc_2021", "wang_vlsi_2022"]
+PUBLISHED = ["cityu_imadc_2026", "isaac_isca_2016", "jia_jssc_2020", "kim_isocc_2019", "neurram_like"]
+PUBLISHED += ["sinangil_jssc_2021", "wang_vlsi_2022"]
 PRESETS = sorted(["digital_cim", "fefet_128", "isaac", "nycu_256", "rram_128", "sram_128", "sram_256", *PUBLISHED])
 
 
