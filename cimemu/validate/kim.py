@@ -27,8 +27,9 @@ def rows() -> Iterator[Row]:
     """Both figures of the macro."""
     yield Row(NAME, "efficiency, 1 bit", "", "TOPS/W", 117.3, _binary().tops_per_w(*MACRO), "calibrated")
     note = (
-        "a quarter of 8 x 8 bits, as inputs of networks have 8; published energy grows 57 times and bit products 256 times: guard "
-        "columns and carries from cell to cell, which one bit pays as well, are not modelled, and data and supply are not in the abstract"
+        "a quarter of 8 x 8 bits, as inputs of networks have 8; published energy grows 57 times, bit products 256 times: "
+        "guard columns and carries from cell to cell, which one bit pays as well, are not modelled; data and supply are not "
+        "in the abstract"
     )
     sixteen = _bytes().tops_per_w(*MACRO) / 4
     yield Row(NAME, "efficiency, 16 bits", "random data", "TOPS/W", 2.06, sixteen, "held out", None, note)
