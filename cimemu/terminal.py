@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
+from cimemu.facts import ends_text
 from cimemu.fitted import Column, print_columns
 from cimemu.progress import terminal_bars
 from cimemu.shown import printable, printable_lines
@@ -233,7 +234,17 @@ def print_comparison(rows: list[dict[str, str]], axes: list[str]) -> None:
     from cimemu.compare.table import baseline_of, paired_difference
 
     named = ["scheme", *axes]
-    names = (*named, "accuracy", "to the first", "conversions", "multiplications", "cycles", "nJ", "psum error")
+    names = (
+        *named,
+        "accuracy",
+        "to the first",
+        "conversions",
+        "multiplications",
+        "cycles",
+        "nJ",
+        "nJ 90 %",
+        "psum error",
+    )
     lines = []
     for row in rows:
         first = baseline_of(row, rows, axes)
@@ -247,6 +258,7 @@ def print_comparison(rows: list[dict[str, str]], axes: list[str]) -> None:
                 f"{int(row['scale_multiplications_per_image']):,}",
                 f"{int(row['cycles_per_image']):,}",
                 f"{float(row['energy_nj_per_image']):,.1f}",
+                ends_text((float(row["energy_low_nj_per_image"]), float(row["energy_high_nj_per_image"]))).strip(),
                 row["psum_error"] and f"{float(row['psum_error']):.3g}",
             )
         )

@@ -116,7 +116,7 @@ def _measured(arch: Arch, fitted: Fitted, inputs: Any, labels: Any) -> Row:
     assert result.energy_uj is not None
     correct = result.predictions == np.asarray(labels)[: result.images]
     share = float(correct.mean())
-    layers = fitted.layers
+    layers, energy = fitted.layers, result.energy_interval()
 
     def mean(values: list[float | None]) -> str:
         known = [value for value in values if value is not None]
@@ -131,6 +131,8 @@ def _measured(arch: Arch, fitted: Fitted, inputs: Any, labels: Any) -> Row:
         "scale_multiplications_per_image": str(products),
         "cycles_per_image": f"{result.cycles / result.images:.0f}",
         "energy_nj_per_image": f"{1e3 * result.energy_uj / result.images:.3f}",
+        "energy_low_nj_per_image": f"{1e3 * energy.low / result.images:.3f}",
+        "energy_high_nj_per_image": f"{1e3 * energy.high / result.images:.3f}",
         "macros": str(result.macros),
         "utilization": f"{result.utilization:.4f}",
         "weight_error": mean([layer.weight_error for layer in layers]),

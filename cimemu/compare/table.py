@@ -23,6 +23,8 @@ MEASURES = (
     "scale_multiplications_per_image",
     "cycles_per_image",
     "energy_nj_per_image",
+    "energy_low_nj_per_image",  # 90 % interval, from those of the prices
+    "energy_high_nj_per_image",
     "macros",
     "utilization",
     "weight_error",

@@ -53,6 +53,8 @@ def test_a_row_is_what_the_emulator_gives(tmp_path):
     result = cimemu.run(chip, fitted.network, images, labels)
     assert float(row["accuracy"]) == pytest.approx(result.accuracy, abs=1e-6)
     assert float(row["energy_nj_per_image"]) == pytest.approx(1e3 * result.energy_uj / 20, abs=1e-3)
+    for name, end in zip(("low", "high"), result.energy_interval()):
+        assert float(row[f"energy_{name}_nj_per_image"]) == pytest.approx(1e3 * end / 20, abs=1e-3)
     assert np.array_equal(from_hex(row["correct"], 20), result.predictions == labels)
 
 
