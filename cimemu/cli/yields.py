@@ -139,7 +139,7 @@ def yield_(
 
 
 def _harmful(made: Any, network: Any, inputs: Any, labels: Any, accuracy: float, progress: Any) -> Any:
-    """The cells of which one fault costs at least half of what a chip may lose."""
+    """The cells of which one fault costs at least a quarter of what a chip may lose."""
     from cimemu.emulate import run
     from cimemu.faults.campaign import every_fault
     from cimemu.faults.report import harmful_cells
@@ -151,10 +151,10 @@ def _harmful(made: Any, network: Any, inputs: Any, labels: Any, accuracy: float,
         has = f"has {margin + accuracy:.4g} on the {len(inputs)} images of --pilot"
         raise CimemuError(f"--accuracy {accuracy:g}: the chip without a fault {has}, ask for less")
     found = every_fault(made, network, inputs, truth, progress=progress)
-    cells = harmful_cells(found, margin / 2)
+    cells = harmful_cells(found, margin / 4)
     if not len(cells):
         raise CimemuError(
-            f"--pilot {found.images}: no single fault costs {100 * margin / 2:.3g} points or more, leave out --pilot"
+            f"--pilot {found.images}: no single fault costs {100 * margin / 4:.3g} points or more, leave out --pilot"
         )
     return cells
 

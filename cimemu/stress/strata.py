@@ -25,6 +25,7 @@ from cimemu.variation.stuck_at import StuckAt
 TAILS = (0.5, 0.1, 1e-2, 1e-3, 1e-4, 1e-5)  # chances of more faults than a stratum holds; the last one holds the rest
 LEAST_EFFECTIVE = 10.0  # bad chips that an interval takes
 LEVEL = 0.95
+LEAST_SHARE = 0.01  # of the chips with a harmful fault, that a stratum of its own holds
 ROUNDS = 10  # after each of which an interval may be narrow enough
 
 
@@ -96,6 +97,31 @@ def rare_failures(
     drawn in ten rounds, and no more once the interval is that narrow. Raises CimemuError where other models vary, and where
     the effective number of bad chips is below ten: then there is no interval to be trusted.
     """
+    strata, cells = draw_strata(
+        chips, draws=draws, accuracy=accuracy, trials=trials, harmful=harmful, width=width, progress=progress
+    )
+    failure, low, high, effective = weighted_interval(strata)
+    done = sum(s.drawn for s in strata)
+    if effective < LEAST_EFFECTIVE:
+        raise CimemuError(
+            f"yield: {sum(s.bad for s in strata)} bad chips of {done} have an effective sample size of {effective:.1f}, must be "
+            f">= {LEAST_EFFECTIVE:g} for an interval; draw more chips (--trials) or ask for a higher accuracy"
+        )
+    counted = 0 if harmful is None else len(np.unique(harmful, axis=0))
+    return RareResult(tuple(strata), cells, counted, failure, low, high, effective, done, draws.seed)
+
+
+def draw_strata(
+    chips: Chips,
+    *,
+    draws: Draws,
+    accuracy: float,
+    trials: int,
+    harmful: NDArray[np.int64] | None = None,
+    width: float | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[list[Stratum], int]:
+    """(the strata with what was drawn in each, how many cells may be stuck): `rare_failures` before its interval."""
     bounds.whole("trials", trials, len(TAILS) + 1, bounds.MOST_TRIALS)
     bounds.real("accuracy", accuracy, 0, 1)
     if width is not None:
@@ -124,17 +150,10 @@ def rare_failures(
                 if progress is not None:
                     progress("chips", done, rounds * sum(shares))
             strata[number] = replace(stratum, drawn=stratum.drawn + count, bad=stratum.bad + bad)
-        failure, low, high_end, effective = weighted_interval(strata)
+        _, low, high_end, effective = weighted_interval(strata)
         if width is not None and effective >= LEAST_EFFECTIVE and high_end - low <= width:
             break
-    if effective < LEAST_EFFECTIVE:
-        raise CimemuError(
-            f"yield: {sum(s.bad for s in strata)} bad chips of {done} have an effective sample size of {effective:.1f}, must be "
-            f">= {LEAST_EFFECTIVE:g} for an interval; draw more chips (--trials) or ask for a higher accuracy"
-        )
-    cells = len(split.of_strata) + len(split.rest)
-    counted = 0 if harmful is None else len(split.of_strata)
-    return RareResult(tuple(strata), cells, counted, failure, low, high_end, effective, done, draws.seed)
+    return strata, len(split.of_strata) + len(split.rest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +177,11 @@ class Split:
                 f"yield: harmful: {len(among) - int(inside.sum())} of {len(among)} places are no cells of the network; give at "
                 "least one (macro, row, column), each of a cell that holds a weight"
             )
-        return cls(places[inside], places[~inside], chance, cut_strata(len(among), chance))
+        cut = cut_strata(len(among), chance)
+        while len(cut) > 2 and cut[-1][2] < LEAST_SHARE * sum(p for *_, p in cut[1:]):
+            (least, _, before), (_, most, last) = cut[-2:]
+            cut[-2:] = [(least, most, before + last)]
+        return cls(places[inside], places[~inside], chance, cut)
 
     def shares(self, trials: int) -> list[int]:
         """Chips of every stratum: half of them by its chance, half equally; one where all chips are the same."""
