@@ -46,6 +46,7 @@ _PUBLIC = {
     "mvm": "cimemu.engines.mvm",
     "op_cycles": "cimemu.mapping.cycles",
     "open_trace": "cimemu.trace.read",
+    "power_of": "cimemu.trace.power",
     "quantize": "cimemu.ptq",
     "run": "cimemu.emulate",
     "read_scheme": "cimemu.ptq",
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     from cimemu.ptq import apply_scheme, calibrate_converters, read_scheme, scheme_of
     from cimemu.ptq.quantize import quantize  # from its module: the package has a submodule of that name, too
     from cimemu.shapes import make_shape
+    from cimemu.trace.power import power_of
     from cimemu.trace.read import open_trace
     from cimemu.views import export_trace, write_diff_html, write_html
     from cimemu.workload.network import Network

@@ -78,7 +78,7 @@ def calls(tmp_path_factory):
         "cost_table": ((arch,), {}),
         "diff_traces": ((trace, trace), {}),
         "explain": ((arch, network), {"images": 2, "path": "auto", "vary": (), "seed": 0, "trial": 0}),
-        "export_trace": ((trace, out, "csv"), {"window": None, "group": "layers", "overwrite": True}),
+        "export_trace": ((trace, out, "csv"), {"window": None, "group": "layers", "power": None, "overwrite": True}),
         "fit": ((arch, network), {"macros": None, "goal": 0.9, "propose": False, "seed": 0}),
         "generate": ((arch, writer, {"token": [[1, 2]]}, 2), {"feedback": None, "position": None, "stop": None, "seed": 0}),
         "grouped_view": ((np.ones((2, 3, 3, 3)), arch.macro), {}),
@@ -101,6 +101,7 @@ def calls(tmp_path_factory):
                 {"codes": False, "path": "auto", "cells": None, "vary": (), "seed": 0, "trial": 0, "threads": None}),
         "op_cycles": ((cimemu.Macro.model_validate(MACRO), 8, 8), {}),
         "open_trace": ((trace,), {}),
+        "power_of": ((trace, 1000), {}),
         "quantize": ((source, arch), {"calibration": calibration, "method": "minmax", "percentile": 99.0}),
         "read_scheme": (("layer",), {}),
         "run": (

@@ -55,6 +55,14 @@ def export(
     group: Annotated[
         str, typer.Option("--group", metavar="G", help="csv, parquet: events, layers, units, macros, images or energy")
     ] = "events",
+    power: Annotated[
+        str | None,
+        typer.Option(
+            "--power",
+            metavar="WIDTH",
+            help="power in windows of so many cycles, or of a time (2us): counters for perfetto, the table for csv and parquet",
+        ),
+    ] = None,
     force: ForceOption = False,
 ) -> None:
     """Write a trace's events for Perfetto (ui.perfetto.dev), GTKWave or Surfer, pandas or a spreadsheet."""
@@ -64,9 +72,9 @@ def export(
     window = Window(start, end, _tuple(image), _tuple(layer), _tuple(unit), limit)
     target = out or default_output(str(trace.with_suffix("")), suffix_of(format), force=force)
     refuse_outputs(target, force=force)
-    chosen = export_trace(trace, target, format, window=window, group=group, overwrite=force)
+    chosen = export_trace(trace, target, format, window=window, group=group, power=power, overwrite=force)
     if chosen is None:
-        make_console().print(f"{target}: {group}", soft_wrap=True)
+        make_console().print(f"{target}: {'power' if power else group}", soft_wrap=True)
         if out is None:
             print_default_name(target)
         return

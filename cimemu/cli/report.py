@@ -1,13 +1,20 @@
 """`cimemu report`: tables of a trace."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cimemu.cli.app import ForceOption, JsonOption, app, print_sections, refuse_outputs
+from cimemu.cli.app import ForceOption, JsonOption, TableOption, app, print_sections, refuse_outputs
 from cimemu.errors import TraceError
+from cimemu.shown import printable
 from cimemu.terminal import make_console, print_json, print_table
+
+if TYPE_CHECKING:
+    from cimemu.trace.read import Trace
+
+KINDS = ("part", "layer", "component")
+MOST_ROWS = 20  # windows that are printed
 
 
 @app.command()
@@ -16,21 +23,34 @@ def report(
     html: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="write one self-contained page instead of tables")
     ] = None,
+    power: Annotated[
+        str | None,
+        typer.Option(
+            "--power",
+            metavar="WIDTH",
+            help="power over time in windows of so many cycles, or of a time (2us); needs all events",
+        ),
+    ] = None,
+    csv: TableOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Tables of a trace: summary, layers, components, stalls, utilisation; or a page to look at."""
     from cimemu.trace.read import open_trace
 
-    refuse_outputs(html, force=force)
+    refuse_outputs(html, csv, force=force)
+    if csv is not None and power is None:
+        raise TraceError(f"--csv {csv}: is the table of power over time, give --power WIDTH too (or use cimemu export)")
+    if power is not None and html is not None:
+        raise TraceError(f"--power {power} with --html: the page has its own windows, leave one of them out")
     source = open_trace(trace)
     if "kind" in source.attributes:
         from cimemu.stress.reading import file_rows, title
         from cimemu.stress.tables import FIGURES, shown_rows
 
-        if html is not None:
+        if html is not None or power is not None:
             raise TraceError(
-                f"{trace}: is a {source.attributes['kind']} file, a page shows single runs; use --plot there"
+                f"{trace}: is a {source.attributes['kind']} file, a page and power over time show single runs; use --plot there"
             )
         rows = file_rows(source)
         if as_json:
@@ -46,7 +66,46 @@ def report(
         return
     from cimemu.report import report_data
 
+    if power is not None:
+        _print_power(source, power, csv, force, as_json)
+        return
     if as_json:
         print_json(report_data(source))
         return
     print_sections(report_data(source))
+
+
+def _print_power(source: "Trace", width: str, csv: Path | None, force: bool, as_json: bool) -> None:
+    """Power over time: average, peak and where, what idle macros cost, and the windows."""
+    from cimemu.trace.power import idle_cost, power_of
+
+    power = power_of(source, width)
+    told, idle = power.summary(), idle_cost(source)
+    if csv is not None:
+        from cimemu.stress.tables import write_table
+
+        write_table(csv, power.table(), overwrite=force)
+    if as_json:
+        print_json({"power": told, "idle": idle, "windows": power.rows()})
+        return
+    console = make_console()
+    where = ", ".join(f"{told[f'peak_{kind}']['name']} {told[f'peak_{kind}']['mw']:.4g} mW" for kind in KINDS)
+    lines = [
+        ("windows", f"{told['windows']:,} of {told['width_cycles']:,} cycles = {told['width_ns']:,.6g} ns"),
+        ("average", f"{told['average_mw']:,.4g} mW"),
+        (
+            "peak",
+            f"{told['peak_mw']:,.4g} mW in the window from cycle {told['peak_start_cycle']:,}; most of it: {where}",
+        ),
+        (
+            "idle",
+            f"{idle['macros_empty']:,} of {idle['macros']:,} macros hold nothing and leak {idle['empty_uj']:,.4g} uJ; "
+            f"the others leak {idle['idle_uj']:,.4g} uJ while they do not work: {100 * idle['idle_share']:.1f} % of the energy",
+        ),
+    ]
+    for name, text in lines:
+        console.print(f"{name:10}{printable(text)}", soft_wrap=True, highlight=False, markup=False)
+    rows = sorted(power.rows(), key=lambda row: -row["mW"])[:MOST_ROWS]
+    print_table(sorted(rows, key=lambda row: row["start"]), f"The {len(rows)} windows of most power, in order of time")
+    if csv is not None:
+        console.print(f"wrote {csv}", soft_wrap=True)

@@ -7,6 +7,7 @@ from cimemu import plugins
 from cimemu.bases import Exporter
 from cimemu.errors import CimemuError, PluginError, TraceError
 from cimemu.shown import csv_cell
+from cimemu.trace.power import power_of
 from cimemu.trace.read import Trace, open_trace
 from cimemu.views.perfetto import write_perfetto
 from cimemu.views.vcd import write_vcd
@@ -30,14 +31,16 @@ def export_trace(
     *,
     window: Window | None = None,
     group: str = "events",
+    power: str | None = None,
     overwrite: bool = False,
 ) -> Selection | None:
     """Write `trace` to `out` as perfetto, vcd, csv, parquet or a plug-in's format; csv and parquet take any group.
 
     `window` chooses events (default: all; the first million for perfetto and vcd, unless its `limit` says
-    otherwise). Returns what was chosen of the events, None for another group. Times are cycles in csv and parquet, and
-    follow the chip's clock in perfetto and vcd. Raises TraceError for a file that is no trace, for a format or group
-    that there is not, and for an `out` that is there already, unless `overwrite`.
+    otherwise). `power` is the width of windows of power over time ("1000" cycles, "2us"): counters beside the events of
+    perfetto, and in csv and parquet a table of its own. Returns what was chosen of the events, None for a table. Times are
+    cycles in csv and parquet, and follow the chip's clock in perfetto and vcd. Raises TraceError for a file that is no trace,
+    for a format or group that there is not, and for an `out` that is there already, unless `overwrite`.
 
     >>> import cimemu
     >>> workload, arch = cimemu.load_workload("digits"), cimemu.load_arch("rram_128")
@@ -55,8 +58,11 @@ def export_trace(
         raise TraceError(f"group = {group!r}, must be one of {', '.join(GROUPS)}")
     if group != "events" and (format in ("perfetto", "vcd") or exporter is not None):
         raise TraceError(f"format {format} shows events only, export group {group!r} as csv or parquet")
+    if power is not None and (group != "events" or exporter is not None or format == "vcd"):
+        raise TraceError(f"power {power}: is written as perfetto, csv or parquet, and no other group beside it")
     refuse_output(Path(out), TraceError, overwrite=overwrite)
     source = trace if isinstance(trace, Trace) else open_trace(trace)
+    drawn = None if power is None else power_of(source, power)
     window = window or Window()
     if window.limit is None and format in ("perfetto", "vcd"):
         window = Window(window.first, window.last, window.images, window.layers, window.units, DRAWN_EVENTS)
@@ -64,12 +70,18 @@ def export_trace(
         if group != "events":
             _write_frame(source.frame(group), partial, format)
             return None
+        if drawn is not None and format != "perfetto":
+            _write_frame(drawn.frame(), partial, format)
+            return None
         chosen = select_events(source, window)
         if exporter is not None:
             _write_outside(exporter, source, chosen, partial)
         elif format in ("perfetto", "vcd"):
             with open(partial, "w", encoding="utf-8") as file:
-                (write_perfetto if format == "perfetto" else write_vcd)(source, chosen.events, file)
+                if format == "perfetto":
+                    write_perfetto(source, chosen.events, file, drawn)
+                else:
+                    write_vcd(source, chosen.events, file)
         else:
             _write_frame(_event_frame(source, chosen), partial, format)
     return chosen

@@ -1,8 +1,10 @@
 """Events as Chrome trace JSON, which ui.perfetto.dev and chrome://tracing open."""
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import TextIO
 
+from cimemu.trace.power import Power
 from cimemu.trace.read import Trace
 from cimemu.trace.tables import Table
 from cimemu.views.window import COLUMNS
@@ -10,8 +12,9 @@ from cimemu.views.window import COLUMNS
 BATCH = 20_000
 
 
-def write_perfetto(trace: Trace, events: Table, out: TextIO) -> None:
-    """A process per tile (or chip part), a thread per unit, a slice per event; times in us of the chip's clock."""
+def write_perfetto(trace: Trace, events: Table, out: TextIO, power: Power | None = None) -> None:
+    """A process per tile (or chip part), a thread per unit, a slice per event; times in us of the chip's clock. `power` gives
+    counters of mW: the whole chip's, and each part's."""
     units, layers, kinds = list(trace.units["name"]), list(trace.layers["name"]), trace.kinds
     clock_us = float(trace.attributes["clock_ns"]) / 1000
     parts = [name.split("/")[0] for name in units]
@@ -37,4 +40,21 @@ def write_perfetto(trace: Trace, events: Table, out: TextIO) -> None:
             for unit, op, kind, layer, image, start, end in zip(*columns)
         ]
         out.write(",\n" + ",\n".join(lines))
+    for line in () if power is None else _counters(power, clock_us, process):
+        out.write(",\n" + line)
     out.write("\n]}\n")
+
+
+def _counters(power: Power, clock_us: float, process: Mapping[str, int]) -> Iterator[str]:
+    """A counter of the chip and one of each part that draws, a value at the start of each window and 0 at the end."""
+    starts = [*(int(start) for start in power.start), power.cycles]
+    whole = [("power of the chip", 0, power.total_mw)]
+    parts = [
+        (f"power of {name}", process.get(name, 0), power.mw(power.by_part[:, place]))
+        for place, name in enumerate(power.parts)
+        if power.by_part[:, place].any()
+    ]
+    for name, number, values in [*whole, *parts]:
+        for start, value in zip(starts, [*values.tolist(), 0.0]):
+            record = {"ph": "C", "pid": number, "name": name, "ts": start * clock_us, "args": {"mW": value}}
+            yield json.dumps(record, separators=(",", ":"))
