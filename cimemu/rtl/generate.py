@@ -119,10 +119,7 @@ def write_rtl(
 
 def write_files(folder: Path, files: dict[str, str], *, force: bool) -> None:
     """Write files into a folder that is new or empty, or with `force` beside what is there. Raises CimemuError."""
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise CimemuError(f"{folder}: is a link or a file, name a folder")
-    if folder.exists() and any(folder.iterdir()) and not force:
-        raise CimemuError(f"{folder}: exists already, name another folder or add --force")
+    refuse_taken(folder, force=force)
     try:
         folder.mkdir(exist_ok=True)
         for name, text in files.items():
@@ -131,3 +128,11 @@ def write_files(folder: Path, files: dict[str, str], *, force: bool) -> None:
         raise CimemuError(
             f"{folder}: cannot be written ({error.strerror}), name a folder in a writable place"
         ) from error
+
+
+def refuse_taken(folder: Path, *, force: bool) -> None:
+    """CimemuError where `write_files` would not write there: before the work."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise CimemuError(f"{folder}: is a link or a file, name a folder")
+    if folder.exists() and any(folder.iterdir()) and not force:
+        raise CimemuError(f"{folder}: exists already, name another folder or add --force")

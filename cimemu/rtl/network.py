@@ -11,7 +11,7 @@ from cimemu.arch.schema import Arch
 from cimemu.errors import ArchError, WorkloadError
 from cimemu.layer.base import Array
 from cimemu.rtl.design import Design, make_design
-from cimemu.rtl.generate import check_name, environment, rendered, write_files
+from cimemu.rtl.generate import check_name, environment, refuse_taken, rendered, write_files
 from cimemu.rtl.layers import LayerPart, layer_parts
 from cimemu.rtl.view import View
 from cimemu.workload.network import Network
@@ -35,6 +35,8 @@ def write_network_rtl(
     Raises WorkloadError where a layer cannot be generated, ArchError for a macro that cannot, CimemuError as `write_rtl`.
     """
     check_name(name)
+    folder = Path(folder)
+    refuse_taken(folder, force=force)
     if not layers:
         raise WorkloadError("layers: none given, name layers that follow each other")
     if len(network.inputs) != 1:
@@ -42,7 +44,6 @@ def write_network_rtl(
     design = network_design(arch, name)
     parts, first = layer_parts(network, arch, inputs, layers, design, name)
     files = network_files(arch, network.name, design, parts, len(inputs), name)
-    folder = Path(folder)
     write_files(folder, files, force=force)
     vectors = vector_files(design, parts, first)
     write_files(folder / "vectors", vectors, force=force)

@@ -1,5 +1,6 @@
 """Generated layers of the embedded network: every value and every unit's cycles are the emulator's; what breaks is found."""
 
+import random
 import subprocess
 from collections import defaultdict
 from itertools import pairwise
@@ -10,9 +11,12 @@ import rtl_tools
 
 import cimemu
 from cimemu.cli import main
+from cimemu.layer.base import TensorType
+from cimemu.layer.macro_layer import Geometry, MacroLayer
 from cimemu.layer.requantize import FixedPoint, Fp32HalfEven, Fp64HalfAway
 from cimemu.rtl.network import write_network_rtl
 from cimemu.rtl.requantise import scalings
+from cimemu.workload.network import Network
 
 FEW_CYCLES = {"macro.cell.bits": 4, "macro.input.dac_bits": 4, "macro.columns": 32, "macro.adc.bits": 8}
 CHIPS = {
@@ -78,11 +82,11 @@ def mark(*programs):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_scaling_gives_what_the_output_stage_gives_for_every_accumulator(seed):
-    random = np.random.default_rng(seed)
-    multiplier = np.exp(random.uniform(np.log(1e-4), np.log(0.9), 5)).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    multiplier = np.exp(rng.uniform(np.log(1e-4), np.log(0.9), 5)).astype(np.float32)
     multiplier[0] = 0.5  # ties at every other sum
     low, high = (-128, 127) if seed % 2 else (0, 255)
-    zero = int(random.integers(low, high))
+    zero = int(rng.integers(low, high))
     q31 = np.round(multiplier.astype(np.float64) * 2**31).astype(np.int64)
     rest = (zero, low, high, "int8" if seed % 2 else "uint8")
     stages = [
@@ -105,6 +109,70 @@ def test_a_scaling_gives_what_the_output_stage_gives_for_every_accumulator(seed)
 @pytest.mark.parametrize("name", CHIPS)
 def test_a_layer_gives_the_emulators_values_in_the_emulators_cycles(tmp_path, name):
     check(generated(tmp_path, FEW_CYCLES | CHIPS[name], ["scores"], images=3))
+
+
+def drawn_chain(seed):
+    """An arch of small macros and a network of two convolutions: shapes, strides, pads, dtypes and zero points are drawn."""
+    r = random.Random(seed)
+    dtypes = [r.choice(["uint8", "int8"]) for _ in range(3)]
+    shape, layers, types, rng = (r.randint(1, 3), r.randint(3, 5), r.randint(3, 5)), [], {}, np.random.default_rng(seed)
+    types["t0"] = TensorType(shape, dtypes[0])
+    for n in range(2):
+        source, target = dtypes[n], dtypes[n + 1]
+        (channels, height, width), kernel, dilation = shape, (r.randint(1, 3), r.randint(1, 3)), r.randint(1, 2)
+        pads, stride, outputs = [r.randint(0, 1) for _ in range(4)], (r.randint(1, 2), r.randint(1, 2)), r.randint(1, 5)
+        kernel = tuple(min(k, 1 + (size - 1) // dilation) for k, size in zip(kernel, (height, width), strict=True))
+        out = [
+            (size + pads[i] + pads[i + 2] - dilation * (kernel[i] - 1) - 1) // stride[i] + 1
+            for i, size in enumerate((height, width))
+        ]
+        low, high = (-128, 127) if target == "int8" else (0, 255)
+        scale = np.exp(rng.uniform(-9, -5, outputs))
+        rest = (r.randint(low, high), low, high, target)
+        stage = r.choice([Fp32HalfEven(scale.astype(np.float32), *rest), Fp64HalfAway(scale, *rest)])
+        layers.append(
+            MacroLayer(
+                name=f"conv{n}", inputs=(f"t{n}",), outputs=(f"t{n + 1}",),
+                geometry=Geometry(channels, height, width, outputs, *out, *kernel, *stride, *pads, dilation, dilation),
+                weight=rng.integers(-8, 8, (outputs, channels, *kernel)).astype(np.int16),
+                weight_zero_point=np.zeros(outputs, np.int64),
+                input_zero_point=r.randint(-20, 20) if source == "int8" else r.randint(0, 255), input_dtype=source,
+                bias=rng.integers(-500, 500, outputs), stage=stage, output_type=TensorType((outputs, *out), target),
+            )
+        )  # fmt: skip
+        shape = (outputs, *out)
+        types[f"t{n + 1}"] = layers[-1].output_type
+    settings = {
+        "macro.rows": r.choice([4, 9, 16]), "macro.columns": 16, "macro.columns_per_adc": r.choice([1, 3, 8]),
+        "macro.weight.bits": 4, "macro.adc": r.choice(["ideal", {"model": "linear", "bits": 4}]),
+        "macro.active_rows": r.choice([None, 3]), "macro.timing.overlap": r.random() < 0.5,
+        "macro.timing.skip_zero_slices": r.random() < 0.5, "tile.macros": 256, "tile.adder_lanes": r.choice([1, 64]),
+        "chip.digital.startup_cycles": r.choice([0, 2]), "chip.digital.lanes": r.choice([1, 5, 64]),
+        "mapping.share_macros": False,
+    }  # fmt: skip
+    network = Network(name="two", layers=tuple(layers), constants={}, inputs=("t0",), outputs=("t2",), types=types)
+    limits = np.iinfo(dtypes[0])
+    images = rng.integers(limits.min, limits.max + 1, (2, *types["t0"].shape)).astype(dtypes[0])
+    return cimemu.load_arch("rram_128", settings), network, images
+
+
+def check_chain(folder, seed):
+    arch, network, images = drawn_chain(seed)
+    write_network_rtl(folder, arch, network, images, ["conv0", "conv1"])
+    check(folder)
+
+
+@mark("iverilog")
+@pytest.mark.parametrize("seed", range(4))
+def test_two_drawn_convolutions_give_the_emulators_values_in_the_emulators_cycles(tmp_path, seed):
+    check_chain(tmp_path / "rtl", seed)
+
+
+@pytest.mark.slow
+@mark("iverilog")
+@pytest.mark.parametrize("seed", range(10, 40))
+def test_many_drawn_convolutions_do_too(tmp_path, seed):
+    check_chain(tmp_path / "rtl", seed)
 
 
 @pytest.mark.slow
