@@ -129,6 +129,7 @@ def cost(
     )
 
 
+MOST_CELLS = 1 << 21  # of a macro that is filled and run within seconds
 OPTION_OF = {
     "node_nm": "--node",
     "supply_v": "--supply",
@@ -176,6 +177,8 @@ def _dominating(chip: "Arch") -> tuple[dict[str, float], str]:
     from cimemu.errors import CimemuError
     from cimemu.validate.measure import full_macro
 
+    if chip.macro.rows * chip.macro.columns > MOST_CELLS:
+        return {}, f"not measured for a macro of more than {MOST_CELLS:,} cells"
     try:
         return full_macro(chip).chip_draws().dominating(), "nothing, the chip has no prices"
     except CimemuError as error:

@@ -104,9 +104,12 @@ def full_macro(arch: Arch) -> RunResult:
     """One macro of a chip of one tile, full of random weights, at `VECTORS` random input vectors. Raises CimemuError."""
     chip = load_arch(arch, {"chip.tiles": 1})
     macro = chip.macro
-    side = 2 ** (macro.weight.bits - 1) - 1
+    one_bit = macro.weight.bits == 1
+    side = 1 if one_bit else 2 ** (macro.weight.bits - 1) - 1
     most = 2 ** (macro.input.bits - int(macro.input.signed)) - 1
     weights = random_integers(-side, side, (macro.rows, macro.outputs), 1)
+    if one_bit:
+        weights = np.where(weights < 0, -1, 1)
     inputs = random_integers(0, min(most, 255), (VECTORS, macro.rows), 2)
     return run(chip, fill_network(weights, VECTORS), inputs[None].astype(np.uint8))
 
