@@ -209,6 +209,9 @@ def test_the_command_writes_and_prints_coverage_and_verify_names_added_operation
     assert told["coverage"]["reachable"] == 0
     assert written["goals"] == written["reached"] + written["out_of_reach"] + written["unknown"]
     assert all(hole["reason"] for hole in written["holes"] if hole["state"] == "out of reach")
+    counts = [hole.get("last_code", 0) - hole.get("code", 0) + 1 for hole in written["holes"]]
+    assert sum(counts) == written["goals"] - written["reached"]
+    assert len(counts) < sum(counts) / 5  # codes that follow each other are one entry
     assert told["random"]["tried"] == 20
     assert told["added"] > 0
     assert main([*words, "--force"]) == 0  # what has a coverage.json is golden vectors all the same

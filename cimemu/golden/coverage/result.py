@@ -60,11 +60,36 @@ class Coverage:
             },
         }
         if holes:
-            made["holes"] = [
-                {"macro": hole.macro, "kind": hole.kind, **hole.index, "state": hole.state, "reason": hole.reason}
-                for hole in self.holes
-            ]
+            made["holes"] = merged(self.holes)
         return made
+
+
+def merged(holes: tuple[Hole, ...]) -> list[dict[str, Any]]:
+    """Holes for JSON; codes that follow each other and are out of reach for one reason are one entry, up to `last_code`."""
+    made: list[dict[str, Any]] = []
+    before = None
+    for hole in holes:
+        code = hole.index.get("code")
+        place = (
+            hole.macro,
+            hole.kind,
+            [v for k, v in hole.index.items() if k != "code"],
+            hole.state,
+            limit(hole.reason),
+        )
+        if before is not None and isinstance(code, int) and place == before[0] and code == before[1] + 1:
+            made[-1]["last_code"] = code
+        else:
+            entry = {"macro": hole.macro, "kind": hole.kind, **hole.index}
+            made.append(entry | ({"last_code": code} if isinstance(code, int) else {}))
+            made[-1] |= {"state": hole.state, "reason": hole.reason}
+        before = (place, code) if isinstance(code, int) else None
+    return made
+
+
+def limit(reason: str | None) -> str | None:
+    """What does not depend on a single code: what the cells add up to."""
+    return None if reason is None else reason.rpartition(", ")[2]
 
 
 def coverage_of(macro: Macro, vectors: LayerVectors) -> Coverage:
