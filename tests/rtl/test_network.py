@@ -179,7 +179,7 @@ def test_many_drawn_convolutions_do_too(tmp_path, seed):
 @mark("iverilog")
 @pytest.mark.parametrize("name", ["overlap, zeros skipped, groups of rows", "ideal converter, slow additions"])
 def test_a_convolution_of_two_row_and_two_column_blocks_does_too(tmp_path, name):
-    folder = generated(tmp_path, FEW_CYCLES | CHIPS[name], ["down"])
+    folder = generated(tmp_path, FEW_CYCLES | CHIPS[name] | {"tile.macros": 64}, ["down"])
     assert "macro_3 (" in (folder / "cim_network_layer_0.sv").read_text()
     check(folder)
 
