@@ -32,6 +32,7 @@ from cimemu.cli import (  # noqa: F401  (an import lists the subcommand)
     rtl,
     run,
     schema,
+    search,
     shape,
     size,
     stress,
