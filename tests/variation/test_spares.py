@@ -6,9 +6,11 @@ from itertools import product
 import h5py
 import numpy as np
 import pytest
+from attention import attention_network, on_macros
 from populations import written
 
 import cimemu
+from cimemu.compute.forward import Emulator
 from cimemu.engines.programmed import program
 from cimemu.macro.sites import own_macros
 from cimemu.macro.spares import NOT_STUCK, Array, repaired
@@ -206,3 +208,14 @@ def test_generated_hardware_refuses_spares_by_name():
         cimemu.ArchError, match=r"^macro\.repair\.spare_rows = 0, spare_columns = 1: [^\n]*set both to 0$"
     ):
         make_design(macro(spare_columns=1))
+
+
+def test_cells_that_are_written_for_every_image_are_refused():
+    arch = on_macros(cimemu.load_arch("sram_128", {"macro.repair.spare_columns": 2}))
+    network = attention_network()
+    emulator, plan = (
+        Emulator(network, arch.macro, plan=cimemu.make_plan(network, arch)),
+        cimemu.make_plan(network, arch),
+    )
+    with pytest.raises(cimemu.CimemuError, match=r"^macro\.repair: layer [^\n]*set mapping\.activations digital$"):
+        emulator.program(plan, [STUCK])
