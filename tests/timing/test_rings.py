@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import cimemu
 from cimemu.mapping.place import make_plan
 from cimemu.timing.feeds import Feeds
+from cimemu.timing.flow import interconnect_flow
 from cimemu.timing.graph import GraphBuilder
 from cimemu.timing.rings import Ring, shared_out
 from cimemu.timing.simulate import Simulation
@@ -91,6 +92,8 @@ def test_no_tensor_has_more_rows_in_the_buffer_than_its_ring_and_all_rings_fit()
             assert ring.fewest <= held or producer not in storage.held
             assert most_at_once(rows_in_buffer(feeds, producer, times)) <= held
         assert bits <= arch.chip.global_buffer.size_kib * 8192
+        into, out = interconnect_flow(simulation.phases[0])
+        assert into == out
         tried.append(len(storage.held))
 
     check()
@@ -144,6 +147,16 @@ def test_a_buffer_of_a_few_rows_lets_images_overlap():
     assert period < 0.95 * latency
     assert period == pytest.approx(busiest, rel=0.02)
     assert timeline.image_start[1] < timeline.image_end[0]
+
+
+@pytest.mark.parametrize("kind", ["mesh", "bus"])
+def test_what_goes_into_the_interconnect_comes_out_where_packets_wait_for_room(kind):
+    network = chain_of(40)
+    whole = sum(ring.rows * ring.row_bits for ring in rings(network).values())
+    arch = {"chip.global_buffer.size_kib": whole / 5 / 8192, "chip.interconnect.kind": kind, "schedule": "pipelined"}
+    template = Simulation(make_plan(network, cimemu.load_arch("rram_128", arch))).phases[0]
+    into, out = interconnect_flow(template)
+    assert into == out > 0
 
 
 def rings(network):
