@@ -1,10 +1,11 @@
 """Independent pieces of work on several threads, the caller's own among them."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -63,7 +64,7 @@ class _Blas:
         with self.lock:
             self.users += 1
             if self.users == 1:
-                self.before = _controller().limit(limits=1, user_api="blas")
+                self.before = _controller(len(sys.modules)).limit(limits=1, user_api="blas")
 
     def leave(self) -> None:
         with self.lock:
@@ -77,8 +78,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_BLAS.__init__)  # type: ignore[misc]  # its lock may be held by another thread
 
 
-@cache
-def _controller() -> Any:
+@lru_cache(maxsize=1)
+def _controller(modules: int) -> Any:
+    """What limits the libraries that are loaded; a module imported since (SciPy, PyTorch) may have brought a BLAS of its own."""
     from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
     return ThreadpoolController()

@@ -244,7 +244,7 @@ def test_training_of_attention_on_macros_is_refused():
 
     network = attention.product_network("float", (3, 4), (4, 5))
     with pytest.raises(cimemu.WorkloadError, match=r"node 'p' \(MatMul\): .* not trained for macros") as error:
-        _check(network, sram())
+        _check(network, sram(), {})
     assert "\n" not in str(error.value)
 
 
