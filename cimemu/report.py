@@ -127,6 +127,7 @@ def _summary(trace: Trace, draws: ChipDraws) -> dict[str, Any]:
         "tops": 2 * a["macs"] / seconds / 1e12 if seconds else None,
         "tops_per_w": a.get("tops_per_w"),
         "tops_per_mm2": 2 * a["macs"] / seconds / 1e12 / area if seconds and area else None,
+        **_slowest(trace),
         "image_latency_us": float((spans["end"] - spans["start"]).mean() * a["clock_ns"] / 1000),
         "macs": int(a["macs"]),
         "conversions": int(a["conversions"]),
@@ -140,6 +141,15 @@ def _summary(trace: Trace, draws: ChipDraws) -> dict[str, Any]:
         "checks_hold": bool(trace.table("check")["holds"].all()),
         **_sure(trace, draws),
     }
+
+
+def _slowest(trace: Trace) -> dict[str, Any]:
+    """The unit that works longest: images cannot come more often than it takes for one."""
+    units, images = trace.units, int(trace.attributes["images"])
+    place = int(units["busy_cycles"].argmax())
+    each = int(units["busy_cycles"][place]) / images
+    rate = 1e9 / (each * float(trace.attributes["clock_ns"])) if each else None
+    return {"slowest_unit": str(units["name"][place]), "slowest_cycles": each, "slowest_images_per_s": rate}
 
 
 def _layers(trace: Trace, draws: ChipDraws) -> Rows:
@@ -307,6 +317,11 @@ def _print_summary(summary: dict[str, Any], console: Console) -> None:
         ),
         ("rates", ", ".join([f"{s['images_per_s']:,.1f} images/s", *_tops(s)])),
         ("", "counted: 2 operations a MAC of the network; the whole chip's time, energy with leakage, and area"),
+        (
+            "limit",
+            f"{s['slowest_unit']} works {s['slowest_cycles']:,.0f} cycles for an image: at most "
+            f"{s['slowest_images_per_s'] or 0:,.1f} images/s (cimemu size: what copies of layers give)",
+        ),
         (
             "chip",
             f"{s['macros']} macros used, {100 * s['utilization']:.1f} % of their cells"
