@@ -117,7 +117,7 @@ def _row(found: CheckReport, diff: TensorDiff) -> dict[str, Any]:
 
 
 def _print_movement(console: Any, found: CheckReport) -> None:
-    """How far the chip's own converter moves what layers on macros give."""
+    """How far the chip's own converter moves what layers on macros, and the network, give."""
     if not found.movement:
         return
     what = "converters and cells move" if found.drawn else "converter moves"
@@ -125,7 +125,7 @@ def _print_movement(console: Any, found: CheckReport) -> None:
     if moved:
         rows = [
             {
-                "layer on macros": row.name,
+                "output": row.name,
                 "moved": row.moved / row.elements,
                 "largest": row.largest,
                 "mean": row.mean,
@@ -137,7 +137,7 @@ def _print_movement(console: Any, found: CheckReport) -> None:
         print_table(rows, title, shares=("moved", "rms of the signal's"))
     still = len(found.movement) - len(moved)
     if still:
-        console.print(f"the chip's own {what} no output of {still} layers on macros")
+        console.print(f"the chip's own {what} nothing in {still} outputs of layers on macros and of the network")
 
 
 def _some(names: list[str] | tuple[str, ...]) -> str:

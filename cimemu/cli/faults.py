@@ -21,6 +21,7 @@ from cimemu.cli.app import (
     refuse_outputs,
     workload_of,
 )
+from cimemu.cli.bare import CalibrationOption, InputsOption, LabelsOption, given_of, print_notes
 from cimemu.errors import CimemuError
 from cimemu.terminal import ProgressBars, make_console, print_json, print_table
 
@@ -55,6 +56,9 @@ def faults(
     images: ImagesOption = None,
     overrides: SetOption = None,
     network_file: NetworkOption = None,
+    inputs_file: InputsOption = None,
+    labels_from: LabelsOption = None,
+    calibration_file: CalibrationOption = None,
     module: ModuleOption = None,
     calibrate_adc: CalibrateOption = None,
     seed: SeedOption = 0,
@@ -76,7 +80,10 @@ def faults(
     refuse_outputs(out, chip, force=force)
     if out is not None:
         check_suffix(out)
-    made, work = arch_of(arch, overrides), workload_of(workload, network_file)
+    made, work = (
+        arch_of(arch, overrides),
+        workload_of(workload, network_file, given_of(inputs_file, labels_from, calibration_file, None, module)),
+    )
     inputs, labels = work.inputs(images)
     network = quantized_network(work, made, converters=calibrate_adc, module=module)
     with ProgressBars(not as_json) as progress:
@@ -91,6 +98,7 @@ def faults(
     if as_json:
         print_json({**told, "layers": layers, "weight_steps": steps, "worst": worst, "files": written})
         return
+    print_notes(work, network)
     title = f"{work.name} on {made.name}: {told['faults']:,} of {told['of']:,} single-bit faults of cells, {told['images']} images"
     print_table(layers, title, shares=SHARES)
     print_table(steps, "by the weight steps that a fault moves a weight by", shares=SHARES)

@@ -35,11 +35,13 @@ from cimemu.cli.app import (
     whole,
     workload_of,
 )
+from cimemu.cli.bare import CalibrationOption, InputsOption, LabelsOption, given_of, print_each, print_notes
 from cimemu.errors import CimemuError, WorkloadError
 from cimemu.terminal import ProgressBars, make_console, print_default_name, print_json, print_table
 
 if TYPE_CHECKING:
     from cimemu.arch.schema import Arch
+    from cimemu.loading.bare import Given
     from cimemu.stress.result import StressResult
     from cimemu.workload.network import Network
 
@@ -87,6 +89,9 @@ def stress(
             help="this network instead of the workload's (of cimemu quantize or adapt); several are compared on the same chips",
         ),
     ] = None,
+    inputs_file: InputsOption = None,
+    labels_from: LabelsOption = None,
+    calibration_file: CalibrationOption = None,
     module: ModuleOption = None,
     seed: SeedOption = 0,
     width: Annotated[
@@ -110,7 +115,8 @@ def stress(
     from cimemu.stress.settings import settings
     from cimemu.stress.tables import stress_rows, telling, write_table
 
-    chip, work = arch_of(arch, overrides), workload_of(workload)
+    given = given_of(inputs_file, labels_from, calibration_file, None, module)
+    chip, work = arch_of(arch, overrides), workload_of(workload, given=given)
     named = out is not None or resume is not None
     if not named:
         out = default_output(f"{work.name}_{chip.name}_stress", ".h5", force=force)
@@ -119,7 +125,7 @@ def stress(
     settings(chip, models)  # before the network is read
     schemes = [name.strip() for name in (calibrate_adc or "none").split(",")]
     inputs, labels = work.inputs(images)
-    networks = _networks(chip, workload, network_files or [], schemes, module, overrides)
+    networks = _networks(chip, (workload, given), network_files or [], schemes, module, overrides)
     with ProgressBars(not as_json) as progress:
         result = monte_carlo(
             chip,
@@ -148,6 +154,9 @@ def stress(
         print_json({"points": rows, "paired": list(result.paired), "ideal": result.ideal, "file": str(result.path)})
         _refuse_failed(result)
         return
+    print_notes(work, next(iter(networks.values())))
+    if labels is None:
+        print_each(["there are no labels, so no accuracy; of a network file alone they come with --labels"])
     console = make_console()
     method = ", ".join(sorted({str(m) for m in result.columns["method"] if m}))
     title = f"{work.name} on {chip.name}, {len(inputs)} images, seed {seed}; 95 % intervals of the mean: {method}"
@@ -167,7 +176,9 @@ def stress(
     for error in result.errors:
         console.print(f"failed: {error}", soft_wrap=True)
     names = schemes if len(schemes) > 1 else [path.stem for path in network_files or [Path()]]
-    again = _again(result, arch, workload, (names, schemes), network_files or [], overrides)
+    files = (("--inputs", inputs_file), ("--labels", labels_from), ("--calibration", calibration_file))
+    bare = [f"{option} {value}" for option, value in files if value is not None]
+    again = _again(result, arch, " ".join([workload, *bare]), (names, schemes), network_files or [], overrides)
     if again:
         console.print(f"worst chip again: {again}", soft_wrap=True)
     for written in (result.path, csv, plot):
@@ -202,7 +213,7 @@ def _refuse_failed(result: "StressResult") -> None:
 
 def _networks(
     chip: "Arch",
-    workload: str,
+    source: "tuple[str, Given | None]",
     files: list[Path],
     schemes: list[str],
     module: str | None,
@@ -219,7 +230,7 @@ def _networks(
             raise WorkloadError(f"--network {name} twice: networks are told apart by file name, rename one")
     found: dict[str, Network] = {}
     for path in files or [None]:  # type: ignore[list-item]
-        work = workload_of(workload, path)
+        work = workload_of(source[0], path, source[1])
         recipe = load_recipe(work, module=module, calibrate=schemes != ["none"])
         for scheme in schemes:
             network = recipe.for_arch(chip, converters=None if scheme == "none" else scheme)

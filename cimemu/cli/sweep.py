@@ -28,6 +28,7 @@ from cimemu.cli.app import (
     whole,
     workload_of,
 )
+from cimemu.cli.bare import CalibrationOption, InputsOption, LabelsOption, given_of, print_each
 from cimemu.errors import CimemuError
 from cimemu.terminal import ProgressBars, make_console, print_default_name, print_json, print_table
 
@@ -63,6 +64,9 @@ def sweep(
     images: ImagesOption = None,
     overrides: SetOption = None,
     calibrate_adc: CalibrateOption = None,
+    inputs_file: InputsOption = None,
+    labels_from: LabelsOption = None,
+    calibration_file: CalibrationOption = None,
     module: ModuleOption = None,
     workers: WorkersOption = 1,
     scheduler: SchedulerOption = None,
@@ -84,7 +88,7 @@ def sweep(
 
     chip, work, keys = (
         arch_of(arch, overrides),
-        workload_of(workload),
+        workload_of(workload, given=given_of(inputs_file, labels_from, calibration_file, None, module)),
         together(key_values([text for text in vary if not _is_model(text)]), coupled or ()),
     )
     models = [text for text in vary if _is_model(text)]
@@ -97,10 +101,11 @@ def sweep(
     if models:
         settings(chip, models)
     inputs, labels = work.inputs(images)
+    recipe = load_recipe(work, module=module, calibrate=calibrate_adc is not None)
     with ProgressBars(not as_json) as progress:
         result = sweep_over(
             chip,
-            load_recipe(work, module=module, calibrate=calibrate_adc is not None),
+            recipe,
             inputs,
             labels,
             vary=keys,
@@ -125,6 +130,7 @@ def sweep(
         print_json({"points": rows, "file": None if result.path is None else str(result.path)})
         _refuse_failed(result)
         return
+    print_each(list(work.notes))
     console = make_console()
 
     scored = not all(isnan(value) for value in result.columns["accuracy"])

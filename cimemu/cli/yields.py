@@ -25,6 +25,7 @@ from cimemu.cli.app import (
     whole,
     workload_of,
 )
+from cimemu.cli.bare import CalibrationOption, InputsOption, LabelsOption, given_of, print_notes
 from cimemu.errors import CimemuError
 from cimemu.terminal import ProgressBars, make_console, print_json, print_table
 
@@ -77,6 +78,9 @@ def yield_(
     images: ImagesOption = None,
     overrides: SetOption = None,
     network_file: NetworkOption = None,
+    inputs_file: InputsOption = None,
+    labels_from: LabelsOption = None,
+    calibration_file: CalibrationOption = None,
     module: ModuleOption = None,
     calibrate_adc: CalibrateOption = None,
     seed: SeedOption = 0,
@@ -96,7 +100,10 @@ def yield_(
     from cimemu.stress.yields import Chips, yield_of
     from cimemu.variation.compose import compose
 
-    made, work = arch_of(arch, overrides), workload_of(workload, network_file)
+    made, work = (
+        arch_of(arch, overrides),
+        workload_of(workload, network_file, given_of(inputs_file, labels_from, calibration_file, None, module)),
+    )
     models = drawn(chip_file, vary)
     compose(models).check(2**made.macro.cell.bits - 1)  # before the network is read
     inputs, labels = work.inputs(images)
@@ -127,6 +134,7 @@ def yield_(
     if as_json:
         print_json(told)
         return
+    print_notes(work, network)
     console = make_console()
     early = ", stopped as the interval is narrow enough" if counted.stopped else ""
     console.print(

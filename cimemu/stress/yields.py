@@ -56,7 +56,9 @@ class Chips:
         if len(self.inputs) == 0:
             raise WorkloadError("inputs: no image given, give at least one")
         if labels is None:
-            raise WorkloadError("yield: no labels given, an accuracy needs them")
+            raise WorkloadError(
+                "yield: no labels given, an accuracy needs them; name them in a workload.yaml, or by --labels for a bare file"
+            )
         self.labels = np.asarray(labels)
         self.plan = make_plan(network, arch)
         self.emulator = Emulator(network, arch.macro, plan=self.plan)

@@ -56,6 +56,37 @@ def two_inputs(path):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("stress", "--trials", 2, "--vary", "lognormal:sigma=0.1"),
+        ("sweep", "--vary", "macro.adc.bits=6"),
+        ("yield", "--trials", 2, "--accuracy", 0.5, "--vary", "lognormal:sigma=0.1"),
+        ("faults", "--cells", 3),
+    ],
+)
+def test_many_chips_take_a_file_alone_with_its_images(line, capsys):
+    images_file()
+    np.save("ranges.npy", DIGITS.calibration())
+    name, *options = line
+    given = ("--inputs", "x.npz", "--calibration", "ranges.npy")
+    lone = command(capsys, name, "rram_128", DIGITS.network, *options, *given, "--json")
+    known = command(capsys, name, "rram_128", "digits", *options, "--images", 6, "--json")
+    assert (lone[0], known[0]) == (0, 0)
+    rate = ("file", "files", "seconds", "faults_per_second")
+    mine, theirs = ({k: v for k, v in json.loads(out).items() if k not in rate} for out in (lone[1], known[1]))
+    assert mine == theirs
+
+
+@pytest.mark.parametrize("name", ["stress", "sweep"])
+def test_many_chips_say_that_images_are_random_and_that_there_are_no_labels(name, capsys):
+    model = ("--vary", "lognormal:sigma=0.1", *(("--trials", 2) if name == "stress" else ()))
+    status, said, _ = command(capsys, name, "rram_128", DIGITS.network, "--images", 2, *model)
+    assert status == 0
+    assert "images are random numbers" in said
+    assert "no labels" in said
+
+
 def test_a_file_alone_gives_what_its_workload_gives(capsys):
     images_file()
     calibration = DIGITS.calibration()
