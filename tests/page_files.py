@@ -33,6 +33,8 @@ def networks(monkeypatch):
     """A network that is quantised in part, two decoders with what they are calibrated on, and PyTorch weights."""
     rng = np.random.default_rng(0)
     partly_quantised(Path("partly.onnx"))
+    shutil.copy("partly.onnx", "my_net.onnx")
+    np.save("labels.npy", rng.integers(0, 2, 8))
     Path("decoder.onnx").write_bytes(decoder.decoder().SerializeToString())
     cache = (1, decoder.HEADS, decoder.LENGTH, decoder.EACH)
     steps = {"token": rng.integers(0, decoder.VOCABULARY, (8, 1)), "position": np.arange(8).reshape(8, 1)}
