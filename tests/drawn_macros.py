@@ -96,11 +96,6 @@ def closed(field):
     return [False, True] if field.annotation is bool else None
 
 
-def without_spares(tree):
-    """What generated hardware takes."""
-    return {**tree, "repair": {}}
-
-
 @dataclass(frozen=True)
 class Drawn:
     """One architecture: its macro's tree and what was drawn for each key, a network of one layer, its inputs."""

@@ -13,7 +13,6 @@ from cimemu.errors import ArchError
 from cimemu.macro.encode import columns_of, input_slice_weights
 from cimemu.macro.matrix import has_reference_column
 from cimemu.macro.references import make_references
-from cimemu.macro.spares import has_spares
 from cimemu.mapping.cycles import drive_cycles
 from cimemu.mapping.layout import make_layout
 
@@ -308,14 +307,9 @@ def make_design(
     """The design of a macro. ArchError where it is too large to be generated, names the key.
 
     `groups` convolution groups may share the macro. Fixed references are written into the converters, unless
-    `references` says that they are programmed with the cells; those that differ between columns always are.
+    `references` says that they are programmed with the cells; those that differ between columns always are. Spare lines
+    (`macro.repair`) are not generated: vectors hold the cells of the lines that are in use.
     """
-    if has_spares(macro):
-        spare = macro.repair
-        raise ArchError(
-            f"macro.repair.spare_rows = {spare.spare_rows}, spare_columns = {spare.spare_columns}: generated hardware "
-            "has no faulty cells and no spare lines; set both to 0"
-        )
     if macro.rows * macro.columns > MOST_CELLS:
         raise ArchError(
             f"macro.rows x macro.columns = {macro.rows * macro.columns:,}, must be <= {MOST_CELLS:,} in generated hardware; "
