@@ -17,6 +17,7 @@ from cimemu.check.float_rules_more import laid_out
 from cimemu.check.forms import Form
 from cimemu.check.result_apart import ALL_RULES, cell_apart, result_apart
 from cimemu.layer.base import Array, Layer
+from cimemu.layer.digital_product import DigitalProduct
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.layer.recurrent import RecurrentCell
@@ -36,7 +37,7 @@ MOVES = frozenset(
         "Abs",
     ]
 )
-OnMacros = MacroLayer | WrittenProduct
+Integers = MacroLayer | DigitalProduct | WrittenProduct  # products of integers
 INTEGER_KERNELS = ("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm", "QLinearConv", "QLinearMatMul")
 
 
@@ -51,7 +52,7 @@ class FloatBounds:
         self.network, self.forms, self.float_runtime = network, forms, float_runtime
         self.compared = frozenset(compared)
         self.in_float = frozenset(
-            layer.name for layer in network.layers if isinstance(layer, OnMacros) and self._ran_in_float(layer)
+            layer.name for layer in network.layers if isinstance(layer, Integers) and self._ran_in_float(layer)
         )
         self.of_float_products = {
             name for layer in network.layers if layer.name in self.in_float for name in layer.outputs
@@ -140,7 +141,7 @@ class FloatBounds:
         """Whether a tensor is of integers that were compared: what is behind it is judged as if they were equal."""
         return name in self.compared and np.dtype(self.network.types[name].dtype).kind != "f"
 
-    def _ran_in_float(self, layer: OnMacros) -> bool:
+    def _ran_in_float(self, layer: Integers) -> bool:
         """Whether the reference made a product of floats: a QuantizeLinear of its own behind it, or a float operator."""
         operator = self.forms[layer.outputs[0]].operator if layer.outputs[0] in self.forms else ""
         if _makes_float(layer):
@@ -154,9 +155,9 @@ class FloatBounds:
         operands = [values[name] for name in layer.inputs if name]
         distances = [apart.get(name, np.zeros(())) for name in layer.inputs if name]
         results = [made[name] for name in layer.outputs]
-        if any(np.any(d) for d in distances) and isinstance(layer, OnMacros):
+        if any(np.any(d) for d in distances) and isinstance(layer, Integers):
             return [np.full(results[0].shape, np.inf)]
-        if isinstance(layer, OnMacros | WideSum):
+        if isinstance(layer, Integers | WideSum):
             return [self._product(layer, values, results[0])]
         if isinstance(layer, RecurrentCell):
             return cell_apart(layer, operands, distances)
@@ -177,10 +178,10 @@ class FloatBounds:
         makers = {name: one for one in self.network.qdq.layers for name in one.outputs}
         return makers[makers[layer.outputs[0]].inputs[0]].inputs[0]
 
-    def _product(self, layer: OnMacros | WideSum, values: Mapping[str, Array], y: Array) -> Floats:
+    def _product(self, layer: Integers | WideSum, values: Mapping[str, Array], y: Array) -> Floats:
         """Of equal codes: three roundings of an exact sum, or a float sum where the reference ran one."""
         result = np.asarray(y, dtype=np.float64)
-        if isinstance(layer, OnMacros) and layer.name not in self.in_float:
+        if isinstance(layer, Integers) and layer.name not in self.in_float:
             return rounded(result, 3) if _makes_float(layer) else np.zeros(result.shape)
         qdq = self.network.qdq
         assert qdq is not None
@@ -235,21 +236,21 @@ def _real(dequantize: Layer, values: Mapping[str, Array], qdq: Network) -> Float
     return np.asarray(dequantize.forward([a for a in operands if a is not None])[0], dtype=np.float64)
 
 
-def _terms(layer: OnMacros | WideSum, weight: Floats) -> float:
+def _terms(layer: Integers | WideSum, weight: Floats) -> float:
     """Products that a sum adds."""
     if isinstance(layer, WrittenProduct):
         return float(layer.depth)
-    return weight.size / (layer.geometry.channels_out if isinstance(layer, MacroLayer) else len(layer.scale))
+    return weight.size / (len(layer.scale) if isinstance(layer, WideSum) else layer.geometry.channels_out)
 
 
-def _makes_float(layer: OnMacros) -> bool:
+def _makes_float(layer: Integers) -> bool:
     """Whether a product's result is left in float."""
     return layer.output_type.dtype == "float32"
 
 
 def _rounds(layer: Layer, network: Network) -> bool:
     """Whether a layer makes floats of its own (and does not only move or choose them)."""
-    if isinstance(layer, OnMacros):
+    if isinstance(layer, Integers):
         return _makes_float(layer)
     return layer.op not in MOVES and any(
         name in network.types and network.types[name].dtype == "float32" for name in layer.outputs

@@ -84,7 +84,7 @@ def size(arch: Arch, network: Network, inputs: Any, images_per_second: float) ->
     >>> quantized = cimemu.quantize(network, arch, workload.calibration())
     >>> sized = cimemu.size(arch, quantized, workload.inputs(2)[0], 100_000)
     >>> sized.reached, sized.macros, sized.copies["conv1"]
-    (True, 22, 3)
+    (True, 40, 5)
     """
     bounds.real("images_per_second", images_per_second, 1e-6, MOST_RATE)
     base = load_arch(arch, {"chip.tiles": AUTO, "mapping.max_replicas": MOST_COPIES})

@@ -30,9 +30,19 @@ class DigitalProduct(Layer):
             raise layer.error("its zero point is computed, which the digital unit does not take: place it on macros")
         return cls(layer.name, layer.inputs, layer.outputs, layer)
 
+    @property
+    def geometry(self) -> Geometry:
+        """That of the macro layer."""
+        return self.layer.geometry
+
+    @property
+    def output_type(self) -> TensorType:
+        """That of the macro layer."""
+        return self.layer.output_type
+
     def infer(self, types: Sequence[Operand]) -> tuple[TensorType, ...]:
         """The output type fixed when the layer was made."""
-        return (self.layer.output_type,)
+        return (self.output_type,)
 
     def forward(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """The output tensor of a batch."""
