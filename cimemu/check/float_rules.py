@@ -295,7 +295,8 @@ RULES: dict[str, Rule] = {
     "DEQUANTIZE": lambda layer, x, apart, y: apart[0] * float(layer.scale) + np.where(apart[0] > 0, rounded(y), 0.0),
 }
 EXACT = {  # operators of integers alone: of equal operands they give equal results
-    "macro", "DigitalProduct", "WrittenProduct", "ADD", "POOL_2D", "SOFTMAX", "QLinearAdd", "QLinearMul", "QLinearSoftmax", "QLinearAveragePool",
+    "macro", "DigitalProduct", "WrittenProduct",
+    "ADD", "POOL_2D", "SOFTMAX", "QLinearAdd", "QLinearMul", "QLinearSoftmax", "QLinearAveragePool",
     "QLinearGlobalAveragePool", "QTable", "Halves", "IntegerMatMul", "WideSum",
     "BlockDequantizeLinear",  # of constants alone
     # of TensorFlow Lite
