@@ -68,6 +68,8 @@ RIGHT = {
 }
 ZERO_IS_RIGHT = {
     "--accuracy",
+    "--discordant",
+    "--spread",
     "--random",
     "--seed",
     "--trial",
@@ -78,7 +80,15 @@ ZERO_IS_RIGHT = {
     "--weight-decay",
     "--image",
 }
-WRITTEN = {"--out", "--csv", "--plot", "--html", "--resized", "--metrics"}  # the rest of the paths are read
+WRITTEN = {
+    "--out",
+    "--csv",
+    "--plot",
+    "--html",
+    "--resized",
+    "--metrics",
+    "--storage",
+}  # the rest of the paths are read
 FOLDERS = {"--checkpoints", "--tensorboard", "--cache", "--plots"}
 
 
@@ -117,6 +127,7 @@ def number_lines():
             right = {"0": option in ZERO_IS_RIGHT or (name, option) == ("shape", "--images"), "-1": option == "--image"}
             real = option in (
                 "--memory-gib",
+                "--spread",
                 "--on-ohm",
                 "--images-per-second",
                 "--goal",
