@@ -46,10 +46,9 @@ def test_the_first_and_the_last_product_are_found():
     }
 
 
-@pytest.mark.torch
 def test_a_projection_is_a_shortcut_and_the_last_layer_of_a_bottleneck_is_not():
-    import torch
-    from torch import nn
+    torch = pytest.importorskip("torch", reason="PyTorch (the torch extra) is not installed")
+    nn = torch.nn
 
     class Block(nn.Module):
         def __init__(self):
