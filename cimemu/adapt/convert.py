@@ -27,6 +27,7 @@ from cimemu.layer.conv import Conv
 from cimemu.layer.execute import infer_types
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.layer.matmul import Gemm, MatMul
+from cimemu.lower.products import PRODUCTS
 from cimemu.macro.drive import drive_offset
 from cimemu.macro.references import make_references
 from cimemu.mapping.layout import make_layout
@@ -37,8 +38,6 @@ from cimemu.ptq.roles import weighted_products
 from cimemu.ptq.scheme import BinaryWeights, LinearConverter, Scheme, UniformWeights, scheme_of
 from cimemu.ptq.written import of_two_activations
 from cimemu.workload.network import Network
-
-PRODUCTS = (Conv, Gemm, MatMul)
 
 
 def convert(

@@ -16,12 +16,13 @@ from cimemu.arch.schema import Arch
 from cimemu.errors import WorkloadError
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.matmul import Gemm
+from cimemu.lower.products import PRODUCTS
 from cimemu.mapping.layout import make_layout
 from cimemu.ptq.apply import with_column_scales
 from cimemu.ptq.cut import Cut
 from cimemu.ptq.placed import placed
 from cimemu.ptq.psum_fit import linear_adc
-from cimemu.ptq.qdq import PRODUCTS, Step
+from cimemu.ptq.qdq import Step
 from cimemu.ptq.quantize import quantize
 from cimemu.ptq.scheme import LinearConverter, Scheme, UniformWeights
 from cimemu.ptq.weight_rule import SchemeWeights

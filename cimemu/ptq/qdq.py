@@ -11,9 +11,10 @@ from cimemu.layer.activation import Clip, Relu
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.conv import Conv
 from cimemu.layer.execute import infer_types
-from cimemu.layer.matmul import Gemm, MatMul
+from cimemu.layer.matmul import Gemm
 from cimemu.layer.quant import DequantizeLinear, QuantizeLinear
 from cimemu.layer.shape import Gather
+from cimemu.lower.products import PRODUCTS
 from cimemu.ptq.gates import gate_layers, one_range
 from cimemu.ptq.ranges import Observer, Ranges
 from cimemu.ptq.weights import quantized_weight
@@ -21,7 +22,6 @@ from cimemu.ptq.widths import MOVES, Widths, tensor_bits
 from cimemu.ptq.written import Written, of_two_activations
 from cimemu.workload.network import Network
 
-PRODUCTS = (Conv, Gemm, MatMul)
 BIAS_LIMIT = 2.0**30
 Step = tuple[np.float32, int]  # (scale, zero point) of a tensor
 WeightRule = Callable[[Layer, NDArray[np.float32], int, NDArray[np.float64] | None], tuple[Array, NDArray[np.float32]]]

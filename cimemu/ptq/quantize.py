@@ -16,9 +16,10 @@ from cimemu.keywords import filled
 from cimemu.layer.base import Array, Layer
 from cimemu.layer.execute import check_inputs, images_at_once, run_float
 from cimemu.lower import left_in_float, lower
+from cimemu.lower.products import PRODUCTS
 from cimemu.ptq.gates import one_range
 from cimemu.ptq.partly import PartlyBuilder
-from cimemu.ptq.qdq import PRODUCTS, QdqBuilder, Step, WeightRule, mixes_tokens
+from cimemu.ptq.qdq import QdqBuilder, Step, WeightRule, mixes_tokens
 from cimemu.ptq.ranges import Observed, Observer, Ranges, RangesKeywords, observe
 from cimemu.ptq.weights import quantized_weight
 from cimemu.ptq.widths import Widths

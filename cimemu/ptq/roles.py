@@ -4,10 +4,9 @@ from collections.abc import Iterable
 
 from cimemu.layer.base import Layer
 from cimemu.layer.conv import Conv
-from cimemu.layer.matmul import Gemm, MatMul
+from cimemu.lower.products import PRODUCTS
 from cimemu.workload.network import Network
 
-PRODUCTS = (Conv, Gemm, MatMul)
 ROLES = ("(first)", "(last)", "(shortcut)")
 
 

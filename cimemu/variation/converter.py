@@ -10,7 +10,30 @@ from cimemu.kernels.noise import QUANTILE_BITS, cell_lanes, normal_quantiles
 from cimemu.variation.base import Owner, Stage, Stream, VariationBase
 
 
-class Converter(VariationBase):
+class OfConverters:
+    """What models of converters share: errors of a converter are those of all columns that it serves."""
+
+    def distorted(
+        self,
+        thresholds: NDArray[np.float64],
+        lsb: NDArray[np.float64],
+        macro: int,
+        numbers: NDArray[np.int64],
+        stream: Stream,
+    ) -> NDArray[np.float64]:
+        """`thresholds` [C, T] of columns that converters `numbers` [C] of one macro serve, in their units."""
+        converters, of_column = np.unique(numbers, return_inverse=True)
+        moved, gain = self.errors(stream, macro, converters, thresholds.shape[1])
+        return apply_errors(thresholds, lsb, moved[of_column], gain[of_column])
+
+    def errors(
+        self, stream: Stream, macro: int, converters: NDArray[np.int64], count: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(by how many LSB `count` thresholds are moved [converters, count], gain errors [converters])."""
+        raise TypeError(f"{type(self).__name__} has no errors")
+
+
+class Converter(OfConverters, VariationBase):
     """Every physical converter has thresholds of its own, the same for all columns that it serves.
 
     `t' = (t + lsb * (bow_k + walk_k) - lsb * offset) / (1 + gain)`: the bow is parabolic with its peak at mid scale,
@@ -39,19 +62,6 @@ class Converter(VariationBase):
     def smallest(self, top: int) -> float | None:
         """The smallest that is not 0, for a step of one level."""
         return min(s for s in (self.offset, self.gain, self.inl, self.dnl, self.noise) if s > 0)
-
-    def distorted(
-        self,
-        thresholds: NDArray[np.float64],
-        lsb: NDArray[np.float64],
-        macro: int,
-        numbers: NDArray[np.int64],
-        stream: Stream,
-    ) -> NDArray[np.float64]:
-        """`thresholds` [C, T] of columns that converters `numbers` [C] of one macro serve, in their units."""
-        converters, of_column = np.unique(numbers, return_inverse=True)
-        moved, gain = self.errors(stream, macro, converters, thresholds.shape[1])
-        return apply_errors(thresholds, lsb, moved[of_column], gain[of_column])
 
     def errors(
         self, stream: Stream, macro: int, converters: NDArray[np.int64], count: int

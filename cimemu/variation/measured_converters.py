@@ -9,13 +9,13 @@ from pydantic import Field, PrivateAttr
 from cimemu.errors import ArchError
 from cimemu.kernels.noise import cell_lanes
 from cimemu.variation.base import Owner, Stage, Stream, VariationBase
-from cimemu.variation.converter import apply_errors
+from cimemu.variation.converter import OfConverters
 from cimemu.variation.table import Columns, open_table
 
 LSB = ("LSB", "lsb")
 
 
-class MeasuredConverters(VariationBase):
+class MeasuredConverters(OfConverters, VariationBase):
     """`t_k' = t_k + lsb * INL(k)`: threshold k lies between the codes k - 1 and k, and thresholds stay in ascending order.
 
     The file has a column `code` (0, 1, ... in order) and a column for every measured converter, whose name begins with `inl` or
@@ -51,19 +51,6 @@ class MeasuredConverters(VariationBase):
     def smallest(self, top: int) -> float | None:
         """The spread of all thresholds, for a step of one level."""
         return float(self._curves.std()) or None
-
-    def distorted(
-        self,
-        thresholds: NDArray[np.float64],
-        lsb: NDArray[np.float64],
-        macro: int,
-        numbers: NDArray[np.int64],
-        stream: Stream,
-    ) -> NDArray[np.float64]:
-        """`thresholds` [C, T] of columns that converters `numbers` [C] of one macro serve, in their units."""
-        converters, of_column = np.unique(numbers, return_inverse=True)
-        moved, gain = self.errors(stream, macro, converters, thresholds.shape[1])
-        return apply_errors(thresholds, lsb, moved[of_column], gain[of_column])
 
     def errors(
         self, stream: Stream, macro: int, converters: NDArray[np.int64], count: int
