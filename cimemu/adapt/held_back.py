@@ -1,7 +1,7 @@
 """Which epoch of a training run is kept: the one that does best on images that are held back from training."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
@@ -14,6 +14,7 @@ from cimemu.adapt.settings import HoldBack
 
 HELD_CHIPS = 1 << 29  # first trial of the chips that held-back and test images are measured on; stress counts from 0
 Row = dict[str, float | int | None]
+Answers = dict[str, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,17 @@ class Judge:
         images = sum(s.images for s in found)
         return Score(sum(s.right for s in found), images, sum(s.loss * s.images for s in found) / images)
 
-    def row(self, model: Any, tests: Mapping[str, ImageSet], device: Any) -> Row:
-        """Accuracy and its standard error by test set; with varied cells also the mean over the chips."""
+    def row(self, model: Any, tests: Mapping[str, ImageSet], device: Any, answers: Answers | None = None) -> Row:
+        """Accuracy and its standard error by test set; with varied cells also the mean over the chips.
+
+        `answers` gets the class that the exact chip gives each image, by test set.
+        """
         row: Row = {}
         for name, test in tests.items():
-            exact = _accuracy(scores_of(model, test, device=device), test.labels)
+            scores = scores_of(model, test, device=device)
+            exact = _accuracy(scores, test.labels)
+            if answers is not None:
+                answers[name] = scores.argmax(1)
             row |= {f"accuracy_{name}": exact.share, f"standard_error_{name}": exact.standard_error}
             if self.vary:
                 varied = [
@@ -96,6 +103,7 @@ class Trained:
     rows: list[Row]  # one an epoch
     start: Row  # before training
     kept: Row  # of the epoch that is kept: 0, the start, or one of `rows`; with accuracy on test images
+    answers: Answers = field(default_factory=dict)  # of the epoch that is kept, by test set: the class of each image
 
     @property
     def below_start(self) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from cimemu.adapt.config import Method
-from cimemu.adapt.held_back import Held, Judge, Trained, hold_back
+from cimemu.adapt.held_back import Answers, Held, Judge, Trained, hold_back
 from cimemu.adapt.images import ImageSet
 from cimemu.adapt.library import repeatable
 from cimemu.adapt.settings import TrainSettings
@@ -31,6 +31,7 @@ class Adapted:
     before: MetricsRow  # with first step sizes, before training: accuracy on test and held-back images
     kept: MetricsRow  # of the epoch that the module and the file hold, 0: the start
     below_start: str | None  # how the run ended below its start, in one line
+    answers: Answers  # of `kept`, by test set: the class that the exact chip gives each image
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def adapt_network(
     )
     if out is not None:
         export(module, out, overwrite=result.overwrite)
-    return Adapted(module, out, tuple(trained.rows), trained.start, trained.kept, trained.below_start)
+    return Adapted(module, out, tuple(trained.rows), trained.start, trained.kept, trained.below_start, trained.answers)
 
 
 def _limit(module: Any, most: float) -> None:

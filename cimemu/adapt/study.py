@@ -9,6 +9,9 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from cimemu.adapt.config import Method, changed
+from cimemu.adapt.first_weights import with_first_weights
+from cimemu.adapt.held_back import Answers
+from cimemu.adapt.images import ImageSet
 from cimemu.adapt.metrics_log import write_rows
 from cimemu.adapt.run import Adapted, adapt_network
 from cimemu.adapt.settings import DataSettings, TrainSettings
@@ -20,7 +23,7 @@ from cimemu.record import Record
 from cimemu.whole_file import whole_file
 from cimemu.workload.manifest import resolve
 
-RESULTS, RESULT, NETWORK = "results.csv", "result.json", "network.onnx"
+RESULTS, RESULT, NETWORK, ANSWERS = "results.csv", "result.json", "network.onnx", "answers.csv"
 WHAT = "a study for cimemu adapt (network, arch, data, runs ...)"
 
 
@@ -36,6 +39,9 @@ class Study(Record):
     """Runs from one float network on one chip."""
 
     network: str = Field(description="float network file, relative to the study; ${NAME} is taken from the environment")
+    first_weights: bool = Field(
+        False, description="whether runs begin with weights drawn from their seed, in the shapes of the network"
+    )
     arch: str = Field("rram_128", description="architecture: a preset's name or a YAML file")
     set: dict[str, Any] = Field(default_factory=dict, description="dotted keys of the arch that differ, for all runs")
     train: TrainSettings = Field(default_factory=TrainSettings, description="the optimizer and its budget")
@@ -71,12 +77,38 @@ class Job:
 
 
 def read_study(path: Path, changes: Mapping[str, Any] | None = None) -> Study:
-    """The study in a YAML file with dotted `changes`. WorkloadError naming key, value and rule."""
-    study: Study = changed(Study, read_mapping(path, str(path), WHAT, WorkloadError), changes, path)
+    """The study in a YAML file with dotted `changes`. WorkloadError naming key, value and rule.
+
+    A file with `like: OTHER` has the keys of the study OTHER, a file beside it, where it has none of its own.
+    """
+    study: Study = changed(Study, _like(path), changes, path)
     for run in study.runs:
         run.scheme_record(path.parent)
         _settings(study, run, run.seeds[0])
     return study
+
+
+def _like(path: Path) -> dict[str, Any]:
+    """The mapping in a file, over that of the file which it is like."""
+    tree = dict(read_mapping(path, str(path), WHAT, WorkloadError))
+    if "like" not in tree:
+        return tree
+    name = tree.pop("like")
+    if not isinstance(name, str):
+        raise WorkloadError(f"{path}: like = {name}, must be the name of a study's file")
+    base = dict(read_mapping(path.parent / name, str(path.parent / name), WHAT, WorkloadError))
+    if "like" in base:
+        raise WorkloadError(f"{path}: like = {name}, which is like another file itself; name that one")
+    return _over(base, tree)
+
+
+def _over(base: Mapping[str, Any], tree: Mapping[str, Any]) -> dict[str, Any]:
+    """`tree` over `base`, mapping by mapping."""
+    made = dict(base)
+    for key, value in tree.items():
+        below = made.get(key)
+        made[key] = _over(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return made
 
 
 def _settings(study: Study, run: StudyRun, seed: int) -> TrainSettings:
@@ -128,7 +160,7 @@ def run_study(
         settings = _settings(study, job.run, job.seed)
         done = adapt_network(
             study.arch,
-            network,
+            with_first_weights(network, job.seed) if study.first_weights else network,
             method,
             images.train,
             settings,
@@ -139,6 +171,7 @@ def run_study(
             scheme_folder=folder,
             report=None if report is None else lambda row, job=job: report(job.name, row),  # type: ignore[misc]
         )
+        write_answers(place / ANSWERS, images.tests, done.answers)
         _keep_result(place / RESULT, _row(job, method, settings, done, folder))
         write_rows(out / RESULTS, _finished(study, out))
     return _finished(study, out)
@@ -183,6 +216,17 @@ def _row(job: Job, method: Method, settings: TrainSettings, done: Adapted, folde
         "loss": last["loss"],
         "seconds": last["total_seconds"],
     }
+
+
+def write_answers(path: Path, tests: Mapping[str, ImageSet], answers: Answers) -> None:
+    """A line for each test image: what `cimemu claims paired` compares."""
+    rows = [
+        {"test": name, "image": image, "label": int(label), "answer": int(answer)}
+        for name, given in answers.items()
+        for image, (label, answer) in enumerate(zip(tests[name].labels, given, strict=True))
+    ]
+    if rows:
+        write_rows(path, rows)
 
 
 def _keep_result(path: Path, row: Mapping[str, Any]) -> None:

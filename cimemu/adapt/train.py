@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack, assert_never
 
 from cimemu.adapt.checkpoint import generator_states, load_checkpoint, restore_generators, save_checkpoint
-from cimemu.adapt.held_back import Held, Judge, Score, Trained
+from cimemu.adapt.held_back import Answers, Held, Judge, Score, Trained
 from cimemu.adapt.images import ImageSet, batches, draw_epoch
 from cimemu.adapt.library import device_of, repeatable, torch_of
 from cimemu.adapt.metrics_log import Board, write_rows
@@ -216,6 +216,8 @@ class _Run:
         self.held: Held | None = None
         self.judge = Judge()
         self.kept: dict[str, Any] | None = None  # the best epoch's state
+        self.answers: Answers = {}  # of test images, by the epoch `answered`
+        self.answered: int | None = None
         self.state = _State()
         torch.manual_seed(settings.seed)
 
@@ -281,9 +283,14 @@ class _Run:
             self.save()
         start = before | state.start
         kept = dict(start if state.kept_epoch == 0 else state.rows[state.kept_epoch - 1])
-        if any(f"accuracy_{name}" not in kept for name in self.tests):
-            kept |= self.judge.row(self.model, self.tests, self.device)
-        return Trained(state.rows, start, kept)
+        if self.tests and self.answered != state.kept_epoch:
+            kept |= self.test(state.kept_epoch)
+        return Trained(state.rows, start, kept, self.answers)
+
+    def test(self, epoch: int) -> MetricsRow:
+        """Accuracy on test images; the answers are kept."""
+        self.answers, self.answered = {}, epoch
+        return self.judge.row(self.model, self.tests, self.device, self.answers)
 
     def epoch(self) -> None:
         """What is left of the present epoch."""
@@ -310,7 +317,7 @@ class _Run:
         if state.epoch + 1 == settings.epochs or (
             settings.evaluate_every and (state.epoch + 1) % settings.evaluate_every == 0
         ):
-            row |= self.judge.row(self.model, self.tests, self.device)
+            row |= self.test(state.epoch + 1)
         state.rows.append(row)
         state.epoch, state.step, state.loss, state.right, state.seen, state.epoch_seconds = (
             state.epoch + 1,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +12,7 @@ from cimemu.cli.app import JsonOption, SetOption, app, arch_of, real, whole, wor
 from cimemu.errors import CimemuError
 from cimemu.terminal import make_console, print_json, print_table
 
-CLAIMS = ("utilization", "activation-bits", "nonlinear", "converter-area", "smallest-difference")
+CLAIMS = ("utilization", "activation-bits", "nonlinear", "converter-area", "smallest-difference", "paired")
 DATA_WORKLOAD = "cifar10_resnet20"
 CALIBRATION = 64  # images
 
@@ -19,6 +20,12 @@ CALIBRATION = 64  # images
 @app.command()
 def claims(
     claim: Annotated[str, typer.Argument(metavar="|".join(CLAIMS), help="which claim")],
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[A B]...", help="paired: traces, or answers.csv of a study; first and second of each seed"
+        ),
+    ] = None,
     workload: Annotated[
         str | None,
         typer.Option("--workload", metavar="WORKLOAD", help=f"trained float network and images, e.g. {DATA_WORKLOAD}"),
@@ -74,18 +81,22 @@ def claims(
     binary weights, are 4 bits best? (2508.21524), with accuracies where --workload brings a trained network. nonlinear:
     ResNet-18's shapes with an in-memory nonlinear converter against linear SARs at equal error on the psums of a trained
     network (2603.10540). converter-area: the same converter against earlier ones. smallest-difference: which difference of
-    accuracy an experiment with so many seeds and images can see, said before it is run.
+    accuracy an experiment with so many seeds and images can see, said before it is run. paired: by how many points network A
+    is better than B on the same images, with its interval and what could have been seen.
     """
     if claim not in CLAIMS:
         raise CimemuError(f"claim {claim!r}: not known, choose of {', '.join(CLAIMS)}")
     if overrides and claim != "utilization":
         raise CimemuError(f"--set {overrides[0]}: only the claim utilization takes an architecture, leave it out")
+    if files and claim != "paired":
+        raise CimemuError(f"{files[0]}: only the claim paired takes files, leave it out")
     makers: dict[str, Callable[[], tuple[Tables, list[str]]]] = {
         "utilization": lambda: _utilization(workload or DATA_WORKLOAD, macros, overrides),
         "activation-bits": lambda: _activation_bits(workload, images),
         "nonlinear": lambda: _nonlinear(workload or DATA_WORKLOAD, min(images, 64), side),
         "converter-area": _converter_area,
         "smallest-difference": lambda: _smallest(pairs, spread, images, discordant),
+        "paired": lambda: _paired(files or []),
     }
     tables, notes = makers[claim]()
     if as_json:
@@ -120,6 +131,40 @@ def _smallest(pairs: int, spread: float, images: int, discordant: float) -> tupl
             "the images are the same for all."
         ],
     )
+
+
+def _paired(files: list[Path]) -> tuple[Tables, list[str]]:
+    from cimemu.compare.paired import paired_files
+
+    rows = [
+        {
+            "images of": found.test,
+            "images": found.images,
+            "pairs": found.pairs,
+            "A, %": found.first,
+            "B, %": found.second,
+            "A - B, points": found.difference,
+            "from": found.low,
+            "to": found.high,
+            "could be seen": found.smallest,
+            "one alone right, %": 100 * found.discordant,
+            "spread": found.spread,
+            "result": found.seen,
+        }
+        for found in paired_files(files)
+    ]
+    notes = [
+        "from, to: 95 %. Could be seen: the smallest difference that a test at 95 % finds in 80 % of such experiments."
+    ]
+    if len(files) == 2:
+        notes.append(
+            "One pair: the interval is that of the images (paired bootstrap). How other seeds differ is not in it."
+        )
+    else:
+        notes.append(
+            "Spread: standard deviation of A - B from pair to pair. The interval has seeds and images in it (Student's t)."
+        )
+    return {"A against B on the same images": rows}, notes
 
 
 def _utilization(workload: str, macros: int | None, overrides: list[str] | None) -> tuple[Tables, list[str]]:

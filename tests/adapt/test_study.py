@@ -2,17 +2,23 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import cimemu
+from cimemu.adapt.first_weights import with_first_weights
 from cimemu.adapt.scratch import train_from_scratch
 from cimemu.adapt.settings import Rates, TrainSettings
 from cimemu.adapt.study import read_study, run_study
 from cimemu.cli import main
+from cimemu.compare.answers import read_answers
 from cimemu.errors import WorkloadError
+from cimemu.lower import lower
 
+torch = pytest.importorskip("torch")
 SHIPPED = Path(__file__).parents[2] / "workloads/cifar10_resnet20"
 STUDY = """
 network: net.onnx
@@ -82,6 +88,73 @@ def test_a_study_is_a_table_and_goes_on(folder, capsys):
     assert float(logged[0]["standard_error_held_out"]) > 0
     assert float(logged[0]["seconds"]) > 0
     assert all((out / name / "network.onnx").is_file() for name in ("layer_seed0", "column_seed0", "column_seed1"))
+    for row in rows:
+        (answers,) = read_answers(out / f"{row['run']}_seed{row['seed']}" / "answers.csv").values()
+        assert answers.right.mean() == row["accuracy_held_out"]
+
+
+def test_answers_are_those_of_the_epoch_that_is_kept(folder, tiny_test):
+    """A rate that ruins the second epoch: the first is kept, and it is the one that answers."""
+    study = read_study(folder / "study.yaml", {"train.rates.weights": 5.0, "train.schedule": "constant"})
+    (row,) = run_study(study, folder / "ruined", folder=folder, only=["layer"])
+    place = folder / "ruined" / "layer_seed0"
+    assert row["kept_epoch"] < 2
+    (answers,) = read_answers(place / "answers.csv").values()
+    network = lower(cimemu.load_network(place / "network.onnx"))
+    emulated = cimemu.run(cimemu.load_arch("rram_128", study.set), network, tiny_test.inputs(slice(None)))
+    assert np.array_equal(answers.given, emulated.predictions)
+    assert answers.right.mean() == row["accuracy_held_out"]
+
+
+def test_a_study_that_is_like_another_changes_what_it_says(folder):
+    text = "like: study.yaml\nfirst_weights: true\ntrain: {epochs: 1, rates: {scales: 0.002}}\n"
+    (folder / "like.yaml").write_text(text)
+    base, like = (read_study(folder / name) for name in ("study.yaml", "like.yaml"))
+    train = base.train.model_copy(update={"epochs": 1, "rates": Rates(scales=0.002)})
+    assert like == base.model_copy(update={"first_weights": True, "train": train})
+    for text, message in (
+        ("like: like.yaml\n", "is like another file itself"),
+        ("like: 3\n", "must be the name"),
+        ("like: absent.yaml\n", "absent.yaml"),
+    ):
+        (folder / "wrong.yaml").write_text(text)
+        with pytest.raises(WorkloadError, match=message):
+            read_study(folder / "wrong.yaml")
+
+
+def test_first_weights_are_those_of_the_seed_alone(folder):
+    """Two networks of one shape: what they held is forgotten, and the shapes are kept."""
+    network = cimemu.load_network(folder / "net.onnx")
+    changed = replace(
+        network, constants={n: v + 1 if v.dtype == np.float32 else v for n, v in network.constants.items()}
+    )
+    first, other, again = (with_first_weights(net, seed) for net, seed in ((network, 0), (network, 1), (changed, 0)))
+    weights = [n for n, v in network.constants.items() if v.ndim > 1]
+    assert weights
+    for name, value in network.constants.items():
+        assert first.constants[name].shape == value.shape
+        assert np.array_equal(first.constants[name], again.constants[name])
+        assert np.array_equal(first.constants[name], other.constants[name]) == (name not in weights)
+    study = read_study(folder / "study.yaml", {"first_weights": True, "train.epochs": 1, "train.images_per_epoch": 32})
+    rows = run_study(study, folder / "scratch", folder=folder, only=["layer"])
+    assert rows[0]["untrained_accuracy_held_out"] < 0.6
+
+
+def test_the_full_studies_are_the_small_ones_with_another_budget():
+    pairs = [("paper_settings", "paper_settings_full"), ("study", "study_full")]
+    for small, full in ((read_study(SHIPPED / f"{a}.yaml"), read_study(SHIPPED / f"{b}.yaml")) for a, b in pairs):
+        assert (small.runs, small.set, small.data, small.network) == (full.runs, full.set, full.data, full.network)
+        assert (full.train.epochs, full.train.device, full.first_weights) == (200, "cuda", True)
+        assert full.train.images_per_epoch is None
+
+
+def test_a_study_for_a_device_that_is_not_there_is_one_line(tmp_path, capsys):
+    if torch.cuda.is_available():
+        pytest.skip("CUDA is here")
+    words = ["adapt", "--study", str(SHIPPED / "study_full.yaml"), "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert capsys.readouterr().err == "cimemu: device = cuda: PyTorch sees 0 CUDA devices here, use cpu\n"
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_interrupted_run_goes_on_from_its_checkpoint(folder):
