@@ -74,4 +74,4 @@ def unequal(a: Array, b: Array) -> NDArray[np.bool_]:
 
 
 def _bytes(array: Array) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(array).view(np.uint8).reshape(len(array), -1)
+    return np.ascontiguousarray(array).view(np.uint8).reshape(len(array), array[:1].size * array.itemsize)

@@ -90,7 +90,7 @@ def every_fault(
         raise WorkloadError("inputs: no image given, give at least one")
     plan = make_plan(network, arch)
     emulator = Emulator(network, arch.macro, plan=plan)
-    _refuse(emulator)
+    refuse_faults(emulator)
     drawn = cells is None or isinstance(cells, int)
     chosen = draw_sites(emulator, plan, cells, seed) if drawn else named_sites(emulator, plan, cells)  # type: ignore[arg-type]
     made = Counts({name: np.zeros(len(chosen), dtype=np.int64) for name in COUNTED})
@@ -263,7 +263,7 @@ def _images_at_once(emulator: Emulator) -> int:
     return max(1, PSUM_BYTES // max(each, default=1))
 
 
-def _refuse(emulator: Emulator) -> None:
+def refuse_faults(emulator: Emulator) -> None:
     """CimemuError for what a fault is not defined on."""
     macro, network = emulator.macro, emulator.network
     if emulator.sharing:

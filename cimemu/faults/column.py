@@ -48,14 +48,14 @@ class Column:
         """`output` is counted in the unit; the psums of all positions of all images are made here."""
         part, whole = layer.units[unit], layer.programmed[unit].matrix
         self.layer, self.inputs, self.channel = layer, inputs, part.out_start + output
-        self.matrix = matrix = one_output(whole, output)
+        self.matrix = matrix = some_outputs(whole, np.array([output]))
         x = np.ascontiguousarray(inputs.rows[:, part.row_start : part.row_stop])
         x = checked_inputs(x, matrix.macro, matrix.layout.rows)
         self.masked = masked_inputs(x, matrix)
         weight_zero = int(layer.weight_zero[self.channel])
         self.input_sums = exact_sums(x, matrix)[:, 0]
         self.offset = weight_zero * self.input_sums
-        self.stage = one_channel(layer.layer.stage, self.channel)
+        self.stage = some_channels(layer.layer.stage, np.array([self.channel]))
         points, macro = len(x), matrix.macro
         self.psums = np.empty((points, len(matrix.starts), macro.input_slices, matrix.seen_columns), dtype=np.int64)
         for g, i, psums in step_psums(self.masked, matrix, packed=False):
@@ -168,40 +168,39 @@ class Column:
         return made
 
 
-def one_output(matrix: Matrix, output: int) -> Matrix:
-    """Output `output` of a matrix as a matrix of its own, with its own references and its cells as given ones."""
+def some_outputs(matrix: Matrix, outputs: NDArray[np.int64], faults: int = 1) -> Matrix:
+    """Some outputs of a matrix as a matrix of their own, with their own references and their cells as given ones.
+
+    The range of psums has room for `faults` cells at any other level.
+    """
     per = len(matrix.columns.weight)
-    columns = slice(output * per, (output + 1) * per)
-    cells = matrix.levels_of(slice(None), slice(output, output + 1)).astype(np.int16)
+    columns = (outputs[:, None] * per + np.arange(per)).ravel()
+    cells = np.concatenate([matrix.levels_of(slice(None), slice(n, n + 1)) for n in outputs.tolist()], axis=1)
     largest = 2**matrix.macro.cell.bits * 2**matrix.macro.input.dac_bits * int(np.abs(matrix.columns.mix).sum())
     low, high = matrix.psum_range
     return replace(
         matrix,
         macro=matrix.macro.model_copy(update={"cell": matrix.macro.cell.model_copy(update={"fraction_bits": 0})}),
-        layout=replace(matrix.layout, outputs=1, col_blocks=((0, 1),)),
-        weights=matrix.weights[:, output : output + 1],
-        out_group=None if matrix.out_group is None else matrix.out_group[output : output + 1],
-        cells=cells,
+        layout=replace(matrix.layout, outputs=len(outputs), col_blocks=((0, len(outputs)),)),
+        weights=matrix.weights[:, outputs],
+        out_group=None if matrix.out_group is None else matrix.out_group[outputs],
+        cells=cells.astype(np.int16),
         references=None if matrix.references is None else tuple(_of_columns(r, columns) for r in matrix.references),
         affine=tuple(None for _ in matrix.layout.row_blocks),
-        psum_range=(low - largest, high + largest),
+        psum_range=(low - faults * largest, high + faults * largest),
     )
 
 
-def one_channel(stage: OutputStage, channel: int) -> OutputStage:
-    """A stage for one channel: its arrays hold one value, or one a channel."""
+def some_channels(stage: OutputStage, channels: NDArray[np.int64]) -> OutputStage:
+    """A stage for some channels: its arrays hold one value, or one a channel."""
     arrays = {f.name: getattr(stage, f.name) for f in fields(stage)}
     return replace(
         stage,
-        **{
-            name: v.reshape(-1)[channel : channel + 1]
-            for name, v in arrays.items()
-            if isinstance(v, np.ndarray) and v.size > 1
-        },
+        **{name: v.reshape(-1)[channels] for name, v in arrays.items() if isinstance(v, np.ndarray) and v.size > 1},
     )
 
 
-def _of_columns(references: References, columns: slice) -> References:
+def _of_columns(references: References, columns: NDArray[np.int64]) -> References:
     def part(table: Any) -> Any:
         return table if table is None or len(table) == 1 else table[columns]
 

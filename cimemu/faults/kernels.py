@@ -1,4 +1,6 @@
-"""What a changed cell does to the codes of its column: exact differences, one input slice at a time."""
+"""What a changed cell does to the codes of its column, one input slice at a time, and products of a few outputs."""
+
+import numpy as np
 
 from cimemu.lanes.jit import kernel
 
@@ -71,3 +73,25 @@ def code_changes_naive(words, psums, thresholds, values, slices, where, out):
                     out[f, p, v] += weight * (int(values[block, v, after]) - int(values[block, v, before]))
                     out[f, p, columns] += before != after
     assert groups
+
+
+@kernel
+def some_products(x, images, weights, y):
+    """y[j, p, n] = the sum over k of x[images[j], p, k] * weights[n, k].
+
+    x [I, positions, K] of small integers, images int64 [J], weights int64 [N, K], y int64 [J, positions, N].
+    """
+    for j in range(images.shape[0]):
+        for p in range(x.shape[1]):
+            for n in range(weights.shape[0]):
+                total = np.int64(0)
+                for k in range(x.shape[2]):
+                    total += np.int64(x[images[j], p, k]) * weights[n, k]
+                y[j, p, n] = total
+
+
+def some_products_naive(x, images, weights, y):
+    """The definition, on Python integers."""
+    for j, p, n in np.ndindex(*y.shape):
+        given = x[images[j], p].tolist()
+        y[j, p, n] = sum(a * int(b) for a, b in zip(given, weights[n]))

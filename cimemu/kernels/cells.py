@@ -6,7 +6,7 @@ are correctly rounded on every machine. Whatever needs an exponential comes out 
 
 import numpy as np
 
-from cimemu.kernels.noise import LOW, philox, philox_naive
+from cimemu.kernels.noise import LOW, cell_words, philox, philox_naive
 from cimemu.lanes.jit import kernel
 
 SIGMA = 1.0 / (1 << 24)  # a quantile in units of sigma
@@ -59,6 +59,39 @@ def stick_naive(levels, words, at_low, at_high, low, high):
             levels[r, c] = low
         elif drawn < int(at_high):
             levels[r, c] = high
+
+
+@kernel
+def find_stuck(key, place, at_low, at_high, words, found):
+    """Put every stuck cell of a block into found[n] = (row, column, high), row by row; gives how many there are.
+
+    place = (macro, rows, first column): words as `cell_words` draws them for the first writing, and `stick` decides: the low
+    half is < at_low, or in at_low .. at_high - 1 (high). words uint64 [1, columns] is scratch; found int64 [>= cells, 3].
+    """
+    macro, rows, first_column = place
+    count = 0
+    for r in range(rows):
+        cell_words(key, macro, r, first_column, 0, 0, words)
+        for c in range(words.shape[1]):
+            drawn = words[0, c] & LOW
+            if drawn < at_high:
+                found[count, 0] = r
+                found[count, 1] = c
+                found[count, 2] = np.int64(drawn >= at_low)
+                count += 1
+    return count
+
+
+def find_stuck_naive(key, place, at_low, at_high, words, found):
+    """The definition, a cell at a time."""
+    macro, rows, first_column = place
+    count = 0
+    for r, c in np.ndindex(int(rows), words.shape[1]):
+        word = philox_naive(macro, r * 2**16 + int(first_column) + c, 0, 0, key)[0]
+        if word < int(at_high):
+            found[count] = r, c, word >= int(at_low)
+            count += 1
+    return count
 
 
 @kernel

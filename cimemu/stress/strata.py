@@ -8,7 +8,8 @@ are of the number of stuck cells among these.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from itertools import islice
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,16 +34,23 @@ class StuckCells(VariationBase):
     """Cells that are known to be stuck, by macro: what a stratum draws. Not offered by `--vary`: a chip file says the same."""
 
     model: Literal["stuck_cells"] = "stuck_cells"
-    cells: dict[int, Any]  # macro: (rows, columns, levels)
+    cells: dict[int, Any]  # macro: (rows, columns, whether at the highest level)
+
+    only_sticks: ClassVar[bool] = True
+
+    def stuck(
+        self, macro: int, first_column: int, shape: tuple[int, ...], top: int, stream: Stream
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """The cells that lie in the block."""
+        rows, columns, high = self.cells.get(macro, (np.zeros(0, dtype=np.int64),) * 3)
+        wide = columns - first_column
+        inside = (rows < shape[0]) & (wide >= 0) & (wide < shape[1])
+        return rows[inside], wide[inside], top * high[inside].astype(np.int64)
 
     def write(self, block: Block, stream: Stream) -> None:
         """Stick the cells that lie in the block."""
-        if block.macro not in self.cells:
-            return
-        rows, columns, high = self.cells[block.macro]
-        wide = columns - block.first_column
-        inside = (rows < block.levels.shape[0]) & (wide >= 0) & (wide < block.levels.shape[1])
-        block.levels[rows[inside], wide[inside]] = np.where(high[inside], block.top + block.off, block.off)
+        rows, columns, levels = self.stuck(block.macro, block.first_column, block.levels.shape, block.top, stream)
+        block.levels[rows, columns] = levels + block.off
 
 
 @dataclass(frozen=True)
@@ -135,6 +143,7 @@ def draw_strata(
     split = Split.of(_places(chips), harmful, stuck.sa0 + stuck.sa1)
     rng = np.random.Generator(np.random.Philox(draws.seed))
     rounds = 1 if width is None else ROUNDS
+    step = chips.at_once(compose([stuck]))
     strata = [Stratum(*cut, drawn=0, bad=0, harmful=harmful is not None) for cut in split.cut]
     shares = split.shares(-(-trials // rounds))
     done = 0
@@ -143,10 +152,13 @@ def draw_strata(
             if stratum.one_chip and stratum.drawn:
                 continue
             bad = 0
-            for chosen in split.chips(rng, (stratum.least, stratum.most), count):
-                high = rng.random(len(chosen)) < stuck.sa1 / split.chance
-                bad += chips.accuracy([StuckCells(cells=_by_macro(chosen, high))], draws.seed, 0) < accuracy
-                done += 1
+            drawn = (
+                compose([StuckCells(cells=_by_macro(chosen, rng.random(len(chosen)) < stuck.sa1 / split.chance))])
+                for chosen in split.chips(rng, (stratum.least, stratum.most), count)
+            )
+            for some in iter(lambda drawn=drawn: list(islice(drawn, step)), []):  # type: ignore[misc]
+                bad += int((chips.accuracies(some) < accuracy).sum())
+                done += len(some)
                 if progress is not None:
                     progress("chips", done, rounds * sum(shares))
             strata[number] = replace(stratum, drawn=stratum.drawn + count, bad=stratum.bad + bad)

@@ -1,7 +1,8 @@
 """Yield: the share of drawn chips that reach an accuracy, with an exact interval, and how many chips to draw."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from cimemu.arch.schema import Arch
 from cimemu.compute.forward import Emulator
 from cimemu.emulate import score
 from cimemu.errors import CimemuError, WorkloadError
+from cimemu.faults.stuck_chips import StuckChips, why_not
 from cimemu.mapping.place import make_plan
 from cimemu.options import Draws
 from cimemu.shares import clopper_pearson, trials_for
-from cimemu.variation.compose import compose
+from cimemu.variation.compose import Variations, compose
 from cimemu.workload.network import Network
 
 BATCH = 64
@@ -65,15 +67,41 @@ class Chips:
 
     def accuracy(self, vary: Sequence[Any], seed: int, trial: int) -> float:
         """Of the chip that `vary` draws: the one that `cimemu run --seed --trial` has."""
-        self.emulator.program(self.plan, vary, seed, trial)
+        return float(self.accuracies([compose(vary, seed, trial)])[0])
+
+    def at_once(self, models: Variations) -> int:
+        """How many chips of such models are drawn together."""
+        return 1 if self.why_full(models) is not None else self._stuck.at_once
+
+    def why_full(self, models: Variations) -> str | None:
+        """Why chips of such models run in full; None where they are told by what their stuck cells change alone."""
+        return why_not(self.emulator, models, len(self.inputs))
+
+    def accuracies(self, chips: Sequence[Variations]) -> NDArray[np.float64]:
+        """Of every chip: that of a full run, however it is found."""
+        if chips and all(self.why_full(models) is None for models in chips):
+            return np.array([self._scored(outputs) for outputs in self._stuck.outputs(chips)])
+        return np.array([self._scored(self._in_full(models)) for models in chips])
+
+    def _in_full(self, models: Variations) -> dict[str, Any]:
+        self.emulator.program(self.plan, models.models, models.seed, models.trial)
         name = self.network.outputs[0]
         outputs = [
             self.emulator.run([self.inputs[first : first + BATCH]], first_image=first).tensors[name]
             for first in range(0, len(self.inputs), BATCH)
         ]
-        _, accuracy = score({name: np.concatenate(outputs)}, self.network, self.labels, len(self.inputs))
+        return {name: np.concatenate(outputs)}
+
+    def _scored(self, outputs: Mapping[str, Any]) -> float:
+        _, accuracy = score(outputs, self.network, self.labels, len(self.inputs))
         assert accuracy is not None
         return accuracy
+
+    @cached_property
+    def _stuck(self) -> StuckChips:
+        """On an emulator of its own: a full run writes other cells into this one's."""
+        emulator = Emulator(self.network, self.emulator.macro, plan=self.plan)
+        return StuckChips(emulator, self.plan, self.inputs)
 
 
 def yield_of(
@@ -110,15 +138,21 @@ def yield_of(
     models.check(2**chips.emulator.macro.cell.bits - 1)
     found: list[float] = []
     good, narrow = 0, False
-    for trial in range(trials):
-        found.append(chips.accuracy(draws.vary, draws.seed, trial))
-        good += found[-1] >= accuracy
+    step = chips.at_once(models)
+    for first in range(0, trials, step):
+        drawn = [replace(models, trial=trial) for trial in range(first, min(first + step, trials))]
+        for one in chips.accuracies(drawn).tolist():
+            found.append(one)
+            good += one >= accuracy
+            low, high = clopper_pearson(good, len(found)) if width is not None else (0.0, 1.0)
+            narrow = width is not None and len(found) >= LEAST_TRIALS and high - low <= width
+            if narrow:
+                break
         if progress is not None:
-            progress("chips", trial + 1, trials)
-        low, high = clopper_pearson(good, trial + 1)
-        narrow = width is not None and trial + 1 >= LEAST_TRIALS and high - low <= width
+            progress("chips", len(found), trials)
         if narrow:
             break
+    low, high = clopper_pearson(good, len(found))
     stopped = narrow and len(found) < trials
     return YieldResult(np.array(found), accuracy, good, low, high, stopped, draws.seed)
 

@@ -176,6 +176,7 @@ class VariationBase(Record):
     source: ClassVar[str] = ""
     draws_of: ClassVar[Owner | None] = "nothing"
     behind_wires: ClassVar[bool] = False  # changes currents of cells or rows after the wires were solved
+    only_sticks: ClassVar[bool] = False  # `write` does nothing but what `stuck` says
 
     @property
     def solves_reads(self) -> bool:
@@ -222,6 +223,13 @@ class VariationBase(Record):
 
     def stick(self, block: Block, stream: Stream, levels: NDArray[np.int64]) -> None:
         """Set `levels` of the block's cells to the level at which each is stuck, whatever is written; leave the others."""
+
+    def stuck(
+        self, macro: int, first_column: int, shape: tuple[int, ...], top: int, stream: Stream
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """(row, column, level) of the stuck cells of a block at `first_column` of a macro: all that the model does to cells,
+        however often they are written (`only_sticks`)."""
+        raise TypeError(f"{type(self).__name__} does more than stick cells")
 
     def write(self, block: Block, stream: Stream) -> None:
         """Change the block's levels."""

@@ -329,6 +329,13 @@ WORD = st.integers(0, 2**32 - 1).map(np.uint64)
 KEY = st.integers(0, 2**64 - 1).map(np.uint64)
 
 
+@given(WORD, WORD, WORD, WORD, WORD, WORD)
+@common
+def test_philox_round(a, b, c, d, k0, k1):
+    made = noise.philox_round(a, b, c, d, k0, k1)
+    assert tuple(int(w) for w in made) == noise.philox_round_naive(a, b, c, d, k0, k1)
+
+
 @kernel
 def philox_of(a, b, c, d, key):
     return noise.philox(a, b, c, d, key)

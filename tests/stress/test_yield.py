@@ -226,10 +226,13 @@ class KnownChips(Chips):
         self.harmful = cells[np.random.default_rng(0).choice(len(cells), self.killers + self.others, replace=False)]
         self.order = {tuple(place): n for n, place in enumerate(self.harmful.tolist())}
 
-    def accuracy(self, vary, seed, trial):
+    def accuracies(self, chips):
+        return np.array([self.rule(chip.models[0].cells) for chip in chips])
+
+    def rule(self, cells):
         found = [
             self.order[macro, row, column]
-            for macro, (rows, columns, _) in vary[0].cells.items()
+            for macro, (rows, columns, _) in cells.items()
             for row, column in zip(rows.tolist(), columns.tolist())
             if (macro, row, column) in self.order
         ]
