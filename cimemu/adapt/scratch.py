@@ -1,4 +1,4 @@
-"""A float ResNet trained from its first weights, as an ONNX file."""
+"""A float ResNet or VGG trained from its first weights, as an ONNX file."""
 
 import tempfile
 from pathlib import Path
@@ -10,6 +10,7 @@ from cimemu.adapt.library import torch_of
 from cimemu.adapt.resnet import make_resnet
 from cimemu.adapt.settings import TrainSettings
 from cimemu.adapt.train import Course, CourseKeywords, train_and_keep
+from cimemu.adapt.vgg import make_vgg
 from cimemu.adapt.written_file import File
 from cimemu.errors import WorkloadError
 from cimemu.exporter import save_onnx
@@ -18,12 +19,14 @@ from cimemu.keywords import filled
 from cimemu.workload.network import Network
 
 
-def parse_shape(name: str) -> int:
-    """The depth in "resnet20". WorkloadError for another name."""
+def parse_shape(name: str) -> int | None:
+    """The depth in "resnet20", None for "vgg8". WorkloadError for another name."""
     depth = name.removeprefix("resnet")
+    if name == "vgg8":
+        return None
     if not name.startswith("resnet") or not depth.isdigit():
         raise WorkloadError(
-            f"network {name!r}: can be trained from scratch are resnet8, resnet14, resnet20, resnet32 ..."
+            f"network {name!r}: can be trained from scratch are vgg8, resnet8, resnet14, resnet20, resnet32 ..."
         )
     return int(depth)
 
@@ -39,7 +42,7 @@ def train_from_scratch(
     course: Course = Course(),
     **given: Unpack[CourseKeywords],
 ) -> Trained:
-    """Train "resnet20" (or 8, 14, 32 ...) on `data` and write it to `out` as ONNX: the epoch that does best on held-back images.
+    """Train "vgg8" or "resnet20" (or 8, 14, 32 ...) on `data` and write it to `out` as ONNX: the epoch that does best on held-back images.
 
     Weights are drawn from the settings' seed. Keywords (tests, keep, hooks, progress) are fields of `course`. Raises
     WorkloadError in one line.
@@ -47,16 +50,22 @@ def train_from_scratch(
     (course,) = filled("train_from_scratch", given, course)
     File(out, overwrite).refuse_taken()
     if len(data) == 0 or data.images.ndim != 4:
-        raise WorkloadError(f"images of shape {list(data.images.shape)}, a resnet needs [images, rows, columns, 3]")
+        raise WorkloadError(f"images of shape {list(data.images.shape)}, {name} needs [images, rows, columns, 3]")
     shape = data.inputs(slice(0, 1)).shape[1:]
     if shape[0] != 3:
-        raise WorkloadError(f"images of {shape[0]} channels, a resnet from scratch takes 3")
+        raise WorkloadError(f"images of {shape[0]} channels, {name} from scratch takes 3")
     if settings.gradient_type != "float32":
         raise WorkloadError(
             f"train.gradient_type = {settings.gradient_type}: a float network has no partial sums, leave it out or train for macros"
         )
     torch_of().manual_seed(settings.seed)
-    model = make_resnet(parse_shape(name), classes=int(data.labels.max()) + 1, width=width)
+    depth, classes = parse_shape(name), int(data.labels.max()) + 1
+    if depth is None:
+        if shape[1] != shape[2]:
+            raise WorkloadError(f"images of {shape[1]} x {shape[2]} pixels, {name} takes square ones")
+        model = make_vgg(classes=classes, width=width, side=shape[1])
+    else:
+        model = make_resnet(depth, classes=classes, width=width)
     data, held = hold_back(data, settings.hold_back)
     judged = None if held is None else Held(held, Judge())
     trained = train_and_keep(model, data, settings, held=judged, course=course)

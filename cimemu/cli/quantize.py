@@ -83,7 +83,8 @@ def quantize(
     else:
         work = workload_of(network, float_layers=float_layers)
         images = work.calibration() if calibration is None else read_array(calibration)
-        source = load_network(work.network, module=module, input_shape=images.shape[1:])
+        shape = None if isinstance(images, dict) else images.shape[1:]  # a dict: of a network of several inputs
+        source = load_network(work.network, module=module, input_shape=shape)
         settings = work.manifest.quantize
     if scheme is not None:
         chosen = [

@@ -17,6 +17,7 @@ from cimemu.compute.psum_samples import PsumSamples
 from cimemu.emulate import run
 from cimemu.errors import WorkloadError
 from cimemu.importer import load_network
+from cimemu.layer.execute import first_images
 from cimemu.ptq.apply import Fitted, calibration_samples, quantized_weights, with_converters
 from cimemu.ptq.placed import placed
 from cimemu.ptq.scheme import Scheme
@@ -72,15 +73,15 @@ def compare(
     missing = [point for point in points if point.key not in done]
     network = load_network(workload.network)
     inputs, labels = workload.inputs(images)
-    if labels is None:
+    if labels is None and workload.manifest.metric.kind != "retrieval":
         raise WorkloadError(f"{workload.path}: has no labels, accuracies need them")
-    seen = workload.calibration()[:calibration] if missing else np.zeros(0)
+    seen = first_images(workload.calibration(), calibration) if missing else np.zeros(0)
     stage = _Stage()
     order = {key: number for number, key in enumerate(dict.fromkeys(_stage_key(p) for p in missing))}
     for number, point in enumerate(sorted(missing, key=lambda p: order[_stage_key(p)])):
         chip = load_arch(arch, dict(point.overrides))
         fitted = _fitted(stage, network, chip, seen, point)
-        row = point_row(point, _measured(chip, fitted, inputs, labels))
+        row = point_row(point, _measured(chip, fitted, workload, (inputs, labels)))
         append_row(out, axes, row)
         append_layers(out, point, axes, fitted)
         assert stage.samples is not None
@@ -108,13 +109,13 @@ def _fitted(stage: _Stage, network: Network, arch: Arch, calibration: Any, point
     return with_converters(stage.network, arch, placed(scheme, network), *stage.samples, stage.errors)
 
 
-def _measured(arch: Arch, fitted: Fitted, inputs: Any, labels: Any) -> Row:
-    """Accuracy, time and energy on all images."""
+def _measured(arch: Arch, fitted: Fitted, workload: Workload, given: tuple[Any, Any]) -> Row:
+    """Accuracy, time and energy on all images and their labels; a pair counts as one where pairs are to find each other."""
+    inputs, labels = given
     result = run(arch, fitted.network, inputs, labels, detail="ops")
-    assert result.predictions is not None
     assert result.cycles is not None
     assert result.energy_uj is not None
-    correct = result.predictions == np.asarray(labels)[: result.images]
+    correct = workload.right(result.outputs, result.predictions, labels)
     share = float(correct.mean())
     layers, energy = fitted.layers, result.energy_interval()
 
@@ -124,9 +125,9 @@ def _measured(arch: Arch, fitted: Fitted, inputs: Any, labels: Any) -> Row:
 
     products = sum(count * positions for count, positions in dequantization(fitted.network, arch).values())
     return {
-        "images": str(result.images),
+        "images": str(len(correct)),
         "accuracy": f"{share:.6f}",
-        "standard_error": f"{np.sqrt(share * (1 - share) / result.images):.6f}",
+        "standard_error": f"{np.sqrt(share * (1 - share) / len(correct)):.6f}",
         "conversions_per_image": f"{result.conversions / result.images:.0f}",
         "scale_multiplications_per_image": str(products),
         "cycles_per_image": f"{result.cycles / result.images:.0f}",

@@ -16,7 +16,7 @@ from cimemu.given_file import read_text
 from cimemu.shown import csv_cell
 
 MEASURES = (
-    "images",
+    "images",  # pairs, where the metric is retrieval
     "accuracy",
     "standard_error",
     "conversions_per_image",

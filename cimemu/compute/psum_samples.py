@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from cimemu.compute.forward import Emulator
 from cimemu.compute.matrix import LayerMatrix
 from cimemu.engines.steps.run import step_psums
 from cimemu.layer.base import Array
+from cimemu.layer.execute import first_images, in_order
 from cimemu.macro.encode import checked_inputs
 from cimemu.macro.sums import masked_inputs
 from cimemu.workload.network import Network
@@ -56,13 +58,12 @@ class PsumSamples:
 
 
 def psum_samples(
-    network: Network, macro: Macro, inputs: Array, *, vectors: int = 256, seed: int = 0, chunk: int = 32
+    network: Network, macro: Macro, inputs: Any, *, vectors: int = 256, seed: int = 0, chunk: int = 32
 ) -> Iterator[PsumSamples]:
-    """Samples of every macro layer from `inputs` [images, ...]: at most `vectors` input vectors, drawn by `seed`."""
+    """Samples of every macro layer from `inputs`, [images, ...] or a dict of such arrays by input name: at most `vectors`
+    input vectors of a layer, drawn by `seed`."""
     emulator = lossless_emulator(network, macro)
-    names = {name: matrix.layer.inputs[0] for name, matrix in emulator.matrices.items()}
-    images = inputs[:chunk]
-    tensors = {**dict(zip(network.inputs, [images])), **emulator.run([images], keep=frozenset(names.values())).tensors}
+    tensors = _inputs_of_layers(emulator, first_images(inputs, chunk))
     rng = np.random.default_rng(seed)
     for matrix, tensor in inputs_of_cells(emulator, tensors):
         yield _of_layer(matrix.layer.name, matrix, tensor, vectors, rng)
@@ -83,6 +84,13 @@ def inputs_of_cells(emulator: Emulator, tensors: Mapping[str, Array]) -> Iterato
 def lossless_emulator(network: Network, macro: Macro) -> Emulator:
     """The network with ideal converters."""
     return Emulator(network, macro.model_copy(update={"adc": IdealAdc(), "accumulator_bits": None}), adcs={})
+
+
+def _inputs_of_layers(emulator: Emulator, images: Any) -> Mapping[str, Array]:
+    """What every macro layer reads for `images`, an array or a dict, by tensor name; the network's own inputs too."""
+    arrays = in_order(emulator.network, images)
+    wanted = frozenset(matrix.layer.inputs[0] for matrix in emulator.matrices.values())
+    return {**dict(zip(emulator.network.inputs, arrays)), **emulator.run(arrays, keep=wanted).tensors}
 
 
 def _of_layer(name: str, matrix: LayerMatrix, tensor: Array, vectors: int, rng: np.random.Generator) -> PsumSamples:
@@ -116,20 +124,18 @@ def _of_layer(name: str, matrix: LayerMatrix, tensor: Array, vectors: int, rng: 
 
 
 def input_moments(
-    network: Network, macro: Macro, inputs: Array, *, vectors: int = 1024, seed: int = 0
+    network: Network, macro: Macro, inputs: Any, *, vectors: int = 1024, seed: int = 0
 ) -> dict[str, NDArray[np.float64]]:
     """Mean products `E[v v^T]` [conv groups, K, K] of every macro layer's inputs v = q - zero point, by layer name."""
     emulator = lossless_emulator(network, macro)
-    names = {name: matrix.layer.inputs[0] for name, matrix in emulator.matrices.items()}
-    images = inputs[:32]
-    tensors = {**dict(zip(network.inputs, [images])), **emulator.run([images], keep=frozenset(names.values())).tensors}
+    tensors = _inputs_of_layers(emulator, first_images(inputs, 32))
     rng = np.random.default_rng(seed)
     found = {}
     for name, matrix in emulator.matrices.items():
         geometry = matrix.layer.geometry
         zero = matrix.layer.input_zero_point + matrix.drive_offset
         parts = []
-        for x in matrix.sampled_inputs(tensors[names[name]], vectors, rng):
+        for x in matrix.sampled_inputs(tensors[matrix.layer.inputs[0]], vectors, rng):
             v = (x.astype(np.float64) - zero).reshape(len(x), -1, geometry.rows_per_group)
             parts.append(np.einsum("pgk,pgl->gkl", v, v, optimize=True) / len(x))
         moments = np.concatenate(parts)

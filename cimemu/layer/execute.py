@@ -148,9 +148,14 @@ def in_order(network: Graph, inputs: Any) -> list[Array]:
 
 def first_images(inputs: Any, images: int) -> Any:
     """The first `images` of an array or of every array of a mapping."""
+    return some_images(inputs, slice(images))
+
+
+def some_images(inputs: Any, which: slice) -> Any:
+    """`which` images of an array or of every array of a mapping."""
     if isinstance(inputs, Mapping):
-        return {name: array[:images] if np.ndim(array) else array for name, array in inputs.items()}
-    return inputs[:images]
+        return {name: array[which] if np.ndim(array) else array for name, array in inputs.items()}
+    return inputs[which]
 
 
 def refuse_no_images(images: Any) -> None:

@@ -14,7 +14,7 @@ from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
 from cimemu.compute.psum_samples import PsumSamples, input_moments, psum_samples
 from cimemu.errors import WorkloadError
-from cimemu.layer.execute import refuse_no_images
+from cimemu.layer.execute import in_order, refuse_no_images, some_images
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.lower import lower
 from cimemu.ptq.folded import fit_activations, fold
@@ -52,7 +52,8 @@ class Fitted:
 
 @one_blas_thread()
 def apply_scheme(network: Network, arch: Arch, calibration: Any, scheme: Scheme) -> Fitted:
-    """Quantise the float `network` by `scheme` for `arch` and fit its converters to `calibration` [images, ...].
+    """Quantise the float `network` by `scheme` for `arch` and fit its converters to `calibration`, [images, ...] or a dict of
+    such arrays by input name.
 
     With `weights.kind` "given" the network is a quantised one, and converters alone are fitted.
 
@@ -69,7 +70,7 @@ def apply_scheme(network: Network, arch: Arch, calibration: Any, scheme: Scheme)
     >>> fitted.network.converters["stem"].bits
     6
     """
-    images = np.asarray(calibration)
+    images = calibration if isinstance(calibration, Mapping) else np.asarray(calibration)
     weighted, errors = quantized_weights(network, arch, images, scheme)
     samples = calibration_samples(weighted, arch, scheme, images)
     return with_converters(weighted, arch, placed(scheme, network), *samples, errors)
@@ -79,7 +80,8 @@ def quantized_weights(
     network: Network, arch: Arch, calibration: Any, scheme: Scheme
 ) -> tuple[Network, Mapping[str, float]]:
     """The integer network of `scheme` without converters, and its weight errors by layer."""
-    refuse_no_images(calibration)
+    for array in in_order(network, calibration):
+        refuse_no_images(array)
     if isinstance(scheme.weights, GivenWeights):
         if not network.is_quantized:
             raise WorkloadError(
@@ -125,15 +127,16 @@ def macro_of(arch: Arch, scheme: Scheme) -> Macro:
 
 
 def calibration_samples(
-    network: Network, arch: Arch, scheme: Scheme, images: NDArray[Any]
+    network: Network, arch: Arch, scheme: Scheme, images: Any
 ) -> tuple[list[PsumSamples], list[PsumSamples]]:
-    """Partial sums of the first and of the second half of `images` (the same where there is one image)."""
+    """Partial sums of the first and of the second half of `images`, an array or a dict (the same where there is one image)."""
     if isinstance(scheme.converter, ArchConverter):
         return [], []
     macro = macro_of(arch, scheme)
-    half = max(1, len(images) // 2)
-    held_out = images[half:] if len(images) > 1 else images
-    return list(psum_samples(network, macro, images[:half])), list(psum_samples(network, macro, held_out, seed=1))
+    count = len(in_order(network, images)[0])
+    half = max(1, count // 2)
+    first, held_out = some_images(images, slice(half)), some_images(images, slice(half if count > 1 else 0, None))
+    return list(psum_samples(network, macro, first)), list(psum_samples(network, macro, held_out, seed=1))
 
 
 def with_converters(

@@ -7,7 +7,7 @@ from cimemu.arch.macro import Macro
 from cimemu.compute.psum_samples import PsumSamples
 from cimemu.encoding import UNCORRECTED
 from cimemu.layer.macro_layer import MacroLayer
-from cimemu.layer.requantize import Fp32HalfEven
+from cimemu.layer.requantize import FixedPoint, Fp32HalfEven, Fp64HalfAway
 from cimemu.ptq.levels import fit_levels, thresholds_of
 from cimemu.ptq.psum_fit import BINS, View, groups_of
 from cimemu.ptq.scheme import NonlinearConverter
@@ -19,17 +19,24 @@ def fold(layer: MacroLayer, samples: PsumSamples, macro: Macro) -> View | None:
     """How a psum is the activation (codes from the zero point), None where a psum is not the whole accumulator."""
     stage = layer.stage
     whole = samples.steps_per_output == 1 and macro.correction == UNCORRECTED
-    if not whole or not isinstance(stage, Fp32HalfEven) or layer.column_scale is not None:
+    if not whole or not isinstance(stage, Fp32HalfEven | Fp64HalfAway | FixedPoint) or layer.column_scale is not None:
         return None
     if bool((samples.place != 1).any()) or layer.weight_zero_point.any():
         return None
-    gain = np.broadcast_to(stage.multiplier.astype(np.float64), (samples.columns,))
+    gain = np.broadcast_to(_gain(stage), (samples.columns,))
     return View(
         gain=gain,
         shift=gain * samples.zero,
         low=float(stage.low - stage.zero_point),
         high=float(stage.high - stage.zero_point),
     )
+
+
+def _gain(stage: Fp32HalfEven | Fp64HalfAway | FixedPoint) -> Floats:
+    """Codes of the activation a unit of the accumulator, [1] or [channels_out]."""
+    if not isinstance(stage, FixedPoint):
+        return np.asarray(stage.multiplier, dtype=np.float64)
+    return np.asarray(np.ldexp(stage.q31.astype(np.float64), stage.shift - 31))
 
 
 def fit_activations(samples: PsumSamples, folded: View, spec: NonlinearConverter) -> tuple[Floats, Floats]:

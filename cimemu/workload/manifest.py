@@ -14,7 +14,14 @@ from pydantic import Field
 from cimemu.errors import WorkloadError
 from cimemu.record import Record
 from cimemu.workload.data import moved_labels, read_images, read_tensors, windows_per_clip
-from cimemu.workload.metrics import area_under_curve, detection_errors, of_clips, perplexity, retrieval_top1
+from cimemu.workload.metrics import (
+    area_under_curve,
+    detection_errors,
+    of_clips,
+    pairs_found,
+    perplexity,
+    retrieval_top1,
+)
 
 
 class DataSource(Record):
@@ -176,6 +183,19 @@ class Workload:
     def score(self, outputs: NDArray[Any]) -> float | None:
         """The share of retrieval's pairs that find each other, which stands for accuracy; None for other metrics."""
         return retrieval_top1(outputs) if self.manifest.metric.kind == "retrieval" else None
+
+    def right(
+        self, outputs: NDArray[Any], predictions: NDArray[np.int64] | None, labels: NDArray[np.int64] | None
+    ) -> NDArray[np.bool_]:
+        """Of every image whether its predicted class is its label; with the metric retrieval, of every pair whether it is found.
+
+        WorkloadError where there is neither.
+        """
+        if self.manifest.metric.kind == "retrieval":
+            return pairs_found(outputs)
+        if labels is None or predictions is None:
+            raise WorkloadError(f"{self.path}: has no labels, accuracies need them")
+        return np.asarray(predictions == np.asarray(labels)[: len(predictions)])
 
     @property
     def notes(self) -> tuple[str, ...]:

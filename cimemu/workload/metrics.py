@@ -66,8 +66,17 @@ def perplexity(logits: NDArray[Any], labels: NDArray[np.int64] | None) -> float 
 
 def retrieval_top1(outputs: NDArray[Any]) -> float:
     """How often, of outputs 1, 3, 5 ..., the nearest to output 2i by angle is number 2i + 1; NaN without a pair."""
+    found = pairs_found(outputs)
+    return float(found.mean()) if len(found) else float("nan")
+
+
+def pairs_found(outputs: NDArray[Any]) -> NDArray[np.bool_]:
+    """Of every pair i whether, of outputs 1, 3, 5 ..., the nearest to output 2i by angle is number 2i + 1."""
     flat = outputs.reshape(len(outputs), -1).astype(np.float64)
     flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-30)
     pairs = len(flat) // 2
     queries, matches = flat[0 : 2 * pairs : 2], flat[1 : 2 * pairs : 2]
-    return float(((queries @ matches.T).argmax(axis=1) == np.arange(pairs)).mean()) if pairs else float("nan")
+    if not pairs:
+        return np.zeros(0, dtype=np.bool_)
+    nearest: NDArray[np.int64] = (queries @ matches.T).argmax(axis=1)
+    return nearest == np.arange(pairs)

@@ -1,5 +1,7 @@
 """Schemes: from a float network to integers, converters and one file, with the emulator's laws."""
 
+from dataclasses import replace
+
 import float_nets
 import numpy as np
 import pytest
@@ -12,12 +14,14 @@ from cimemu.compare import dequantization
 from cimemu.compute.forward import Emulator
 from cimemu.compute.psum_samples import lossless_emulator, psum_samples
 from cimemu.errors import WorkloadError
+from cimemu.layer.requantize import FixedPoint, Fp64HalfAway
 from cimemu.macro.references import make_references
-from cimemu.ptq.apply import apply_scheme, macro_of, quantized_weights
+from cimemu.ptq.apply import apply_scheme, calibration_samples, macro_of, quantized_weights, with_converters
 from cimemu.ptq.binary import binarize
 from cimemu.ptq.cut import make_cut
 from cimemu.ptq.levels import squared_error
 from cimemu.ptq.output_fit import output_error
+from cimemu.ptq.placed import placed
 from cimemu.ptq.psum_fit import fit_linear, fit_table, histograms
 from cimemu.ptq.scheme import LinearConverter, NonlinearConverter, scheme_of
 
@@ -358,6 +362,19 @@ def test_mistakes_in_a_scheme_are_one_line():
         apply_scheme(made("column")[1], arch, images(), scheme_of("column"))
 
 
+def fixed_point(stage):
+    """The same multiplier as a whole number of 31 bits and a shift."""
+    fraction, exponent = np.frexp(stage.multiplier.astype(np.float64))
+    q31 = np.rint(fraction * 2.0**31).astype(np.int64)
+    rest = {name: getattr(stage, name) for name in ("zero_point", "low", "high", "dtype")}
+    return FixedPoint(q31=np.atleast_1d(q31), shift=np.atleast_1d(exponent.astype(np.int64)), **rest)
+
+
+def double(stage):
+    rest = {name: getattr(stage, name) for name in ("zero_point", "low", "high", "dtype")}
+    return Fp64HalfAway(multiplier=np.atleast_1d(stage.multiplier.astype(np.float64)), **rest)
+
+
 def test_a_ramp_that_applies_the_activation_sees_only_where_it_lives():
     """One conversion an output: thresholds and levels stay between the psums of the activation's clamp."""
     analog = {"bits": 8, "encoding": "differential", "subtract": "analog", "combine": "analog"}
@@ -392,6 +409,18 @@ def test_a_ramp_that_applies_the_activation_sees_only_where_it_lives():
     b = emulator.run([x], keep=frozenset([layer.outputs[0]])).tensors[layer.outputs[0]]
     assert (a == layer.stage.low).any()
     assert (b[a == layer.stage.low] == layer.stage.low).all()
+    # so it is behind the output stages of integer files, which multiply by a fixed-point number or by a double
+    for stage in (fixed_point(layer.stage), double(layer.stage)):
+        network = replace(
+            fitted.network,
+            converters={},
+            layers=tuple(replace(one, stage=stage) if one.name == "conv1" else one for one in fitted.network.layers),
+        )
+        again = with_converters(
+            network, arch, placed(scheme, network), *calibration_samples(network, arch, scheme, images()), {}
+        )
+        assert [one.folded for one in again.layers] == [True, True, True]
+        np.testing.assert_allclose(again.network.converters["conv1"].thresholds, adc.thresholds, rtol=1e-6, atol=1e-6)
     # with several conversions an output a psum is no activation: nothing is folded there, and the fit says so
     small = cimemu.load_arch("rram_128", {**chip, "macro.rows": 20})
     layers = apply_scheme(float_nets.residual(), small, images(), scheme).layers
