@@ -42,7 +42,8 @@ def train_from_scratch(
     course: Course = Course(),
     **given: Unpack[CourseKeywords],
 ) -> Trained:
-    """Train "vgg8" or "resnet20" (or 8, 14, 32 ...) on `data` and write it to `out` as ONNX: the epoch that does best on held-back images.
+    """Train "vgg8" or "resnet20" (or 8, 14, 32 ...) on `data` and write it to `out` as ONNX: the epoch that does best on
+    held-back images.
 
     Weights are drawn from the settings' seed. Keywords (tests, keep, hooks, progress) are fields of `course`. Raises
     WorkloadError in one line.
