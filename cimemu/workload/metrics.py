@@ -79,4 +79,4 @@ def pairs_found(outputs: NDArray[Any]) -> NDArray[np.bool_]:
     if not pairs:
         return np.zeros(0, dtype=np.bool_)
     nearest: NDArray[np.int64] = (queries @ matches.T).argmax(axis=1)
-    return nearest == np.arange(pairs)
+    return np.asarray(nearest == np.arange(pairs))
