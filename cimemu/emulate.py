@@ -28,6 +28,7 @@ from cimemu.result import RunResult as RunResult
 from cimemu.tally import event_prices, tally_energy
 from cimemu.threads import on_threads
 from cimemu.timing.build import Written
+from cimemu.timing.timeline import with_wake_ups
 from cimemu.variation.compose import Variations, compose
 from cimemu.variation.parse import spelled
 from cimemu.whole_file import refuse_output
@@ -227,7 +228,16 @@ class _Timed:
                 sink=sink,
                 progress=progress,
             )
-        tally = tally_energy(plan.arch, plan, self.activity, timeline.cycles, self.programming, self.prepared.costs)
+        self.activity, self.programming = with_wake_ups(self.activity, self.programming, timeline)
+        tally = tally_energy(
+            plan.arch,
+            plan,
+            self.activity,
+            timeline.cycles,
+            self.programming,
+            self.prepared.costs,
+            gated_cycles=timeline.gated_cycles,
+        )
         return replace(
             base,
             counts=self.activity,

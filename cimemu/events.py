@@ -39,6 +39,7 @@ class Counter(IntEnum):
     OFFCHIP_WRITE_BITS = 21
     CELL_WRITES = 22  # cells programmed
     SCALE_MULTIPLICATIONS = 23  # converter scales that are no integers, applied by the digital unit
+    WAKE_UPS = 24  # gated macros that were switched on again
 
 
 class Kind(IntEnum):
@@ -56,6 +57,7 @@ class Kind(IntEnum):
     MOVE = 9  # a packet over an interconnect link or bus
     BUFFER = 10  # global buffer access
     OFFCHIP = 11
+    WAKE = 12  # a gated macro is switched on, before its operation
 
 
 class Cause(IntEnum):

@@ -23,6 +23,7 @@ from cimemu.options import Draws, DrawsKeywords
 from cimemu.prepare import quantized_network
 from cimemu.tally import tally_energy
 from cimemu.timing.simulate import Simulation
+from cimemu.timing.timeline import with_wake_ups
 from cimemu.workload.network import Network
 
 MOST_TOKENS = 1 << 16
@@ -127,7 +128,10 @@ class _Steps:
         driven = result.nonzero if skipping else None
         timeline = simulation.run(self.texts, nonzero=driven, pulses=result.pulses)
         activity = result.counts + simulation.traffic_counts()[None]
-        tally = tally_energy(plan.arch, plan, activity, timeline.cycles, simulation.programming_counts())
+        activity, programming = with_wake_ups(activity, simulation.programming_counts(), timeline)
+        tally = tally_energy(
+            plan.arch, plan, activity, timeline.cycles, programming, gated_cycles=timeline.gated_cycles
+        )
         self.cycles, self.energy = self.cycles + timeline.cycles, self.energy + tally.total_pj
         self.macs += self.texts * sum(layer.macs for layer in plan.layers)
         return result.tensors

@@ -13,6 +13,7 @@ from rich.text import Text
 from cimemu.facts import NO_PRICES, ends_text
 from cimemu.fitted import Column, print_columns
 from cimemu.shown import printable
+from cimemu.trace.idle import idle_cost
 from cimemu.trace.read import Trace
 from cimemu.trace.schema import STALLS
 from cimemu.uncertainty import ChipDraws, interval
@@ -135,6 +136,7 @@ def _summary(trace: Trace, draws: ChipDraws) -> dict[str, Any]:
         "macros": int(a["macros"]),
         "utilization": float(a["utilization"]),
         "area_mm2": area,
+        **_idle(trace),
         "programming_cycles": int(a["programming_cycles"]),
         "writes_per_cell": float(a["writes_per_cell"]),
         "lifetime_runs": a.get("lifetime_runs"),
@@ -150,6 +152,17 @@ def _slowest(trace: Trace) -> dict[str, Any]:
     each = int(units["busy_cycles"][place]) / images
     rate = 1e9 / (each * float(trace.attributes["clock_ns"])) if each else None
     return {"slowest_unit": str(units["name"][place]), "slowest_cycles": each, "slowest_images_per_s": rate}
+
+
+def _idle(trace: Trace) -> dict[str, Any]:
+    """What macros leak that do not work, what switching them off saves, and what switching them on takes."""
+    found = idle_cost(trace)
+    return {
+        "idle_leakage": found["idle_share"],
+        "gating_saved_uj": found["saved_uj"],
+        "wake_ups": found["wake_ups"],
+        "wake_up_uj": found["wake_up_uj"],
+    }
 
 
 def _layers(trace: Trace, draws: ChipDraws) -> Rows:
@@ -328,6 +341,14 @@ def _print_summary(summary: dict[str, Any], console: Console) -> None:
             + (f"; {s['area_mm2']:.3g} mm2{_told(s, 'area_mm2')}" if s["area_mm2"] else "; area not known"),
         ),
     ]
+    if s["idle_leakage"] or s["wake_ups"]:
+        gates = "power.gating switches them off"
+        if s["wake_ups"]:
+            gates = (
+                f"without gating {s['gating_saved_uj']:,.4g} uJ more; "
+                f"{s['wake_ups']:,} wake-ups take {s['wake_up_uj']:,.4g} uJ"
+            )
+        lines.append(("idle", f"macros that do not work leak {100 * s['idle_leakage']:.1f} % of the energy ({gates})"))
     if s["programming_cycles"]:
         life = "" if s["lifetime_runs"] is None else f"; cells last {s['lifetime_runs']:,.4g} runs"
         lines.append(

@@ -4,7 +4,7 @@ Energies are summed as integers, so that every way of summing gives the same tot
 makes all prices whole numbers (see `count_prices`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import lcm
 from typing import Any, Literal
@@ -45,9 +45,13 @@ CHARGED: dict[str, tuple[Counter, ...]] = {
     "scale_multiplier": (Counter.SCALE_MULTIPLICATIONS,),
     "offchip": (Counter.OFFCHIP_READ_BITS, Counter.OFFCHIP_WRITE_BITS),
     "programming": (Counter.CELL_WRITES,),
+    "wake_up": (Counter.WAKE_UPS,),
 }
 COMPONENTS = tuple(CHARGED)
 LEAKAGE = "(leakage)"  # the row after the layers: leakage of the whole chip over the whole run
+OF_MACROS = (  # components that every macro has as many of, and that are switched off with it
+    "adc", "sample_hold", "wordline", "cell", "shift_add", "correction_adder", "input_register", "output_register",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,10 +166,12 @@ def tally_energy(
     cycles: int,
     programming: NDArray[np.int64],
     costs: Costs | None = None,
+    *,
+    gated_cycles: int = 0,
 ) -> Tally:
     """Price `activity` [images, layers, len(Counter)] and `programming` [layers, len(Counter)] of a run of `cycles`.
 
-    `costs` are the arch's, where they are known already."""
+    `costs` are the arch's, where they are known already; `gated_cycles` those that macros were off, all macros together."""
     images, layers = activity.shape[:2]
     costs = Costs.of(arch) if costs is None else costs
     quanta_per_pj = costs.quanta_per_pj
@@ -174,9 +180,8 @@ def tally_energy(
     programmed = np.zeros(layers + 1, dtype=object)
     programmed[:layers] = costs.of_counts(programming).sum(axis=1)
     area, leakage, instances = costs.area, costs.leakage, costs.instances
-    # 1 uW for 1 ns is 1 fJ = 1000 aJ.
-    per_aj = quanta_per_pj // ATTO_PER_PICO
-    energy[layers] = [round(leak * 1000 * cycles * arch.clock_ns) * per_aj for leak in leakage]
+    whole, saved = leaked_quanta(arch, leakage, cycles, gated_cycles, quanta_per_pj)
+    energy[layers] = [most - less for most, less in zip(whole, saved)]
     programmed[layers] = energy[layers].sum()
     taken_pj, most_pj = int(energy.sum()) / quanta_per_pj, MOST_AJ / ATTO_PER_PICO
     if taken_pj > most_pj:
@@ -202,6 +207,25 @@ def tally_energy(
         leakage_uw=leakage,
         instances=instances,
     )
+
+
+def leaked_quanta(
+    arch: Arch, leakage_uw: Sequence[float] | NDArray[np.float64], cycles: int, gated_cycles: int, quanta_per_pj: int
+) -> tuple[list[int], list[int]]:
+    """(what every component leaks in a run where nothing is switched off, what switching macros off saves of it), in quanta.
+
+    1 uW for 1 ns is 1 fJ = 1000 aJ. `gated_cycles` are those of all macros together that are off.
+    """
+    per_aj, gating = quanta_per_pj // ATTO_PER_PICO, arch.power.gating
+    whole = [round(float(leak) * 1000 * cycles * arch.clock_ns) * per_aj for leak in leakage_uw]
+    if gating is None or not gated_cycles:
+        return whole, [0] * len(whole)
+    off = gating.saved * gated_cycles / arch.macros  # cycles of the whole chip that nothing is drawn in
+    saved = [
+        min(most, round(float(leak) * 1000 * off * arch.clock_ns) * per_aj) if name in OF_MACROS else 0
+        for name, leak, most in zip(COMPONENTS, leakage_uw, whole)
+    ]
+    return whole, saved
 
 
 def chip_area(arch: Arch) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
@@ -260,4 +284,5 @@ def _instances(arch: Arch) -> dict[str, int]:
         "scale_multiplier": 0,
         "offchip": 1,
         "programming": 0,
+        "wake_up": 0,
     }

@@ -3,10 +3,24 @@
 import nets
 from hypothesis import strategies as st
 
+import cimemu
 from cimemu.arch.schema import Arch
 from cimemu.errors import MappingError
 from cimemu.mapping.place import make_plan
 from cimemu.timing.simulate import Simulation
+from cimemu.timing.spans import is_macro as is_macro
+
+
+def gates(saved, after, wake):
+    """`power.gating` of these figures."""
+    return {"saved": saved, "after_cycles": after, "wake_cycles": wake}
+
+
+def priced(arch):
+    """The same chip with prices: a table of converters, and a wake-up that costs something."""
+    costs = cimemu.load_arch("rram_128").costs
+    woken = costs.wake_up.model_copy(update={"energy_pj": 3.25})
+    return arch.model_copy(update={"costs": costs.model_copy(update={"wake_up": woken})})
 
 
 @st.composite
@@ -74,6 +88,9 @@ def chips(draw):
             },
             "mapping": {"share_macros": draw(st.booleans()), "max_replicas": draw(st.integers(1, 3))},
             "programming": {"row_write_cycles": 3},
+            "power": {
+                "gating": draw(st.none() | st.builds(gates, st.floats(0.1, 1), st.integers(0, 40), st.integers(1, 9)))
+            },
         }
     )
 

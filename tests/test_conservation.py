@@ -132,7 +132,7 @@ def test_random_chips_conserve(detail, examples, tmp_path):
     def check(data):
         arch = data.draw(chips.chips())
         if arch.macro.adc.circuit != "sar" if arch.macro.adc.model == "linear" else True:
-            arch = arch.model_copy(update={"costs": cimemu.load_arch("rram_128").costs})
+            arch = chips.priced(arch)
         network = data.draw(chips.networks(arch.macro.input.bits))
         simulation = chips.simulation_or_none(network, arch)
         assume(simulation is not None)

@@ -196,6 +196,7 @@ def test_every_component_is_counted_by_hand():
         "scale_multiplier": 0,
         "offchip": 1,
         "programming": 0,
+        "wake_up": 0,
     }
     assert arch.macro.largest_side == 3
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from cimemu.adc import IdealAdc
 from cimemu.adc.base import MOST_CYCLES
@@ -65,6 +65,28 @@ class Programming(Record):
     row_write_cycles: int = Field(10, ge=1, le=10**9, description="cycles to write (and verify) one row of one macro")
     nonvolatile: bool = Field(True, description="cells keep their levels without power and wear out")
     endurance_writes: float = Field(1e8, gt=0, description="writes a cell survives")
+
+
+class Gating(Record):
+    """Macros that do not work are switched off."""
+
+    saved: float = Field(
+        gt=0,
+        le=1,
+        description="share of a macro's leakage that it does not draw while it is off; 1: nothing is kept alive",
+    )
+    after_cycles: int = Field(0, ge=0, le=MOST_CYCLES, description="cycles without work after which a macro is off")
+    wake_cycles: int = Field(
+        ge=1, le=MOST_CYCLES, description="cycles to switch it on before its next work (energy: `costs.wake_up`)"
+    )
+
+
+class PowerRules(Record):
+    """What of the chip is switched off when."""
+
+    gating: Gating | None = Field(
+        None, description="macros without work are switched off; none: they leak all the time"
+    )
 
 
 class Tile(Record):
@@ -149,6 +171,9 @@ class Arch(Shown, Record):
     tile: Tile = Field(default_factory=Tile, description="macros and buffers of a tile")
     macro: Macro = Field(description="the crossbar macro")
     programming: Programming = Field(default_factory=Programming, description="writing of cells")
+    power: PowerRules = Field(
+        default_factory=PowerRules, description="macros that are switched off while they are idle"
+    )
     mapping: ChipMapping = Field(default_factory=ChipMapping, description="placement on the chip")
     costs: Costs = Field(default_factory=Costs, description="energy per event, area and leakage per component")
 
@@ -173,6 +198,14 @@ class Arch(Shown, Record):
         costs = resolved(self.costs, make_site(self.macro, self.clock_ns, self.costs.technology), own)
         object.__setattr__(self, "costs", costs)  # filled in once, here; what was given stays marked as given
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_power_rules(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """`power` only where something is switched off: traces of other chips are what they were."""
+        made: dict[str, Any] = handler(self)
+        if self.power.gating is None:
+            made.pop("power", None)
+        return made
 
     def _facts(self) -> Facts:
         macro, adc = self.macro, self.macro.adc

@@ -1,7 +1,7 @@
 """`cimemu report`: tables of a trace."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,8 +41,8 @@ def report(
     refuse_outputs(html, csv, force=force)
     if csv is not None and power is None:
         raise TraceError(f"--csv {csv}: is the table of power over time, give --power WIDTH too (or use cimemu export)")
-    if power is not None and html is not None:
-        raise TraceError(f"--power {power} with --html: the page has its own windows, leave one of them out")
+    if csv is not None and html is not None:
+        raise TraceError(f"--csv {csv} with --html: write one file after the other, leave one of them out")
     source = open_trace(trace)
     if "kind" in source.attributes:
         from cimemu.stress.reading import file_rows, title
@@ -61,7 +61,7 @@ def report(
     if html is not None:
         from cimemu.views import write_html
 
-        write_html(source, html, overwrite=force)
+        write_html(source, html, power=power, overwrite=force)
         make_console().print(f"{html}: open it in a browser", soft_wrap=True)
         return
     from cimemu.report import report_data
@@ -75,12 +75,28 @@ def report(
     print_sections(report_data(source))
 
 
+def _gating_line(idle: dict[str, Any]) -> str:
+    """What switching idle macros off saves, or would save."""
+    if "would_wake" not in idle:
+        return (
+            f"macros are off for {100 * idle['gated_share']:.1f} % of their time, which saves {idle['saved_uj']:,.4g} uJ of what "
+            f"they would leak; {idle['wake_ups']:,} wake-ups take {idle['wake_up_uj']:,.4g} uJ"
+        )
+    said = f"none (power.gating); it would save at most {idle['would_save_uj']:,.4g} uJ"
+    if idle["pays_below_pj"] is None:
+        return said
+    return f"{said}, by {idle['would_wake']:,} wake-ups: worth it where one takes less than {idle['pays_below_pj']:,.4g} pJ"
+
+
 def _print_power(source: "Trace", width: str, csv: Path | None, force: bool, as_json: bool) -> None:
     """Power over time: average, peak and where, what idle macros cost, and the windows."""
-    from cimemu.trace.power import idle_cost, power_of
+    from cimemu.trace.idle import idle_cost, worth_gating
+    from cimemu.trace.power import power_of
 
     power = power_of(source, width)
     told, idle = power.summary(), idle_cost(source)
+    if "gated_cycles" not in source.attributes:
+        idle |= worth_gating(source, idle)
     if csv is not None:
         from cimemu.stress.tables import write_table
 
@@ -102,6 +118,7 @@ def _print_power(source: "Trace", width: str, csv: Path | None, force: bool, as_
             f"{idle['macros_empty']:,} of {idle['macros']:,} macros hold nothing and leak {idle['empty_uj']:,.4g} uJ; "
             f"the others leak {idle['idle_uj']:,.4g} uJ while they do not work: {100 * idle['idle_share']:.1f} % of the energy",
         ),
+        ("gating", _gating_line(idle)),
     ]
     for name, text in lines:
         console.print(f"{name:10}{printable(text)}", soft_wrap=True, highlight=False, markup=False)

@@ -184,3 +184,15 @@ class Costs(Record):
     scale_multiplier: Component = Field(default_factory=_zero, description="one multiplication by a converter scale")
     offchip: Component = Field(default_factory=_zero, description="one bit over the chip's edge; instance: interface")
     programming: Component = Field(default_factory=_zero, description="one cell written")
+    wake_up: Component = Field(
+        default_factory=_zero,
+        description="one macro switched on again (`power.gating`); its leakage is its components'",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_wake_up(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Its price only where there is one: traces of other chips are what they were."""
+        made: dict[str, Any] = handler(self)
+        if self.wake_up == Component():
+            made.pop("wake_up", None)
+        return made

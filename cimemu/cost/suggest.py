@@ -143,7 +143,7 @@ def suggest_costs(node_nm: float, **given: Unpack[Facts]) -> dict[str, Any]:
             "estimator": {"model": "wire", "length_um": _round(known.columns * known.pitch_um), "gates": 0},
             **_sure("physics", "a line across the columns, charged once"),
         }
-    table |= {"wordline": _wordline(known), **_cells(known), **_digital(known)}
+    table |= {"wordline": _wordline(known), **_cells(known), **_digital(known), "wake_up": _wake_up(known)}
     return table
 
 
@@ -258,6 +258,16 @@ def _digital_cells(known: Known) -> dict[str, Any]:
             "estimator": {"model": "wire", "length_um": _round(known.rows * known.pitch_um), "gates": 0},
             **_sure("physics", "a bitline of the array, charged once"),
         },
+    }
+
+
+def _wake_up(known: Known) -> dict[str, Any]:
+    """A macro switched on again: the supply of its array, two gates a cell, is charged from 0."""
+    assert known.supply_v is not None
+    ff = 2 * GATE_FF_PER_NM * known.node_nm * known.rows * known.columns
+    return {
+        "energy_pj": _round(ff * known.supply_v**2 / 1000),
+        **_sure("assumed", "charge of a switched-off array's supply: two gates a cell; only with power.gating"),
     }
 
 

@@ -134,6 +134,10 @@ def layer_parts(
 
     Raises WorkloadError where a layer cannot be generated: it says which and why.
     """
+    if arch.power.gating is not None:
+        raise WorkloadError(
+            f"{arch.name}: power.gating is set, generated layers have no gates; leave it out (--set power.gating=null)"
+        )
     plan = make_plan(network, arch)
     emulator = Emulator(network, arch.macro, plan=plan, path="serial")
     chosen = [_layer(emulator, layer) for layer in names]

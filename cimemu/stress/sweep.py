@@ -75,7 +75,8 @@ class SweepResult(Shown):
             )
         tree = chip.model_dump(mode="json", include={"costs": True, "macro": {"adc": True}})
         parts = self.columns["energy_parts_pj"][point]
-        return ChipDraws.of(tree, COMPONENTS, parts, np.zeros(len(COMPONENTS))).total() / 1e6
+        known = COMPONENTS[: parts.shape[1]]  # new ones come last, so that results of earlier versions are read
+        return ChipDraws.of(tree, known, parts, np.zeros(len(known))).total() / 1e6
 
     def beats(self, point: int, other: int) -> float:
         """The share of draws of the prices in which `point` takes less energy than `other`. CimemuError."""

@@ -1,6 +1,7 @@
 """Runs a template on the compiled engine, image by image; where the chip repeats itself, the repeats are copied."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from cimemu.lanes.jit import interpreted, is_compiled
 from cimemu.timing.graph import Template
-from cimemu.timing.kernels.engine import admit, advance
+from cimemu.timing.kernels.engine import LAST_END, LEFT, NEVER, START, WOKEN, admit, advance
 from cimemu.timing.state import ChipState, is_repeat
 from cimemu.timing.timeline import Ledger, Times
 
@@ -53,7 +54,7 @@ def run_compiled(
             shift = chip.state.now - saved.now
             for number in range(repeats * period):
                 first, later = history[number % period], (number // period + 1) * shift
-                yield Times(image + number, first.first_start, first.first_end, first.done + later, later=later)
+                yield replace(first, image=image + number, done=first.done + later, later=later)
             chip.state.repeat(saved, repeats, period)
             image += repeats * period
             search = False
@@ -99,6 +100,7 @@ class _Engine:
     def __init__(self, template: Template, images: int, begin: int, table: Table, ledger: Ledger) -> None:
         self.template, self.images, self.table = template, images, table
         self.state = ChipState.new(template, images, begin, ledger)
+        self.gated = bool((ledger.after < NEVER).any())
         nodes = np.zeros((template.tasks + 1, 5), dtype=np.int64)
         columns: tuple[NDArray[Any], ...] = (
             template.unit,
@@ -131,17 +133,20 @@ class _Engine:
         """Go on until `image` is done; its place on the chip is the next one's."""
         state, template = self.state, self.template
         slot = image % state.window
-        if state.images[slot, 0] > 0:
+        if state.images[slot, LEFT] > 0:
             _, go_on = STEPPING.kernels(template.tasks)
             done = go_on(image, self.durations, self.graph, state.chip, self.stack, state.stalls, state.layer_stalls)
             if not done:
                 raise RuntimeError("the task graph cannot go on: tasks wait for each other")
-        begun, cycles = state.tasks[slot, :, 4].copy(), template.duration
+        begun, cycles = state.tasks[slot, :, START].copy(), template.duration
         if self.table is not None:
             moving = template.dynamic >= 0
             cycles = cycles.copy()
             cycles[moving] = self.table[image, template.dynamic[moving]]
-        times = Times(image, begun, np.where(begun < 0, -1, begun + cycles), int(state.images[slot, 1]))
+        woken = state.tasks[slot, :, WOKEN] != 0 if self.gated else None
+        times = Times(
+            image, begun, np.where(begun < 0, -1, begun + cycles), int(state.images[slot, LAST_END]), woken=woken
+        )
         self.admitted = image + template.in_flight
         if self.admitted < self.images:
             state.clear(image + state.window, template)

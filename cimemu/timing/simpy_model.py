@@ -15,7 +15,7 @@ import simpy
 from cimemu.events import Cause
 from cimemu.timing.compiled import Table
 from cimemu.timing.graph import Template
-from cimemu.timing.timeline import Events, Ledger, Times
+from cimemu.timing.timeline import NEVER, Events, Ledger, Times
 from cimemu.timing.unfold import Unfold
 
 AFTER_ALL_ELSE = 2  # SimPy's own priorities are 0 (urgent) and 1 (normal)
@@ -45,6 +45,7 @@ class _Image:
         self.layer_ready: dict[int, int] = {}  # when the first task of a layer could begin
         self.start = np.full(template.tasks, -1, dtype=np.int64)
         self.end = np.full(template.tasks, -1, dtype=np.int64)
+        self.woken = np.zeros(template.tasks, dtype=np.bool_)
         self.left = template.tasks
         self.last_end = begin
         self.done = env.event()
@@ -139,8 +140,15 @@ class _Chip:
             yield simpy.Event(last).succeed()
             _, image, task = heappop(queue)
             state, begin = self.live[image], int(env.now)
-            if begin > books.free[unit]:
+            idle = begin - int(books.free[unit])
+            if idle > 0:
                 self.note_wait(image, task, unit, begin)
+            if idle > books.after[unit]:
+                books.off[unit] += idle - books.after[unit]
+                state.woken[task] = True
+                yield env.timeout(int(books.wake[unit]))
+                books.busy[unit] += int(env.now) - begin
+                begin = int(env.now)
             if self.unfold is not None and template.block[task] >= 0:
                 yield from self.unfold.operate(env, image, task, state.rows)
             elif self.table is not None and template.dynamic[task] >= 0:
@@ -163,6 +171,7 @@ def run_simpy(
         return
     chip = _Chip(template, images, begin, table, ledger, unfold)
     in_flight = min(template.in_flight, images)
+    gated = bool((ledger.after < NEVER).any())
 
     def gate() -> Generator[Any, Any, None]:
         for image in range(in_flight):
@@ -178,7 +187,8 @@ def run_simpy(
         state = chip.live[image]
         if image >= in_flight:
             del chip.live[image - in_flight]
-        yield Times(image, state.start, state.end, state.last_end, None if unfold is None else _events(state.rows))
+        steps = None if unfold is None else _events(state.rows)
+        yield Times(image, state.start, state.end, state.last_end, steps, woken=state.woken if gated else None)
 
 
 def _events(rows: list[tuple[int, ...]]) -> Events:

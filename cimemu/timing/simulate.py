@@ -1,6 +1,6 @@
 """`simulate`: a plan through time, phase by phase."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from cimemu.timing.durations import Nonzero, RowPulses, duration_table, with_wri
 from cimemu.timing.flow import interconnect_flow
 from cimemu.timing.graph import Template
 from cimemu.timing.simpy_model import run_simpy
+from cimemu.timing.spans import is_macro
 from cimemu.timing.timeline import Events, Ledger, Sink, Timeline, Times
 from cimemu.timing.unfold import Unfold
 
@@ -102,7 +103,7 @@ class Simulation:
             macros = sorted({int(u) for t in self.phases for u in t.unit[t.block >= 0]})
             order = list(self.units)
             adc_of = {u: names.setdefault(f"{order[u]}/adc", len(names)) for u in macros}
-        record = _Record(Ledger.new(len(names), len(self.plan.layers)), images, sink)
+        record = _Record(self._ledger(names), images, sink)
         now = 0
         programming = 0
         phases = [with_writings(template) for template in self.phases] if pulses else self.phases
@@ -131,8 +132,25 @@ class Simulation:
                 if progress is not None:
                     progress(phase * images + times.image + 1, images * self.plan.phases)
             record.offset += template.tasks
+        unused = self._unused_cycles(now)
         flows = np.array([interconnect_flow(template) for template in self.phases]).sum(axis=0) * images
-        return record.timeline(now, detail, tuple(names), adc_of, programming, (int(flows[0]), int(flows[1])))
+        return record.timeline(now, detail, tuple(names), adc_of, programming, (int(flows[0]), int(flows[1])), unused)
+
+    def _ledger(self, names: Mapping[str, int]) -> Ledger:
+        """Nothing done yet; macros are switched off where the chip has gating."""
+        made, gating = Ledger.new(len(names), len(self.plan.layers)), self.plan.arch.power.gating
+        if gating is not None:
+            made.switch_off(
+                [unit for name, unit in names.items() if is_macro(name)], gating.after_cycles, gating.wake_cycles
+            )
+        return made
+
+    def _unused_cycles(self, cycles: int) -> int:
+        """Cycles in which macros that never work are off, in a run of `cycles`."""
+        arch = self.plan.arch
+        if arch.power.gating is None:
+            return 0
+        return (arch.macros - sum(map(is_macro, self.units))) * max(0, cycles - arch.power.gating.after_cycles)
 
 
 class _Record:
@@ -142,6 +160,8 @@ class _Record:
         self.ledger, self.images, self.sink = ledger, images, sink
         self.offset = 0  # task numbers of earlier phases and of programming
         self.layer_cycles = np.zeros(len(ledger.layer_stalls), dtype=np.int64)
+        self.wake_ups = np.zeros((images, len(ledger.layer_stalls)), dtype=np.int64)
+        self.programming_wake_ups = np.zeros(len(ledger.layer_stalls), dtype=np.int64)
         self.image_start = np.full(images, np.iinfo(np.int64).max)
         self.image_end = np.zeros(images, dtype=np.int64)
         self.adc_busy = np.zeros(len(ledger.busy), dtype=np.int64)
@@ -164,6 +184,10 @@ class _Record:
             self.layer_cycles[layers] += cycles
             self.image_start[image] = min(self.image_start[image], start + times.later)
             self.image_end[image] = max(self.image_end[image], times.done)
+        if times.woken is not None:
+            wakes = np.bincount(template.layer[times.woken], minlength=self.wake_ups.shape[1])
+            counted = self.programming_wake_ups if image < 0 else self.wake_ups[image]
+            counted += wakes
         if times.steps is not None:
             chosen = times.steps["kind"] == Kind.CONVERT
             units, cycles = times.steps["unit"][chosen], (times.steps["end"] - times.steps["start"])[chosen]
@@ -202,10 +226,27 @@ class _Record:
             "start": times.start[ids],
             "end": times.end[ids],
         }
-        if times.steps is None:
-            return events
-        steps = {**times.steps, "op": times.steps["op"] + self.offset}
-        return {name: np.concatenate([events[name], steps[name]]) for name in events}
+        pieces = [events]
+        if times.steps is not None:
+            pieces.append({**times.steps, "op": times.steps["op"] + self.offset})
+        if times.woken is not None and times.woken.any():
+            pieces.append(self._wakings(template, times, image))
+        return events if len(pieces) == 1 else {name: np.concatenate([p[name] for p in pieces]) for name in events}
+
+    def _wakings(self, template: Template, times: Times, image: int) -> Events:
+        """A macro that was off is switched on, right before the operation that it is woken for."""
+        assert times.woken is not None
+        ids = np.flatnonzero(times.woken)
+        start, many = times.start[ids], len(ids)
+        return {
+            "op": ids + self.offset,
+            "unit": template.unit[ids],
+            "kind": np.full(many, int(Kind.WAKE), dtype=np.int8),
+            "layer": template.layer[ids],
+            "image": np.full(many, image, dtype=np.int32),
+            "start": start - self.ledger.wake[template.unit[ids]],
+            "end": start,
+        }
 
     def timeline(
         self,
@@ -215,9 +256,13 @@ class _Record:
         adc_of: dict[int, int],
         programming: int,
         noc_bits: tuple[int, int],
+        unused: int,
     ) -> Timeline:
-        """Everything, with each unit's last wait charged to DONE (and a converter's, whose waits are the macro's)."""
+        """Everything, with each unit's last wait charged to DONE (and a converter's, whose waits are the macro's).
+
+        `unused` are the cycles in which macros that never work are off."""
         ledger = self.ledger
+        off = ledger.off + np.maximum(0, cycles - ledger.free - ledger.after)
         ledger.stalls[:, Cause.DONE] += cycles - ledger.free
         for macro, adc in adc_of.items():
             ledger.busy[adc] = self.adc_busy[adc]
@@ -242,4 +287,8 @@ class _Record:
             programming_cycles=programming,
             image_cycles=spread,
             noc_bits=noc_bits,
+            wake_ups=self.wake_ups,
+            programming_wake_ups=self.programming_wake_ups,
+            off=off,
+            gated_cycles=int(off.sum()) + unused,
         )

@@ -1,9 +1,17 @@
 """Rows of tensors: how many a layer makes, in how many it fetches its inputs, and which of these an output row needs."""
 
+import re
+
 from cimemu.layer.base import TensorType
 from cimemu.mapping.plan import LayerPlan
 
 Spans = list[tuple[int, int]]
+MACRO_UNIT = re.compile(r"tile\d+/macro\d+")
+
+
+def is_macro(unit: str) -> bool:
+    """Whether a unit of this name is a whole macro (its converters are units of their own in detail cycles)."""
+    return MACRO_UNIT.fullmatch(unit) is not None
 
 
 def tensor_rows(kind: TensorType, layout: str = "nchw") -> int:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from cimemu.events import Cause
 from cimemu.timing.graph import Template
 from cimemu.timing.kernels.engine import (
+    AFTER,
     BASE,
     BUSY,
     FREE,
@@ -17,13 +18,16 @@ from cimemu.timing.kernels.engine import (
     LEFT,
     NEVER,
     NOW,
+    OFF,
     OPERATIONS,
     PENDING,
     READY,
     ROOM,
     RUNNING,
     WAITING,
+    WAKE,
     WHY,
+    WOKEN,
 )
 from cimemu.timing.timeline import Ledger
 
@@ -35,8 +39,8 @@ ROWS = 1 << 14  # of tasks that are compared at once: what is made of them stays
 class ChipState:
     """What the engine knows at one moment; the meaning of columns stands in `cimemu.timing.kernels.engine`."""
 
-    tasks: Ints  # [images on the chip, tasks, 5]
-    units: Ints  # [units, 9]
+    tasks: Ints  # [images on the chip, tasks, 6]
+    units: Ints  # [units, 12]
     images: Ints  # [images on the chip, 2 + layers]
     queue: Ints  # [places, 2] a ring of waiting tasks for every unit
     heap: Ints  # [units + 1, 2]
@@ -50,13 +54,14 @@ class ChipState:
         """An idle chip at cycle `begin`, with room for the images that are on it together and the one behind them."""
         window = min(template.in_flight, images) + 1
         used = np.bincount(template.unit[template.unit >= 0], minlength=len(ledger.busy))
-        units = np.zeros((len(ledger.busy), 9), dtype=np.int64)
+        units = np.zeros((len(ledger.busy), 12), dtype=np.int64)
+        units[:, AFTER], units[:, WAKE], units[:, OFF] = ledger.after, ledger.wake, ledger.off
         units[:, FREE], units[:, BUSY], units[:, OPERATIONS] = ledger.free, ledger.busy, ledger.operations
         units[:, RUNNING] = -1
         units[:, ROOM] = np.maximum(1, used * window)
         units[:, BASE] = np.cumsum(units[:, ROOM]) - units[:, ROOM]
         state = cls(
-            tasks=np.zeros((window, template.tasks, 5), dtype=np.int64),
+            tasks=np.zeros((window, template.tasks, 6), dtype=np.int64),
             units=units,
             images=np.zeros((window, LAYERS + len(ledger.layer_stalls)), dtype=np.int64),
             queue=np.zeros((int(units[:, ROOM].sum()), 2), dtype=np.int64),
@@ -99,6 +104,7 @@ class ChipState:
         if image > 0:
             tasks[:, PENDING] += template.waits_before
         tasks[:, WHY] = 17 * int(Cause.DATA)
+        tasks[:, WOKEN] = 0
         tasks[:, READY:] = -1
         self.images[slot, LEFT], self.images[slot, LAST_END] = template.tasks, -1
         self.images[slot, LAYERS:] = NEVER
@@ -126,6 +132,7 @@ class ChipState:
         for mine, old in (
             (self.units[:, BUSY], before.units[:, BUSY]),
             (self.units[:, OPERATIONS], before.units[:, OPERATIONS]),
+            (self.units[:, OFF], before.units[:, OFF]),
             (self.stalls, before.stalls),
             (self.layer_stalls, before.layer_stalls),
         ):
@@ -144,7 +151,7 @@ class ChipState:
         """Write the sums into the ledger."""
         ledger.free[:], ledger.busy[:] = self.units[:, FREE], self.units[:, BUSY]
         ledger.operations[:], ledger.stalls[:] = self.units[:, OPERATIONS], self.stalls
-        ledger.layer_stalls[:] = self.layer_stalls
+        ledger.layer_stalls[:], ledger.off[:] = self.layer_stalls, self.units[:, OFF]
 
 
 def is_shifted(before: Ints, after: Ints, first: int, shift: int) -> bool:

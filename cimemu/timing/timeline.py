@@ -1,13 +1,15 @@
 """What a simulation gives: when every operation ran, what every unit did and why it waited."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.events import Cause
+from cimemu.events import Cause, Counter
 
+Ints = NDArray[np.int64]
+NEVER = 1 << 62  # no cycle
 Events = dict[str, NDArray[np.integer]]  # unit, op, kind, layer, image, start, end: columns of a piece of the trace
 
 
@@ -24,6 +26,7 @@ class Times:
     done: int
     steps: Events | None = None  # detail cycles: what macro operations unfold into
     later: int = 0
+    woken: NDArray[np.bool_] | None = None  # of every task: its unit was off, and is switched on before it starts
 
     @property
     def start(self) -> NDArray[np.int64]:
@@ -61,6 +64,10 @@ class Timeline:
     programming_cycles: int
     image_cycles: int  # between the ends of two images, rounded down; in phases the run's cycles over its images
     noc_bits: tuple[int, int]  # into the interconnect and out of it, all images
+    wake_ups: NDArray[np.int64]  # [images, layers] gated macros that were switched on again
+    programming_wake_ups: NDArray[np.int64]  # [layers] the same to write weights during the run
+    off: NDArray[np.int64]  # [units] cycles that each macro was off; zeros without gating
+    gated_cycles: int  # of all macros of the chip, those that never work too
 
 
 @dataclass
@@ -72,10 +79,13 @@ class Ledger:
     operations: NDArray[np.int64]
     layer_stalls: NDArray[np.int64]
     free: NDArray[np.int64]  # when each unit was free last
+    after: NDArray[np.int64]  # idle cycles after which each unit is off, NEVER: it never is
+    wake: NDArray[np.int64]  # cycles to switch it on again
+    off: NDArray[np.int64]  # cycles that it was off, up to the last time it was woken
 
     @classmethod
     def new(cls, units: int, layers: int) -> "Ledger":
-        """All zero."""
+        """All zero, no unit is ever switched off."""
         causes = len(Cause)
         return cls(
             np.zeros(units, dtype=np.int64),
@@ -83,13 +93,19 @@ class Ledger:
             np.zeros(units, dtype=np.int64),
             np.zeros((layers, causes), dtype=np.int64),
             np.zeros(units, dtype=np.int64),
+            np.full(units, NEVER, dtype=np.int64),
+            np.zeros(units, dtype=np.int64),
+            np.zeros(units, dtype=np.int64),
         )
 
-    def grow(self, units: int) -> None:
-        """Make room for `units` units (a later phase may use more)."""
-        more = units - len(self.busy)
-        if more > 0:
-            self.busy = np.concatenate([self.busy, np.zeros(more, dtype=np.int64)])
-            self.stalls = np.concatenate([self.stalls, np.zeros((more, len(Cause)), dtype=np.int64)])
-            self.operations = np.concatenate([self.operations, np.zeros(more, dtype=np.int64)])
-            self.free = np.concatenate([self.free, np.zeros(more, dtype=np.int64)])
+    def switch_off(self, units: Sequence[int], after: int, wake: int) -> None:
+        """Have `units` be off when they were idle for more than `after` cycles, and take `wake` cycles to be on again."""
+        self.after[list(units)], self.wake[list(units)] = after, wake
+
+
+def with_wake_ups(activity: Ints, programming: Ints, timeline: Timeline) -> tuple[Ints, Ints]:
+    """Counts [images, layers, len(Counter)] and those of programming [layers, len(Counter)], with the macros that were woken."""
+    activity, programming = activity.copy(), programming.copy()
+    activity[:, :, Counter.WAKE_UPS] = timeline.wake_ups
+    programming[:, Counter.WAKE_UPS] = timeline.programming_wake_ups
+    return activity, programming

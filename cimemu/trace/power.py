@@ -1,11 +1,10 @@
 """Power over time: the energy of a run's events in windows of a chosen width, by part of the chip, layer and component.
 
 The energy of a layer and component is spread over the cycles of the events that draw it (conversions over macro operations,
-bits of the global buffer over its accesses ...), leakage over all cycles. Energies are split as integers, so that the windows'
-sums are the run's.
+bits of the global buffer over its accesses ...), leakage over all cycles, that of macros over those in which they are on.
+Energies are split as integers, so that the windows' sums are the run's.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from cimemu.arch.schema import Arch
 from cimemu.errors import TraceError
 from cimemu.events import Kind
-from cimemu.tally import ATTO_PER_PICO, CHARGED, LEAKAGE, count_prices
+from cimemu.tally import CHARGED, LEAKAGE, OF_MACROS, count_prices, leaked_quanta
+from cimemu.trace.idle import off_by_window
 from cimemu.trace.read import Trace, open_trace
 
 if TYPE_CHECKING:
@@ -38,11 +38,9 @@ DRAWN_BY: Mapping[str, tuple[Kind, ...]] = {
     "scale_multiplier": (Kind.DIGITAL,),
     "offchip": (Kind.OFFCHIP,),
     "programming": (Kind.PROGRAM,),
+    "wake_up": (Kind.WAKE,),
 }
-MACRO_UNIT = re.compile(r"tile\d+/macro\d+")
-LEAKS_WITH_MACROS = (
-    "adc", "sample_hold", "wordline", "cell", "shift_add", "correction_adder", "input_register", "output_register",
-)  # fmt: skip
+PARTS = 10**6  # of a macro's leakage, of which gating saves some
 UNITS = {"ns": 1.0, "us": 1e3, "ms": 1e6}
 
 
@@ -213,16 +211,22 @@ def power_of(trace: Trace | str | Path, width: int | str) -> Power:
     prices, quanta_per_pj = count_prices(arch)
     energy = trace.energy
     counts = np.asarray(energy["counts"], dtype=object)
+    counted = {str(name): column for column, name in enumerate(energy["counter"])}
+    leaks, places = _leaks(trace, arch, quanta_per_pj), {str(name): i for i, name in enumerate(energy["component"])}
+    whole = _lengths(cycles, width, count)
+    with_gates = gated_weights(trace, arch, width, whole)
     components = tuple(CHARGED)
     made = _Split(count, len(parts) + 1, len(layers) + 1, len(components))
     for place, name in enumerate(components):
-        drawn = [int(counter) for counter in CHARGED[name]]
+        named = [counter.name.lower() for counter in CHARGED[name]]
+        drawn = [counted[counter] for counter in named if counter in counted]  # traces of earlier versions count less
         for layer in range(len(layers)):
             amount = int(counts[layer, drawn].sum()) * prices[name]
             if amount:
                 made.spread(amount, list(_cells(busy, layer, DRAWN_BY.get(name, MACRO))), layer, place)
-        leak = round(float(energy["leakage_uw"][place]) * 1000 * cycles * arch.clock_ns)
-        made.evenly(leak * (quanta_per_pj // ATTO_PER_PICO), cycles, width, place)
+        leak = leaks[places[name]] if name in places else 0
+        if leak:
+            made.share(leak, [(-1, with_gates if name in OF_MACROS else whole)], -1, place)
     return Power(
         width=width,
         cycles=cycles,
@@ -237,29 +241,26 @@ def power_of(trace: Trace | str | Path, width: int | str) -> Power:
     )
 
 
-def idle_cost(trace: Trace) -> dict[str, Any]:
-    """What macros leak: of the run's energy, that of macros that hold nothing, and of the others while they do not work.
+def _lengths(cycles: int, width: int, count: int) -> NDArray[Any]:
+    """Cycles of every window."""
+    made: NDArray[Any] = np.minimum(width, cycles - np.arange(count, dtype=np.int64) * width).astype(object)
+    return made
 
-    A component of which every macro has as many leaks by macro; those that a tile or the chip has are no part of it.
-    """
-    arch, cycles = Arch.model_validate(trace.arch), max(1, int(trace.attributes["cycles"]))
-    energy = trace.energy
-    of_macros = [place for place, name in enumerate(energy["component"]) if name in LEAKS_WITH_MACROS]
-    leaked = float(energy["pj"][-1][of_macros].sum())
-    used = len(set(trace.table("macros")["macro"].tolist()))
-    named = {name: number for number, name in enumerate(trace.units["name"])}
-    works = [trace.units["busy_cycles"][number] for name, number in named.items() if MACRO_UNIT.fullmatch(str(name))]
-    working = float(np.sum(works)) / (cycles * arch.macros)
-    total = float(trace.attributes["energy_pj"]) or 1.0
-    empty = 1 - used / arch.macros
-    return {
-        "macros": arch.macros,
-        "macros_empty": arch.macros - used,
-        "leakage_uj": leaked / 1e6,
-        "empty_uj": leaked * empty / 1e6,
-        "idle_uj": leaked * max(0.0, 1 - empty - working) / 1e6,
-        "idle_share": leaked * (1 - working) / total,
-    }
+
+def _leaks(trace: Trace, arch: Arch, quanta_per_pj: int) -> list[int]:
+    """What every component leaks in the run, gates considered, in quanta."""
+    uw, gated = trace.energy["leakage_uw"], int(trace.attributes.get("gated_cycles", 0))
+    whole, saved = leaked_quanta(arch, uw, int(trace.attributes["cycles"]), gated, quanta_per_pj)
+    return [most - less for most, less in zip(whole, saved)]
+
+
+def gated_weights(trace: Trace, arch: Arch, width: int, lengths: NDArray[Any]) -> NDArray[Any]:
+    """What macros leak in every window, in whole numbers of one unit: less where some are off."""
+    if arch.power.gating is None:
+        return lengths
+    off = off_by_window(trace, arch, width, len(lengths))
+    made: NDArray[Any] = lengths * (arch.macros * PARTS) - off * round(arch.power.gating.saved * PARTS)
+    return made
 
 
 def part_of(unit: str) -> str:
@@ -268,7 +269,7 @@ def part_of(unit: str) -> str:
     return "interconnect" if first in ("link", "bus") else first
 
 
-Cells = tuple[int, NDArray[np.int64]]  # a part, and its busy cycles by window
+Cells = tuple[int, NDArray[Any]]  # a part, and its busy cycles by window
 
 
 class _Split:
@@ -285,13 +286,6 @@ class _Split:
             self.share(amount, [(-1, np.ones(len(self.by_part), dtype=np.int64))], layer, component)
         else:
             self.share(amount, cells, layer, component)
-
-    def evenly(self, amount: int, cycles: int, width: int, component: int) -> None:
-        """Leakage: by the cycles of each window."""
-        windows = len(self.by_part)
-        lengths = np.minimum(width, cycles - np.arange(windows, dtype=np.int64) * width)
-        if amount:
-            self.share(amount, [(-1, lengths)], -1, component)
 
     def share(self, amount: int, cells: Sequence[Cells], layer: int, component: int) -> None:
         """`amount` in proportion to the cells' cycles: whole numbers whose sum is `amount`."""
@@ -322,8 +316,11 @@ def _busy(trace: Trace, part: NDArray[np.int64], layers: int, width: int, count:
     kinds = len(Kind)
     for chunk in trace.event_chunks(("unit", "kind", "layer", "start", "end")):
         key = (part[chunk["unit"]] * layers + chunk["layer"]) * kinds + chunk["kind"]
-        for one in np.unique(key):
-            chosen = key == one
+        order = np.argsort(key, kind="stable")
+        for chosen in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):
+            if not len(chosen):
+                continue
+            one = key[chosen[0]]
             where, kind = divmod(int(one), kinds)
             where, layer = divmod(where, layers)
             rows = found.setdefault((layer, kind), {})

@@ -94,6 +94,14 @@ ATTRIBUTES = (
         "cycles",
         "spent writing weights again (0 where the network fits; activations are written beside other work)",
     ),
+    Item(
+        "gated_cycles",
+        "int",
+        "",
+        "cycles",
+        "that macros were off, all macros of the chip together; absent without power.gating",
+        optional=True,
+    ),
     Item("energy_pj", "float", "", "pJ", "energy of the run"),
     Item("tops_per_w", "float", "", "", "2 x MACs / energy", optional=True),
     Item("macs", "int", "", "", "multiply-accumulates of the run"),
@@ -164,8 +172,22 @@ _UNIT = (
         "offchip, global_buffer/port#, digital, bus or link/x.y>x.y, tile#/...",
     ),
     Item("units/operations", "int64", "unit", "", "tasks served"),
-    Item("units/busy_cycles", "int64", "unit", "cycles", "at work; busy + stalls = cycles of the run"),
+    Item(
+        "units/busy_cycles",
+        "int64",
+        "unit",
+        "cycles",
+        "at work or being switched on; busy + stalls = cycles of the run",
+    ),
     *(Item(f"units/{name}", "int64", "unit", "cycles", f"waited {_WHY[cause]}") for name, cause in zip(STALLS, Cause)),
+    Item(
+        "units/off_cycles",
+        "int64",
+        "unit",
+        "cycles",
+        "that a macro was off; absent without power.gating",
+        optional=True,
+    ),
 )
 _EVENT = (
     Item("events/unit", "int32", "event", "", "index into /units"),

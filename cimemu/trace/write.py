@@ -146,6 +146,8 @@ class TraceWriter:
             "provenance_json": json.dumps(dict(content.provenance), sort_keys=True, default=str),
             **content.attributes,
         }
+        if arch.power.gating is not None:
+            known["gated_cycles"] = timeline.gated_cycles
         if writes:
             known["lifetime_runs"] = arch.programming.endurance_writes / writes
         for item in ATTRIBUTES:
@@ -159,7 +161,7 @@ class TraceWriter:
         if content.labels is not None:
             self._put("outputs/label", content.labels)
         self._layers(content)
-        self._units(timeline)
+        self._units(timeline, gated=arch.power.gating is not None)
         self._energy(plan, tally, content.activity, content.programming)
         self._macros(plan)
         self._put("images/start", timeline.image_start)
@@ -212,12 +214,14 @@ class TraceWriter:
         for name, values in columns.items():
             self._put(f"layers/{name}", values if _DTYPES[f"layers/{name}"] == "str" else np.asarray(values))
 
-    def _units(self, timeline: Timeline) -> None:
+    def _units(self, timeline: Timeline, *, gated: bool) -> None:
         self._put("units/name", list(timeline.units))
         self._put("units/operations", timeline.operations)
         self._put("units/busy_cycles", timeline.busy)
         for name, values in zip(STALLS, timeline.stalls.T):
             self._put(f"units/{name}", values)
+        if gated:
+            self._put("units/off_cycles", timeline.off)
 
     def _energy(self, plan: Plan, tally: Tally, activity: NDArray[np.int64], programming: NDArray[np.int64]) -> None:
         prices, quanta_per_pj = count_prices(plan.arch)

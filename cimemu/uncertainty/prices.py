@@ -14,7 +14,7 @@ LEVEL = 0.90
 FAMILIES = {  # what components of a chip are alike: an error in one family is mostly the same for all of it
     "converter": ("adc", "sample_hold", "reference_switch"),
     "array": ("wordline", "cell", "cell_level", "programming"),
-    "logic": ("shift_add", "correction_adder", "psum_adder", "digital", "scale_multiplier"),
+    "logic": ("shift_add", "correction_adder", "psum_adder", "digital", "scale_multiplier", "wake_up"),
     "register": ("input_register", "output_register"),
     "memory": ("tile_buffer", "global_buffer"),
     "link": ("interconnect", "offchip"),

@@ -17,7 +17,8 @@ from cimemu.trace.schema import STALLS
 from cimemu.views.answers import questions
 from cimemu.views.bins import bin_events
 from cimemu.views.names import short_names
-from cimemu.views.paths import critical_path, power, roofline
+from cimemu.views.paths import critical_path, roofline
+from cimemu.views.paths import power as power_windows
 from cimemu.views.window import Window, select_events
 from cimemu.whole_file import refuse_output, whole_file
 
@@ -27,10 +28,13 @@ MOST_UNIT_ROWS = 5_000  # of the table of units and of the map of macros
 TYPES = {"u8": np.uint8, "u16": np.uint16, "u32": np.uint32, "f32": np.float32, "f64": np.float64}
 
 
-def write_html(trace: Trace | str | Path, out: str | Path, *, overwrite: bool = False) -> Path:
+def write_html(
+    trace: Trace | str | Path, out: str | Path, *, power: str | None = None, overwrite: bool = False
+) -> Path:
     """Write the page of `trace` to `out`: totals are exact, the timeline is cut down to what can be drawn.
 
-    Returns the path. Raises TraceError for a file that is no trace, and for an `out` that is there already, unless
+    `power` is the width of windows of power over time ("1000" cycles, "2us"), as `cimemu.power_of` takes it. Returns the path.
+    Raises TraceError for a file that is no trace, windows that it has not, and for an `out` that is there already, unless
     `overwrite`.
 
     >>> import cimemu
@@ -44,7 +48,7 @@ def write_html(trace: Trace | str | Path, out: str | Path, *, overwrite: bool = 
     """
     refuse_output(Path(out), TraceError, overwrite=overwrite)
     source = trace if isinstance(trace, Trace) else open_trace(trace)
-    page = filled("page.html", page_data(source), "page.js")
+    page = filled("page.html", page_data(source, power), "page.js")
     with whole_file(Path(out), TraceError, overwrite=overwrite) as partial:
         partial.write_text(page, encoding="utf-8")
     return Path(out)
@@ -61,8 +65,8 @@ def filled(template: str, data: Any, *scripts: str) -> str:
     return page.replace("/*DATA*/", packed)
 
 
-def page_data(trace: Trace) -> dict[str, Any]:
-    """Everything the page shows, as JSON takes it; arrays of the timeline packed in base64."""
+def page_data(trace: Trace, width: str | None = None) -> dict[str, Any]:
+    """Everything the page shows, as JSON takes it; arrays of the timeline packed in base64. `width` is that of windows of power."""
     report = report_data(trace)
     attributes, energy = trace.attributes, trace.energy
     arch = trace.arch
@@ -101,6 +105,7 @@ def page_data(trace: Trace) -> dict[str, Any]:
         "sources": list(_sources(arch, "")),
         "provenance": json.loads(attributes.get("provenance_json", "{}")),
         **_map(trace, arch),
+        "power": power_windows(trace, width),
         **_timeline(trace),
     }
 
@@ -134,7 +139,6 @@ def _timeline(trace: Trace) -> dict[str, Any]:
     return {
         "timeline_units": [names[unit] for unit in shown],
         "groups": _groups([names[unit] for unit in shown]),
-        "power": power(trace, bins),
         "timeline_note": note,
         "kinds": trace.kinds,
         "bin_width": bins.width,

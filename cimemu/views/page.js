@@ -382,18 +382,18 @@ function roofChart() {
 function powerChart() {
   const mw = D.power.mw, box = $("power");
   box.textContent = "";
-  if (!mw.length) { $("power-note").textContent = "The trace has no prices or no events."; return; }
-  const most = Math.max(...mw) + D.power.leakage_mw || 1, x = (i) => LEFT + (i / mw.length) * (W - LEFT - RIGHT), y = (v) => H - BOTTOM - (v / most) * (H - BOTTOM - TOP);
-  const mean = mw.reduce((a, b) => a + b, 0) / mw.length;
-  $("power-note").textContent = `Largest ${number(most, 3)} mW, mean ${number(mean + D.power.leakage_mw, 3)} mW in stretches of ${cycles(D.bin_width)}; ${number(D.power.leakage_mw, 3)} mW of it is leakage (violet). The energy of a layer is spread over the cycles in which its units work.`;
+  if (!mw.length) { $("power-note").textContent = D.power.note; return; }
+  const leak = D.power.leakage_mw, top = mw.map((v, i) => v + leak[i]), most = Math.max(...top) || 1, x = (i) => LEFT + (i / mw.length) * (W - LEFT - RIGHT), y = (v) => H - BOTTOM - (v / most) * (H - BOTTOM - TOP);
+  $("power-note").textContent = `${D.power.note} Windows of ${cycles(D.power.width)}; leakage is violet. Energies of components are spread over the events that draw them, as report --power does; --power WIDTH beside --html chooses the windows.`;
   const g = svg("svg", box, { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": "power over time" });
   for (let i = 0; i <= 4; i++) { const v = (most * i) / 4; svg("line", g, { x1: LEFT, x2: W - RIGHT, y1: y(v), y2: y(v), stroke: "var(--line)" }); svg("text", g, { x: LEFT - 5, y: y(v) + 4, "text-anchor": "end" }, number(v, 3)); }
-  for (let i = 0; i <= 4; i++) svg("text", g, { x: LEFT + (i / 4) * (W - LEFT - RIGHT), y: H - BOTTOM + 14, "text-anchor": i === 4 ? "end" : i ? "middle" : "start" }, time((mw.length * D.bin_width * i) / 4));
+  for (let i = 0; i <= 4; i++) svg("text", g, { x: LEFT + (i / 4) * (W - LEFT - RIGHT), y: H - BOTTOM + 14, "text-anchor": i === 4 ? "end" : i ? "middle" : "start" }, time((Math.min(mw.length * D.power.width, D.cycles) * i) / 4));
   svg("text", g, { x: 12, y: (H - BOTTOM) / 2, transform: `rotate(-90 12 ${(H - BOTTOM) / 2})`, "text-anchor": "middle" }, "mW");
-  let d = `M${x(0)} ${y(D.power.leakage_mw)}`;
-  for (let i = 0; i < mw.length; i++) { const v = y(mw[i] + D.power.leakage_mw).toFixed(1); d += `V${v}H${x(i + 1).toFixed(1)}`; }
-  svg("path", g, { d: `${d}V${y(D.power.leakage_mw)}Z`, fill: "var(--energy)" });
-  svg("rect", g, { x: LEFT, y: y(D.power.leakage_mw), width: W - LEFT - RIGHT, height: Math.max(0, H - BOTTOM - y(D.power.leakage_mw)), fill: "var(--leak)" });
+  for (const [values, fill] of [[top, "var(--energy)"], [leak, "var(--leak)"]]) {
+    let d = `M${x(0)} ${y(0)}`;
+    for (let i = 0; i < values.length; i++) d += `V${y(values[i]).toFixed(1)}H${x(i + 1).toFixed(1)}`;
+    svg("path", g, { d: `${d}V${y(0)}Z`, fill });
+  }
 }
 charts();
 

@@ -3,16 +3,17 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cimemu.arch.schema import Arch
 from cimemu.mapping.cycles import op_cycles
+from cimemu.trace.power import power_of
 from cimemu.trace.read import Trace
-from cimemu.views.bins import Bins
 from cimemu.views.window import Window, select_events
 
 MOST_WALKED = 2_000_000  # events of the first image that the path is looked for in
 MOST_SEGMENTS = 400
+DRAWN_WINDOWS = 1024
+PEAK = ("part", "layer", "component")
 GLOBAL = ("global_read_bits", "global_write_bits")
 
 
@@ -94,20 +95,25 @@ def roofline(trace: Trace) -> dict[str, Any]:
     }
 
 
-def power(trace: Trace, bins: Bins) -> dict[str, Any]:
-    """Power by stretch of time [mW]: a layer's energy spread over the cycles in which its units work, and leakage.
+def power(trace: Trace, width: str | None = None) -> dict[str, Any]:
+    """Power over time [mW], of events and of leakage, in windows of `width` (`cimemu.power_of`); without one in as many as are
+    drawn. Where there is none, `note` says why.
 
-    Only of images whose events the trace has; energy of events that no unit is busy for is not in it.
-    """
-    energy, covered = trace.energy["pj"], int(trace.attributes.get("event_images", 0))
-    images, cycles = int(trace.attributes["images"]), max(1, int(trace.attributes["cycles"]))
-    clock = float(trace.attributes["clock_ns"])
-    if energy.sum() <= 0 or not len(bins.busy):
-        return {"mw": [], "leakage_mw": 0.0}
-    layers = len(trace.layers["name"])
-    busy = np.bincount(bins.layer, weights=bins.busy, minlength=layers)
-    spent = energy[:-1].sum(axis=1)[:layers] * min(1.0, covered / max(1, images))
-    price: NDArray[np.float64] = np.divide(spent, busy, out=np.zeros(layers), where=busy > 0)
-    drawn = np.bincount(bins.bin, weights=bins.busy * price[bins.layer])
-    leakage = float(energy[-1].sum()) / (cycles * clock)
-    return {"mw": np.round(drawn / (bins.width * clock), 5).tolist(), "leakage_mw": leakage}
+    Raises TraceError where a width is given and the trace has no such windows."""
+    if float(trace.energy["pj"].sum()) <= 0:
+        return {"width": 0, "mw": [], "leakage_mw": [], "note": "The chip's file has no prices."}
+    covered, images = int(trace.attributes.get("event_images", 0)), int(trace.attributes["images"])
+    if width is None and covered < images:
+        note = f"The trace has the events of {covered} of {images} images, power over time needs all: run with --events {images}."
+        return {"width": 0, "mw": [], "leakage_mw": [], "note": note}
+    cycles = max(1, int(trace.attributes["cycles"]))
+    found = power_of(trace, -(-cycles // DRAWN_WINDOWS) if width is None else width)
+    told, leakage = found.summary(), found.mw(found.by_layer[:, -1])
+    where = ", ".join(f"{told[f'peak_{kind}']['name']} {told[f'peak_{kind}']['mw']:.3g} mW" for kind in PEAK)
+    return {
+        "width": found.width,
+        "mw": (found.total_mw - leakage).tolist(),
+        "leakage_mw": leakage.tolist(),
+        "note": f"Peak {told['peak_mw']:,.4g} mW from cycle {told['peak_start_cycle']:,}, most of it in {where}; "
+        f"average {told['average_mw']:,.4g} mW.",
+    }

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 from cimemu.arch.load import load_arch
 from cimemu.arch.schema import Arch
+from cimemu.config_file import parse_value
 from cimemu.errors import CimemuError
 from cimemu.mapping.cycles import op_cycles
 from cimemu.tally import event_prices
+from cimemu.trace.idle import idle_cost
 from cimemu.trace.read import Trace
 from cimemu.trace.schema import STALLS
 
@@ -16,6 +18,10 @@ LARGE = 0.25  # a share of time or energy that a remedy is worth naming for
 WORTH = 0.05  # a share that it must be able to save
 MOST_REMEDIES = 3
 COPIES = (2, 4, 8)
+SAVED, GATE_CYCLES = (
+    0.9,
+    10,
+)  # of a macro that is switched off: the share of its leakage, cycles to decide it and to be on again
 
 
 class Cause(NamedTuple):
@@ -70,7 +76,7 @@ def remedies(trace: Trace) -> list[Remedy]:
     arch = Arch.model_validate(trace.arch)
     found = [
         one
-        for look in (_overlap, _copies, _converters, _lanes, _idle, _bits, _waiting)
+        for look in (_overlap, _copies, _converters, _lanes, _idle, _gates, _bits, _waiting)
         for one in look(trace, arch)
         if one.factor >= 1 / (1 - WORTH) and _allowed(arch, one)
     ]
@@ -108,7 +114,7 @@ def _allowed(arch: Arch, one: Remedy) -> bool:
         return True
     key, _, value = one.setting.partition("=")
     try:
-        load_arch(arch, {key: int(value) if value.isdigit() else value})
+        load_arch(arch, {key: parse_value(value)})
     except CimemuError:
         return False
     return True
@@ -223,6 +229,19 @@ def _idle(trace: Trace, arch: Arch) -> Iterator[Remedy]:
         saved = leak * (1 - needed / arch.tiles)
         gain = f"idle tiles leak; without them an image draws up to {percent(saved)} less energy"
         yield _set("Fewer tiles", f"chip.tiles={needed}", "energy", 1 / (1 - saved), gain)
+
+
+def _gates(trace: Trace, arch: Arch) -> Iterator[Remedy]:
+    """Macros that leak while they do not work, switched off: what a gate saves of it is assumed."""
+    share = idle_cost(trace)["idle_share"]
+    if share >= LARGE and arch.power.gating is None:
+        saved = SAVED * share
+        gain = (
+            f"macros leak {percent(share)} of the energy while they do not work; gates that save {percent(SAVED)} of it, where "
+            f"waking takes little, draw up to {percent(saved)} less"
+        )
+        setting = f"power.gating={{saved: {SAVED}, after_cycles: {GATE_CYCLES}, wake_cycles: {GATE_CYCLES}}}"
+        yield Remedy("Switch idle macros off", setting, f'--set "{setting}"', "energy", 1 / (1 - saved), gain)
 
 
 def _bits(trace: Trace, arch: Arch) -> Iterator[Remedy]:

@@ -25,7 +25,7 @@ def test_every_way_of_summing_gives_the_energy_of_the_run(detail, examples, tmp_
     @settings(deadline=None, derandomize=True, max_examples=examples, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def check(data):
-        arch = data.draw(chips.chips()).model_copy(update={"costs": cimemu.load_arch("rram_128").costs})
+        arch = chips.priced(data.draw(chips.chips()))
         assume(getattr(arch.macro.adc, "circuit", "sar") == "sar")
         network = data.draw(chips.networks(arch.macro.input.bits))
         assume(chips.simulation_or_none(network, arch) is not None)
@@ -165,7 +165,8 @@ def test_power_from_the_command_line_in_a_report_a_table_and_perfetto(trace, tmp
     [
         (["report", "{}", "--power", "x"], "power windows of 'x'"),
         (["report", "{}", "--csv", "x.csv"], "give --power WIDTH too"),
-        (["report", "{}", "--power", "9", "--html", "x.html"], "leave one of them out"),
+        (["report", "{}", "--power", "9", "--csv", "x.csv", "--html", "x.html"], "leave one of them out"),
+        (["report", "{}", "--power", "x", "--html", "x.html"], "power windows of 'x'"),
         (
             ["export", "{}", "--format", "vcd", "--power", "9", "--out", "x.vcd"],
             "is written as perfetto, csv or parquet",

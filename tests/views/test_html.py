@@ -98,11 +98,30 @@ def test_the_critical_path_fills_the_first_images_time_without_a_gap(page):
 
 def test_power_times_time_is_the_energy(page):
     trace, _ = page
-    found = power(trace, bins := bin_events(trace, np.arange(len(trace.units["name"]))))
-    spent = sum(found["mw"]) * bins.width * trace.attributes["clock_ns"]
-    unbusy = trace.energy["pj"][:-1].sum(axis=1)[np.setdiff1d(np.arange(len(trace.layers["name"])), bins.layer)].sum()
-    assert spent + unbusy == pytest.approx(trace.energy["pj"][:-1].sum(), rel=1e-3)
-    assert found["leakage_mw"] * trace.attributes["cycles"] == pytest.approx(trace.energy["pj"][-1].sum())
+    for width in (None, "500ns"):
+        found, exact = power(trace, width), cimemu.power_of(trace, 500) if width else None
+        lengths = np.minimum(found["width"], trace.attributes["cycles"] - np.arange(len(found["mw"])) * found["width"])
+        lengths = lengths * trace.attributes["clock_ns"]
+        assert (found["mw"] * lengths).sum() == pytest.approx(trace.energy["pj"][:-1].sum())
+        assert (found["leakage_mw"] * lengths).sum() == pytest.approx(trace.energy["pj"][-1].sum())
+        if exact is not None:
+            assert np.add(found["mw"], found["leakage_mw"]) == pytest.approx(exact.total_mw)
+            assert f"Peak {exact.summary()['peak_mw']:,.4g} mW" in found["note"]
+
+
+def test_a_page_of_chosen_windows_says_why_there_are_none(page, tmp_path):
+    trace, _ = page
+    assert page_data(trace, "1us")["power"]["width"] == 1000
+    arch, network = cimemu.load_arch("rram_128"), cimemu.load_workload("digits")
+    images = network.inputs(2)[0]
+    quantized = cimemu.quantize(cimemu.load_network(network.network), arch, network.calibration())
+    cimemu.run(arch, quantized, images, trace=tmp_path / "some.h5", event_images=1)
+    some = cimemu.open_trace(tmp_path / "some.h5")
+    assert power(some)["mw"] == []
+    assert "1 of 2 images" in power(some)["note"]
+    assert cimemu.write_html(some, tmp_path / "p.html").exists()
+    with pytest.raises(cimemu.TraceError, match="has the events of 1 of 2 images"):
+        cimemu.write_html(some, tmp_path / "q.html", power="1us")
 
 
 def test_no_layer_lies_above_its_roof(page):

@@ -9,17 +9,20 @@ import numpy as np
 
 from cimemu.lanes.jit import kernel
 
-NEVER = 1 << 62
+NEVER = 1 << 62  # as `cimemu.timing.timeline` has it
 TASK = (1 << 32) - 1  # of a key: image << 32 | task
 DATA = 5  # `cimemu.events.Cause`
 
 # Columns of nodes (a task of the template) and edges.
 UNIT, LAYER, DURATION, FIRST_EDGE, DYNAMIC = 0, 1, 2, 3, 4
 SUCCESSOR, LAG, CAUSE = 0, 1, 2
-# Columns of tasks (a task of an image on the chip); -1 where there is no cycle yet. WHY = 16 x cause + earlier cause.
-PENDING, WHY, READY, SINCE, START = 0, 1, 2, 3, 4
-# Columns of units; those after TOUCHED are where the unit's ring in the queue lies. RUNNING is a key.
+# Columns of tasks (a task of an image on the chip); -1 where there is no cycle yet. WHY = 16 x cause + earlier cause. WOKEN: 1
+# where its unit was off and is switched on first; it starts behind that.
+PENDING, WHY, WOKEN, READY, SINCE, START = 0, 1, 2, 3, 4, 5
+# Columns of units; HEAD to ROOM are where the unit's ring in the queue lies. RUNNING is a key. AFTER: idle cycles after which
+# it is off (NEVER: it never is), WAKE: cycles to switch it on, OFF: cycles that it was off, up to the last time it was woken.
 FREE, BUSY, OPERATIONS, RUNNING, TOUCHED, HEAD, WAITING, BASE, ROOM = 0, 1, 2, 3, 4, 5, 6, 7, 8
+AFTER, WAKE, OFF = 9, 10, 11
 # Columns of images (one on the chip); the rest says since when each layer has had something to do.
 LEFT, LAST_END, LAYERS = 0, 1, 2
 # Entries of control.
@@ -182,12 +185,17 @@ def begin(unit, nodes, table, chip, stalls, layer_stalls):
     cycles = nodes[task, DURATION]
     if nodes[task, DYNAMIC] >= 0:
         cycles = table[image, nodes[task, DYNAMIC]]
-    row[START] = now
+    waking = 0
+    if now - free > units[unit, AFTER]:
+        waking = units[unit, WAKE]
+        units[unit, OFF] += now - free - units[unit, AFTER]
+        row[WOKEN] = 1
+    row[START] = now + waking
     units[unit, RUNNING] = key
-    units[unit, FREE] = now + cycles
-    units[unit, BUSY] += cycles
+    units[unit, FREE] = now + waking + cycles
+    units[unit, BUSY] += waking + cycles
     units[unit, OPERATIONS] += 1
-    push(heap, control, now + cycles, unit)
+    push(heap, control, now + waking + cycles, unit)
 
 
 @kernel
