@@ -4,7 +4,7 @@ Energies are summed as integers, so that every way of summing gives the same tot
 makes all prices whole numbers (see `count_prices`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import lcm
 from typing import Any, Literal
@@ -180,7 +180,7 @@ def tally_energy(
     programmed = np.zeros(layers + 1, dtype=object)
     programmed[:layers] = costs.of_counts(programming).sum(axis=1)
     area, leakage, instances = costs.area, costs.leakage, costs.instances
-    whole, saved = leaked_quanta(arch, leakage, cycles, gated_cycles, quanta_per_pj)
+    whole, saved = leaked_quanta(arch, dict(zip(COMPONENTS, leakage)), cycles, gated_cycles, quanta_per_pj)
     energy[layers] = [most - less for most, less in zip(whole, saved)]
     programmed[layers] = energy[layers].sum()
     taken_pj, most_pj = int(energy.sum()) / quanta_per_pj, MOST_AJ / ATTO_PER_PICO
@@ -210,20 +210,20 @@ def tally_energy(
 
 
 def leaked_quanta(
-    arch: Arch, leakage_uw: Sequence[float] | NDArray[np.float64], cycles: int, gated_cycles: int, quanta_per_pj: int
+    arch: Arch, leakage_uw: Mapping[str, float], cycles: int, gated_cycles: int, quanta_per_pj: int
 ) -> tuple[list[int], list[int]]:
-    """(what every component leaks in a run where nothing is switched off, what switching macros off saves of it), in quanta.
+    """What every component of `leakage_uw`, by name, leaks where nothing is switched off, and what of it gates save, in quanta.
 
     1 uW for 1 ns is 1 fJ = 1000 aJ. `gated_cycles` are those of all macros together that are off.
     """
     per_aj, gating = quanta_per_pj // ATTO_PER_PICO, arch.power.gating
-    whole = [round(float(leak) * 1000 * cycles * arch.clock_ns) * per_aj for leak in leakage_uw]
+    whole = [round(float(leak) * 1000 * cycles * arch.clock_ns) * per_aj for leak in leakage_uw.values()]
     if gating is None or not gated_cycles:
         return whole, [0] * len(whole)
     off = gating.saved * gated_cycles / arch.macros  # cycles of the whole chip that nothing is drawn in
     saved = [
         min(most, round(float(leak) * 1000 * off * arch.clock_ns) * per_aj) if name in OF_MACROS else 0
-        for name, leak, most in zip(COMPONENTS, leakage_uw, whole)
+        for (name, leak), most in zip(leakage_uw.items(), whole)
     ]
     return whole, saved
 

@@ -60,7 +60,7 @@ def conserved(path):
     counts = dict(zip(energy["counter"], energy["counts"].sum(axis=0)))
     prices = dict(zip(energy["component"], energy["price_pj"]))
     by_event = sum(
-        float(prices[name]) * int(counts[counter.name.lower()]) for name in CHARGED for counter in CHARGED[name]
+        float(prices[name]) * int(counts[counter.name.lower()]) for name in prices for counter in CHARGED[name]
     )
     leakage = energy["pj"][-1].sum()
     for way in (

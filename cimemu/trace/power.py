@@ -212,7 +212,7 @@ def power_of(trace: Trace | str | Path, width: int | str) -> Power:
     energy = trace.energy
     counts = np.asarray(energy["counts"], dtype=object)
     counted = {str(name): column for column, name in enumerate(energy["counter"])}
-    leaks, places = _leaks(trace, arch, quanta_per_pj), {str(name): i for i, name in enumerate(energy["component"])}
+    leaks = _leaks(trace, arch, quanta_per_pj)
     whole = _lengths(cycles, width, count)
     with_gates = gated_weights(trace, arch, width, whole)
     components = tuple(CHARGED)
@@ -224,7 +224,7 @@ def power_of(trace: Trace | str | Path, width: int | str) -> Power:
             amount = int(counts[layer, drawn].sum()) * prices[name]
             if amount:
                 made.spread(amount, list(_cells(busy, layer, DRAWN_BY.get(name, MACRO))), layer, place)
-        leak = leaks[places[name]] if name in places else 0
+        leak = leaks.get(name, 0)
         if leak:
             made.share(leak, [(-1, with_gates if name in OF_MACROS else whole)], -1, place)
     return Power(
@@ -247,11 +247,12 @@ def _lengths(cycles: int, width: int, count: int) -> NDArray[Any]:
     return made
 
 
-def _leaks(trace: Trace, arch: Arch, quanta_per_pj: int) -> list[int]:
+def _leaks(trace: Trace, arch: Arch, quanta_per_pj: int) -> dict[str, int]:
     """What every component leaks in the run, gates considered, in quanta."""
-    uw, gated = trace.energy["leakage_uw"], int(trace.attributes.get("gated_cycles", 0))
+    uw = dict(zip(map(str, trace.energy["component"]), trace.energy["leakage_uw"]))
+    gated = int(trace.attributes.get("gated_cycles", 0))
     whole, saved = leaked_quanta(arch, uw, int(trace.attributes["cycles"]), gated, quanta_per_pj)
-    return [most - less for most, less in zip(whole, saved)]
+    return {name: most - less for name, most, less in zip(uw, whole, saved)}
 
 
 def gated_weights(trace: Trace, arch: Arch, width: int, lengths: NDArray[Any]) -> NDArray[Any]:

@@ -26,6 +26,7 @@ from cimemu.whole_file import whole_file
 _DTYPES = {item.path: item.dtype for item in DATASETS}
 _FILTERS = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "fletcher32": True}
 MAX_EVENTS = 20_000_000
+OF_GATES, GATES = ("wake_up",), (Counter.WAKE_UPS,)  # components and counters that only chips with gating have
 UNFINISHED = "unfinished"  # root attribute of a partial file: what it is
 
 DIGITAL_PRODUCT = "digital float32"
@@ -128,7 +129,9 @@ class TraceWriter:
         """Everything but the events."""
         plan, timeline, tally = content.plan, content.timeline, content.tally
         self._flush(self.pending_rows)
-        self.file["events"].attrs["kinds"] = [kind.name.lower() for kind in Kind]
+        self.file["events"].attrs["kinds"] = [
+            kind.name.lower() for kind in Kind if plan.arch.power.gating is not None or kind != Kind.WAKE
+        ]
         arch, writes = plan.arch, plan.most_writes(timeline.images)
         known = {
             "schema_version": SCHEMA_VERSION,
@@ -225,16 +228,22 @@ class TraceWriter:
 
     def _energy(self, plan: Plan, tally: Tally, activity: NDArray[np.int64], programming: NDArray[np.int64]) -> None:
         prices, quanta_per_pj = count_prices(plan.arch)
+        gated = plan.arch.power.gating is not None  # without, traces do not tell of waking
+        names = [name for name in tally.components if gated or name not in OF_GATES]
+        own, counters = (
+            [tally.components.index(name) for name in names],
+            [c for c in Counter if gated or c not in GATES],
+        )
         self._put("energy/row", list(tally.rows))
-        self._put("energy/component", list(tally.components))
-        self._put("energy/pj", tally.energy_pj)
+        self._put("energy/component", names)
+        self._put("energy/pj", tally.energy_pj[:, own])
         self._put("energy/image_pj", tally.image_pj)
-        self._put("energy/price_pj", np.array([prices[name] / quanta_per_pj for name in tally.components]))
-        self._put("energy/area_um2", tally.area_um2)
-        self._put("energy/leakage_uw", tally.leakage_uw)
-        self._put("energy/instances", tally.instances)
-        self._put("energy/counter", [counter.name.lower() for counter in Counter])
-        self._put("energy/counts", activity.sum(axis=0) + programming)
+        self._put("energy/price_pj", np.array([prices[name] / quanta_per_pj for name in names]))
+        self._put("energy/area_um2", tally.area_um2[own])
+        self._put("energy/leakage_uw", tally.leakage_uw[own])
+        self._put("energy/instances", tally.instances[own])
+        self._put("energy/counter", [counter.name.lower() for counter in counters])
+        self._put("energy/counts", (activity.sum(axis=0) + programming)[:, counters])
 
     def _macros(self, plan: Plan) -> None:
         phases, macros = np.nonzero(plan.macro_cells)
