@@ -13,9 +13,10 @@ from cimemu.adapt.morph.network import Watch, morph, weights_of
 from cimemu.adapt.morph.run import two_stage
 from cimemu.adapt.morph.settings import MorphSettings
 from cimemu.adapt.morph.shrink import Goal, Shrink
+from cimemu.adapt.morph.widen import widened
 from cimemu.adapt.settings import Rates, TrainSettings
 from cimemu.adapt.train import Hooks, Keep, train
-from cimemu.errors import CimemuError
+from cimemu.errors import CimemuError, WorkloadError
 from cimemu.fitting.channels import trace_channels
 from cimemu.fitting.report import map_network
 from cimemu.layer.execute import run_float
@@ -140,6 +141,18 @@ def test_a_curve_has_the_seed_trained_as_long_first_and_goes_on_where_it_stopped
     assert cimemu.load_network(tmp_path / "macros_2" / "network.onnx").layers
     (tmp_path / "macros_3" / "result.json").unlink()
     assert curve(arch, network, wanted, tiny_train, tests={"tiny": tiny_test}, keep=Keep(tmp_path, resume=True)) == rows
+
+
+def test_a_curve_of_a_widened_network_begins_with_that(arch, network, tiny_train, tiny_test, tmp_path):
+    wanted = settings(macros=(2,), widen=2)
+    rows = curve(arch, network, wanted, tiny_train, tests={"tiny": tiny_test}, keep=Keep(tmp_path))
+    wide = widened(network, 2, wanted.shrink.seed)
+    assert rows[0]["parameters"] == weights_of(wide) > 2 * weights_of(network)
+    assert rows[1]["compression"] == 1 - rows[1]["parameters"] / weights_of(wide)
+    (tmp_path / "macros_2" / "result.json").unlink()
+    other = settings(macros=(2,), widen=3)
+    with pytest.raises(WorkloadError, match="checkpoint"):
+        curve(arch, network, other, tiny_train, tests={"tiny": tiny_test}, keep=Keep(tmp_path, resume=True))
 
 
 def test_the_budget_of_the_seed_is_what_the_others_see():

@@ -13,6 +13,7 @@ from cimemu.adapt.morph.channels import carried, widths_of, without_branches
 from cimemu.adapt.morph.norms import LENGTH, with_norms, without_norms
 from cimemu.adapt.morph.price import Prices
 from cimemu.adapt.morph.rebuild import rebuilt
+from cimemu.adapt.morph.widen import widened
 from cimemu.errors import WorkloadError
 from cimemu.fitting.channels import trace_channels
 from cimemu.fitting.paper import paper_count
@@ -103,6 +104,37 @@ def test_a_grown_network_computes_what_it_did(seed, shape):
     # a Pad that adds no channel any more ties what it joins: look at every maker
     sizes = {name: width.size for width in widths_of(grown, trace_channels(grown)) for name in width.makers}
     assert sizes == {name: wanted[width.root] for width in found for name in width.makers}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([(4, 6), (3, 5, 9), (3, 8)]), st.integers(1, 4), st.integers(1, 2))
+def test_a_widened_network_computes_what_it_did(seed, shape, times, again):
+    network = tiny_resnet(widths=shape, seed=seed % 7)
+    before = {name: width.size for width in widths_of(network, trace_channels(network)) for name in width.makers}
+    wide = network
+    for turn in range(again):
+        wide = widened(wide, times, seed + turn)
+    assert np.allclose(outputs(wide), outputs(network), rtol=1e-4, atol=1e-4)
+    after = {name: width.size for width in widths_of(wide, trace_channels(wide)) for name in width.makers}
+    assert after == {name: size * times**again for name, size in before.items()}
+
+
+def test_widening_normalisations_that_are_folded_changes_nothing_either():
+    plain = without_norms(tiny_resnet())
+    assert np.allclose(outputs(widened(plain, 2)), outputs(plain), rtol=1e-4, atol=1e-4)
+
+
+def test_copies_become_different_in_training():
+    from cimemu.adapt.library import torch_of
+    from cimemu.adapt.module import from_network
+
+    module = from_network(widened(tiny_resnet(), 2))
+    module(torch_of().from_numpy(IMAGES)).square().sum().backward()
+    made = module.value("s0b0_conv1.weight")
+    whole = made[:, :4] + made[:, 4:]  # of both copies of an input
+    assert torch_of().allclose(whole[:4], whole[4:], atol=1e-6)
+    slope = made.grad[:, :4] + made.grad[:, 4:]
+    assert float((slope[:4] - slope[4:]).abs().max()) > 1e-2 * float(slope.abs().max())
 
 
 def test_new_channels_reach_the_gradient():

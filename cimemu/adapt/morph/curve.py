@@ -11,6 +11,7 @@ from cimemu.adapt.metrics_log import write_rows
 from cimemu.adapt.morph.fill import tight
 from cimemu.adapt.morph.network import Morphed, Watch, morph, train_plainly, weights_of
 from cimemu.adapt.morph.settings import MorphSettings
+from cimemu.adapt.morph.widen import widened
 from cimemu.adapt.settings import TrainSettings
 from cimemu.adapt.train import Keep
 from cimemu.arch.schema import Arch
@@ -46,6 +47,7 @@ def curve(
     by the images of `shrink`.
     """
     tests, keep, watch = tests or {}, keep or Keep(), watch or Watch()
+    network = widened(network, settings.widen, settings.shrink.seed)
     wanted = settings.macros if isinstance(settings.macros, tuple) else (settings.macros,)
     rows: list[Row] = []
     for macros in (None, *wanted):

@@ -31,12 +31,14 @@ def rebuilt(
     """
     slots, before = slots_of(network, channels, kept, widths)
     sizes = {root: len(each) for root, each in slots.items()}
-    made = _Rebuild(network, channels, sizes, np.random.default_rng(seed), slots, before)
+    made = Rebuild(network, channels, sizes, np.random.default_rng(seed), slots, before)
     layers = [made.layer(layer) for layer in network.layers]
     return with_layers(network, layers, {**network.constants, **made.constants})
 
 
-class _Rebuild(Resize):
+class Rebuild(Resize):
+    """Layers at other widths; `slots` say which old channel each new one is, by root, and -1 for one that is new."""
+
     def __init__(
         self,
         network: Network,
@@ -57,10 +59,10 @@ class _Rebuild(Resize):
         outputs, inputs = (0, 1) if isinstance(layer, Conv) else (old.ndim - 1, old.ndim - 2)
         if isinstance(layer, Gemm) and layer.trans_b:
             outputs, inputs = 0, 1
-        rows = self._slots(Lane(0, (self.channels.made[layer.name],)))
+        rows = self.places(Lane(0, (self.channels.made[layer.name],)))
         lane = self.channels.read.get(layer.name)
         depthwise = isinstance(layer, Conv) and layer.groups > 1
-        reads = np.arange(old.shape[inputs]) if lane is None or depthwise else self._slots(lane)
+        reads = np.arange(old.shape[inputs]) if lane is None or depthwise else self.places(lane)
         made, old = np.moveaxis(made, (outputs, inputs), (0, 1)), np.moveaxis(old, (outputs, inputs), (0, 1))
         made[:, reads < 0] = 0
         kept = np.flatnonzero(rows >= 0)
@@ -72,7 +74,7 @@ class _Rebuild(Resize):
         """0 for new outputs."""
         if bias.size <= 1:
             return bias
-        return self._taken(bias, bias.ndim - 1, self._slots(Lane(0, (self.channels.made[layer.name],))), 0.0)
+        return self._taken(bias, bias.ndim - 1, self.places(Lane(0, (self.channels.made[layer.name],))), 0.0)
 
     def margins(self, layer: Pad, number: int, more: int, margins: tuple[int, int]) -> tuple[int, int]:
         """So many that the channels brought in meet their own."""
@@ -82,7 +84,7 @@ class _Rebuild(Resize):
 
     def per_channel(self, layer: Layer, place: int, value: Array, axis: int, lane: Lane) -> Array:
         """New channels of a normalisation: the mean of the old scales, bias 0, statistics 0 and 1; else the first value."""
-        slots = self._slots(lane)
+        slots = self.places(lane)
         if layer.op != "BatchNormalization":
             return np.take(value, np.maximum(slots, 0), axis=axis)
         fill = {SCALE: float(np.abs(value).mean()), VARIANCE: 1.0}.get(place, 0.0)
@@ -104,7 +106,7 @@ class _Rebuild(Resize):
         np.moveaxis(made, axis, 0)[slots < 0] = fill
         return made
 
-    def _slots(self, lane: Lane) -> Slots:
+    def places(self, lane: Lane) -> Slots:
         """Old place along a lane of each new one, -1 for new ones."""
         found, first = [], 0
         for part in lane.parts:

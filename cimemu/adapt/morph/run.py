@@ -11,6 +11,7 @@ from cimemu.adapt.metrics_log import write_rows
 from cimemu.adapt.morph.curve import chip_figures
 from cimemu.adapt.morph.network import Morphed, Watch, morph
 from cimemu.adapt.morph.settings import MorphSettings
+from cimemu.adapt.morph.widen import widened
 from cimemu.adapt.run import Adapted, Result, adapt_network
 from cimemu.adapt.train import CHECKPOINT, Course, Keep
 from cimemu.adapt.written_file import FileKeywords
@@ -69,6 +70,7 @@ def two_stage(
     keep, watch = keep or Keep(), watch or Watch()
     settings = morph_settings(config)
     chip = load_arch(arch, config.set)
+    network = widened(network, settings.widen, settings.shrink.seed)
     morphed = morph(chip, network, settings, data, tests=tests, keep=keep.below("stage1"), watch=watch)
     if keep.folder is not None:
         save_onnx(morphed.network, keep.folder / FLOAT, overwrite=True)

@@ -15,6 +15,13 @@ class MorphSettings(Record):
         description="macros to fill; a list: stage 1 alone for each, as a curve beside the network trained as long",
         json_schema_extra={"option": "--macros", "least": 1},
     )
+    widen: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="copies of every channel, whose readers share its weight, before anything else: the network computes the "
+        "same and has more to prune",
+    )
     goal: float = Field(0.9, gt=0, le=1, description="share of their cells that should hold weights")
     columns_left: float = Field(
         0.8, gt=0, le=1, description="share of their columns that shrinking leaves, the rest is filled again"
