@@ -1,5 +1,15 @@
 """Whole-suite settings: `pytest` alone uses every core, `pytest FILE` and benches run in one process."""
 
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kernels():
+    """Kernels are compiled however small a test is: what NumPy does in their place has tests of its own."""
+    from cimemu.lanes.small import SPENT
+
+    SPENT.at_once = True
+
 
 def pytest_xdist_auto_num_workers(config):
     """Workers of `-n auto`, which is the default: one process where tests are chosen by name, or timed.

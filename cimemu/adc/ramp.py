@@ -8,7 +8,8 @@ reference cell is a memory cell and has its mismatch. A conversion takes `2^b - 
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.kernels.noise import QUANTILE_BITS, cell_lanes, normal_quantiles, stream_key
+from cimemu.kernels.noise import QUANTILE_BITS, normal_quantiles, stream_key
+from cimemu.kernels.small import cell_lanes
 
 Floats = NDArray[np.float64]
 MOST_STEP = 4096  # reference cells switched on in one step

@@ -64,10 +64,10 @@ def warm(context: typer.Context) -> None:
     from tempfile import TemporaryDirectory
 
     from cimemu.errors import CimemuError
+    from cimemu.lanes.small import SPENT
     from cimemu.terminal import make_console
-    from cimemu.timing.compiled import STEPPING
 
-    STEPPING.at_once = True
+    SPENT.at_once = True
     console, group = make_console(), context.find_root().command
     begun = time.monotonic()
     with TemporaryDirectory() as folder:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.compute.finish_kernels import (
+from cimemu.compute.small import (
     arrange,
     arrange_float,
     finish_float,

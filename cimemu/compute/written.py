@@ -13,7 +13,7 @@ from cimemu.engines.programmed import Programmed
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.macro.counts import WindowTables
 from cimemu.mapping.layout import Unit
-from cimemu.windows.kernels import im2col
+from cimemu.windows.small import im2col
 from cimemu.windows.strips import Room, Source, Strip
 
 

@@ -58,6 +58,9 @@ class Engine:
     points: Callable[[Matrix, int, int], int]  # inputs of a chunk, from (matrix, all inputs, threads)
     serial: bool = True  # makes every conversion
     gives_codes: bool = False
+    kernels: Callable[[Any], tuple[Any, ...]] = (
+        lambda prepared: ()
+    )  # the largest that `run` compiles for what is prepared
 
 
 def cached_points(matrix: Matrix, inputs: int, threads: int) -> int:

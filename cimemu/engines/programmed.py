@@ -9,11 +9,15 @@ from numpy.typing import NDArray
 
 from cimemu.adc import Adc
 from cimemu.arch.macro import Macro
-from cimemu.engines.choose import PAYS_FROM, Choice, choose
+from cimemu.engines.choose import PAYS_FROM, Choice, choose, engines_of
 from cimemu.engines.engine import Chunk, Engine, Outcome, WhyNot
 from cimemu.engines.exact.engine import EXACT
 from cimemu.engines.packed.engine import PACKED
+from cimemu.engines.steps.engine import STEPS
+from cimemu.engines.steps.run import sum_steps
 from cimemu.events import Counter
+from cimemu.lanes.jit import is_compiled
+from cimemu.lanes.small import pays, timed
 from cimemu.layer.column_scale import ColumnScale
 from cimemu.macro.combine import column_values, combined, correction
 from cimemu.macro.counts import Activity, CellCounts, LineCounts, count_cells, count_rows
@@ -111,7 +115,8 @@ class Programmed:
             choice = self.choose(path, codes=codes, inputs=self.inputs + len(checked))
             self.inputs += len(checked) if choice.engine.serial else 0
             self._forget(choice.engine)
-            y, out = self._in_chunks(choice, Inputs(checked, masked, reads), codes, threads or 1)
+            forced = len(engines_of(path)) == 1
+            y, out = self._in_chunks(choice, Inputs(checked, masked, reads), codes, threads or 1, forced)
             name = choice.engine.name
         counts = self._counted(checked, max(1, images), nonzero) if counted else _UNCOUNTED
         return MvmResult(
@@ -206,12 +211,18 @@ class Programmed:
         return naive.y, naive.codes if codes and matrix.references is not None else None
 
     def _in_chunks(
-        self, choice: Choice, inputs: "Inputs", codes: bool, threads: int
+        self, choice: Choice, inputs: "Inputs", codes: bool, threads: int, forced: bool
     ) -> tuple[NDArray[Any], NDArray[np.uint16] | None]:
-        """(y, codes) of all inputs, a chunk at a time, on `threads` threads; every chunk is independent."""
+        """(y, codes) of all inputs, a chunk at a time, on `threads` threads; every chunk is independent.
+
+        An engine that is `forced` runs by itself; NumPy stands in for any other until compiling its kernels pays.
+        """
         matrix, engine, count = self.matrix, choice.engine, len(inputs.x)
         y = np.empty((count, matrix.layout.outputs), dtype=np.int64 if matrix.integer_result else np.float64)
         out = self._codes(count) if codes and matrix.references is not None else None
+        way = engine.run
+        if not (forced or compiled(choice)):
+            engine, way = STEPS, in_numpy
         step = engine.points(matrix, count, threads)
 
         def one(first: int) -> None:
@@ -223,10 +234,22 @@ class Programmed:
                 y=y[part],
                 codes=None if out is None else out[part],
             )
-            finish(chunk, matrix, engine.run(chunk, matrix, choice.prepared))
+            finish(chunk, matrix, way(chunk, matrix, choice.prepared))
 
         on_threads(threads, one, range(0, count, step))
         return y, out
+
+
+def compiled(choice: Choice) -> bool:
+    """Whether an engine's kernels are compiled, or are to be: until that pays, the steps in NumPy stand in for it."""
+    return pays() or all(is_compiled(kernel) for kernel in choice.engine.kernels(choice.prepared))
+
+
+def in_numpy(chunk: Chunk, matrix: Matrix, prepared: Any) -> Outcome:
+    """A chunk step by step; all engines give the same bytes."""
+    words, codes, reads = chunk.masked, chunk.codes, chunk.reads
+    sums, total = timed(lambda: sum_steps(words, matrix, packed=False, codes_out=codes, reads=reads))
+    return Outcome(sums=sums, total=total)
 
 
 @dataclass(frozen=True, eq=False)

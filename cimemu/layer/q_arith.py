@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.layer.base import Array, Layer, TensorType
-from cimemu.layer.elementwise_kernels import look_up_pairs
 from cimemu.layer.float32 import Floats, fused_multiply_add, to_int32
 from cimemu.layer.shapes import Operand, broadcast
+from cimemu.layer.small import look_up_pairs
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.layer.base import Array, Layer, TensorType
-from cimemu.layer.elementwise_kernels import look_up_pairs
 from cimemu.layer.rounding import gemmlowp_double
 from cimemu.layer.shapes import Operand, broadcast
+from cimemu.layer.small import look_up_pairs
 
 Ints = NDArray[np.int64]
 Multiplier = tuple[int, int]  # (q31, shift)

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.macro.convert_kernels import affine_codes, search_codes
 from cimemu.macro.matrix import Matrix
 from cimemu.macro.references import References
+from cimemu.macro.small import affine_codes, search_codes
 
 
 def codes_of(

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from cimemu.encoding import UNCORRECTED
 from cimemu.macro.codes import codes_of
-from cimemu.macro.combine_kernels import combine_integer, level_sums
 from cimemu.macro.encode import input_slice
 from cimemu.macro.matrix import Matrix
 from cimemu.macro.read_noise import Reads, add_noise
 from cimemu.macro.references import References
 from cimemu.macro.scaled import added_up, correction_factors, input_sums
+from cimemu.macro.small import combine_integer, level_sums
 from cimemu.macro.sums import Sums, group_in_block
 
 

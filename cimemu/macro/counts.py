@@ -11,13 +11,8 @@ from cimemu.arch.macro import Macro
 from cimemu.errors import CimemuError
 from cimemu.events import Counter
 from cimemu.lanes.registers import AVAILABLE
-from cimemu.macro.activity_kernels import (
-    count_inputs,
-    count_nibble_windows,
-    count_nibbles,
-    count_windows,
-)
 from cimemu.macro.encode import input_range
+from cimemu.macro.small import count_inputs, count_nibble_windows, count_nibbles, count_windows
 from cimemu.macro.toggles import Toggles
 from cimemu.mapping.layout import Layout, accumulator_width
 

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.kernels.noise import normal_quantiles
-from cimemu.kernels.read_noise import SIGMA_BITS, add_read_noise
+from cimemu.kernels.read_noise import SIGMA_BITS
+from cimemu.kernels.small import add_read_noise
 
 
 @dataclass(frozen=True, eq=False)

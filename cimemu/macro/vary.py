@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cimemu.arch.macro import Macro
 from cimemu.errors import ArchError
 from cimemu.events import Pulses
-from cimemu.kernels.cells import round_levels
+from cimemu.kernels.small import round_levels
 from cimemu.macro.accumulator import check_accumulator
 from cimemu.macro.encode import MAX_LEVEL, fixed_seen, narrowest
 from cimemu.macro.gated import gated_reads

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.lanes.jit import interpreted, is_compiled
+from cimemu.lanes.small import SPENT
 from cimemu.timing.graph import Template
 from cimemu.timing.kernels.engine import LAST_END, LEFT, NEVER, START, WOKEN, admit, advance
 from cimemu.timing.state import ChipState, is_repeat
@@ -76,13 +77,13 @@ class _Stepping:
     def __init__(self) -> None:
         self.tasks = 0  # that Python stepped over
         self.compiled = False
-        self.at_once = False  # `cimemu warm`: compiled though it does not pay
 
     def kernels(self, tasks: int) -> tuple[Any, Any]:
         """(admit, advance) for an image of so many tasks."""
         if not self.compiled:
             self.tasks += tasks
-            self.compiled = self.at_once or self.tasks > PAYS_FROM or (is_compiled(admit) and is_compiled(advance))
+            paid = SPENT.at_once or self.tasks > PAYS_FROM
+            self.compiled = paid or (is_compiled(admit) and is_compiled(advance))
         return (admit, advance) if self.compiled else self.python
 
     @cached_property

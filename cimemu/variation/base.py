@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cimemu.kernels.noise import cell_lanes, cell_words, stream_key
+from cimemu.kernels.noise import stream_key
+from cimemu.kernels.small import cell_lanes, cell_words
 from cimemu.record import Record
 from cimemu.variation.wires import Wires
 

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cimemu.kernels.noise import QUANTILE_BITS, cell_lanes, normal_quantiles
+from cimemu.kernels.noise import QUANTILE_BITS, normal_quantiles
+from cimemu.kernels.small import cell_lanes
 from cimemu.variation.base import Owner, Stage, Stream, VariationBase
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cimemu.kernels.cells import scale_by_lanes
+from cimemu.kernels.small import scale_by_lanes
 from cimemu.variation.base import Block, Owner, Per, Stream, VariationBase, per_field
 from cimemu.variation.lognormal import exponentials
 

@@ -5,8 +5,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from cimemu.kernels.cells import add_by_lanes
 from cimemu.kernels.noise import normal_quantiles
+from cimemu.kernels.small import add_by_lanes
 from cimemu.variation.base import Block, Owner, Per, Stream, VariationBase, per_field
 
 

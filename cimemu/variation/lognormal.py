@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cimemu.kernels.cells import scale_by_lanes
 from cimemu.kernels.noise import QUANTILE_BITS, normal_quantiles
+from cimemu.kernels.small import scale_by_lanes
 from cimemu.variation.base import Block, Owner, Per, Stream, VariationBase, exact_table, per_field
 
 

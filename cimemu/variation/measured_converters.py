@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 
 from cimemu.errors import ArchError
-from cimemu.kernels.noise import cell_lanes
+from cimemu.kernels.small import cell_lanes
 from cimemu.variation.base import Owner, Stage, Stream, VariationBase
 from cimemu.variation.converter import OfConverters
 from cimemu.variation.table import Columns, open_table

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from cimemu.kernels.cells import find_stuck, stick
+from cimemu.kernels.small import find_stuck, stick
 from cimemu.variation.base import WORD, Block, Owner, Stream, VariationBase
 
 
@@ -52,7 +52,7 @@ class StuckAt(VariationBase):
         low, high = self._limits()
         found = np.empty((shape[0] * shape[1], 3), dtype=np.int64)
         place = (macro, shape[0], first_column)
-        count = find_stuck(stream.key, place, low, high, np.empty((1, shape[1]), dtype=np.uint64), found)
+        count: int = find_stuck(stream.key, place, low, high, np.empty((1, shape[1]), dtype=np.uint64), found)
         row, column, at_top = found[:count].T
         return row, column, at_top * top
 

@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from cimemu.layer.macro_layer import Geometry
-from cimemu.windows.kernels import fill_strip
+from cimemu.windows.small import fill_strip
 
 EXACT_BYTES = 1 << 20  # arrays of one strip of an exact product: they stay in the second-level cache
 ROWS_BYTES = 1 << 22  # of a strip that is cut once more, into chunks, by the macros

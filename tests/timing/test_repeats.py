@@ -76,6 +76,7 @@ def test_python_steps_until_compiling_pays_and_the_cycles_stay(monkeypatch):
     monkeypatch.setattr(compiled, "is_compiled", lambda kernel: asked.append(kernel) or False)
     told = compiled._Stepping()
     monkeypatch.setattr(compiled, "STEPPING", told)
+    monkeypatch.setattr(compiled.SPENT, "at_once", False)
     monkeypatch.setattr(compiled, "PAYS_FROM", 10 * simulation.phases[0].tasks)
     some = simulation.run(30, repeat=False)
     assert told.compiled

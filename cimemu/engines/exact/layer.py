@@ -1,16 +1,19 @@
 """The exact product of a whole layer where no converter can leave its exact range: a convolution, no windows laid out."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.blas import kind_for, product
 from cimemu.engines.exact.kernels import convolve_depthwise, convolve_pairs, interleave
 from cimemu.engines.exact.pair_kernels import OUTPUTS as PAIR_OUTPUTS
 from cimemu.engines.exact.pair_kernels import POSITIONS
 from cimemu.engines.exact.quad_kernels import HAS_QUADS, convolve_quads, interleave_quads
 from cimemu.engines.exact.quad_kernels import OUTPUTS as QUAD_OUTPUTS
+from cimemu.lanes.small import Either
 from cimemu.layer.macro_layer import Geometry
 from cimemu.windows.strips import Room, Source, Strip
 
@@ -28,6 +31,7 @@ class ExactLayer:
     def __init__(self, weights: NDArray[np.integer], geometry: Geometry, inputs: tuple[int, int]) -> None:
         """`weights` [channels_out, rows_per_group], all within 16 bits; `inputs` are the lowest and highest value driven."""
         g = self.geometry = geometry
+        self.weights, self.largest = weights, max(abs(value) for value in inputs)
         self.grids: dict[tuple[int, int, int], Grid] = {}
         self.depthwise = g.channels_in == g.groups == g.channels_out and g.groups > 1
         if self.depthwise:
@@ -91,6 +95,14 @@ class ExactLayer:
         self, strip: NDArray[Any], cut: Strip, start: NDArray[np.int32], room: Room
     ) -> tuple[NDArray[np.int32], int]:
         """(acc int32 [images, groups, >= outputs per group, places], places of a row); `start` [images, channels_out]."""
+        way = DEPTHWISE if self.depthwise else QUADS if self.quads else PAIRS
+        made: tuple[NDArray[np.int32], int] = way(self, strip, cut, start, room)
+        return made
+
+    def by_kernels(
+        self, strip: NDArray[Any], cut: Strip, start: NDArray[np.int32], room: Room
+    ) -> tuple[NDArray[np.int32], int]:
+        """The same by compiled kernels."""
         g = self.geometry
         stride, dilation = (g.stride_h, g.stride_w), (g.dilation_h, g.dilation_w)
         if self.depthwise:
@@ -122,6 +134,35 @@ class ExactLayer:
             interleave(strip, self.channels[:, 0], self.channels[:, 1], grid.width, pairs)
             convolve_pairs(room.whole("pairs"), *steps, grid.offsets, self.words, begin, acc)
         return acc, grid.width
+
+    def in_numpy(
+        self, strip: NDArray[Any], cut: Strip, start: NDArray[np.int32], room: Room
+    ) -> tuple[NDArray[np.int32], int]:
+        """The same by BLAS in floats that hold every sum, a tap of the kernel at a time."""
+        g, kind = self.geometry, self.float_kind
+        rows, width = cut.rows, g.width_out
+        weights = self.weights.reshape(g.groups, g.outputs_per_group, -1, g.kernel_h, g.kernel_w)
+        inputs = strip.reshape(cut.images, g.groups, -1, *strip.shape[2:])
+        total: NDArray[Any] = np.zeros((cut.images, g.groups, g.outputs_per_group, rows * width), dtype=kind)
+        for i, j in np.ndindex(g.kernel_h, g.kernel_w):
+            down, right = i * g.dilation_h, j * g.dilation_w
+            seen = inputs[..., down : down + (rows - 1) * g.stride_h + 1 : g.stride_h, :]
+            seen = seen[..., right : right + (width - 1) * g.stride_w + 1 : g.stride_w].astype(kind)
+            total += product(weights[..., i, j].astype(kind), seen.reshape(*seen.shape[:3], rows * width))
+        begin = start.reshape(cut.images, g.groups, -1, 1)
+        return (total.astype(np.int64) + begin).astype(np.int32), width
+
+    @cached_property
+    def float_kind(self) -> type:
+        """The type in which BLAS adds a whole output exactly."""
+        sums = np.abs(self.weights.astype(np.int64)).sum(axis=1)
+        return kind_for(int(sums.max(initial=0)) * self.largest)
+
+
+DEPTHWISE, QUADS, PAIRS = (
+    Either(ExactLayer.by_kernels, ExactLayer.in_numpy, kernel)
+    for kernel in (convolve_depthwise, convolve_quads, convolve_pairs)
+)
 
 
 @dataclass(frozen=True, eq=False)

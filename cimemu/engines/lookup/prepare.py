@@ -23,7 +23,7 @@ from cimemu.engines.lookup.converters import (
 )
 from cimemu.engines.lookup.levels import Summing, level_summing, ranking
 from cimemu.engines.lookup.six_kernels import SIX
-from cimemu.engines.lookup.table_kernels import fill_tables, nibble_ranges
+from cimemu.engines.lookup.small import fill_tables, nibble_ranges
 from cimemu.engines.lookup.wide import DIGITS_TOP, PSUM_TOP, wide_converter
 from cimemu.engines.lookup.wide_kernels import FLUSH
 from cimemu.engines.units import Units, slice_units

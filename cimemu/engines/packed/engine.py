@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.engines.engine import Chunk, Engine, Outcome, WhyNot, cached_points, first_reason
+from cimemu.engines.packed.kernels import sum_codes_clip, sum_codes_tiled
 from cimemu.engines.packed.run import clip_rule, sum_packed, tiles_of
 from cimemu.macro.program import Matrix
 
@@ -31,4 +32,8 @@ def _run(chunk: Chunk, matrix: Matrix, prepared: Any) -> Outcome:
     return Outcome(sums=sum_packed(chunk.masked, matrix, prepared.rule, prepared.tiles))
 
 
-PACKED = Engine(name="packed", prepare=_prepare, run=_run, points=cached_points)
+def _kernels(prepared: PackedCells) -> tuple[Any, ...]:
+    return (sum_codes_clip if prepared.tiles is None else sum_codes_tiled,)
+
+
+PACKED = Engine(name="packed", prepare=_prepare, run=_run, points=cached_points, kernels=_kernels)

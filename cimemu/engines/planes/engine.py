@@ -1,7 +1,12 @@
 """Bit planes as an engine: of any converter where registers are broad, else of clipping ones; of real, ascending levels."""
 
+from typing import Any
+
 from cimemu.engines.engine import Chunk, Engine, Outcome, WhyNot
+from cimemu.engines.planes.clip_kernels import fill_clipped
 from cimemu.engines.planes.clipped import BitPlanes, make_planes
+from cimemu.engines.planes.digit_kernels import convert_planes, fill_digits
+from cimemu.engines.planes.level_kernels import levels_by_planes
 from cimemu.engines.planes.leveled import LevelPlanes, make_level_planes
 from cimemu.engines.planes.tables import DigitPlanes, make_digit_planes
 from cimemu.lanes import broad
@@ -32,4 +37,12 @@ def _points(matrix: Matrix, inputs: int, threads: int) -> int:
     return max(POINTS, -(-inputs // (POINTS * PARTS * threads)) * POINTS)
 
 
-PLANES = Engine(name="planes", prepare=_prepare, run=_run, points=_points)
+def _kernels(prepared: Planes) -> tuple[Any, ...]:
+    if isinstance(prepared, BitPlanes):
+        return (fill_clipped,)
+    if isinstance(prepared, LevelPlanes):
+        return (levels_by_planes,)
+    return (convert_planes if prepared.combining.terms is None else fill_digits,)
+
+
+PLANES = Engine(name="planes", prepare=_prepare, run=_run, points=_points, kernels=_kernels)

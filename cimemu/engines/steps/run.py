@@ -8,31 +8,41 @@ from numpy.typing import NDArray
 
 from cimemu.blas import kind_for, product
 from cimemu.engines.packed.kernels import packed_psums
+from cimemu.engines.packed.pack_kernels import pack_inputs
 from cimemu.engines.packed.run import pack
+from cimemu.lanes.small import Either
 from cimemu.macro.accumulator import RunningSums
 from cimemu.macro.codes import chosen_levels, codes_of, integer_values
-from cimemu.macro.convert_kernels import add_by_code, add_weighted
 from cimemu.macro.encode import input_slice
 from cimemu.macro.program import Matrix
 from cimemu.macro.read_noise import Reads, add_noise
+from cimemu.macro.small import add_by_code, add_weighted
 from cimemu.macro.sums import Sums, converted_weights, converts_once, driven_steps, group_in_block
 from cimemu.macro.traps import seen_by_conversions, trap_losses
 
 
 def step_psums(x: NDArray[Any], matrix: Matrix, packed: bool) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
     """(group, slice, psums int64 [P, converted columns]) in converting order; the array is used again."""
+    made: Iterator[tuple[int, int, NDArray[np.int64]]] = FROM_WORDS(x, matrix) if packed else from_products(x, matrix)
+    return made
+
+
+def from_words(x: NDArray[Any], matrix: Matrix) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+    """The same of whole levels, from packed words."""
+    assert matrix.packed is not None
+    psums = np.empty((len(x), matrix.seen_columns), dtype=np.int64)
+    words = pack(x, matrix)
+    for g in range(len(matrix.starts)):
+        for i in range(matrix.macro.input_slices):
+            packed_psums(words, matrix.packed, matrix.macro.input.dac_bits, g, i, psums)
+            yield g, i, psums
+
+
+def from_products(x: NDArray[Any], matrix: Matrix) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
+    """The same of any cells, from exact products by BLAS."""
     macro = matrix.macro
     dac = macro.input.dac_bits
-    columns = matrix.seen_columns
-    psums = np.empty((len(x), columns), dtype=np.int64)
-    if packed:
-        assert matrix.packed is not None
-        words = pack(x, matrix)
-        for g in range(len(matrix.starts)):
-            for i in range(macro.input_slices):
-                packed_psums(words, matrix.packed, dac, g, i, psums)
-                yield g, i, psums
-        return
+    psums = np.empty((len(x), matrix.seen_columns), dtype=np.int64)
     bound = max(abs(matrix.psum_range[0]), matrix.psum_range[1], 1)
     kind = kind_for(bound)
     for g, (a, b) in enumerate(zip(matrix.starts, matrix.stops)):
@@ -45,6 +55,9 @@ def step_psums(x: NDArray[Any], matrix: Matrix, packed: bool) -> Iterator[tuple[
                     drawn = product((piece == value).astype(np.float64), more[a:b].astype(np.float64))
                     psums += np.rint(drawn).astype(np.int64)
             yield g, i, psums
+
+
+FROM_WORDS = Either(from_words, from_products, pack_inputs, packed_psums)
 
 
 def seen_psums(
