@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.kernels import cells, noise, read_noise
+from cimemu.lanes.jit import interpreted
 from cimemu.lanes.small import Either
 
 Array = NDArray[Any]
-_philox = getattr(noise.philox, "py_func", noise.philox)  # on arrays it is what it is on numbers
+_philox = interpreted(noise.philox)  # on arrays it is what it is on numbers
 
 
 def cell_words_numpy(

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,18 @@ def stand_ins():
 
 
 def callers_of(name):
-    """The tests of twins that call a kernel, as functions without arguments."""
+    """The tests of twins that call a kernel, each with the arguments of one case; drawn ones draw their own."""
     for stem in TWINS:
-        for test in vars(importlib.import_module(stem)).values():
-            inner = getattr(getattr(test, "hypothesis", None), "inner_test", None)
-            if inner is not None and f".{name}(" in inspect.getsource(inner):
-                yield test
+        for title, test in vars(importlib.import_module(stem)).items():
+            inner = getattr(getattr(test, "hypothesis", None), "inner_test", test)
+            if title.startswith("test_") and f".{name}(" in inspect.getsource(inner):
+                cases = [{m.args[0]: v} for m in marks(test, "parametrize") for v in m.args[1]]
+                yield from (partial(test, **case) for case in cases or [{}])
+
+
+def marks(test, name):
+    """Pytest's marks of a name on a test."""
+    return [mark for mark in getattr(test, "pytestmark", []) if mark.name == name]
 
 
 @pytest.mark.parametrize(
