@@ -35,6 +35,7 @@ _PUBLIC = {
     "grouped_view": "cimemu.mapping.grouped",
     "import_costs": "cimemu.cost.external",
     "json_schema": "cimemu.file_schema",
+    "limits": "cimemu.fitting.limits",
     "list_archs": "cimemu.arch.load",
     "list_workloads": "cimemu.loading.load",
     "load_arch": "cimemu.arch.load",
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from cimemu.explained import explain
     from cimemu.exporter import save_onnx
     from cimemu.file_schema import json_schema
+    from cimemu.fitting.limits import limits
     from cimemu.fitting.report import fit
     from cimemu.fitting.size import size
     from cimemu.generation import generate

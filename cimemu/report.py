@@ -1,6 +1,7 @@
 """`cimemu report`: the tables of a trace; every number comes from the file."""
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,13 +14,14 @@ from rich.text import Text
 from cimemu.facts import NO_PRICES, ends_text
 from cimemu.fitted import Column, print_columns
 from cimemu.shown import printable
+from cimemu.timing.rate import LIFTS
 from cimemu.trace.idle import idle_cost
 from cimemu.trace.read import Trace
 from cimemu.trace.schema import STALLS
 from cimemu.uncertainty import ChipDraws, interval
 
 LOW, HIGH = " low", " high"
-SECTIONS = ("summary", "layers", "dequantization", "components", "stalls", "utilization")
+SECTIONS = ("summary", "layers", "dequantization", "components", "stalls", "utilization", "limits")
 Rows = list[dict[str, Any]]
 
 
@@ -33,6 +35,7 @@ def report_data(trace: Trace) -> dict[str, Any]:
         "components": _components(trace, draws),
         "stalls": _stalls(trace),
         "utilization": _utilization(trace),
+        "limits": limit_rows(trace),
     }
 
 
@@ -46,6 +49,7 @@ def print_report(
         "components": "Energy and area",
         "stalls": "Units: work and waiting, share of the run's cycles (busiest first)",
         "utilization": "Macros",
+        "limits": "What lifts the rate of images: each change alone, simulated",
     }
     for section in sections:
         if section == "summary":
@@ -152,6 +156,21 @@ def _slowest(trace: Trace) -> dict[str, Any]:
     each = int(units["busy_cycles"][place]) / images
     rate = 1e9 / (each * float(trace.attributes["clock_ns"])) if each else None
     return {"slowest_unit": str(units["name"][place]), "slowest_cycles": each, "slowest_images_per_s": rate}
+
+
+def _lifted(unit: str) -> str:
+    """What makes a unit work less for an image."""
+    key = LIFTS.get(unit.split("/")[0])
+    return "copies of its layers lift it" if key is None else f"a larger {key} lifts it"
+
+
+def limit_rows(trace: Trace) -> Rows:
+    """What `cimemu run --limits` found; none of other traces."""
+    rows = json.loads(trace.attributes.get("provenance_json", "{}")).get("limits", [])
+    keys = ("change", "lifts", "images/s", "times", "us an image", "slowest unit", "which allows")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and set(keys) <= set(row) for row in rows):
+        return []
+    return [{key: row[key] for key in keys} for row in rows]
 
 
 def _idle(trace: Trace) -> dict[str, Any]:
@@ -333,7 +352,7 @@ def _print_summary(summary: dict[str, Any], console: Console) -> None:
         (
             "limit",
             f"{s['slowest_unit']} works {s['slowest_cycles']:,.0f} cycles for an image: at most "
-            f"{s['slowest_images_per_s'] or 0:,.1f} images/s (cimemu size: what copies of layers give)",
+            f"{s['slowest_images_per_s'] or 0:,.1f} images/s; {_lifted(s['slowest_unit'])} (cimemu run --limits: by how much)",
         ),
         (
             "chip",

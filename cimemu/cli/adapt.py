@@ -57,7 +57,9 @@ def adapt(
     ] = None,
     from_scratch: Annotated[
         str | None,
-        typer.Option("--from-scratch", metavar="resnet20|vgg8", help="train a float network from its first weights instead"),
+        typer.Option(
+            "--from-scratch", metavar="resnet20|vgg8", help="train a float network from its first weights instead"
+        ),
     ] = None,
     study: Annotated[
         Path | None, typer.Option("--study", metavar="FILE", help="make all runs of a YAML file below the folder --out")

@@ -100,6 +100,12 @@ def run(
     explain: Annotated[
         bool, typer.Option("--explain", help="say which engine computes each layer, and why each faster one does not")
     ] = False,
+    limits: Annotated[
+        bool,
+        typer.Option(
+            "--limits", help="say what lifts the rate of images and by how much: simulates some twenty changed chips"
+        ),
+    ] = False,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -109,6 +115,7 @@ def run(
     from cimemu.emulate import run as emulate
     from cimemu.explained import LayerEngine
     from cimemu.explained import explain as engines_of
+    from cimemu.fitting.limits import limits as rate_limits
     from cimemu.prepare import quantized_network
     from cimemu.report import report_data
     from cimemu.stress.upkeep import keepers, upkeep
@@ -133,6 +140,7 @@ def run(
         inputs, labels = work.inputs(images)
         network = quantized_network(work, chip, converters=calibrate_adc, module=module)
         refuse_fixed(network, overrides)
+        lifts = {"limits": rate_limits(chip, network).rows()} if limits else {}
         result = emulate(
             chip,
             network,
@@ -156,6 +164,7 @@ def run(
                 "arch": arch,
                 "overrides": list(overrides or ()),
                 "calibrate_adc": calibrate_adc,
+                **lifts,
             },
             progress=progress.update,
             metric=work.score,
@@ -174,7 +183,7 @@ def run(
         figures = {**report.pop("summary"), **result.summary(), **({} if kept is None else {"upkeep": kept.row()})}
         print_json({**figures, **extra, "report": report, **told(work, network), **listed})
         return
-    print_sections(report, ("summary", "layers"))
+    print_sections(report, ("summary", "layers", "limits"))
     for name, value in extra.items():
         shown = f"{value:.4f}" if isinstance(value, float) else "unknown, no labels" if value is None else value
         make_console().print(f"{name.replace('_', ' ')}: {shown}")

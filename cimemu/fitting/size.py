@@ -14,7 +14,7 @@ from cimemu.facts import Facts, Shown
 from cimemu.given_images import images_in
 from cimemu.mapping.place import make_plan
 from cimemu.mapping.plan import Plan
-from cimemu.timing.rate import Stage, images_to_time, slowest, steady_cycles
+from cimemu.timing.rate import LIFTS, Stage, image_period, slowest
 from cimemu.timing.simulate import Simulation
 from cimemu.workload.network import Network
 
@@ -175,11 +175,7 @@ def _more_tiles(chip: _Try, aim: float) -> int:
 
 
 def _timed(chip: _Try) -> _Try:
-    pipelined = chip.plan.arch.schedule == "pipelined" and chip.plan.phases == 1
-    timeline = chip.simulation.run(images_to_time(chip.simulation) if pipelined else 2)
-    first = int(timeline.image_end[0] - timeline.image_start[0])
-    period = max(steady_cycles(timeline), float(chip.stage.cycles)) if pipelined else float(timeline.image_cycles)
-    return _Try(chip.plan, chip.simulation, chip.stage, period, first)
+    return _Try(chip.plan, chip.simulation, chip.stage, *image_period(chip.simulation))
 
 
 def _told(chip: _Try, limit: str, work: tuple[Network, Any], rate: float) -> SizedChip:
@@ -213,15 +209,6 @@ def _told(chip: _Try, limit: str, work: tuple[Network, Any], rate: float) -> Siz
         settings=settings,
         plan=chip.plan,
     )
-
-
-LIFTS = {
-    "link": "chip.interconnect.bits_per_cycle",
-    "bus": "chip.interconnect.bits_per_cycle",
-    "digital": "chip.digital.lanes",
-    "global_buffer": "chip.global_buffer.ports",
-    "offchip": "chip.offchip.bits_per_cycle",
-}
 
 
 def _limit(chip: _Try, in_the_way: Stage | None) -> str:

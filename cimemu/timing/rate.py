@@ -13,6 +13,14 @@ from cimemu.timing.timeline import Timeline
 STEADY_IMAGES = 3 * MAX_IN_FLIGHT  # the first fill a pipelined chip, the last empty it
 MOST_STEADY_IMAGES, STEADY_TASKS = 400, 4_000_000  # of a small network more are simulated, for a mean over many
 
+LIFTS = {  # what makes a unit that all copies of layers share work less for an image
+    "link": "chip.interconnect.bits_per_cycle",
+    "bus": "chip.interconnect.bits_per_cycle",
+    "digital": "chip.digital.lanes",
+    "global_buffer": "chip.global_buffer.ports",
+    "offchip": "chip.offchip.bits_per_cycle",
+}
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -51,6 +59,16 @@ def images_to_time(simulation: Simulation) -> int:
     """How many images show how often they come."""
     tasks = max(1, sum(template.tasks for template in simulation.phases))
     return max(STEADY_IMAGES, min(MOST_STEADY_IMAGES, STEADY_TASKS // tasks))
+
+
+def image_period(simulation: Simulation) -> tuple[float, int]:
+    """(cycles between two images of a full chip, cycles of the first image): pipelined, never less than the slowest unit's."""
+    pipelined = simulation.plan.arch.schedule == "pipelined" and simulation.plan.phases == 1
+    timeline = simulation.run(images_to_time(simulation) if pipelined else 2)
+    first = int(timeline.image_end[0] - timeline.image_start[0])
+    if not pipelined:
+        return float(timeline.image_cycles), first
+    return max(steady_cycles(timeline), float(slowest(simulation).cycles)), first
 
 
 def steady_cycles(timeline: Timeline) -> float:

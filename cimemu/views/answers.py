@@ -6,11 +6,13 @@ import numpy as np
 
 from cimemu.arch.schema import Arch
 from cimemu.mapping.cycles import convert_cycles, drive_cycles, op_cycles
+from cimemu.report import limit_rows
 from cimemu.trace.read import Trace
 from cimemu.views.names import short_names
 from cimemu.views.remedies import CAUSES, busiest, percent, remedies, waits
 
 ALIKE = 0.95  # a layer that takes this much of what the slowest one takes is named with it
+MOST_TRIED = 3
 NAMED = 3  # layers of such a group that are all named; of a larger one, one less
 
 
@@ -108,8 +110,18 @@ def _waiting(trace: Trace) -> dict[str, str]:
     }
 
 
+def _simulated(row: dict[str, Any]) -> str:
+    """One change that `cimemu run --limits` has tried."""
+    return f"--set {row['change'].replace(' ', ' --set ')}: simulated, {row['images/s']:,.1f} images/s, {row['times']:.3g} times as many."
+
+
 def _help(trace: Trace) -> dict[str, Any]:
     found = remedies(trace)
+    tried = [row for row in limit_rows(trace) if row["lifts"]]
+    if tried:
+        more = [{"title": f"Lift {row['lifts']}", "text": _simulated(row)} for row in tried[1:MOST_TRIED]]
+        more += [{"title": one.title, "text": f"{one.how}: {one.gain}."} for one in found]
+        return {"answer": f"Lift {tried[0]['lifts']}", "detail": _simulated(tried[0]), "more": more}
     if not found:
         return {"answer": "Nothing stands out", "detail": "No layer, component or cause takes a quarter of the run."}
     return {
