@@ -112,7 +112,8 @@ def _waiting(trace: Trace) -> dict[str, str]:
 
 def _simulated(row: dict[str, Any]) -> str:
     """One change that `cimemu run --limits` has tried."""
-    return f"--set {row['change'].replace(' ', ' --set ')}: simulated, {row['images/s']:,.1f} images/s, {row['times']:.3g} times as many."
+    change = row["change"].replace(" ", " --set ")
+    return f"--set {change}: simulated, {row['images/s']:,.1f} images/s, {row['times']:.3g} times as many."
 
 
 def _help(trace: Trace) -> dict[str, Any]:
