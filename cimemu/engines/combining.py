@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from cimemu.encoding import UNCORRECTED
 from cimemu.engines.digits import Digits
 from cimemu.engines.output_kernels import combine_lanes, combine_lanes_float, input_sums, spread_lanes
+from cimemu.engines.scratch import scratch
 from cimemu.engines.units import Units
 from cimemu.macro.program import Matrix
 from cimemu.macro.sums import Sums, converted_weights, driven_steps
@@ -62,7 +62,7 @@ class Combining:
         """
         points, units, weight = len(masked), self.units, matrix.columns.weight
         step = self.step(points, least)
-        sums = aligned((len(units.places), int(self.groups[-1, 1]), self.columns, step), np.uint16)
+        sums = scratch("sums", (len(units.places), int(self.groups[-1, 1]), self.columns, step), np.uint16)
         rows = sums.view(np.int16).reshape(-1, step)
         fused = self.fused(matrix)
         floats = self.plain(matrix) and not matrix.integer_result and self.block_terms is not None
@@ -156,11 +156,3 @@ def constants(x: NDArray[Any], matrix: Matrix, lsb: int, rest: int) -> tuple[int
         return lsb, sums, False
     input_sums(x, correction.of_inputs, correction.of_y * rest, sums)
     return correction.of_y * lsb, sums, True
-
-
-def aligned(shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
-    """An array on a 64-byte boundary: registers are loaded from one cache line."""
-    size = prod(shape) * np.dtype(dtype).itemsize
-    raw = np.empty(size + 64, dtype=np.uint8)
-    start = -raw.ctypes.data % 64
-    return raw[start : start + size].view(dtype).reshape(shape)

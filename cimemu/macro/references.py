@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class References:
     zero: NDArray[np.float64] | None
     bits: int
 
-    @property
+    @cached_property
     def integer(self) -> bool:
         """Whether every level is an integer."""
         return bool((self.levels == np.rint(self.levels)).all())

@@ -42,7 +42,7 @@ class Population:
     seed: int = 0
     width: float | None = None
     least_trials: int = 5
-    error_images: int = 16
+    error_images: int = 4
 
     def __post_init__(self) -> None:
         bounds.whole("trials", self.trials, 1, bounds.MOST_TRIALS)

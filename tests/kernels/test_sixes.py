@@ -33,14 +33,15 @@ def test_parts(seed):
     source, x = places(rng, 5, bool(rng.integers(0, 2)))
     slices, per_unit, dac_bits = int(rng.integers(1, 9)), int(rng.integers(1, 5)), int(rng.integers(1, 3))
     units = -(-slices // per_unit)
-    numbers, column = (slices, dac_bits, per_unit), np.zeros((6, 32), np.uint16)
+    numbers, column = (slices, dac_bits, per_unit, x.itemsize), np.zeros((6, 32), np.uint16)
+    turned = rng.integers(0, 256, (3, 32, 32)).astype(np.uint8)
     indices = np.ones((3, 5, units, 4, 32), np.uint16)
     both(
-        lambda o: six_kernels.index_sixes(x, source, numbers, column, o),
-        lambda o: six_kernels.index_sixes_naive(x, source, numbers, column, o),
+        lambda o: six_kernels.index_sixes(turned, source, numbers, column, o),
+        lambda o: six_kernels.index_sixes_naive(turned, source, numbers, column, o),
         indices,
     )
-    six_kernels.index_sixes_naive(x, source, numbers, column, indices)
+    six_kernels.index_sixes_naive(turned, source, numbers, column, indices)
     values = rng.integers(-5000, 5000, (11, 5, 6)).astype(rng.choice([np.int16, np.int32]))
     tables = np.zeros((six_kernels.SIX_COLUMNS, 4, 64), np.uint16)
     both(

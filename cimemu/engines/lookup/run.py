@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.engines.combining import Convert, aligned
+from cimemu.engines.combining import Convert
 from cimemu.engines.lookup.kernels import COLUMNS, convert_by_bytes, convert_by_words
 from cimemu.engines.lookup.levels import add_levels_of
 from cimemu.engines.lookup.prepare import Lookup, Sixes
 from cimemu.engines.lookup.six_kernels import ENTRIES, SIX, SIX_COLUMNS, convert_by_sixes, index_sixes
 from cimemu.engines.lookup.wide_kernels import WIDE_COLUMNS, convert_wide
+from cimemu.engines.scratch import scratch
 from cimemu.lanes.nibbles import make_bit_nibbles, make_nibbles, turn_bytes
 from cimemu.macro.program import Matrix
 from cimemu.macro.read_noise import Reads
@@ -43,7 +44,7 @@ def _by_registers(places: NDArray[Any], convert_all: Any, lookup: Lookup, reads:
         if 32 * len(some) == sums.shape[3]:
             convert_all(some, lookup, reads.after(start), sums)
             return
-        fewer = aligned((*sums.shape[:3], 32 * len(some)), np.uint16)
+        fewer = scratch("fewer", (*sums.shape[:3], 32 * len(some)), np.uint16)
         convert_all(some, lookup, reads.after(start), fewer)
         sums[..., : fewer.shape[3]] = fewer
 
@@ -53,10 +54,20 @@ def _by_registers(places: NDArray[Any], convert_all: Any, lookup: Lookup, reads:
 def indices_of(masked: NDArray[Any], lookup: Lookup, sixes: Sixes) -> NDArray[np.uint16]:
     """Table indices uint16 [B, Q, U, 4, 32] of inputs [P, K]."""
     units = len(lookup.units.weights)
-    indices = aligned((-(-len(masked) // 32), len(sixes.source), units, 4, 32), np.uint16)
-    inputs = np.ascontiguousarray(masked, dtype=np.uint16 if lookup.wide else np.uint8)
-    index_sixes(inputs, sixes.source, lookup.slices, np.empty((SIX, 32), dtype=np.uint16), indices)
+    indices = scratch("indices", (-(-len(masked) // 32), len(sixes.source), units, 4, 32), np.uint16)
+    numbers = (*lookup.slices, 2 if lookup.wide else 1)
+    index_sixes(_turned(masked, lookup), sixes.source, numbers, np.empty((SIX, 32), dtype=np.uint16), indices)
     return indices
+
+
+def _turned(masked: NDArray[Any], lookup: Lookup) -> NDArray[np.uint8]:
+    """Bytes of inputs [P, K] as `turn_bytes` leaves them."""
+    x = masked
+    if lookup.wide:
+        x = np.ascontiguousarray(masked, dtype=np.int16).view(np.uint8).reshape(len(masked), -1)
+    turned = scratch("turned", (-(-len(x) // 32), -(-x.shape[1] // 16) * 16, 32), np.uint8)
+    turn_bytes(x, scratch("block", (1024,), np.uint8), turned)
+    return turned
 
 
 def _convert_sixes(indices: NDArray[np.uint16], lookup: Lookup, reads: Reads, sums: NDArray[np.uint16]) -> None:
@@ -64,30 +75,25 @@ def _convert_sixes(indices: NDArray[np.uint16], lookup: Lookup, reads: Reads, su
     sixes = lookup.sixes
     assert sixes is not None
     most = int((sixes.spans[:, 1] - sixes.spans[:, 0]).max())
-    scratch = (
-        aligned((SIX_COLUMNS, most, ENTRIES), np.uint16),
-        aligned((SIX_COLUMNS, 4, 32), np.uint16),
-        aligned((SIX_COLUMNS, 4, 32), np.uint8),
-        aligned((len(indices), 2, 32), np.uint32),
-        aligned((4, 32), np.uint32),
+    work = (
+        scratch("tables", (SIX_COLUMNS, most, ENTRIES), np.uint16),
+        scratch("psums", (SIX_COLUMNS, 4, 32), np.uint16),
+        scratch("codes", (SIX_COLUMNS, 4, 32), np.uint8),
+        scratch("places", (len(indices), 2, 32), np.uint32),
+        scratch("words", (4, 32), np.uint32),
     )
     noise = _read_at(lookup, reads)
     rules, trees, bits, digits, top, searched = lookup.converter
     search = (trees, bits, digits) if searched else None
     linear = (rules, top, lookup.units.weights)
-    convert_by_sixes(indices, sixes.values, sixes.spans, linear, search, noise, scratch, sums)
+    convert_by_sixes(indices, sixes.values, sixes.spans, linear, search, noise, work, sums)
 
 
 def nibbles_of(masked: NDArray[Any], lookup: Lookup) -> NDArray[np.uint8]:
     """Table indices uint8 [B, Q, U, 4, 32] of inputs [P, K]."""
     units, blocks = lookup.units, -(-len(masked) // 32)
-    if lookup.wide:
-        x = np.ascontiguousarray(masked, dtype=np.int16).view(np.uint8).reshape(len(masked), -1)
-    else:
-        x = masked
-    turned = aligned((blocks, -(-x.shape[1] // 16) * 16, 32), np.uint8)
-    turn_bytes(x, aligned((1024,), np.uint8), turned)
-    nibbles = aligned((blocks, len(lookup.source), len(units.weights), 4, 32), np.uint8)
+    turned = _turned(masked, lookup)
+    nibbles = scratch("nibbles", (blocks, len(lookup.source), len(units.weights), 4, 32), np.uint8)
     if lookup.bit_rows is not None:
         make_bit_nibbles(turned, lookup.bit_rows, nibbles)
     else:
@@ -99,18 +105,18 @@ def converted(nibbles: NDArray[np.uint8], lookup: Lookup, reads: Reads, sums: ND
     """sums uint16 [U, G, C, 32 * B]: weighed codes of every unit, group and column."""
     units = lookup.units
     if lookup.flush == 0:
-        scratch = aligned((COLUMNS, 4, 32), np.uint8)
-        convert_by_bytes(nibbles, lookup.low, lookup.spans, lookup.converter, units.weights, scratch, sums)
+        work = scratch("psums of bytes", (COLUMNS, 4, 32), np.uint8)
+        convert_by_bytes(nibbles, lookup.low, lookup.spans, lookup.converter, units.weights, work, sums)
         return
     psums, places, words = _word_scratch()
     if len(lookup.highest):
         digits = (lookup.low, lookup.high, lookup.highest)
-        wide = (aligned((WIDE_COLUMNS, 4, 32), np.int32), places, words)
+        wide = (scratch("wide psums", (WIDE_COLUMNS, 4, 32), np.int32), places, words)
         noise = _read_at(lookup, reads)
         convert_wide(nibbles, digits, lookup.spans, lookup.converter, noise, units.weights, wide, sums)
         return
     tables = (lookup.low, lookup.high, lookup.flush)
-    work = (psums, aligned((COLUMNS, 4, 32), np.uint8), places, words)
+    work = (psums, scratch("codes", (COLUMNS, 4, 32), np.uint8), places, words)
     convert_by_words(
         nibbles, tables, lookup.spans, lookup.converter, _read_at(lookup, reads), units.weights, work, sums
     )
@@ -127,9 +133,9 @@ def _leveled(nibbles: NDArray[np.uint8], lookup: Lookup, reads: Reads, y: NDArra
 def _word_scratch() -> tuple[NDArray[np.uint16], NDArray[np.uint32], NDArray[np.uint32]]:
     """(psums, places, words) of kernels for partial sums of 16 bits."""
     return (
-        aligned((COLUMNS, 4, 32), np.uint16),
-        aligned((2, 32), np.uint32),
-        aligned((4, 32), np.uint32),
+        scratch("psums", (COLUMNS, 4, 32), np.uint16),
+        scratch("places", (2, 32), np.uint32),
+        scratch("words", (4, 32), np.uint32),
     )
 
 

@@ -29,24 +29,31 @@ BLOCK = 32  # positions of a register of words
 
 
 @kernel
-def index_sixes(x, source, numbers, column, indices):
-    """indices[b, q, u, k, p] bit j is bit `source[q, j] % 16 + slice * dac_bits` of x[32 * b + p, source[q, j] // 16].
+def index_sixes(turned, source, numbers, column, indices):
+    """indices[b, q, u, k, p] bit j is bit `source[q, j] % 16 + slice * dac_bits` of input p of block b, row source[q, j] // 16.
 
-    slice = u * per_unit + k, numbers = (slices, dac_bits, per_unit); a slice that is none, a source below 0 and a position
-    beyond x give 0. x uint8 or uint16 [P, K]; source int64 [Q, 6]; column uint16 [6, 32] is scratch; indices uint16
-    [B, Q, U, 4, 32].
+    slice = u * per_unit + k, numbers = (slices, dac_bits, per_unit, bytes of an input); a slice that is none and a source below
+    0 give 0. turned uint8 [B, >= rows * bytes, 32] as `turn_bytes` leaves inputs; source int64 [Q, 6]; column uint16 [6, 32]
+    is scratch; indices uint16 [B, Q, U, 4, 32].
     """
-    slices, dac_bits, per_unit = numbers
-    points = x.shape[0]
+    slices, dac_bits, per_unit, each = numbers
     for b in range(indices.shape[0]):
         for q in range(source.shape[0]):
             for j in range(SIX):
-                row = source[q, j] >> 4
-                bit = source[q, j] & 15
-                for p in range(BLOCK):
-                    at = BLOCK * b + p
-                    here = source[q, j] >= 0 and at < points
-                    column[j, p] = np.uint16(x[at, row]) >> np.uint16(bit) if here else np.uint16(0)
+                if source[q, j] < 0:
+                    column[j, :] = 0
+                    continue
+                row = (source[q, j] >> 4) * each
+                bit = np.uint16(source[q, j] & 15)
+                for part in range(4):
+                    to = (
+                        BLOCK // 4 * (part if part == 0 or part == 3 else 3 - part)
+                    )  # bytes lie in the order of `turn_bytes`
+                    for p in range(BLOCK // 4):
+                        value = np.uint16(turned[b, row, BLOCK // 4 * part + p])
+                        if each == 2:
+                            value |= np.uint16(turned[b, row + 1, BLOCK // 4 * part + p]) << np.uint16(8)
+                        column[j, to + p] = value >> bit
             for u in range(indices.shape[2]):
                 for k in range(4):
                     if k >= per_unit or u * per_unit + k >= slices:
@@ -60,16 +67,19 @@ def index_sixes(x, source, numbers, column, indices):
                         indices[b, q, u, k, p] = index
 
 
-def index_sixes_naive(x, source, numbers, column, indices):
+def index_sixes_naive(turned, source, numbers, column, indices):
     """The definition."""
-    slices, dac_bits, per_unit = numbers
+    slices, dac_bits, per_unit, each = numbers
+    order = [*range(0, 8), *range(16, 24), *range(8, 16), *range(24, 32)]
     indices[:] = 0
-    for b, q, u, k, p in np.ndindex(*indices.shape):
-        number, at = u * per_unit + k, BLOCK * b + p
-        if k < per_unit and number < slices and at < len(x):
+    for b, q, u, k, lane in np.ndindex(*indices.shape):
+        number = u * per_unit + k
+        if k < per_unit and number < slices:
             for j, place in enumerate(source[q].tolist()):
                 if place >= 0:
-                    indices[b, q, u, k, p] |= (int(x[at, place // 16]) >> place % 16 + number * dac_bits & 1) << j
+                    bytes_of = turned[b, place // 16 * each : (place // 16 + 1) * each, lane].tolist()
+                    value = sum(byte << 8 * n for n, byte in enumerate(bytes_of))
+                    indices[b, q, u, k, order[lane]] |= (value >> place % 16 + number * dac_bits & 1) << j
 
 
 @kernel

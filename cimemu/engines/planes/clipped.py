@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.engines.combining import aligned, constants
+from cimemu.engines.combining import constants
 from cimemu.engines.engine import WhyNot, first_reason
 from cimemu.engines.packed.run import clip_rule
 from cimemu.engines.planes.adder_kernels import COLUMNS, KEPT, PLANES, list_columns
 from cimemu.engines.planes.clip_kernels import fill_clipped
+from cimemu.engines.scratch import aligned
 from cimemu.lanes import broad
 from cimemu.lanes.registers import AVAILABLE
 from cimemu.macro.program import Matrix

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.engines.combining import aligned, constants
+from cimemu.engines.combining import constants
 from cimemu.engines.digits import level_digits
 from cimemu.engines.engine import WhyNot, first_reason
 from cimemu.engines.planes.adder_kernels import KEPT, PLANES, list_columns
 from cimemu.engines.planes.clipped import why_not_plain
 from cimemu.engines.planes.level_kernels import AT_ONCE, ENTRIES, LOW, levels_by_planes
+from cimemu.engines.scratch import aligned
 from cimemu.lanes.nibbles import turn_bytes
 from cimemu.macro.program import Matrix
 

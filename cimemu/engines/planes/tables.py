@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.engines.combining import Combining, aligned, constants, make_combining
+from cimemu.engines.combining import Combining, constants, make_combining
 from cimemu.engines.digits import Digits, level_digits
 from cimemu.engines.engine import WhyNot, first_reason
 from cimemu.engines.planes.adder_kernels import COLUMNS, KEPT, PLANES, list_columns
 from cimemu.engines.planes.digit_kernels import ENTRIES, convert_planes, fill_digits
+from cimemu.engines.scratch import aligned
 from cimemu.engines.units import Units
 from cimemu.lanes import broad
 from cimemu.lanes.nibbles import turn_bytes
