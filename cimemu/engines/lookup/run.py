@@ -105,8 +105,8 @@ def converted(nibbles: NDArray[np.uint8], lookup: Lookup, reads: Reads, sums: ND
     """sums uint16 [U, G, C, 32 * B]: weighed codes of every unit, group and column."""
     units = lookup.units
     if lookup.flush == 0:
-        work = scratch("psums of bytes", (COLUMNS, 4, 32), np.uint8)
-        convert_by_bytes(nibbles, lookup.low, lookup.spans, lookup.converter, units.weights, work, sums)
+        held = scratch("psums of bytes", (COLUMNS, 4, 32), np.uint8)
+        convert_by_bytes(nibbles, lookup.low, lookup.spans, lookup.converter, units.weights, held, sums)
         return
     psums, places, words = _word_scratch()
     if len(lookup.highest):

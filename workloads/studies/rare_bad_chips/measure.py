@@ -78,7 +78,9 @@ def summarise() -> None:
     ]
     made.append(line("all seeds together", together, bad / drawn))
     low, high = clopper_pearson(bad, drawn)
-    made.append(["plain draws", drawn, bad, f"{1e3 * bad / drawn:.2f}", f"[{1e3 * low:.2f}, {1e3 * high:.2f}]", bad, ""])
+    made.append(
+        ["plain draws", drawn, bad, f"{1e3 * bad / drawn:.2f}", f"[{1e3 * low:.2f}, {1e3 * high:.2f}]", bad, ""]
+    )
     with open(HERE / "results.csv", "w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *made])
 
