@@ -199,7 +199,7 @@ def _converters(file: Any, arch: Arch, variations: Variations, macro: int, count
             f"chip: macro {macro}: converters of {sorted(counts)} thresholds in turn, a chip file holds one number"
         )
     count = counts.pop()
-    columns = arch.macro.columns // arch.macro.columns_per_output * arch.macro.conversions_per_output
+    columns = arch.macro.outputs * arch.macro.conversions_per_output
     numbers = np.arange(-(-columns // arch.macro.columns_per_adc))
     errors = [model.errors(stream, macro, numbers, count) for model, stream in models]
     group = file.require_group(f"macros/{macro:05d}/converters")

@@ -4,7 +4,16 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from cimemu.config_file import one_line
 from cimemu.errors import CimemuError
@@ -78,6 +87,19 @@ class Record(BaseModel, metaclass=_Meta):
     def mistake(cls, error: ValidationError) -> CimemuError:
         """The first mistake in one line."""
         return cls.problem(f"{cls.__name__}: {one_line(error, cls)}")
+
+
+class Grown(Record):
+    """A record some of whose keys are in a dump only where they say something: dumps from before they came are what they were."""
+
+    later: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_what_says_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        made: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        silent = {name for name in self.later if getattr(self, name) == fields[name].default}
+        return {key: value for key, value in made.items() if key not in silent}
 
 
 def _has_bool(kind: Any) -> bool:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cimemu.adc import IdealAdc
 from cimemu.arch.schema import Arch
-from cimemu.cost.price import conversion_pj, converter_um2
+from cimemu.cost.price import Conversion, conversion_pj, converter_um2
 from cimemu.cost.schema import Component
 from cimemu.errors import ArchError
 from cimemu.events import Counter
@@ -123,8 +123,8 @@ def event_prices(arch: Arch) -> dict[str, float]:
         else:
             part: Component = getattr(arch.costs, name)
             price = part.energy_pj * part.energy_scale
-        if arch.macro.cell.kind == "digital" and name == "sample_hold":
-            price = 0.0
+        if name == "sample_hold":
+            price = 0.0 if arch.macro.cell.kind == "digital" else price * arch.macro.samples
         if price * ATTO_PER_PICO > MOST_AJ:
             raise ArchError(f"costs.{name}: {price:g} pJ an event, must be <= {MOST_AJ / ATTO_PER_PICO:.3g}")
         prices[name] = float(price)
@@ -251,7 +251,9 @@ def _converter(arch: Arch, what: Literal["energy", "area"]) -> float:
         return 0.0
     if what == "area":
         return converter_um2(arch.costs.adc, adc.circuit, adc.bits)
-    return conversion_pj(arch.costs.adc, adc.circuit, adc.bits, adc.conversion_cycles() * arch.clock_ns)
+    ns = adc.conversion_cycles() * arch.clock_ns
+    one = Conversion(adc.circuit, adc.bits, ns, adc.conversion_steps(), arch.macro.samples)
+    return conversion_pj(arch.costs.adc, one)
 
 
 def _instances(arch: Arch) -> dict[str, int]:

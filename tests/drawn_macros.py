@@ -53,10 +53,12 @@ VALUES: dict[str, list[Any]] = {
     "weight.combine": ["digital", "analog"],
     "weight.correction": ["digital", "reference_column"],
     "weight.column_flipping": [False, True],
+    "weight.guard_columns": [0, 1, 7],
     "input.bits": [1, 2, 3, 4, 5, 8, 9],
     "input.signed": [False, True],
     "input.dac_bits": [1, 2, 3, 4, 9],
-    "input.dac": ["voltage", "pulse"],
+    "input.dac": ["voltage", "pulse", "bits"],
+    "input.driver": ["returns", "holds"],
     "adc.ideal.model": ["ideal"],
     "adc.linear.model": ["linear"],
     "adc.nonlinear.model": ["nonlinear"],
@@ -64,11 +66,13 @@ VALUES: dict[str, list[Any]] = {
     "adc.linear.circuit": ["sar", "flash", "ramp"],
     "adc.linear.bits": [1, 2, 3, 5, 8, 14],
     "adc.linear.cycles": [None, 1, 5],
+    "adc.linear.phases": [(), "a bit", "doubling"],
     "adc.linear.lsb": [1, 2, 1.5, "array", "column", "real column"],
     "adc.linear.zero": [0, -3, 7, 0.25, "array"],
     "adc.nonlinear.circuit": ["sar", "flash", "ramp"],
     "adc.nonlinear.bits": [1, 2, 3, 5],
     "adc.nonlinear.cycles": [None, 1, 5],
+    "adc.nonlinear.phases": [(), "a bit", "doubling"],
     "adc.nonlinear.thresholds": ["integer", "real", "array", "column"],
     "adc.nonlinear.levels": ["integer", "real", "column", "real array"],
     "adc.nonlinear.ramp_cells": [None, 12],
@@ -80,6 +84,7 @@ VALUES: dict[str, list[Any]] = {
     "timing.overlap": [False, True],
     "timing.skip_zero_slices": [False, True],
     "timing.skip_cycles": [0, 1, 2],
+    "timing.weight_bit_cycles": [0, 1, 3],
     "mapping.rows": ["dense", "whole_kernels", "grouped"],
     "mapping.groups": ["block_diagonal", "separate"],
     "repair.spare_rows": [0, 2],
@@ -167,7 +172,7 @@ class Draws:
             "active_rows": {"all": None, 1: 1, "some": r.randint(1, rows)}[active],
             "columns": 65536,
             "columns_per_adc": pick("columns_per_adc"),
-            "cell": {"bits": cell, "kind": pick("cell.kind"), "fraction_bits": pick("cell.fraction_bits")},
+            "cell": {"bits": cell, "kind": (kind := pick("cell.kind")), "fraction_bits": pick("cell.fraction_bits")},
             "weight": {
                 "bits": bits,
                 "encoding": encoding,
@@ -175,25 +180,34 @@ class Draws:
                 "combine": combine,
                 "correction": correction,
                 "column_flipping": flips,
+                "guard_columns": pick("weight.guard_columns", lambda v: v == 0 or kind == "digital"),
             },
             "input": {
                 "bits": input_bits,
                 "signed": signed,
                 "dac_bits": pick("input.dac_bits", lambda v: v == 1 or not signed),
-                "dac": pick("input.dac"),
+                "dac": (dac := pick("input.dac")),
+                "driver": pick("input.driver", lambda v: v == "returns" or dac != "pulse"),
             },
             "accumulator_bits": accumulator,
             "accumulator_overflow": pick("accumulator_overflow", lambda v: v != "error" or accumulator not in NARROW),
             "timing": {
                 name: pick(f"timing.{name}")
-                for name in ("sample_cycles", "shift_add_cycles", "overlap", "skip_zero_slices", "skip_cycles")
+                for name in (
+                    "sample_cycles",
+                    "shift_add_cycles",
+                    "overlap",
+                    "skip_zero_slices",
+                    "skip_cycles",
+                    "weight_bit_cycles",
+                )
             },
             "mapping": {"rows": pick("mapping.rows"), "groups": pick("mapping.groups")},
         }
         drive = tree["timing"]["sample_cycles"]
         tree["timing"]["wordline_cycles"] = pick("timing.wordline_cycles", lambda v: v + drive >= 1)
         outputs = {"one output": 1, "two outputs": 2, "some more": r.randint(3, 5), 64: 0}[pick("columns")]
-        per_output = Macro.model_validate(tree).columns_per_output
+        per_output = Macro.model_validate(tree).output_width
         tree["columns"] = max(64, per_output) if outputs == 0 else outputs * per_output + r.randint(0, per_output - 1)
         return tree
 
@@ -267,7 +281,11 @@ class Draws:
         pick(f"adc.{model}.model")
         if model == "ideal":
             return {"model": model, "cycles": pick("adc.ideal.cycles")}
-        tree = {key: pick(f"adc.{model}.{key}") for key in ("circuit", "bits", "cycles")}
+        tree = {key: pick(f"adc.{model}.{key}") for key in ("circuit", "bits")}
+        phases = pick(f"adc.{model}.phases")
+        tree["cycles"] = pick(f"adc.{model}.cycles", lambda v: v is None or not phases)
+        made = {"a bit": [2] * tree["bits"], "doubling": [1, *(2**n for n in range(min(5, tree["bits"]))), *[1] * 14]}
+        tree["phases"] = made[phases] if phases else []
         span = 2 ** tree["bits"]
         if model == "linear":
             lsb, zero = pick("adc.linear.lsb", fits), pick("adc.linear.zero", fits)

@@ -47,7 +47,8 @@ def macro_tree(r):
             "bits": r.randint(1, 9),
             "signed": signed,
             "dac_bits": 1 if signed else r.choice([1, 1, 1, 2, 3, 4]),
-            "dac": r.choice(["voltage", "pulse"]),
+            "dac": (dac := r.choice(["voltage", "pulse", "bits"])),
+            "driver": "returns" if dac == "pulse" else r.choice(["returns", "returns", "holds"]),
         },
         "timing": {"skip_zero_slices": r.random() < 0.4},
     }

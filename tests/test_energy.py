@@ -73,6 +73,59 @@ def test_a_pulse_dac_costs_c_v_squared_a_pulse():
     assert spent["cell"] == pytest.approx(16 * 8 * 11 * 0.001)
 
 
+@pytest.mark.parametrize("kind", ["current", "digital"])
+def test_bits_that_are_weighed_in_analog_are_a_pulse_each(kind):
+    # 11 = 1 1 0 1 from the low bit, 5 = 1 0 1 0: 3 + 2 pulses on wordlines, whatever the slices are
+    for bits in (4, 2):
+        macro = macro_of(kind, input={"bits": 4, "dac_bits": bits, "dac": "bits"}, rows=2)
+        assert macro.line_unit == macro.cell_unit == 1
+        lines, cells, levels = drawn([[11, 5]], [[1], [-1]], macro)
+        assert lines == 5
+        # digital cells: 0 1 1 0 1 changes three times, 0 1 0 1 0 four; the second cell holds level 0
+        assert (cells, levels) == ((5, 3) if kind == "current" else (7, 3))
+
+
+@pytest.mark.parametrize(("dac", "dac_bits", "changes"), [("voltage", 1, 4), ("bits", 2, 4), ("voltage", 2, 3)])
+def test_a_driver_that_holds_is_charged_for_bits_that_change(dac, dac_bits, changes):
+    # 2-bit inputs 2, 1 from the low bit: 0 1 | 1 0 changes twice a bit; 3, 3 stays. As slices of two bits: 10, 01: 1 + 2.
+    macro = macro_of("current", input={"bits": 2, "dac_bits": dac_bits, "dac": dac, "driver": "holds"}, rows=2)
+    lines, cells, _ = drawn([[2, 3], [1, 3]], [[1], [-1]], macro)
+    first = {1: 2, 2: 3 if dac == "voltage" else 2}[dac_bits]
+    last = {1: 1, 2: 2 if dac == "voltage" else 1}[dac_bits]
+    assert (first, last) == ((3, 2) if dac == "voltage" and dac_bits == 2 else (2, 1))
+    assert lines == first + last
+    assert (
+        cells == {"voltage": {1: 6, 2: 23}[dac_bits], "bits": 6}[dac]
+    )  # cells are charged as by a driver that returns
+    returning = macro_of("current", input={"bits": 2, "dac_bits": dac_bits, "dac": dac}, rows=2)
+    assert drawn([[2, 3], [1, 3]], [[1], [-1]], returning)[1] == cells
+
+
+def test_pulses_do_not_hold():
+    with pytest.raises(cimemu.ArchError, match="driver holds with dac pulse"):
+        macro_of(input={"bits": 2, "dac": "pulse", "driver": "holds"})
+
+
+def test_guard_columns_have_inputs_that_change_and_no_products():
+    # 8 columns: two outputs of 2 bits and 2 guard columns; three rows whose input changes once
+    plain = macro_of(rows=4, columns=8, weight={"bits": 2, "encoding": "twos_complement"}, input={"bits": 1})
+    guarded = macro_of(
+        rows=4, columns=8, weight={"bits": 2, "encoding": "twos_complement", "guard_columns": 2}, input={"bits": 1}
+    )
+    assert (plain.outputs, guarded.outputs, guarded.output_width) == (4, 2, 4)
+    x, w = [[1, 1, 0, 1]], [[1, 1], [-1, 1], [1, 1], [0, 1]]
+    lines, cells, levels = drawn(x, w, guarded)
+    assert (lines, cells) == (3, 3 * 8)
+    assert drawn(x, w, plain) == (lines, 3 * 4, levels)
+    assert np.array_equal(
+        cimemu.mvm(np.array(x), np.array(w), plain).y, cimemu.mvm(np.array(x), np.array(w), guarded).y
+    )
+    with pytest.raises(cimemu.ArchError, match=r"guard_columns = 2 with cell.kind current"):
+        macro_of("current", weight={"bits": 2, "encoding": "twos_complement", "guard_columns": 2})
+    with pytest.raises(cimemu.ArchError, match=r"columns = 8, one output needs 9 \(weight.guard_columns, weight.bits"):
+        macro_of(columns=8, weight={"bits": 2, "encoding": "twos_complement", "guard_columns": 7})
+
+
 def component_pj(overrides, x, kind="current"):
     """pJ by component of a product of 16 rows and 8 binary outputs whose weights alternate."""
     tree = {
@@ -168,10 +221,14 @@ def chip_of(data):
     arch = data.draw(chips.chips())
     macro, kind = arch.macro, data.draw(st.sampled_from(KINDS))
     several = macro.weight.encoding != "twos_complement" and data.draw(st.booleans())
+    dac = data.draw(st.sampled_from(["voltage", "pulse", "bits"]))
+    driver = "returns" if dac == "pulse" else data.draw(st.sampled_from(["returns", "holds"]))
     update = {
         "cell": macro.cell.model_copy(update={"kind": kind, "bits": 2 if several else 1}),
-        "input": macro.input.model_copy(update={"dac": data.draw(st.sampled_from(["voltage", "pulse"]))}),
+        "input": macro.input.model_copy(update={"dac": dac, "driver": driver}),
     }
+    if kind == "digital" and macro.columns > 4 * macro.columns_per_output and data.draw(st.booleans()):
+        update["weight"] = macro.weight.model_copy(update={"guard_columns": data.draw(st.integers(1, 3))})
     if kind == "digital":
         update["adc"] = cimemu.adc.IdealAdc(model="ideal")
     priced = cimemu.load_arch(arch, {"costs": PRICES})
@@ -218,7 +275,7 @@ def counts_of_cells(x, matrix):
     for value in x.ravel():
         for i in range(macro.input_slices):
             piece = (int(value) >> (i * bits)) % 2**bits
-            total += piece if macro.input.dac == "pulse" else piece**2
+            total += {"pulse": piece, "voltage": piece**2, "bits": piece.bit_count()}[macro.input.dac]
     return total * matrix.layout.outputs * macro.columns_per_output
 
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import cimemu
-from cimemu.cost.price import conversion_pj, converter_um2
+from cimemu.cost.price import Conversion, conversion_pj, converter_um2
 from cimemu.cost.schema import AdcCost
 from cimemu.errors import ArchError
 from cimemu.events import Counter
@@ -149,13 +149,13 @@ def test_a_sar_table_is_log_linear_inside_and_refuses_outside():
     cost = AdcCost.model_validate(
         {"sar": [{"bits": 4, "energy_pj": 1, "area_um2": 100}, {"bits": 6, "energy_pj": 4, "area_um2": 400}]}
     )
-    assert conversion_pj(cost, "sar", 5, 1.0) == pytest.approx(2.0)
+    assert conversion_pj(cost, Conversion("sar", 5, 1.0, 5)) == pytest.approx(2.0)
     assert converter_um2(cost, "sar", 5) == pytest.approx(200.0)
     with pytest.raises(ArchError, match=r"macro.adc.bits = 7, costs.adc.sar has 4 .. 6"):
-        conversion_pj(cost, "sar", 7, 1.0)
+        conversion_pj(cost, Conversion("sar", 7, 1.0, 7))
     wider = cost.model_copy(update={"extrapolate": True})
-    assert conversion_pj(wider, "sar", 8, 1.0) == pytest.approx(16.0)
-    assert conversion_pj(wider, "sar", 2, 1.0) == pytest.approx(0.25)
+    assert conversion_pj(wider, Conversion("sar", 8, 1.0, 8)) == pytest.approx(16.0)
+    assert conversion_pj(wider, Conversion("sar", 2, 1.0, 2)) == pytest.approx(0.25)
 
 
 def test_area_counts_instances_and_ping_pong_doubles_the_sample_and_holds():

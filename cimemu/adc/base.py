@@ -1,13 +1,13 @@
 """What every converter model shares: bits, circuit, conversion cycles, and parameters of any granularity."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from cimemu.errors import ArchError
-from cimemu.record import Record
+from cimemu.record import Grown
 
 Circuit = Literal["sar", "flash", "ramp"]
 
@@ -32,7 +32,7 @@ Vector = Annotated[
 ]
 
 
-class ConverterBase(Record):
+class ConverterBase(Grown):
     """A converter with codes: a table of thresholds and one of levels, in psum units, and the time of one conversion.
 
     A converter of one's own derives from this class, has a field `model` with its name, gives `circuit` a default, and
@@ -53,10 +53,39 @@ class ConverterBase(Record):
         description="cycles of one conversion; default by circuit: sar = bits, flash = 1, ramp = 2^bits - 1",
     )
 
+    phases: tuple[int, ...] = Field(
+        (),
+        description="cycles of a conversion by output bit, in the place of `cycles`: as many of them as there are bits, added up; "
+        "each is a step",
+    )
+    later: ClassVar[tuple[str, ...]] = ("phases",)
+
+    @model_validator(mode="after")
+    def _phases_are_the_cycles(self) -> Self:
+        if not self.phases:
+            return self
+        if self.cycles is not None:
+            raise ValueError("phases with cycles: a conversion has one length, leave one of them out")
+        if len(self.phases) < self.bits:
+            raise ValueError(f"phases of {len(self.phases)} bits, must be at least of bits = {self.bits}")
+        if min(self.phases) < 0 or not 1 <= self.conversion_steps() <= MOST_CYCLES:
+            raise ValueError(f"phases {list(self.phases)}, must be >= 0 and add up to 1 .. {MOST_CYCLES} over the bits")
+        return self
+
+    def conversion_steps(self) -> int:
+        """Steps of one conversion, which `costs.adc.step_pj` prices: phases, or comparisons of the circuit."""
+        if self.phases:
+            return sum(self.phases[: self.bits])
+        top = 2**self.bits - 1
+        steps: int = {"sar": self.bits, "flash": top, "ramp": top}[self.circuit]
+        return steps
+
     def conversion_cycles(self) -> int:
         """Cycles of one conversion (contract section 3)."""
         if self.cycles is not None:
             return self.cycles
+        if self.phases:
+            return self.conversion_steps()
         made: int = {"sar": self.bits, "flash": 1, "ramp": 2**self.bits - 1}[self.circuit]
         return made
 

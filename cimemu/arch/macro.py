@@ -9,7 +9,7 @@ from cimemu.adc import Adc, IdealAdc, LinearAdc
 from cimemu.adc.base import MOST_CYCLES
 from cimemu.encoding import Correction, Encoding, EncodingName, find, names, refusal
 from cimemu.errors import ArchError
-from cimemu.record import Record
+from cimemu.record import Grown, Record
 
 Overflow = Literal["error", "saturate", "wrap"]
 
@@ -27,7 +27,7 @@ class Cell(Record):
     )
 
 
-class Weight(Record):
+class Weight(Grown):
     """How a weight is stored in cells and how its slices come together again."""
 
     bits: int = Field(ge=1, le=9, description="weight width in bits")
@@ -50,18 +50,39 @@ class Weight(Record):
         description="offset: a column whose levels sum to more than half of what they could is stored inverted, "
         "and put right with the sum of inputs (ISAAC, section V)",
     )
+    guard_columns: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="digital cells: columns beside those of every output that hold no weight, room for the carries of its sum",
+    )
+    later: ClassVar[tuple[str, ...]] = ("guard_columns",)
 
 
-class Input(Record):
+class Input(Grown):
     """How an input value reaches the wordlines."""
 
     bits: int = Field(ge=1, le=9, description="input width in bits")
     signed: bool = Field(False, description="two's complement inputs; needs dac_bits = 1")
     dac_bits: int = Field(1, ge=1, le=9, description="input bits driven in one slice")
-    dac: Literal["voltage", "pulse"] = Field("voltage", description="a slice is one level, or a train of pulses")
+    dac: Literal["voltage", "pulse", "bits"] = Field(
+        "voltage",
+        description="a slice is one level, a train of pulses, or its bits one by one, weighed in analog before one conversion",
+    )
+    driver: Literal["returns", "holds"] = Field(
+        "returns",
+        description="a wordline falls back to 0 after each slice; or it stays, and is charged for the bits that change",
+    )
+    later: ClassVar[tuple[str, ...]] = ("driver",)
+
+    @model_validator(mode="after")
+    def _pulses_return(self) -> "Input":
+        if self.driver == "holds" and self.dac == "pulse":
+            raise ValueError("driver holds with dac pulse: pulses fall back to 0, use dac voltage or bits")
+        return self
 
 
-class Timing(Record):
+class Timing(Grown):
     """Cycles of one macro operation's steps (contract section 3)."""
 
     wordline_cycles: int = Field(
@@ -76,6 +97,13 @@ class Timing(Record):
     )
     skip_zero_slices: bool = Field(False, description="a (group, slice) whose inputs are all zero is not converted")
     skip_cycles: int = Field(1, ge=0, le=MOST_CYCLES, description="cycles of a skipped (group, slice)")
+    weight_bit_cycles: int = Field(
+        0,
+        ge=0,
+        le=MOST_CYCLES,
+        description="cycles more to drive a (group, slice) for each bit of a weight: a carry that ripples through its columns",
+    )
+    later: ClassVar[tuple[str, ...]] = ("weight_bit_cycles",)
 
     @model_validator(mode="after")
     def _drive_takes_time(self) -> "Timing":
@@ -182,9 +210,14 @@ class Macro(Record):
             self._flipping_rules()
         if self.input.signed and self.input.dac_bits != 1:
             raise ValueError(f"signed inputs with dac_bits = {self.input.dac_bits}, need dac_bits = 1")
-        if self.columns_per_output > self.columns:
+        if weight.guard_columns and cell.kind != "digital":
             raise ValueError(
-                f"columns = {self.columns}, one output needs {self.columns_per_output} (weight.bits, cell.bits, encoding)"
+                f"weight.guard_columns = {weight.guard_columns} with cell.kind {cell.kind}: they carry sums of digital cells, use 0"
+            )
+        if self.output_width > self.columns:
+            raise ValueError(
+                f"columns = {self.columns}, one output needs {self.output_width} "
+                f"({'weight.guard_columns, ' if weight.guard_columns else ''}weight.bits, cell.bits, encoding)"
             )
         return self
 
@@ -208,14 +241,45 @@ class Macro(Record):
 
     @property
     def line_unit(self) -> int:
-        """Counts of one wordline at the full voltage: a voltage DAC's are squares of slice values, others are pulses."""
-        unit: int = {"pulse": 1, "voltage": (2**self.input.dac_bits - 1) ** 2}[self.input.dac]
+        """Counts of one wordline at the full voltage: a voltage DAC's are squares of slice values, others are pulses.
+
+        A driver that holds is counted in bits that change.
+        """
+        return 1 if self.input.driver == "holds" else self._drawn_unit
+
+    @property
+    def _drawn_unit(self) -> int:
+        """Counts of what is drawn at the full voltage from slice to slice."""
+        unit: int = {"pulse": 1, "bits": 1, "voltage": (2**self.input.dac_bits - 1) ** 2}[self.input.dac]
         return unit
 
     @property
     def cell_unit(self) -> int:
         """Counts of one cell at the full voltage; a digital cell's are bits that change."""
-        return {"digital": 1, "current": self.line_unit, "charge": self.line_unit}[self.cell.kind]
+        return {"digital": 1, "current": self._drawn_unit, "charge": self._drawn_unit}[self.cell.kind]
+
+    @property
+    def slice_pulses(self) -> int:
+        """Times that a wordline is driven in one slice at most."""
+        pulses: int = {
+            "pulse": 2**self.input.dac_bits - 1,
+            "bits": self.input.dac_bits,
+            "voltage": 1,
+        }[self.input.dac]
+        return pulses
+
+    @property
+    def samples(self) -> int:
+        """Times that a column is sampled before a conversion: once, or for each bit of a slice that is driven by itself."""
+        return self.input.dac_bits if self.input.dac == "bits" else 1
+
+    @property
+    def drive_cycles(self) -> int:
+        """Cycles to drive and sample one (group, slice): a bit that counts 2^j is sampled so many times over."""
+        weighed = 2**self.input.dac_bits - 1 if self.input.dac == "bits" else 1
+        timing = self.timing
+        settled = timing.sample_cycles * weighed + timing.weight_bit_cycles * self.weight.bits
+        return timing.wordline_cycles * self.slice_pulses + settled
 
     @property
     def input_slices(self) -> int:
@@ -255,6 +319,11 @@ class Macro(Record):
         return self.weight_slices * self.encoding.sides
 
     @property
+    def output_width(self) -> int:
+        """Physical columns that one output takes, those that only guard its sum included."""
+        return self.columns_per_output + self.weight.guard_columns
+
+    @property
     def conversions_per_output(self) -> int:
         """Conversions of one output in one (group, slice): its columns, less what is combined before the ADC."""
         slices = {"analog": 1, "digital": self.weight_slices}[self.weight.combine]
@@ -263,7 +332,7 @@ class Macro(Record):
     @property
     def outputs(self) -> int:
         """Outputs of one macro."""
-        return self.columns // self.columns_per_output
+        return self.columns // self.output_width
 
 
 __all__ = ["Cell", "Input", "Macro", "MacroMapping", "Overflow", "Repair", "Timing", "Weight"]

@@ -10,12 +10,15 @@ from cimemu.arch.macro import Macro
 from cimemu.arch.site import make_site
 from cimemu.cost.resolve import resolved
 from cimemu.cost.schema import Costs
+from cimemu.cost.tables import log_log
 from cimemu.errors import ArchError
 from cimemu.facts import Facts, Shown
-from cimemu.record import Record
+from cimemu.record import Grown, Record
 
 MOST_MACROS = 2**17
 LEAST_CLOCK_NS = 1e-6
+NO_CLOCK_NS = 1.0  # until `clock_points` have been asked
+SAME_CLOCK = 1e-9  # what may lie between a clock and the same one of a table
 MOST_TILES = 2**16
 AUTO = "auto"
 
@@ -146,7 +149,14 @@ class ChipMapping(Record):
     )
 
 
-class Arch(Shown, Record):
+class ClockPoint(Record):
+    """The clock at one supply."""
+
+    voltage_v: float = Field(gt=0, description="supply")
+    clock_ns: float = Field(gt=0, le=1e9, description="length of a cycle at it")
+
+
+class Arch(Shown, Grown):
     """One architecture file, as `cimemu.load_arch` gives it; `Arch.model_validate({...})` takes the mapping of the YAML.
 
     Raises ArchError where a key is wrong, or keys do not fit together.
@@ -162,7 +172,18 @@ class Arch(Shown, Record):
     name: str = Field(description="short name, as in the file name")
     title: str = Field("", description="one line for `cimemu list`")
     source: str = Field(description="where the numbers come from")
-    clock_ns: float = Field(gt=0, le=1e9, description="length of a cycle")
+    clock_ns: float = Field(
+        default_factory=lambda: NO_CLOCK_NS,
+        gt=0,
+        le=1e9,
+        description="length of a cycle; must be given without `clock_points`",
+    )
+    clock_points: tuple[ClockPoint, ...] = Field(
+        (),
+        description="length of a cycle at several supplies, in the place of `clock_ns`: straight in the logarithms in between, "
+        "refused outside",
+    )
+    later: ClassVar[tuple[str, ...]] = ("clock_points",)
     schedule: Literal["layer_by_layer", "pipelined"] = Field(
         "layer_by_layer", description="a layer after the other, or as soon as its window of rows is there"
     )
@@ -182,6 +203,29 @@ class Arch(Shown, Record):
         if self.macro.cell.kind == "digital" and not isinstance(self.macro.adc, IdealAdc):
             model = getattr(self.macro.adc, "model", "")
             raise ValueError(f"macro.cell.kind = digital with macro.adc.model = {model}, needs adc: ideal")
+        return self
+
+    @model_validator(mode="after")
+    def _clock_of_the_supply(self) -> "Arch":
+        """One clock: as given, or that of the supply, which then stays a field that was not set."""
+        given = "clock_ns" in self.model_fields_set
+        if not self.clock_points:
+            if not given:
+                raise ValueError("clock_ns: must be given, or clock_points at several supplies")
+            return self
+        points = sorted((point.voltage_v, point.clock_ns) for point in self.clock_points)
+        if len({volt for volt, _ in points}) < max(2, len(points)):
+            raise ValueError("clock_points: must be at two supplies at least, each once")
+        technology = self.costs.technology
+        if technology is None:
+            raise ValueError("clock_points: need the supply, give costs.technology.voltage_v")
+        found = log_log(technology.voltage_v, points, False, "clock_points: costs.technology.voltage_v")
+        if given and abs(self.clock_ns - found) > SAME_CLOCK * found:
+            raise ValueError(
+                f"clock_ns = {self.clock_ns:g} with clock_points, which say {found:g} at {technology.voltage_v:g} V: "
+                "leave clock_ns out, or set clock_points=[]"
+            )
+        self.__dict__["clock_ns"] = found
         return self
 
     @model_validator(mode="after")

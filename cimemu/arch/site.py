@@ -13,11 +13,13 @@ from cimemu.cost.site import Site
 def make_site(macro: Macro, clock_ns: float, technology: Technology | None) -> Site:
     """The site of a macro; `component` is filled in for each component that is asked about."""
     timing, adc = macro.timing, macro.adc
-    pulse = macro.input.dac == "pulse"
-    slice_levels = 2**macro.input.dac_bits - 1
-    drive = timing.wordline_cycles * (slice_levels if pulse else 1) + timing.sample_cycles
+    drive = macro.drive_cycles
     convert = min(macro.columns_per_adc, macro.columns) * adc.conversion_cycles()
-    pulse_cycles = timing.wordline_cycles if pulse else drive
+    pulse_cycles = {
+        "pulse": timing.wordline_cycles,
+        "bits": timing.wordline_cycles + timing.sample_cycles,  # of its lowest bit
+        "voltage": drive,
+    }[macro.input.dac]
     return Site(
         component="",
         node_nm=None if technology is None else technology.node_nm,
@@ -25,8 +27,9 @@ def make_site(macro: Macro, clock_ns: float, technology: Technology | None) -> S
         rows=macro.rows,
         columns=macro.columns,
         cell_levels=2**macro.cell.bits - 1,
-        slice_levels=slice_levels,
-        pulse_dac=pulse,
+        slice_levels=2**macro.input.dac_bits - 1,
+        pulse_dac=macro.input.dac != "voltage",
+        slice_pulses=macro.slice_pulses,
         pulse_ns=pulse_cycles * clock_ns,
         step_ns=(max(drive, convert) if timing.overlap else drive + convert) * clock_ns,
         conversion_ns=adc.conversion_cycles() * clock_ns,

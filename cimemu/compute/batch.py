@@ -149,7 +149,7 @@ class LayerBatch:
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def result(self, done: Sequence["Done"], toggles: Sequence[Toggles]) -> MatrixResult:
-        """Everything that the workers did, joined; `toggles` by replica where cells are digital."""
+        """Everything that the workers did, joined; `toggles` by replica where changes are counted."""
         matrix, positions = self.matrix, self.matrix.layer.geometry.positions
         count = len(matrix.replicas)
         total = np.zeros((self.images, len(Counter)), dtype=np.int64)
@@ -173,8 +173,9 @@ class LayerBatch:
                     nonzero = nonzero.reshape(-1, *whole.shape[1:])
                 rows = slice(unit.row_start, unit.row_stop)
                 mine = lines.of_rows(rows)
-                total += programmed.counts(mine, self.images * share, nonzero)
-                drawn = programmed.cell_counts(mine, toggles[r].of_rows(rows) if toggles else None)
+                changes = toggles[r].of_rows(rows) if toggles else None
+                total += programmed.counts(mine, self.images * share, nonzero, changes)
+                drawn = programmed.cell_counts(mine, changes)
                 cells = drawn if cells is None else cells.plus(drawn)
         if cells is not None:
             total = cells.put(total)

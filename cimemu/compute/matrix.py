@@ -22,7 +22,7 @@ from cimemu.layer.macro_layer import MacroLayer
 from cimemu.macro.drive import drive_offset, stored_weights
 from cimemu.macro.encode import input_range
 from cimemu.macro.sites import Sites
-from cimemu.macro.toggles import Toggles, edge_window, merged, toggles_of_windows
+from cimemu.macro.toggles import Toggles, edge_window, merged, toggles_of_windows, toggling
 from cimemu.macro.vary import Draft, start_draft
 from cimemu.mapping.layout import LayerCut, Unit, cut_layer
 from cimemu.threads import on_threads
@@ -188,7 +188,7 @@ class LayerMatrix(WrittenLayer):
         exact = self.exact if at_once else None
         workers = max(1, threads or 1)
         toggles: list[Toggles] = []
-        if self.macro.cell.kind == "digital":
+        if toggling(self.macro):
             toggles = merged(
                 toggles_of_windows(source, self.macro, max(copies, len(self.replicas)), workers), len(self.replicas)
             )

@@ -84,7 +84,7 @@ class Resistive(Record, Estimator):
     def estimate(self, site: Site) -> Estimate:
         """V^2 ns / kOhm is pJ; an event is a line at the full voltage, or one of a slice's pulses."""
         time = site.step_ns if self.time_ns is None else self.time_ns
-        energy = site.supply**2 * time / self.kohm / (site.slice_levels if site.pulse_dac else 1)
+        energy = site.supply**2 * time / self.kohm / site.slice_pulses
         source = f"V^2 t / R: {site.supply:g} V, {time:g} ns, {self.kohm:g} kOhm"
         return Estimate(energy, self.area_um2, 0.0, source)
 

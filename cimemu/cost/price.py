@@ -1,6 +1,6 @@
 """What a cost table says about one converter: energy of a conversion, area of an instance."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from math import exp, log
 from typing import Literal
 
@@ -8,30 +8,37 @@ from cimemu.cost.schema import AdcCost, AdcRow
 from cimemu.errors import ArchError
 
 FEMTO_TO_PICO = 1e-3
-STEPS: dict[str, Callable[[int], int]] = {
-    "sar": lambda bits: bits,
-    "flash": lambda bits: 2**bits - 1,
-    "ramp": lambda bits: 2**bits - 1,
-}
 
 
-def conversion_pj(cost: AdcCost, circuit: str, bits: int, conversion_ns: float) -> float:
-    """Energy of one conversion that lasts `conversion_ns`. ArchError where the table has no such converter."""
-    return cost.energy_scale * (_own_pj(cost, circuit, bits) + (cost.static_uw or 0.0) * conversion_ns * FEMTO_TO_PICO)
+@dataclass(frozen=True)
+class Conversion:
+    """What is priced: a converter of `bits`, its steps and its time, and how often its column was sampled before."""
+
+    circuit: str
+    bits: int
+    ns: float
+    steps: int
+    samples: int = 1
 
 
-def _own_pj(cost: AdcCost, circuit: str, bits: int) -> float:
-    """The same without what is drawn all the time."""
+def conversion_pj(cost: AdcCost, one: Conversion) -> float:
+    """Energy of one conversion. ArchError where the table has no such converter."""
+    besides = (cost.static_uw or 0.0) * one.ns * FEMTO_TO_PICO + (cost.sample_pj or 0.0) * one.samples
+    return cost.energy_scale * (_own_pj(cost, one) + besides)
+
+
+def _own_pj(cost: AdcCost, one: Conversion) -> float:
+    """The same without what is drawn all the time, and what samples take."""
     if cost.energy_pj is not None:
         return cost.energy_pj
     if cost.by_step:
-        return (cost.fixed_pj or 0.0) + STEPS[circuit](bits) * (cost.step_pj or 0.0)
+        return (cost.fixed_pj or 0.0) + one.steps * (cost.step_pj or 0.0)
     if cost.table:
-        return _from_table(cost, "table", bits, "energy_pj")
-    if circuit == "sar":
-        return _from_table(cost, "sar", bits, "energy_pj")
+        return _from_table(cost, "table", one.bits, "energy_pj")
+    if one.circuit == "sar":
+        return _from_table(cost, "sar", one.bits, "energy_pj")
     # Flash: every comparator decides once. Ramp: one comparator a column looks at every step of the ramp.
-    made: float = STEPS[circuit](bits) * cost.comparator.energy_pj * cost.comparator.energy_scale
+    made: float = one.steps * cost.comparator.energy_pj * cost.comparator.energy_scale
     return made
 
 

@@ -27,7 +27,15 @@ INTERVALS = tuple(f"{quantity}_interval" for quantity in QUANTITIES)
 Factors = tuple[float, float]
 
 
-DROPPED = (*INTERVALS, "basis", "table", "fixed_pj", "step_pj", "static_uw")  # from a dump, where they are not given
+DROPPED = (
+    *INTERVALS,
+    "basis",
+    "table",
+    "fixed_pj",
+    "step_pj",
+    "static_uw",
+    "sample_pj",
+)  # from a dump, where they are not given
 
 
 class Unsure(Record):
@@ -101,7 +109,12 @@ class AdcCost(Unsure):
     step_pj: float | None = Field(
         None,
         ge=0,
-        description="what each step takes besides: a bit of a SAR, a comparison of a flash, a step of a ramp",
+        description="what each step takes besides: a bit of a SAR, a comparison of a flash, a step of a ramp, a cycle of `phases`",
+    )
+    sample_pj: float | None = Field(
+        None,
+        ge=0,
+        description="what sampling the column takes, besides all else: once a conversion, or once a bit of the slice (dac: bits)",
     )
     static_uw: float | None = Field(
         None, ge=0, description="what a converter draws all the time while it converts, besides all else"
@@ -148,12 +161,15 @@ class Costs(Record):
 
     technology: Technology | None = Field(None, description="node and supply that estimators scale to")
     adc: AdcCost = Field(default_factory=AdcCost, description="one conversion; instance: converter")
-    sample_hold: Component = Field(default_factory=_zero, description="one sampled column; instance: column")
+    sample_hold: Component = Field(
+        default_factory=_zero,
+        description="one sampled column (one a bit of the slice with dac: bits); instance: column",
+    )
     reference_switch: Component = Field(default_factory=_zero, description="references switched between columns")
     wordline: Component = Field(
         default_factory=_zero,
-        description="one pulse on one wordline, or one line that a voltage DAC drives at the full voltage (DAC and driver); "
-        "instance: wordline",
+        description="one pulse on one wordline, or one line that a voltage DAC drives at the full voltage (DAC and driver), or one "
+        "bit that changes on a line that holds; instance: wordline",
     )
     cell: Component = Field(
         default_factory=_zero,

@@ -16,7 +16,7 @@ class Site:
     columns: int
     cell_levels: int  # largest level of a cell, 2^bits - 1
     slice_levels: int  # largest value of an input slice, 2^dac_bits - 1
-    pulse_dac: bool  # a slice is a train of pulses, not one voltage
+    pulse_dac: bool  # a slice is several pulses (a train, or one a bit), not one voltage
     pulse_ns: float  # how long one pulse, or one slice's voltage, is on a wordline
     step_ns: float  # one (group, input slice): driven and converted
     conversion_ns: float  # one conversion
@@ -25,6 +25,7 @@ class Site:
     thresholds: tuple[float, ...]  # of the first converter, in psum units; empty for an ideal one
     comparator_pj: float = 0.0  # one comparison
     comparator_um2: float = 0.0
+    slice_pulses: int = 1  # how many of them
 
     @property
     def node(self) -> float:

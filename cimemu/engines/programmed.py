@@ -28,7 +28,7 @@ from cimemu.macro.plain_counts import PlainCounts
 from cimemu.macro.program import Matrix, Writing, write_matrix
 from cimemu.macro.read_noise import ReadNoise, Reads
 from cimemu.macro.sums import driven_steps, masked_inputs
-from cimemu.macro.toggles import Toggles, toggles_of_rows
+from cimemu.macro.toggles import Toggles, toggles_of_rows, toggling
 from cimemu.mapping.layout import Layout
 from cimemu.threads import on_threads
 
@@ -133,9 +133,17 @@ class Programmed:
         lines: LineCounts,
         points: int,
         nonzero: NDArray[np.bool_] | None,
+        toggles: Toggles | None,
     ) -> NDArray[np.int64]:
-        """counts [images, len(Counter)] of `points` input vectors whose wordlines were given `lines`, cells left out."""
-        return self._activity.counts(lines, points // len(lines.drawn), nonzero)
+        """counts [images, len(Counter)] of `points` input vectors whose wordlines were given `lines`, cells left out.
+
+        Of wordlines that hold, `toggles` says what changes on them.
+        """
+        held = None
+        if self.matrix.macro.input.driver == "holds":
+            assert toggles is not None
+            held = toggles.changes(self.matrix.layout)[0].sum(axis=1)
+        return self._activity.counts(lines, points // len(lines.drawn), nonzero, held)
 
     @cached_property
     def _activity(self) -> Activity:
@@ -146,7 +154,7 @@ class Programmed:
     def _drawing(self) -> tuple[tuple[NDArray[np.int64], int], int]:
         """(levels by row and the sum of their magnitudes, used columns)."""
         matrix = self.matrix
-        used = matrix.layout.outputs * matrix.macro.columns_per_output + matrix.reference_columns
+        used = matrix.layout.outputs * matrix.macro.output_width + matrix.reference_columns
         return (matrix.row_levels, int(np.abs(matrix.row_levels).sum())), used
 
     def plain_counts(self, positions: int) -> PlainCounts | None:
@@ -164,6 +172,7 @@ class Programmed:
         """What the cells draw where the wordlines were given `lines`, digital ones `toggles`."""
         matrix = self.matrix
         levels, used = self._drawing
+        toggles = toggles if matrix.macro.cell.kind == "digital" else None
         return count_cells(
             lines,
             toggles,
@@ -178,8 +187,8 @@ class Programmed:
         """counts [images, len(Counter)] of input vectors `x`, image-major."""
         macro = self.matrix.macro
         lines = count_rows(x, images, macro)
-        toggles = toggles_of_rows(x, images, macro) if macro.cell.kind == "digital" else None
-        return self.cell_counts(lines, toggles).put(self.counts(lines, len(x), nonzero))
+        toggles = toggles_of_rows(x, images, macro) if toggling(macro) else None
+        return self.cell_counts(lines, toggles).put(self.counts(lines, len(x), nonzero, toggles))
 
     def _codes(self, inputs: int) -> NDArray[np.uint16]:
         """Room for the codes of so many inputs."""

@@ -71,7 +71,7 @@ def _row(plan: Plan, loading: Loading, layer: LayerPlan) -> dict[str, Any]:
         "inputs": g.channels_in,
         "rows": g.rows_per_group,
         "outputs": g.channels_out,
-        "columns": g.channels_out * macro.columns_per_output,
+        "columns": g.channels_out * macro.output_width,
         "blocks": len(layer.blocks),
         "macros": macros,
         "row_use": sum(b.rows_used for b in layer.blocks) / (len(layer.blocks) * macro.rows),

@@ -25,7 +25,7 @@ def paper_count(geometries: list[Geometry], macro: Macro) -> PaperCount:
     columns = cells = 0
     for g in geometries:
         blocks = row_blocks(g.channels_in // g.groups, g.kernel_area, macro.rows)
-        columns += blocks * g.channels_out * macro.columns_per_output
+        columns += blocks * g.channels_out * macro.output_width
         cells += g.rows_per_group * g.channels_out * macro.columns_per_output
     macros = ceil(columns / macro.columns)
     return PaperCount(columns, macros, cells / (macros * macro.rows * macro.columns))

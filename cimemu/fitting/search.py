@@ -50,7 +50,7 @@ class Mapper:
         self.layers = [layer for layer in lowered.layers if isinstance(layer, MacroLayer)]
         self.size = arch.macro.rows * arch.macro.columns
         self.by_columns = not arch.mapping.share_macros or arch.mapping.packing == "tight"
-        self.wide, self.step = arch.macro.columns_per_output, column_step(arch.macro)
+        self.wide, self.step = arch.macro.output_width, column_step(arch.macro)
         self.ends = [self._ends(layer) for layer in self.layers]
         self.known: list[dict[tuple[int, int], Demand]] = [{} for _ in self.layers]
         self.now: list[tuple[int, int] | None] = [None for _ in self.layers]  # inputs and outputs, of the call before

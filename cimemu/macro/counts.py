@@ -13,7 +13,7 @@ from cimemu.events import Counter
 from cimemu.lanes.registers import AVAILABLE
 from cimemu.macro.encode import input_range
 from cimemu.macro.small import count_inputs, count_nibble_windows, count_nibbles, count_windows
-from cimemu.macro.toggles import Toggles
+from cimemu.macro.toggles import Toggles, ones
 from cimemu.mapping.layout import Layout, accumulator_width
 
 
@@ -21,13 +21,14 @@ def line_tables(macro: Macro) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(drawn, raised) of every input value from the smallest: what its slices draw in all, and how many are not zero.
 
     A pulse DAC draws in proportion to a slice's value; a voltage DAC drives a line (and the cells on it) at a voltage in
-    proportion to the value and back to 0, which draws with its square (`Macro.line_unit` at full scale).
+    proportion to the value and back to 0, which draws with its square (`Macro.line_unit` at full scale). Bits that are
+    driven one after the other are a pulse each.
     """
     low, high = input_range(macro)
     code = np.arange(low, high + 1) & (2**macro.input.bits - 1)
     dac = macro.input.dac_bits
     slices = np.stack([(code >> (i * dac)) & (2**dac - 1) for i in range(macro.input_slices)])
-    drawn = {"pulse": slices, "voltage": slices**2}[macro.input.dac]
+    drawn = {"pulse": slices, "voltage": slices**2, "bits": ones(slices)}[macro.input.dac]
     return drawn.sum(axis=0), (slices != 0).sum(axis=0)
 
 
@@ -238,10 +239,17 @@ class Activity:
         counts[:, Counter.SHIFT_ADDS] = counts[:, Counter.CONVERSIONS]
         return counts
 
-    def counts(self, lines: LineCounts, positions: int, nonzero: NDArray[np.bool_] | None) -> NDArray[np.int64]:
+    def counts(
+        self,
+        lines: LineCounts,
+        positions: int,
+        nonzero: NDArray[np.bool_] | None,
+        held: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int64]:
         """counts [images, len(Counter)] of images of `positions` input vectors, all but the cells' (see `count_cells`).
 
-        `nonzero` [P, groups, I]: which steps were driven (None: all).
+        `nonzero` [P, groups, I]: which steps were driven (None: all). `held` [images]: bits that change on all wordlines,
+        where these hold.
         """
         images, col_blocks = len(lines.drawn), len(self.layout.col_blocks)
         if nonzero is None:
@@ -254,5 +262,5 @@ class Activity:
             all_steps = positions * self.layout.groups * self.slices
             counts[:, Counter.SKIPPED_STEPS] = (all_steps - by_block.sum(axis=1)) * col_blocks
         counts[:, Counter.WORDLINES_RAISED] = lines.raised.sum(axis=1) * col_blocks
-        counts[:, Counter.WORDLINE_PULSES] = lines.drawn.sum(axis=1) * col_blocks
+        counts[:, Counter.WORDLINE_PULSES] = (lines.drawn.sum(axis=1) if held is None else held) * col_blocks
         return counts

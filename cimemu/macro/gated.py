@@ -57,6 +57,14 @@ class GatedReads:
                     drive[rows] *= value > pulse
                     total += raised_currents(array.levels, drive, array.wires)[array.columns]
                 return total
+            case "bits":
+                total = np.zeros(block.levels.shape[1])
+                drive[rows] /= np.maximum(value, 1)
+                for bit in range(self.macro.input.dac_bits):
+                    one = drive.copy()
+                    one[rows] *= (value >> bit) & 1
+                    total += 2.0**bit * raised_currents(array.levels, one, array.wires)[array.columns]
+                return total
             case other:
                 assert_never(other)
 

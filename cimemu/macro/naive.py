@@ -19,7 +19,7 @@ from cimemu.kernels.noise import normal_quantiles, philox_naive
 from cimemu.macro.accumulator import overflow_error
 from cimemu.macro.gated import GatedReads
 from cimemu.macro.naive_converter import NaiveConverter, Place
-from cimemu.macro.naive_digital import DigitalState
+from cimemu.macro.naive_digital import DigitalState, HeldLines
 from cimemu.macro.naive_encoding import columns_naive, levels_naive
 from cimemu.macro.read_noise import ReadNoise, Reads
 from cimemu.macro.traps import Traps, lost_naive
@@ -163,16 +163,20 @@ class _Definition:
         if self.macro.cell.kind == "digital":
             groups = (given.row_group, given.out_group) if self.use_reference else None
             state = DigitalState(self.macro, layout, self.columns, given.unit, groups)
+        lines = HeldLines(self.macro, layout) if self.macro.input.driver == "holds" else None
         y = []
         for p in range(len(self.x)):
             tallies, running = Tallies(), [[0] * layout.outputs for _ in layout.row_blocks]
             for step in self._steps(p):
-                if state is not None:
-                    state.step(step.image, step.block, step.first, step.piece)
+                for held in (state, lines):
+                    if held is not None:
+                        held.step(step.image, step.block, step.first, step.piece)
                 self._step(step, tallies, running[step.block])
             y.append([self._output(p, n, tallies, running) for n in range(layout.outputs)])
         if state is not None:
             self.made.input_changes, self.made.product_changes = state.inputs, state.products
+        if lines is not None:
+            self.made.drawn = lines.changes * len(layout.col_blocks)
         self.made.y = np.array(y, dtype=np.int64 if self.exact else np.float64).reshape(len(self.x), layout.outputs)
         return self.made
 
@@ -376,5 +380,5 @@ def _sum_of_products(values: list[int], levels: list[int]) -> int:
 
 
 def _drawn(value: int, macro: Macro) -> int:
-    """What a slice of this value draws: its value in pulses, its square as a voltage."""
-    return {"pulse": value, "voltage": value * value}[macro.input.dac]
+    """What a slice of this value draws: its value in pulses, its square as a voltage, a pulse for each bit that is set."""
+    return {"pulse": value, "voltage": value * value, "bits": bin(value).count("1")}[macro.input.dac]

@@ -35,7 +35,10 @@ class DigitalState:
             held = {
                 (n, s): min(top, max(0, round(v / unit))) for n, output in enumerate(row) for s, v in enumerate(output)
             }
-            self.cells.append(held | ({} if reference is None else self._ones(k, *reference)))
+            guards = {
+                ("guard", n, j): 0 for n in range(layout.outputs) for j in range(macro.weight.guard_columns)
+            }  # no weight, but an input that changes
+            self.cells.append(held | guards | ({} if reference is None else self._ones(k, *reference)))
 
     def _ones(self, k: int, row_group: NDArray[np.int64] | None, out_group: NDArray[np.int64] | None) -> dict[Any, int]:
         """Row k's cells of the reference columns: one for every column block and convolution group in it."""
@@ -57,14 +60,43 @@ class DigitalState:
                 self._drive((k, cell), value, level)
 
     def _drive(self, cell: Any, value: int, level: int) -> None:
-        """`value` pulses, each up and down, or `value` in bits that stand until the next slice."""
+        """`value` pulses, each up and down, or `value` in bits that stand until the next slice, or one bit after the other."""
         match self.macro.input.dac:
             case "pulse":
                 self.inputs += 2 * value
                 self.products += 2 * value * bin(level).count("1")
             case "voltage":
-                self.inputs += bin(self.given.get(cell, 0) ^ value).count("1")
-                self.products += bin(self.product.get(cell, 0) ^ value * level).count("1")
-                self.given[cell], self.product[cell] = value, value * level
+                self._stand(cell, value, level)
+            case "bits":
+                for bit in range(self.macro.input.dac_bits):
+                    self._stand(cell, value >> bit & 1, level)
             case other:
                 assert_never(other)
+
+    def _stand(self, cell: Any, value: int, level: int) -> None:
+        """`value` stands at the cell until something else does."""
+        self.inputs += bin(self.given.get(cell, 0) ^ value).count("1")
+        self.products += bin(self.product.get(cell, 0) ^ value * level).count("1")
+        self.given[cell], self.product[cell] = value, value * level
+
+
+class HeldLines:
+    """The wordlines of a matrix whose drivers hold, and the bits that changed on them so far."""
+
+    def __init__(self, macro: Macro, layout: Layout) -> None:
+        """All at 0."""
+        self.macro, self.layout = macro, layout
+        self.image: int | None = None
+        self.given: dict[int, int] = {}
+        self.changes = 0
+
+    def step(self, image: int, block: int, first: int, piece: Sequence[int]) -> None:
+        """The rows `first` .. of a row block are given `piece`, its other rows 0. An image begins with zeros."""
+        if image != self.image:
+            self.image, self.given = image, {}
+        for k in range(*self.layout.row_blocks[block]):
+            value = piece[k - first] if first <= k < first + len(piece) else 0
+            dac = self.macro.input.dac
+            for given in (value >> bit & 1 for bit in range(self.macro.input.dac_bits)) if dac == "bits" else (value,):
+                self.changes += bin(self.given.get(k, 0) ^ given).count("1")
+                self.given[k] = given

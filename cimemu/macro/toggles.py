@@ -32,7 +32,8 @@ STRIP_BYTES = 1 << 20  # of the images whose changes are counted together
 
 def factors_of(macro: Macro) -> tuple[int, ...]:
     """Odd numbers that levels are powers of two of, where the bits of slice x level do not follow from the slice's own."""
-    several = macro.input.dac == "voltage" and macro.input.dac_bits > 1 and macro.cell.bits > 1
+    whole = macro.input.dac == "voltage" and macro.input.dac_bits > 1  # bits driven by themselves are as a 1-bit DAC's
+    several = whole and macro.cell.kind == "digital" and macro.cell.bits > 1
     return tuple(range(1, 2**macro.cell.bits, 2)) if several else (1,)
 
 
@@ -41,7 +42,7 @@ def factor_cells(macro: Macro, levels: NDArray[np.integer]) -> NDArray[np.int64]
     factors = factors_of(macro)
     value = np.arange(2**macro.cell.bits)
     if len(factors) == 1:  # one bit times a level is the level's bits
-        made: NDArray[np.int64] = _ones(value)[levels].sum(axis=1)[None]
+        made: NDArray[np.int64] = ones(value)[levels].sum(axis=1)[None]
         return made
     odd = value // np.maximum(1, value & -value)
     return np.stack([(odd == factor)[levels].sum(axis=1) for factor in factors])
@@ -66,25 +67,26 @@ class ChangeTables:
 def change_tables(macro: Macro) -> list[ChangeTables]:
     """The tables of every factor."""
     code, dac = np.arange(2**macro.input.bits), macro.input.dac_bits
-    slices = np.stack([(code >> (i * dac)) & (2**dac - 1) for i in range(macro.input_slices)])
+    dac, steps = (1, dac * macro.input_slices) if macro.input.dac == "bits" else (dac, macro.input_slices)
+    slices = np.stack([(code >> (i * dac)) & (2**dac - 1) for i in range(steps)])
     match macro.input.dac:
         case "pulse":
             nothing = np.zeros(len(code), dtype=np.int64)
             return [ChangeTables(1, 2 * slices.sum(axis=0), nothing, nothing)]
-        case "voltage":
+        case "voltage" | "bits":
             return _tables_of_levels(macro, slices)
         case other:
             assert_never(other)
 
 
 def _tables_of_levels(macro: Macro, slices: NDArray[np.int64]) -> list[ChangeTables]:
-    """The tables of a voltage DAC, whose value stands until the next slice [slices, codes]."""
+    """The tables of a DAC whose value stands until the next slice, or bit [slices, codes]."""
     made = []
     for factor in factors_of(macro):
         products = np.pad(slices * factor, ((1, 1), (0, 0)))
         made.append(
             ChangeTables(
-                factor, _ones(products[1:] ^ products[:-1]).sum(axis=0), slices[0] * factor, slices[-1] * factor
+                factor, ones(products[1:] ^ products[:-1]).sum(axis=0), slices[0] * factor, slices[-1] * factor
             )
         )
     return made
@@ -111,8 +113,8 @@ class Toggles:
         mask = 2**macro.input.bits - 1
         old, new = before.astype(np.int64) & mask, first.astype(np.int64) & mask
         tables = change_tables(macro)
-        met = np.stack([_ones(table.last[old] & table.first[new]) for table in tables])
-        left = np.stack([_ones(table.last[old]) for table in tables])
+        met = np.stack([ones(table.last[old] & table.first[new]) for table in tables])
+        left = np.stack([ones(table.last[old]) for table in tables])
         return Toggles(self.alone, self.meetings + met, self.ends - left)
 
     def changes(self, layout: Layout) -> NDArray[np.int64]:
@@ -136,8 +138,8 @@ def toggles_of_rows(x: NDArray[np.integer], images: int, macro: Macro) -> Toggle
         for number, table in enumerate(tables):
             alone, meetings, ends = counts[:, number, :, rows]
             alone += table.alone[codes].sum(axis=1)
-            meetings += _ones(table.first[codes[:, 1:]] & table.last[codes[:, :-1]]).sum(axis=1)
-            ends += _ones(table.last[codes[:, -1:]]).sum(axis=1)
+            meetings += ones(table.first[codes[:, 1:]] & table.last[codes[:, :-1]]).sum(axis=1)
+            ends += ones(table.last[codes[:, -1:]]).sum(axis=1)
     return Toggles(*counts)
 
 
@@ -166,7 +168,7 @@ def toggles_of_windows(source: Source, macro: Macro, replicas: int, workers: int
             if table.last.any():
                 count_meetings(strip, table.first, table.last, stride, dilation, out_shape, lines, meetings)
             window = strip[:, :, down :: g.dilation_h, right :: g.dilation_w][:, :, : g.kernel_h, : g.kernel_w]
-            ends[:] = _ones(table.last[window.astype(np.int64) & (len(table.last) - 1)])
+            ends[:] = ones(table.last[window.astype(np.int64) & (len(table.last) - 1)])
 
     on_threads(workers, count, range(0, images, step))
     flat = counts.reshape(3, len(tables), replicas, images, -1)
@@ -193,7 +195,12 @@ def merged(parts: Sequence[Toggles], kinds: int) -> list[Toggles]:
     return [total]
 
 
-def _ones(values: NDArray[np.int64]) -> NDArray[np.int64]:
+def toggling(macro: Macro) -> bool:
+    """Whether changes from slice to slice are counted: on digital cells, or on wordlines that hold."""
+    return macro.cell.kind == "digital" or macro.input.driver == "holds"
+
+
+def ones(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """Ones of non-negative numbers, bit by bit."""
     found, left = np.zeros(values.shape, dtype=np.int64), values.copy()
     while left.any():

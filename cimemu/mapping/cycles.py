@@ -12,8 +12,7 @@ from cimemu.mapping.step_kernels import step_cycles
 
 def drive_cycles(macro: Macro) -> int:
     """Cycles to drive and sample one (group, slice)."""
-    pulses: int = {"pulse": 2**macro.input.dac_bits - 1, "voltage": 1}[macro.input.dac]
-    return macro.timing.wordline_cycles * pulses + macro.timing.sample_cycles
+    return macro.drive_cycles
 
 
 def convert_cycles(macro: Macro, columns_used: int) -> int:

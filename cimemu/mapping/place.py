@@ -150,7 +150,7 @@ def plan_macro_layer(geometry: Geometry, layout_name: str, macro: Macro, common:
                         rows_used=rows,
                         outputs=outputs,
                         columns_used=outputs * macro.conversions_per_output,
-                        physical_columns=outputs * macro.columns_per_output,
+                        physical_columns=outputs * macro.output_width,
                         cells=rows * outputs * macro.columns_per_output // unit.groups,
                         op_cycles=op_cycles(macro, rows, outputs * macro.conversions_per_output),
                     )

@@ -56,7 +56,7 @@ def plain_macros(draw, encodings=ENCODINGS, combine=("digital", "analog"), corre
             "bits": input_bits,
             "signed": signed,
             "dac_bits": 1 if signed else draw(st.integers(1, 9 if input_bits == 9 else 8)),
-            "dac": draw(st.sampled_from(["voltage", "pulse"])),
+            "dac": draw(st.sampled_from(["voltage", "pulse", "bits"])),
         },
         "timing": {"skip_zero_slices": draw(st.booleans())},
     }

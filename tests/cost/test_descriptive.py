@@ -100,8 +100,87 @@ def test_a_wrong_table_of_supplies_is_refused(estimator, message):
         cimemu.load_arch("rram_128", {**changes, "costs.digital": {"estimator": {"model": "measured", **estimator}}})
 
 
+def test_a_step_is_a_cycle_of_the_phases_where_there_are_some():
+    costs = {"fixed_pj": 1.0, "step_pj": 0.5, "area_um2": 1.0}
+    for bits, steps in ((3, 7), (4, 15)):
+        adc = {"model": "linear", "bits": bits, "phases": [1, 2, 4, 8, 16]}
+        assert price(**{"macro.adc": adc, "costs.adc": costs}) == 1 + 0.5 * steps
+        assert cimemu.load_arch("rram_128", {"macro.adc": adc}).macro.adc.conversion_cycles() == steps
+
+
+@pytest.mark.parametrize(
+    ("adc", "message"),
+    [
+        ({"bits": 4, "phases": [1, 2]}, "phases of 2 bits, must be at least of bits = 4"),
+        ({"bits": 2, "phases": [1, 2], "cycles": 3}, "leave one of them out"),
+        ({"bits": 2, "phases": [0, 0]}, "must be >= 0 and add up to"),
+        ({"bits": 2, "phases": [2, -1]}, "must be >= 0 and add up to"),
+    ],
+)
+def test_wrong_phases_are_refused(adc, message):
+    with pytest.raises(CimemuError, match=message):
+        cimemu.load_arch("rram_128", {"macro.adc": {"model": "linear", **adc}})
+
+
+def test_samples_are_priced_for_each_bit_that_is_driven_by_itself():
+    costs = {
+        "costs.adc": {"energy_pj": 1.0, "area_um2": 1.0, "sample_pj": 0.25},
+        "costs.sample_hold": {"energy_pj": 0.125},
+    }
+    for dac, samples in (("voltage", 1), ("pulse", 1), ("bits", 3)):
+        chip = {**costs, "macro.input": {"bits": 6, "dac_bits": 3, "dac": dac}}
+        assert price(**chip) == 1 + 0.25 * samples
+        assert price("sample_hold", **chip) == 0.125 * samples
+
+
+CLOCKS = [{"voltage_v": 0.6, "clock_ns": 8.0}, {"voltage_v": 0.9, "clock_ns": 2.0}]
+
+
+def clocked(**changes):
+    given = {"clock_ns": 1.0, "costs.technology": {"node_nm": 28, "voltage_v": 0.6}}
+    chip = cimemu.load_arch("rram_128", given).model_dump(mode="python", exclude_unset=True)
+    del chip["clock_ns"]
+    return cimemu.load_arch(cimemu.Arch.model_validate({**chip, "clock_points": CLOCKS}), changes)
+
+
+def test_a_clock_is_read_off_a_table_over_supplies():
+    assert clocked().clock_ns == 8.0
+    assert clocked(**{"costs.technology.voltage_v": 0.9}).clock_ns == 2.0
+    share = log(0.75 / 0.6) / log(0.9 / 0.6)
+    half = clocked(**{"costs.technology.voltage_v": 0.75})
+    assert half.clock_ns == pytest.approx(8 * exp(share * log(2 / 8)))
+    again = cimemu.Arch.model_validate_json(half.model_dump_json())
+    assert again == half
+    assert cimemu.load_arch(half, {"costs.technology.voltage_v": 0.6}).clock_ns == 8.0
+    assert cimemu.load_arch(half, {"clock_points": [], "clock_ns": 3.0}).clock_ns == 3.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"costs.technology.voltage_v": 0.5},
+            r"clock_points: costs.technology.voltage_v = 0.5, the table has 0.6 .. 0.9",
+        ),
+        ({"clock_ns": 5.0}, r"clock_ns = 5 with clock_points, which say 8 at 0.6 V"),
+        ({"clock_points": []}, "clock_ns: must be given, or clock_points"),
+        ({"clock_points": CLOCKS[:1]}, "two supplies at least"),
+        ({"clock_points": CLOCKS[:1] * 2}, "two supplies at least"),
+        ({"costs.technology": None}, "clock_points: need the supply"),
+    ],
+)
+def test_a_wrong_table_of_clocks_is_refused(changes, message):
+    with pytest.raises(CimemuError, match=message):
+        clocked(**changes)
+
+
 def test_new_keys_are_in_a_dump_only_where_they_are_given():
-    assert not {"table", "fixed_pj", "step_pj", "static_uw"} & set(cimemu.load_arch("rram_128").costs.adc.model_dump())
+    new = {"table", "fixed_pj", "step_pj", "static_uw", "sample_pj"}
+    assert not new & set(cimemu.load_arch("rram_128").costs.adc.model_dump())
+    text = cimemu.load_arch("rram_128").model_dump_json()
+    assert not [
+        k for k in ("clock_points", "driver", "guard_columns", "weight_bit_cycles", "phases") if f'"{k}"' in text
+    ]
     for name in ("wang_vlsi_2022", "jia_jssc_2020", "isaac"):
         assert '"points"' not in cimemu.load_arch(name).model_dump_json()
     given = cimemu.load_arch("rram_128", {"costs.adc": {"fixed_pj": 1.0, "static_uw": 2.0, "area_um2": 3.0}})

@@ -37,6 +37,12 @@ def macro(**changes):
         ({"timing": {"overlap": True, "wordline_cycles": 5, "sample_cycles": 4}}, 8, 16, 32),
         # 4-bit input in 2-bit pulses: I = 2, wordline_cycles times 3: 2*((3 + 1) + 4) + 1
         ({"input": {"bits": 4, "dac_bits": 2, "dac": "pulse"}}, 8, 16, 17),
+        # 4-bit input, two bits at a time one by one, sampled once and twice: I = 2: 2*((2*1 + 3*1) + 4) + 1
+        ({"input": {"bits": 4, "dac_bits": 2, "dac": "bits"}}, 8, 16, 19),
+        # a cycle for each bit of a weight besides, of two: 3*(2 + 2 + 4) + 1
+        ({"timing": {"weight_bit_cycles": 1}}, 8, 16, 25),
+        # phases of three output bits, 1 + 2 + 4 = 7 cycles; more bits have theirs behind: 3*(2 + 4*7) + 1
+        ({"adc": {"model": "linear", "bits": 3, "phases": [1, 2, 4, 8]}}, 8, 16, 91),
         # adc.cycles given, shift_add 0: 3*(2 + 4*2)
         ({"adc": {"model": "linear", "bits": 5, "cycles": 2}, "timing": {"shift_add_cycles": 0}}, 8, 16, 30),
         # nonlinear, a ramp by default, 2^2 - 1 = 3: 3*(2 + 4*3) + 1

@@ -185,14 +185,19 @@ def test_gated_groups_are_arrays_of_their_own(active_rows, path):
     assert np.allclose(found, right, atol=16 / active_rows * 2.0**-14)
 
 
-@pytest.mark.parametrize("dac", ["voltage", "pulse"])
+@pytest.mark.parametrize("dac", ["voltage", "pulse", "bits"])
 def test_gated_rows_of_a_multi_bit_dac(dac):
-    """A voltage DAC drives a raised row by its value; a pulse DAC raises it for as many pulses, each set by itself."""
+    """A voltage DAC drives a raised row by its value; a pulse DAC raises it for as many pulses, each set by itself; bits that
+    are weighed in analog are set one by one."""
     rng = np.random.default_rng(4)
     levels, x = rng.integers(0, 2, (16, 8)), rng.integers(0, 4, (5, 16))
     siemens = nodal.conductances(levels, 1, 5e3)
-    pulses = [x] if dac == "voltage" else [(x > t).astype(float) for t in range(3)]
-    right = sum(nodal.gated_currents(siemens, pulse, 40, 40) for pulse in pulses) * 5e3
+    pulses = {
+        "voltage": [(1, x)],
+        "pulse": [(1, (x > t).astype(float)) for t in range(3)],
+        "bits": [(2**bit, (x >> bit & 1).astype(float)) for bit in range(2)],
+    }[dac]
+    right = sum(weight * nodal.gated_currents(siemens, pulse, 40, 40) for weight, pulse in pulses) * 5e3
     macro = macro_of(16, 8, input={"bits": 2, "dac_bits": 2, "dac": dac}, cell=FINE)
     found = column_sums(levels, x, macro, [GATED])
     assert np.allclose(found, right, atol=2.0**-14)

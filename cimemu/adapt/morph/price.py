@@ -45,7 +45,7 @@ class Prices:
     def columns(self, widths: Mapping[int, int]) -> int:
         """Of the whole network, where roots have `widths`."""
         return sum(
-            self._blocks(p, widths) * self.channels.size(p.width, dict(widths)) * self.macro.columns_per_output
+            self._blocks(p, widths) * self.channels.size(p.width, dict(widths)) * self.macro.output_width
             for p in self.products
         )
 
@@ -66,7 +66,7 @@ class Prices:
                 columns += (
                     times * self.channels.size(p.width, dict(widths)) * p.kernel_area / self.macro.rows if times else 0
                 )
-        return columns * self.macro.columns_per_output
+        return columns * self.macro.output_width
 
     def kernel_areas(self, root: int) -> float:
         """K^2 of every product that makes or reads a channel of `root`."""
