@@ -17,7 +17,7 @@ from cimemu.record import Grown, Record
 
 MOST_MACROS = 2**17
 LEAST_CLOCK_NS = 1e-6
-NO_CLOCK_NS = 1.0  # until `clock_points` have been asked
+NOT_YET: Any = None  # a clock until `clock_points` have been asked
 SAME_CLOCK = 1e-9  # what may lie between a clock and the same one of a table
 MOST_TILES = 2**16
 AUTO = "auto"
@@ -173,7 +173,8 @@ class Arch(Shown, Grown):
     title: str = Field("", description="one line for `cimemu list`")
     source: str = Field(description="where the numbers come from")
     clock_ns: float = Field(
-        default_factory=lambda: NO_CLOCK_NS,
+        NOT_YET,
+        validate_default=False,
         gt=0,
         le=1e9,
         description="length of a cycle; must be given without `clock_points`",
