@@ -52,7 +52,7 @@ def _foretell(csv: Path, as_json: bool) -> None:
 def validate(
     macros: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MACRO ...]", help="jia, sinangil, wang, isaac, imadc, kim; default: all"),
+        typer.Argument(metavar="[MACRO ...]", help="jia, sinangil, wang, isaac, imadc, kim, neurram; default: all"),
     ] = None,
     csv: Annotated[
         Path | None,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 from cimemu.errors import ArchError
-from cimemu.validate import imadc, isaac, jia, kim, sinangil, wang
+from cimemu.validate import imadc, isaac, jia, kim, neurram, sinangil, wang
 from cimemu.validate.row import Row
 
 MACROS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -13,11 +13,12 @@ MACROS: dict[str, Callable[[], Iterator[Row]]] = {
     "isaac": isaac.rows,
     "imadc": imadc.rows,
     "kim": kim.rows,
+    "neurram": neurram.rows,
 }
 
 
 def validate(names: Iterable[str] = ()) -> list[Row]:
-    """Rows of the named macros (`jia`, `sinangil`, `wang`, `isaac`, `imadc`, `kim`; default: all).
+    """Rows of the named macros (`jia`, `sinangil`, `wang`, `isaac`, `imadc`, `kim`, `neurram`; default: all).
 
     Every emulated figure is counted and timed by `cimemu.run` on a layer that fills the macro. Raises ArchError for an
     unknown name.

@@ -187,9 +187,9 @@ def layer_free(v, macro):
     return (values.reshape(*values.shape[:2], -1, len(weights)) * np.array(weights)).sum(axis=3).cumsum(axis=1)
 
 
-def sweep(count, tmp_path, every):
+def sweep(count, tmp_path, every, seed=1):
     """(accepted, counts by key and value, overflows reached, refusals) of `count` architectures."""
-    draws, accepted, overflows, refusals = drawn_macros.Draws(1), 0, Counter(), Counter()
+    draws, accepted, overflows, refusals = drawn_macros.Draws(seed), 0, Counter(), Counter()
     for number in range(count):
         drawn = draws.draw(number)
         made, refused = compare(drawn, tmp_path / f"v{number}" if number % every == 0 else None)
@@ -203,7 +203,7 @@ def sweep(count, tmp_path, every):
 
 
 def test_golden_vectors_are_the_emulators(tmp_path):
-    accepted, _, overflows, refusals = sweep(FEW, tmp_path, every=3)
+    accepted, _, overflows, refusals = sweep(FEW, tmp_path, every=3, seed=6)
     assert accepted >= FEW - 3
     assert overflows["saturate"] >= 1
     assert overflows["wrap"] >= 1
