@@ -46,7 +46,13 @@ def test_one_conversion_a_row_block_needs_no_counts_by_code(seed):
     x, w, macro = macros.draw(seed, converter=False)
     r = random.Random(seed)
     tree = {**macro.model_dump(), "active_rows": macro.rows}
-    tree["input"] |= {"bits": macro.input.bits, "dac_bits": macro.input.bits, "signed": False, "dac": "pulse", "driver": "returns"}
+    tree["input"] |= {
+        "bits": macro.input.bits,
+        "dac_bits": macro.input.bits,
+        "signed": False,
+        "dac": "pulse",
+        "driver": "returns",
+    }
     bits = r.randint(1, 4)
     cuts = [
         sorted(r.uniform(-5, 60) for _ in range(2**bits - 1)) for _ in range(w.shape[1] * macro.conversions_per_output)
