@@ -6,7 +6,7 @@ from typing import Any
 
 from cimemu.arch.load import load_arch
 from cimemu.validate.measure import VECTORS, Measured, measure, random_integers
-from cimemu.validate.row import Row
+from cimemu.validate.row import Row, Use
 
 NAME = "kim_isocc_2019"
 MACRO = {
@@ -85,11 +85,11 @@ def rows() -> Iterator[Row]:
     for bits, published in FJ_PER_MAC.items():
         for supply, energy in zip(SUPPLIES, published):
             found = _measured(bits, supply)
-            use = "calibrated" if bits == HELD else "held out"
+            use: Use = "calibrated" if bits == HELD else "held out"
             spent = 1000 * found.energy(*ENERGY) / found.macs
             yield Row(
                 NAME, f"energy, {bits}-bit weights", f"{supply:g} V, 1 input bit", "fJ/MAC", energy, spent, use, 0.15
-            )  # type: ignore[arg-type]
+            )
     whole = _measured(HELD)
     for name, parts in MACRO.items():
         share = 100 * whole.energy(*parts) / whole.energy(*ENERGY)
@@ -97,9 +97,9 @@ def rows() -> Iterator[Row]:
     for (bits, registers), published_gops in GOPS.items():
         input_bits = min(bits, HELD)
         gops = 1000 * _measured(bits, registers=registers, input_bits=input_bits).tops * input_bits / bits
-        use = "calibrated" if (bits, registers) == (8, 16) else "held out"
+        timed: Use = "calibrated" if (bits, registers) == (8, 16) else "held out"
         where = f"{registers} rows of registers"
-        yield Row(NAME, f"throughput, {bits} x {bits} bits", where, "GOPS", published_gops, gops, use, 0.05)  # type: ignore[arg-type]
+        yield Row(NAME, f"throughput, {bits} x {bits} bits", where, "GOPS", published_gops, gops, timed, 0.05)
     area = _measured(HELD, input_bits=HELD)
     for name, parts in MACRO.items():
         yield Row(NAME, f"area, {name}", "", "um2", AREAS[name] * AREA_UM2, area.area(*parts), "calibrated")
