@@ -36,6 +36,18 @@ def test_held_out_figures_are_as_near_as_aimed_at_and_calibrated_ones_nearer(row
             assert row.within, row
 
 
+def test_figures_of_prices_have_an_interval_and_others_none(rows):
+    for row in rows:
+        priced = row.unit.split("/")[0] in ("pJ", "mW", "mm2", "um2") or "/W" in row.unit or "/mm2" in row.unit
+        priced |= "share" in row.quantity and "converters'" in row.quantity
+        assert (row.low is not None) == priced, row
+        if row.low is not None:
+            assert row.low < row.emulated < row.high, row
+            assert row.inside == (row.low <= row.published <= row.high)
+    calibrated = [row for row in rows if row.use == "calibrated" and row.inside is not None]
+    assert all(row.inside for row in calibrated)
+
+
 def test_the_page_of_published_macros_shows_what_is_emulated(rows):
     path = Path(__file__).parent.parent / "arch/figures/validation.csv"
     found = {(row.macro.partition("_")[0], row.quantity, row.condition, row.unit): row for row in rows}
@@ -73,8 +85,8 @@ def test_sinangils_energy_follows_the_output_code_by_counted_events_alone():
             ("wordline", Counter.WORDLINE_PULSES),
             ("cell_level", Counter.CELL_LEVEL_PULSES),
         ):
-            assert found.energy(part) == pytest.approx(int(counts[counter]) * prices[part] / quanta / 24)
-        energies.append(found.energy("adc", "wordline", "cell_level"))
+            assert found.energy(part)[0] == pytest.approx(int(counts[counter]) * prices[part] / quanta / 24)
+        energies.append(found.energy("adc", "wordline", "cell_level")[0])
     assert np.all(np.diff(energies) > 0)
 
 

@@ -8,6 +8,7 @@ import typer
 
 from cimemu.cli.app import JsonOption, app
 from cimemu.errors import CimemuError
+from cimemu.facts import ends_text
 from cimemu.terminal import make_console, print_json, print_table
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def validate(
         return
     rows = run_all(macros or ())
     if as_json:
-        print_json({"rows": [{**asdict(row), "error": row.error, "within": row.within} for row in rows]})
+        told = ("error", "within", "inside")
+        print_json({"rows": [{**asdict(row), **{name: getattr(row, name) for name in told}} for row in rows]})
         return
     for macro in dict.fromkeys(row.macro for row in rows):
         print_table([_figure(row) for row in rows if row.macro == macro], macro, shares=("error",))
@@ -83,6 +85,11 @@ def validate(
     make_console().print(
         f"{sum(bool(row.within) for row in held)} of {len(held)} held-out figures are as near as aimed at"
     )
+    sure = [row for row in rows if row.use == "held out" and row.inside is not None]
+    if sure:
+        make_console().print(
+            f"{sum(bool(row.inside) for row in sure)} of {len(sure)} held-out figures of prices lie in their 90 % interval"
+        )
 
 
 def _figure(row: "Row") -> dict[str, Any]:
@@ -95,6 +102,7 @@ def _figure(row: "Row") -> dict[str, Any]:
         "condition": row.condition,
         "published": row.published,
         "emulated": row.emulated,
+        "90 %": "" if row.low is None else ends_text((row.low, row.high)).strip() + ("" if row.inside else " outside"),
         "unit": row.unit,
         "error": row.error,
         "use": mark,

@@ -1,5 +1,6 @@
 """Pictures of results, by matplotlib: accuracy against spread, layers that break, the Pareto set."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +20,18 @@ def plot_sweep(result: "SweepResult", path: Path, *, overwrite: bool = False) ->
     figure, axes = new_figure(1, 2, (11, 4.4))
     measured = result.columns
     has_labels = not bool(np.isnan(measured["accuracy"].astype(float)).all())
-    height, label = (100 * measured["accuracy"], "accuracy [%]") if has_labels else (measured["area_mm2"], "area [mm²]")
+    height, label = (
+        (100 * measured["accuracy"], "accuracy [%]")
+        if has_labels
+        else (measured["area_mm2"], "area [mm²], with its 90 % interval")
+    )
     for axis, (name, unit) in zip(
         axes, (("energy_uj", "energy [uJ], with its 90 % interval"), ("latency_us", "latency [us]"))
     ):
-        if name == "energy_uj":
-            reach = [measured[name] - measured["energy_low_uj"], measured["energy_high_uj"] - measured[name]]
-            axis.errorbar(
-                measured[name], height, xerr=np.maximum(reach, 0), fmt="none", ecolor="#c5ccd3", elinewidth=1, capsize=2
-            )
+        bars: dict[str, Any] = {"xerr": _reach(measured, "energy", "uj")} if name == "energy_uj" else {}
+        bars |= {} if has_labels else {"yerr": _reach(measured, "area", "mm2")}
+        if bars:
+            axis.errorbar(measured[name], height, **bars, fmt="none", ecolor="#c5ccd3", elinewidth=1, capsize=2)
         axis.scatter(measured[name], height, color="#9aa5b1", label="points")
         best = np.flatnonzero(result.pareto)
         order = best[np.argsort(measured[name][best])]
@@ -41,6 +45,13 @@ def plot_sweep(result: "SweepResult", path: Path, *, overwrite: bool = False) ->
         axis.grid(alpha=0.3)
         axis.legend(frameon=False)
     save_figure(figure, path, overwrite=overwrite)
+
+
+def _reach(measured: Mapping[str, Any], figure: str, unit: str) -> Any:
+    """How far the 90 % interval of a figure goes below and above it [2, points]."""
+    ends = [measured[f"{figure}_{end}_{unit}"] for end in ("low", "high")]
+    middle = measured[f"{figure}_{unit}"]
+    return np.maximum([middle - ends[0], ends[1] - middle], 0)
 
 
 def plot_stress(result: "StressResult", path: Path, *, overwrite: bool = False) -> None:

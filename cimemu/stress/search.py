@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,8 @@ def search(
 ) -> SearchResult:
     """Look for the best chips: Optuna's TPE sampler chooses points, which are run as those of `sweep`.
 
-    A point that fails (no chip, a network that does not fit) is told as failed. Raises CimemuError where Optuna is missing, or the
+    A point that fails (no chip, a network that does not fit) is told as failed. A point that is asked for again is not run again,
+    and the search ends where every point has been run. Raises CimemuError where Optuna is missing, or the
     storage belongs to another search.
     """
     study = _study(arch, recipe, hunt)
@@ -129,27 +131,54 @@ def search(
     keys, spaces = list(hunt.vary), [list(values) for values in hunt.vary.values()]
     task_of = _Points(arch, recipe, inputs, labels, hunt.seed)
     constraints = hunt.constraints()
+    known = _points_told(study, keys)
     finished = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL)
     while (done := sum(trial.state in finished for trial in study.trials)) < hunt.trials:
         asked = [study.ask() for _ in range(min(hunt.workers if hunt.scheduler is None else 16, hunt.trials - done))]
         chosen = [
             [trial.suggest_categorical(_name(k), list(range(len(s)))) for k, s in zip(keys, spaces)] for trial in asked
         ]
-        points = [combination(keys, [space[place] for space, place in zip(spaces, places)]) for places in chosen]
+        new = [places for places in dict.fromkeys(map(tuple, chosen)) if places not in known]
+        points = [combination(keys, [space[place] for space, place in zip(spaces, places)]) for places in new]
         for outcome in task_of.run(points, hunt):
-            trial, record = asked[outcome.job], outcome.record
-            values = None if record is None else [_number(record[goal]) for goal in hunt.goals]
-            if record is None or values is None or any(value != value for value in values):
-                trial.set_user_attr("error", outcome.error or "a goal is not known: no labels, or no prices")
+            known[new[outcome.job]] = _judged(outcome, hunt, constraints)
+        for trial, places in zip(asked, map(tuple, chosen)):
+            attributes, values = known[places]
+            for name, value in attributes.items():
+                trial.set_user_attr(name, value)
+            if values is None:
                 study.tell(trial, state=optuna.trial.TrialState.FAIL)
-                continue
-            figures = {name: _number(record[name]) for name in FIGURES}
-            trial.set_user_attr("figures", {name: value for name, value in figures.items() if value == value})
-            trial.set_user_attr("violations", [one.violation(figures) for one in constraints])
-            study.tell(trial, values)
+            else:
+                study.tell(trial, values)
         if progress is not None:
             progress("trials", min(hunt.trials, done + len(asked)), hunt.trials)
+        if len(known) == prod(map(len, spaces)):
+            break  # every point there is has been run
     return SearchResult(tuple(_rows(study, keys, spaces, hunt)), tuple(hunt.goals))
+
+
+Told = tuple[dict[str, Any], list[float] | None]  # what a trial says of a point, its goals; None: it failed
+
+
+def _judged(outcome: Outcome, hunt: Hunt, constraints: Sequence[Constraint]) -> Told:
+    record = outcome.record
+    values = None if record is None else [float(_number(record[goal])) for goal in hunt.goals]
+    if record is None or values is None or any(value != value for value in values):
+        return {"error": outcome.error or "a goal is not known: no labels, or no prices"}, None
+    figures = {name: _number(record[name]) for name in FIGURES}
+    known = {name: value for name, value in figures.items() if value == value}
+    return {"figures": known, "violations": [one.violation(figures) for one in constraints]}, values
+
+
+def _points_told(study: Any, keys: Sequence[Keys]) -> dict[tuple[int, ...], Told]:
+    """What a search that goes on knows already, by the places of values: a point is run once."""
+    known: dict[tuple[int, ...], Told] = {}
+    for trial in study.trials:
+        places = tuple(trial.params.get(_name(key)) for key in keys)
+        told = {name: trial.user_attrs[name] for name in ("figures", "violations", "error") if name in trial.user_attrs}
+        if trial.state.is_finished() and None not in places and told:
+            known[places] = told, None if trial.values is None else list(trial.values)
+    return known
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,10 +208,12 @@ def _rows(study: Any, keys: Sequence[Keys], spaces: Sequence[Sequence[Any]], hun
     good = [t for t in trials if "figures" in t.user_attrs and all(v <= 0 for v in t.user_attrs["violations"])]
     signs = np.array([-1.0 if goal in LARGER_IS_BETTER else 1.0 for goal in hunt.goals])
     values = {trial.number: np.array(trial.values) * signs for trial in good}
+    shown: set[tuple[Any, ...]] = set()
     for trial in trials:
         places = [trial.params.get(_name(key)) for key in keys]
-        if None in places:
+        if None in places or tuple(places) in shown:
             continue
+        shown.add(tuple(places))
         mine = values.get(trial.number)
         beaten = mine is not None and any((v <= mine).all() and (v < mine).any() for v in values.values())
         yield {

@@ -41,6 +41,7 @@ FIELDS = (
     Field("conversions", "int64"),
     Field("adc_conversions", "int64"),
     Field("macros", "int64"),
+    Field("tiles", "int64"),  # of the chip: what `chip.tiles: auto` has come to
     Field("utilization", "float64"),
     Field("energy_low_uj", "float64"),
     Field("energy_high_uj", "float64"),
@@ -111,6 +112,7 @@ class SweepTask:
         network = self.recipe.for_arch(chip, converters=self.converters)
         result = run(chip, network, self.inputs, self.labels, detail="ops", seed=self.seed, vary=self.models[setting])
         assert result.tally is not None
+        assert result.plan is not None
         draws = result.chip_draws()
         energy, area = interval(draws.total()), interval(draws.areas().sum(axis=1))
         pj = result.tally.energy_pj
@@ -125,6 +127,7 @@ class SweepTask:
             "conversions": result.conversions,
             "adc_conversions": result.adc_conversions,
             "macros": result.macros,
+            "tiles": result.plan.arch.tiles,
             "utilization": result.utilization,
             "energy_low_uj": energy.low / 1e6,
             "energy_high_uj": energy.high / 1e6,

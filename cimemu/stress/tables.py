@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cimemu.arch.schema import AUTO
 from cimemu.errors import CimemuError
 from cimemu.facts import ends_text
 from cimemu.stress.grid import split
@@ -30,6 +31,7 @@ SHOWN = (
     "area_high_mm2",
     "tops_per_w",
     "macros",
+    "tiles",
     "utilization",
 )
 
@@ -37,8 +39,11 @@ SHOWN = (
 def sweep_rows(result: "SweepResult") -> list[dict[str, Any]]:
     """A row per point: its values, its figures, whether it is in the Pareto set, and why it failed."""
     rows = []
+    grown = any(chip is not None and chip.chip.tiles == AUTO for chip in result.chips)
     for number, point in enumerate(result.parameters):
         figures = {name: result.columns[name][number].item() for name in SHOWN}
+        if not grown:
+            del figures["tiles"]
         rows.append(
             {**point, **figures, "pareto": "*" if result.pareto[number] else "", "error": result.errors[number]}
         )

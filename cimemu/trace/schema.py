@@ -278,6 +278,7 @@ _SWEEP = (
             ("area_high_mm2", "mm2", "upper"),
         )
     ),
+    Item("points/tiles", "number", "point", "", "of the chip: what `chip.tiles: auto` has come to", optional=True),
     Item(
         "points/energy_parts_pj",
         "number",

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from cimemu.arch.load import load_arch
-from cimemu.validate.measure import VECTORS, measure, random_integers
+from cimemu.validate.measure import VECTORS, Vector, measure, random_integers
 from cimemu.validate.row import Row
 
 NAME = "isaac_isca_2016"
@@ -26,7 +26,7 @@ def rows() -> Iterator[Row]:
     weights = random_integers(-128, 127, (12 * 128, 8 * 32), 3)
     found = measure(arch, weights, random_integers(0, 255, (VECTORS, 12 * 128), 4))
 
-    def milliwatt(*parts: str) -> float:
+    def milliwatt(*parts: str) -> Vector:
         return found.energy(*parts) / found.ns  # pJ / ns
 
     for name, (part, published) in IMA_MW.items():

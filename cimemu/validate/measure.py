@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,12 @@ from cimemu.layer.base import TensorType
 from cimemu.layer.macro_layer import Geometry, MacroLayer
 from cimemu.layer.requantize import Fp32HalfEven
 from cimemu.tally import COMPONENTS, chip_area
+from cimemu.uncertainty import multipliers, spreads
 from cimemu.workload.network import Network
 
 VECTORS = 48
+PRICED: Any = {"costs": True, "macro": {"adc": True}}  # what of an arch says how sure its prices are
+Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -28,22 +32,26 @@ class Measured:
     conversions: float
     energy_pj: Mapping[str, float]  # by component, leakage included
     area_um2: Mapping[str, float]  # by component, the whole chip
+    drawn_pj: Mapping[str, Vector]  # the same, and behind it in every draw of the prices [1 + draws]
+    drawn_um2: Mapping[str, Vector]
 
-    def energy(self, *components: str) -> float:
-        """pJ of the named components."""
-        return sum(self.energy_pj[name] for name in components)
+    def energy(self, *components: str) -> Vector:
+        """pJ of the named components, and in every draw of the prices: what a `Row` takes."""
+        made: Vector = np.sum([self.drawn_pj[name] for name in components], axis=0)
+        return made
 
-    def area(self, *components: str) -> float:
-        """um2 of the named components."""
-        return sum(self.area_um2[name] for name in components)
+    def area(self, *components: str) -> Vector:
+        """um2 of the named components, and in every draw."""
+        made: Vector = np.sum([self.drawn_um2[name] for name in components], axis=0)
+        return made
 
     @property
     def tops(self) -> float:
         """10^12 operations a second; a multiply-accumulate is two."""
         return 2 * self.macs / self.ns / 1000
 
-    def tops_per_w(self, *components: str) -> float:
-        """Efficiency with the energy of the named components alone."""
+    def tops_per_w(self, *components: str) -> Vector:
+        """Efficiency with the energy of the named components alone, and in every draw."""
         return 2 * self.macs / self.energy(*components)
 
 
@@ -86,8 +94,13 @@ def measure(arch: Arch, weights: NDArray[np.int64], inputs: NDArray[np.int64]) -
         run(arch, fill_network(weights, count), inputs[None, :count].astype(np.uint8)) for count in (len(inputs), half)
     )
     more = len(inputs) - half
-    energy = {name: (_energy(long, i) - _energy(short, i)) / more for i, name in enumerate(COMPONENTS)}
+    events, leaked = ((_energy(long)[row] - _energy(short)[row]) / more for row in (0, 1))
     areas, _, _ = chip_area(arch)
+    factors = multipliers(spreads(arch.model_dump(mode="json", include=PRICED), COMPONENTS))
+    known = {
+        kind: np.r_[np.ones((1, len(COMPONENTS))), getattr(factors, kind)] for kind in ("energy", "leakage", "area")
+    }
+    drawn_pj, drawn_um2 = known["energy"] * events + known["leakage"] * leaked, known["area"] * areas
     assert long.cycles is not None
     assert short.cycles is not None
     return Measured(
@@ -95,8 +108,10 @@ def measure(arch: Arch, weights: NDArray[np.int64], inputs: NDArray[np.int64]) -
         ns=(long.cycles - short.cycles) / more * arch.clock_ns,
         macro_cycles=(_macro_busy(long) - _macro_busy(short)) / more,
         conversions=(long.conversions - short.conversions) / more,
-        energy_pj=energy,
-        area_um2=dict(zip(COMPONENTS, (float(area) for area in areas))),
+        energy_pj=dict(zip(COMPONENTS, (events + leaked).tolist())),
+        area_um2=dict(zip(COMPONENTS, areas.tolist())),
+        drawn_pj=dict(zip(COMPONENTS, drawn_pj.T)),
+        drawn_um2=dict(zip(COMPONENTS, drawn_um2.T)),
     )
 
 
@@ -114,9 +129,11 @@ def full_macro(arch: Arch) -> RunResult:
     return run(chip, fill_network(weights, VECTORS), inputs[None].astype(np.uint8))
 
 
-def _energy(result: RunResult, column: int) -> float:
+def _energy(result: RunResult) -> Vector:
+    """pJ of events and of leakage by component [2, components]."""
     assert result.tally is not None
-    return float(result.tally.energy_pj[:, column].sum())
+    pj = result.tally.energy_pj
+    return np.stack([pj[:-1].sum(axis=0), pj[-1]])
 
 
 def _macro_busy(result: RunResult) -> int:

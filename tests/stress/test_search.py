@@ -106,3 +106,26 @@ def test_from_the_command_line_with_a_table(tmp_path, capsys, monkeypatch):
 def test_what_cannot_be_searched_for_is_refused(changes, said):
     with pytest.raises(cimemu.CimemuError, match=said):
         Hunt(**{"vary": VARY, **changes})
+
+
+def test_a_point_is_run_once_and_listed_once_and_the_search_ends_when_all_are_known(given, tmp_path, monkeypatch):
+    from cimemu.stress.sweep import SweepTask
+
+    ran = []
+    plain = SweepTask.run
+
+    def counted(self, job):
+        ran.append(tuple(self.points[job].items()))
+        return plain(self, job)
+
+    monkeypatch.setattr(SweepTask, "run", counted)
+    keys = {"macro.adc.bits": [5, 6], "macro.columns_per_adc": [8, 16]}
+    hunt = Hunt(keys, ("energy_uj",), trials=40, storage=tmp_path / "s.log")
+    rows = search(*given, hunt).rows
+    points = [(row["macro.adc.bits"], row["macro.columns_per_adc"]) for row in rows]
+    assert len(points) == len(set(points)) == len(ran) == len(set(ran)) <= 4
+    again = search(*given, hunt).rows
+    assert len(ran) == 4
+    assert {tuple(sorted(map(str, row.items()))) for row in again} >= {
+        tuple(sorted(map(str, row.items()))) for row in rows
+    }

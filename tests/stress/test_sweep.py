@@ -95,3 +95,18 @@ def test_parquet_without_its_packages_is_refused_before_anything_runs(tmp_path, 
     assert main(["sweep", "rram_128", "digits", "--vary", "macro.adc.bits=6", "--table", "t.parquet"]) == 2
     assert "Parquet needs pandas and pyarrow" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_tiles_that_a_network_decides_upon_are_a_column(tmp_path):
+    from cimemu.prepare import load_recipe
+    from cimemu.stress import sweep
+    from cimemu.stress.tables import sweep_rows
+
+    work = cimemu.load_workload("digits")
+    recipe, (inputs, _) = load_recipe(work), work.inputs(1)
+    vary = {"macro.columns": [64, 128]}
+    for tiles in ("auto", 16):
+        found = sweep(cimemu.load_arch("rram_128", {"chip.tiles": tiles}), recipe, inputs, vary=vary)
+        needed = [cimemu.make_plan(recipe.for_arch(chip), chip).arch.tiles for chip in found.chips]
+        assert found.columns["tiles"].tolist() == needed
+        assert ["tiles" in row for row in sweep_rows(found)] == [tiles == "auto"] * 2
