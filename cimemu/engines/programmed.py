@@ -13,6 +13,7 @@ from cimemu.engines.choose import PAYS_FROM, Choice, choose, engines_of
 from cimemu.engines.engine import Chunk, Engine, Outcome, WhyNot
 from cimemu.engines.exact.engine import EXACT
 from cimemu.engines.packed.engine import PACKED
+from cimemu.engines.steps.clamped import clamped_sums, clamps
 from cimemu.engines.steps.engine import STEPS
 from cimemu.engines.steps.run import sum_steps
 from cimemu.events import Counter
@@ -226,12 +227,11 @@ class Programmed:
 
         An engine that is `forced` runs by itself; NumPy stands in for any other until compiling its kernels pays.
         """
-        matrix, engine, count = self.matrix, choice.engine, len(inputs.x)
+        matrix, count = self.matrix, len(inputs.x)
         y = np.empty((count, matrix.layout.outputs), dtype=np.int64 if matrix.integer_result else np.float64)
         out = self._codes(count) if codes and matrix.references is not None else None
-        way = engine.run
-        if not (forced or compiled(choice)):
-            engine, way = STEPS, in_numpy
+        alone = forced or compiled(choice)
+        engine = choice.engine if alone else STEPS
         step = engine.points(matrix, count, threads)
 
         def one(first: int) -> None:
@@ -243,7 +243,10 @@ class Programmed:
                 y=y[part],
                 codes=None if out is None else out[part],
             )
-            finish(chunk, matrix, way(chunk, matrix, choice.prepared))
+            if alone:
+                finish(chunk, matrix, engine.run(chunk, matrix, choice.prepared))
+            else:
+                timed(in_numpy, chunk, matrix)
 
         on_threads(threads, one, range(0, count, step))
         return y, out
@@ -254,11 +257,14 @@ def compiled(choice: Choice) -> bool:
     return pays() or all(is_compiled(kernel) for kernel in choice.engine.kernels(choice.prepared))
 
 
-def in_numpy(chunk: Chunk, matrix: Matrix, prepared: Any) -> Outcome:
-    """A chunk step by step; all engines give the same bytes."""
+def in_numpy(chunk: Chunk, matrix: Matrix) -> None:
+    """Fill a chunk's y step by step; all engines give the same bytes."""
+    if chunk.codes is None and (rule := clamps(matrix)) is not None:
+        finish(chunk, matrix, Outcome(sums=clamped_sums(chunk.masked, matrix, rule)))
+        return
     words, codes, reads = chunk.masked, chunk.codes, chunk.reads
-    sums, total = timed(lambda: sum_steps(words, matrix, packed=False, codes_out=codes, reads=reads))
-    return Outcome(sums=sums, total=total)
+    sums, total = sum_steps(words, matrix, packed=False, codes_out=codes, reads=reads)
+    finish(chunk, matrix, Outcome(sums=sums, total=total))
 
 
 @dataclass(frozen=True, eq=False)

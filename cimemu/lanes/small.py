@@ -1,7 +1,8 @@
 """Work that is smaller than compiling its kernels: NumPy does it, with the same bytes, until compiling would have paid."""
 
 from collections.abc import Callable
-from time import perf_counter
+from threading import local
+from time import thread_time
 from typing import Any
 
 from cimemu.lanes.jit import is_compiled
@@ -13,7 +14,8 @@ class _Spent:
     """How long NumPy has stood in for kernels in this process."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self.seconds = 0.0  # of the processor, which other programs do not change
+        self.inside = local()  # its `depth` is above 0 where a thread is in such a function
         self.at_once = False  # `cimemu warm` and the tests of whole runs: kernels are compiled though it does not pay
 
 
@@ -34,7 +36,10 @@ class Either:
     def __call__(self, *given: Any) -> Any:
         """Both take the same arguments."""
         if not self.ready:
-            self.ready = pays() or all(is_compiled(kernel) for kernel in self.needed)
+            begun = (
+                getattr(SPENT.inside, "depth", 0) > 0
+            )  # what stands in for larger kernels does not have parts of it compiled
+            self.ready = (pays() and not begun) or all(is_compiled(kernel) for kernel in self.needed)
         return self.by_kernels(*given) if self.ready else timed(self.in_numpy, *given)
 
 
@@ -45,7 +50,10 @@ def pays() -> bool:
 
 def timed(in_numpy: Callable[..., Any], *given: Any) -> Any:
     """What a function gives that stands in for kernels; the time that it takes is counted, once where it calls others."""
-    before, begun = SPENT.seconds, perf_counter()
-    made = in_numpy(*given)
-    SPENT.seconds = max(SPENT.seconds, before + perf_counter() - begun)
-    return made
+    before, begun = SPENT.seconds, thread_time()
+    SPENT.inside.depth = getattr(SPENT.inside, "depth", 0) + 1
+    try:
+        return in_numpy(*given)
+    finally:
+        SPENT.inside.depth -= 1
+        SPENT.seconds = max(SPENT.seconds, before + thread_time() - begun)

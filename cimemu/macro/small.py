@@ -41,11 +41,16 @@ def affine_codes_numpy(psums: Ints, gain: Ints, bias: Ints, shift: int, top: int
 
 def search_codes_numpy(psums: Ints, thresholds: Ints, codes: Ints) -> None:
     """`convert_kernels.search_codes`, column by column where they differ."""
-    if len(thresholds) == 1:
+    if len(thresholds) > 1:
+        for c, mine in enumerate(thresholds):
+            codes[:, c] = np.searchsorted(mine, psums[:, c], side="right")
+    elif (
+        psums.size and int(psums.max()) - int(psums.min()) < psums.size
+    ):  # a table of psums is made faster than each is searched
+        low, high = int(psums.min()), int(psums.max())
+        codes[...] = np.searchsorted(thresholds[0], np.arange(low, high + 1), side="right")[psums - low]
+    else:
         codes[...] = np.searchsorted(thresholds[0], psums, side="right")
-        return
-    for c, mine in enumerate(thresholds):
-        codes[:, c] = np.searchsorted(mine, psums[:, c], side="right")
 
 
 def add_by_code_numpy(codes: Ints, weight: int, active: NDArray[np.bool_], sums: Ints) -> None:

@@ -75,6 +75,7 @@ def ways():
 CHIPS = {
     "exact": {"macro.adc": "ideal"},
     "clamp": {"macro.adc.bits": 5},
+    "clamp above 3": {"macro.adc.bits": 5, "macro.adc.zero": 3},
     "step": {"macro.adc": {"model": "linear", "bits": 6, "lsb": 2.5}},
     "real levels": {
         "macro.adc": {"model": "nonlinear", "bits": 2, "thresholds": [1, 5, 9], "levels": [0, 2.5, 7.1, 11]}
@@ -142,3 +143,18 @@ def test_a_compiled_kernel_runs_at_once(monkeypatch):
     way = small.Either(lambda: "kernel", lambda: "NumPy", "made")
     assert way() == "kernel"
     assert small.Either(lambda: "kernel", lambda: "NumPy", "made", "missing")() == "NumPy"
+
+
+def test_a_part_of_what_stands_in_is_not_compiled_halfway(monkeypatch):
+    monkeypatch.setattr(small, "is_compiled", lambda kernel: False)
+    monkeypatch.setattr(small.SPENT, "at_once", False)
+    monkeypatch.setattr(small.SPENT, "seconds", 0.0)
+    part = small.Either(lambda: "kernel", lambda: "NumPy")
+
+    def both_halves():
+        first = part()
+        small.SPENT.seconds = 2 * small.PAYS_AFTER
+        return first, part()
+
+    assert small.Either(lambda: None, both_halves)() == ("NumPy", "NumPy")
+    assert part() == "kernel"

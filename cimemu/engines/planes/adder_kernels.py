@@ -12,6 +12,7 @@ from cimemu.lanes.broad import listed_as, load_as, register_bytes
 from cimemu.lanes.jit import kernel
 from cimemu.lanes.popcount import popcount
 from cimemu.lanes.registers import any_bit, both, differ, store
+from cimemu.lanes.small import Either
 
 PLANES = 8  # of a partial sum are added in registers; groups of more than 255 rows have as many more in memory
 STEP = 4  # rows of a list are a multiple of it
@@ -189,6 +190,9 @@ def pair_columns_naive(words, at_once, least, partner):
             partner[c], partner[best] = best, c
 
 
+PAIRING = Either(pair_columns, pair_columns_naive)
+
+
 def list_columns(levels, starts, stops, at_once):
     """(lists uint16, steps int64 [S, 4], bounds int64 [G, N, 2]) of one-bit levels [K, C]: what `add_rows` adds.
 
@@ -229,7 +233,7 @@ def _shared(own, at_once):
     """(rows bool [n, R] to be added, chunk [n], [n, 2] = (source, target)) of columns bool [C, R]: pairs' common rows first."""
     columns = np.arange(len(own))
     partner = np.empty(len(columns), dtype=np.int64)
-    pair_columns(_packed(own), at_once, LEAST_SHARED, partner)
+    PAIRING(_packed(own), at_once, LEAST_SHARED, partner)
     leads = np.flatnonzero(partner > columns)
     common = own[leads] & own[partner[leads]]
     count = np.cumsum(common, axis=1)
