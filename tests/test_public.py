@@ -115,12 +115,13 @@ def calls(tmp_path_factory):
         ),
         "save_onnx": ((source, folder / "s.onnx"), {"overwrite": True}),
         "scheme_of": ((cimemu.read_scheme("layer"), {}), {}),
+        "limits": ((arch, network), {}),
         "size": ((arch, network, images, 1000.0), {}),
         "write_chip": (
             (folder / "chip.h5", arch, network),
             {"vary": ["lognormal:sigma=0.1"], "seed": 0, "trial": 0, "on_ohm": 1e5, "overwrite": True},
         ),
-        "write_html": ((trace, out), {"overwrite": True}),
+        "write_html": ((trace, out), {"power": "1000", "overwrite": True}),
         "write_diff_html": ((trace, trace, out), {"overwrite": True}),
     }  # fmt: skip
 
