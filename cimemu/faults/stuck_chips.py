@@ -7,6 +7,7 @@ through a layer together.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,18 @@ def why_not(emulator: Emulator, variations: Variations, images: int) -> str | No
     return None
 
 
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """A chip's outputs by name, and tensors of layers on macros where they may differ from the ideal chip's: by layer name.
+
+    `moved` is what a layer gives in the drawn network, `own` what it gives alone on the ideal chip's input.
+    """
+
+    outputs: dict[str, Array]
+    moved: dict[str, Array]
+    own: dict[str, Array]
+
+
 class StuckChips:
     """A network on ideal cells, from which chips with stuck cells are told."""
 
@@ -73,15 +86,38 @@ class StuckChips:
 
     def outputs(self, chips: Sequence[Variations]) -> list[dict[str, Array]]:
         """The network's outputs by name [images, ...] of every chip."""
+        state = _Differing(self, self._faults(chips))
+        for layer in self.network.layers:
+            state.through(layer)
+        return self._outputs(state, len(chips))
+
+    def watched(self, chip: Variations, first: int) -> "Watched":
+        """One chip, with what its layers on macros give for the `first` images."""
+        faults = self._faults([chip])
+        state, moved, own = _Differing(self, faults), {}, {}
+        some = np.arange(first)
+        for layer in self.network.layers:
+            state.through(layer, first, moved)
+            if layer.name in faults:
+                tensor = self.clean[layer.outputs[0]][:first].copy()
+                view = _by_channel(self.layers[layer.name], tensor)
+                for part in self.layers[layer.name].channels(faults[layer.name][0], self.inputs(layer.name), some):
+                    view[:, part.positions, part.channels] = part.values
+                own[layer.name] = tensor
+        return Watched(self._outputs(state, 1)[0], moved, own)
+
+    def _faults(self, chips: Sequence[Variations]) -> dict[str, dict[int, list[Faulty]]]:
+        """Faulty cells by layer and chip."""
         faults: dict[str, dict[int, list[Faulty]]] = {}
         for number, variations in enumerate(chips):
             for fault in self.cells.faulty(variations):
                 faults.setdefault(fault.layer, {}).setdefault(number, []).append(fault)
-        state = _Differing(self, faults)
-        for layer in self.network.layers:
-            state.through(layer)
+        return faults
+
+    def _outputs(self, state: "_Differing", chips: int) -> list[dict[str, Array]]:
+        """The network's outputs where all layers have run."""
         made = []
-        for number in range(len(chips)):
+        for number in range(chips):
             mine = np.flatnonzero(state.pairs // self.images == number)
             found = {}
             for name in self.network.outputs:
@@ -116,8 +152,11 @@ class _Differing:
         self.last = {name: n for n, layer in enumerate(network.layers) for name in layer.inputs}
         self.number = {layer.name: n for n, layer in enumerate(network.layers)}
 
-    def through(self, layer: Layer) -> None:
-        """Take all pairs through a layer, and those that its faulty cells make differ."""
+    def through(self, layer: Layer, first: int = 0, moved_of: dict[str, Array] | None = None) -> None:
+        """Take all pairs through a layer, and those that its faulty cells make differ.
+
+        `moved_of` is given what the layer gives for the `first` images, where there is one chip and the layer is on macros.
+        """
         names = [name for name in layer.inputs if name]
         moved, faults = bool(self.values.keys() & set(names)), self.faults.get(layer.name, {})
         if not moved and not faults:
@@ -137,6 +176,10 @@ class _Differing:
             whole = self._touched(layer, arrays, made[0], faults)
             made = (whole,)
         self.values.update(zip(layer.outputs, made))
+        if moved_of is not None and layer.on_macros:
+            tensor, seen = clean[layer.outputs[0]][:first].copy(), self.pairs < first
+            tensor[self.pairs[seen]] = made[0][seen]
+            moved_of[layer.name] = tensor
         self._forget(self.number[layer.name])
 
     def _touched(self, layer: Layer, arrays: list[Any], made: Array, faults: dict[int, list[Faulty]]) -> Array:

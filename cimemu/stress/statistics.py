@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 RESAMPLES = 4000
+RESAMPLED = 1 << 20  # trials that are drawn at a time, so that many trials take no more memory
 Z95 = 1.959963984540054  # two-sided 95 % of the standard normal
 
 
@@ -36,8 +37,13 @@ def wilson(correct: int, images: int) -> Interval:
 def bootstrap(accuracies: NDArray[np.float64], seed: int = 0) -> Interval:
     """Percentile bootstrap of the mean over trials (Efron, Ann. Stat. 7, 1979), 4000 resamples of a fixed stream."""
     rng = np.random.Generator(np.random.Philox(seed))
-    chosen = rng.integers(0, len(accuracies), (RESAMPLES, len(accuracies)))
-    low, high = np.quantile(accuracies[chosen].mean(axis=1), (0.025, 0.975))
+    count = len(accuracies)
+    rows = max(1, RESAMPLED // count)  # at a time; the stream is the same however it is cut
+    means = [
+        accuracies[rng.integers(0, count, (min(rows, RESAMPLES - first), count))].mean(axis=1)
+        for first in range(0, RESAMPLES, rows)
+    ]
+    low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
     return Interval(float(low), float(high), "bootstrap")
 
 

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from cimemu.arch.schema import Arch
 from cimemu.compute.forward import Emulator
 from cimemu.emulate import score
+from cimemu.faults.stuck_chips import StuckChips, why_not
 from cimemu.layer.base import Array
 from cimemu.mapping.place import make_plan
 from cimemu.mapping.plan import Plan
 from cimemu.stress.jobs import Record
 from cimemu.trace.trials import Field
 from cimemu.variation.base import VariationBase
+from cimemu.variation.compose import Variations, compose
 from cimemu.workload.network import Network
 
 BATCH = 64
@@ -38,6 +40,7 @@ class _Bench:
     emulator: Emulator
     plan: Plan
     clean: dict[str, Array]
+    stuck: StuckChips | None = None  # made where nothing but cells are stuck
 
 
 @dataclass(eq=False)
@@ -83,6 +86,9 @@ class StressTask:
         trial, number = divmod(job, len(self.points))
         point = self.points[number]
         bench = self._bench(point.scheme)
+        drawn = compose(point.models, self.seed, trial)
+        if why_not(bench.emulator, drawn, len(self.inputs)) is None:
+            return self._by_faults(bench, drawn)
         emulator = bench.emulator
         emulator.program(bench.plan, point.models, self.seed, trial)
         own = [
@@ -103,8 +109,26 @@ class StressTask:
                     _relative(batch.tensors[output][: self.error_images], bench.clean[output])
                     for _, output in self._outputs(point.scheme)
                 ]
-        name = emulator.network.outputs[0]
-        predictions, accuracy = score({name: np.concatenate(outputs)}, emulator.network, self.labels, len(self.inputs))
+        return self._record(bench, {emulator.network.outputs[0]: np.concatenate(outputs)}, errors, own)
+
+    def _by_faults(self, bench: _Bench, drawn: Variations) -> Record:
+        """The record of a chip of which nothing but cells are stuck, by what these change alone."""
+        if bench.stuck is None:
+            network = bench.emulator.network
+            bench.stuck = StuckChips(Emulator(network, self.arch.macro, plan=bench.plan), bench.plan, self.inputs)
+        found = bench.stuck.watched(drawn, self.error_images)
+        made = [
+            [
+                _relative(tensors[layer.name], bench.clean[layer.outputs[0]]) if layer.name in tensors else 0.0
+                for layer in bench.emulator.network.layers
+                if layer.on_macros
+            ]
+            for tensors in (found.moved, found.own)
+        ]
+        return self._record(bench, found.outputs, *made)
+
+    def _record(self, bench: _Bench, outputs: dict[str, Array], errors: Any, own: Any) -> Record:
+        predictions, accuracy = score(outputs, bench.emulator.network, self.labels, len(self.inputs))
         correct = -1 if accuracy is None else round(accuracy * len(self.inputs))
         return {
             "correct": correct,

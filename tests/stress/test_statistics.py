@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cimemu.stress import statistics
 from cimemu.stress.statistics import bootstrap, interval, pareto, trials_needed, wilson
 
 
@@ -22,6 +23,17 @@ def test_the_bootstrap_covers_a_known_mean_as_often_as_it_says():
         found = bootstrap(rng.normal(0.5, 0.1, 20), seed=number)
         covered += found.low <= 0.5 <= found.high
     assert 0.88 <= covered / 300 <= 0.98  # the percentile bootstrap of 20 values is a little narrow
+
+
+def test_a_bootstrap_in_parts_is_the_whole_one(monkeypatch):
+    values = np.random.default_rng(3).random(70)
+    found = {}
+    for at_once in (1, 70, 1000, 1 << 20):
+        monkeypatch.setattr(statistics, "RESAMPLED", at_once)
+        found[at_once] = bootstrap(values)
+    rng = np.random.Generator(np.random.Philox(0))
+    means = values[rng.integers(0, 70, (statistics.RESAMPLES, 70))].mean(axis=1)
+    assert set(found.values()) == {statistics.Interval(*np.quantile(means, (0.025, 0.975)), "bootstrap")}
 
 
 def test_chips_that_differ_are_bootstrapped_and_chips_that_do_not_get_wilson():
