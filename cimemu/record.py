@@ -96,7 +96,10 @@ class Grown(Record):
 
     @model_serializer(mode="wrap")
     def _without_what_says_nothing(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        made: dict[str, Any] = handler(self)
+        return self.spoken(handler(self))
+
+    def spoken(self, made: dict[str, Any]) -> dict[str, Any]:
+        """A dump without its later keys that hold their defaults."""
         fields = type(self).model_fields
         silent = {name for name in self.later if getattr(self, name) == fields[name].default}
         return {key: value for key, value in made.items() if key not in silent}

@@ -234,7 +234,8 @@ def chip_area(arch: Arch) -> tuple[NDArray[np.float64], NDArray[np.float64], NDA
     area, leakage = [], []
     for name in COMPONENTS:
         if name == "adc":
-            each, leak = _converter(arch, "area"), arch.costs.adc.leakage_uw
+            each = _converter(arch, "area")
+            leak = _converter(arch, "leakage") if arch.macro.cell.kind == "digital" else arch.costs.adc.leakage_uw
         else:
             part: Component = getattr(arch.costs, name)
             each, leak = part.area_um2 * part.area_scale, part.leakage_uw
@@ -243,17 +244,41 @@ def chip_area(arch: Arch) -> tuple[NDArray[np.float64], NDArray[np.float64], NDA
     return np.array(area), np.array(leakage), np.array([counts[name] for name in COMPONENTS], dtype=np.int64)
 
 
-def _converter(arch: Arch, what: Literal["energy", "area"]) -> float:
+def _column_sum(arch: Arch, what: Literal["energy", "area", "leakage"]) -> float:
+    """Of what adds up one digital column, and holds its sum between rows of registers."""
+    costs = arch.costs.adc
+    total = 0.0
+    for part, times in ((costs.adder_tree, 1), (costs.pipeline_register, arch.macro.timing.pipeline_stages)):
+        if part is not None:
+            amount = {
+                "energy": part.energy_pj * part.energy_scale,
+                "area": part.area_um2 * part.area_scale,
+                "leakage": part.leakage_uw,
+            }[what]
+            total += times * amount
+    return total
+
+
+def _converter(arch: Arch, what: Literal["energy", "area", "leakage"]) -> float:
     adc = arch.macro.adc
-    if isinstance(
-        adc, IdealAdc
-    ):  # an adder tree's columns are read, not converted; an analog ideal converter has no price
+    if arch.macro.cell.kind == "digital":
+        return _column_sum(arch, what)
+    if isinstance(adc, IdealAdc):  # it has no price
         return 0.0
+    if what == "leakage":
+        return arch.costs.adc.leakage_uw
     if what == "area":
         return converter_um2(arch.costs.adc, adc.circuit, adc.bits)
     ns = adc.conversion_cycles() * arch.clock_ns
     one = Conversion(adc.circuit, adc.bits, ns, adc.conversion_steps(), arch.macro.samples)
     return conversion_pj(arch.costs.adc, one)
+
+
+def _summed_columns(arch: Arch) -> int:
+    """Digital columns with a price for what adds them up."""
+    costs = arch.costs.adc
+    priced = costs.adder_tree is not None or costs.pipeline_register is not None
+    return arch.macro.columns * arch.macros if priced else 0
 
 
 def _instances(arch: Arch) -> dict[str, int]:
@@ -268,7 +293,7 @@ def _instances(arch: Arch) -> dict[str, int]:
     width = macro.accumulator_bits or width
     needs_sum = macro.needs_input_sums and macro.weight.correction == "digital"
     return {
-        "adc": converters * macros if not isinstance(macro.adc, IdealAdc) else 0,
+        "adc": _summed_columns(arch) if not analog else 0 if isinstance(macro.adc, IdealAdc) else converters * macros,
         "sample_hold": macro.columns * (2 if macro.timing.overlap else 1) * macros if analog else 0,
         "reference_switch": 0,
         "wordline": (macro.rows + macro.repair.spare_rows) * macros,

@@ -85,6 +85,7 @@ VALUES: dict[str, list[Any]] = {
     "timing.skip_zero_slices": [False, True],
     "timing.skip_cycles": [0, 1, 2],
     "timing.weight_bit_cycles": [0, 1, 3],
+    "timing.pipeline_stages": [0, 1, 5],
     "mapping.rows": ["dense", "whole_kernels", "grouped"],
     "mapping.groups": ["block_diagonal", "separate"],
     "repair.spare_rows": [0, 2],
@@ -204,8 +205,9 @@ class Draws:
             },
             "mapping": {"rows": pick("mapping.rows"), "groups": pick("mapping.groups")},
         }
-        drive = tree["timing"]["sample_cycles"]
+        drive, kind = tree["timing"]["sample_cycles"], tree["cell"]["kind"]
         tree["timing"]["wordline_cycles"] = pick("timing.wordline_cycles", lambda v: v + drive >= 1)
+        tree["timing"]["pipeline_stages"] = pick("timing.pipeline_stages", lambda v: v == 0 or kind == "digital")
         outputs = {"one output": 1, "two outputs": 2, "some more": r.randint(3, 5), 64: 0}[pick("columns")]
         per_output = Macro.model_validate(tree).output_width
         tree["columns"] = max(64, per_output) if outputs == 0 else outputs * per_output + r.randint(0, per_output - 1)

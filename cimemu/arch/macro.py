@@ -103,7 +103,13 @@ class Timing(Grown):
         le=MOST_CYCLES,
         description="cycles more to drive a (group, slice) for each bit of a weight: a carry that ripples through its columns",
     )
-    later: ClassVar[tuple[str, ...]] = ("weight_bit_cycles",)
+    pipeline_stages: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="rows of registers that a sum passes on its way out: results come so many steps later, operations as often",
+    )
+    later: ClassVar[tuple[str, ...]] = ("weight_bit_cycles", "pipeline_stages")
 
     @model_validator(mode="after")
     def _drive_takes_time(self) -> "Timing":
@@ -213,6 +219,10 @@ class Macro(Record):
         if weight.guard_columns and cell.kind != "digital":
             raise ValueError(
                 f"weight.guard_columns = {weight.guard_columns} with cell.kind {cell.kind}: they carry sums of digital cells, use 0"
+            )
+        if self.timing.pipeline_stages and cell.kind != "digital":
+            raise ValueError(
+                f"timing.pipeline_stages = {self.timing.pipeline_stages} with cell.kind {cell.kind}: for digital cells, use 0"
             )
         if self.output_width > self.columns:
             raise ValueError(

@@ -207,6 +207,15 @@ class Arch(Shown, Grown):
         return self
 
     @model_validator(mode="after")
+    def _trees_are_digital(self) -> "Arch":
+        given = [name for name in ("adder_tree", "pipeline_register") if getattr(self.costs.adc, name) is not None]
+        if given and self.macro.cell.kind != "digital":
+            raise ValueError(
+                f"costs.adc.{given[0]} with macro.cell.kind = {self.macro.cell.kind}: for digital cells, leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _clock_of_the_supply(self) -> "Arch":
         """One clock: as given, or that of the supply, which then stays a field that was not set."""
         given = "clock_ns" in self.model_fields_set
@@ -247,7 +256,7 @@ class Arch(Shown, Grown):
     @model_serializer(mode="wrap")
     def _without_power_rules(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """`power` only where something is switched off: traces of other chips are what they were."""
-        made: dict[str, Any] = handler(self)
+        made = self.spoken(handler(self))
         if self.power.gating is None:
             made.pop("power", None)
         return made

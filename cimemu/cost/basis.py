@@ -52,6 +52,7 @@ OF_ESTIMATOR: dict[str, Basis] = {
     "capacitance": "physics",
     "resistive": "physics",
     "survey": "survey",
+    "adder_tree": "circuit",
     "sar": "circuit",
     "flash": "circuit",
     "ramp": "circuit",

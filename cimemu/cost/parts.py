@@ -50,6 +50,35 @@ class LibraryPart(Record, Estimator):
         )
 
 
+class AdderTree(Record, Estimator):
+    """Full adders of a tree that adds `inputs` numbers of `bits` bits, one more bit a level, counted: Aladdin's, scaled."""
+
+    model: Literal["adder_tree"] = "adder_tree"
+    inputs: int = Field(ge=2, le=65536, description="numbers added up: rows raised together")
+    bits: int = Field(1, ge=1, le=64, description="bits of each")
+    activity: float = Field(0.5, ge=0, le=1, description="share of the adders whose sum changes")
+
+    @property
+    def full_adders(self) -> int:
+        """Of all levels; a number without a partner goes up a level as it is."""
+        left, width, total = self.inputs, self.bits, 0
+        while left > 1:
+            total += left // 2 * width
+            left, width = left - left // 2, width + 1
+        return total
+
+    def estimate(self, site: Site) -> Estimate:
+        """Full adders x the library's adder, a bit."""
+        one = LibraryPart(part="adder", bits=32, per_bit=True).estimate(site)
+        count = self.full_adders
+        return Estimate(
+            one.energy_pj * count * self.activity,
+            one.area_um2 * count,
+            one.leakage_uw * count,
+            f"{count} full adders of a tree of {self.inputs} x {self.bits} bits, {100 * self.activity:g} % active; {one.source}",
+        )
+
+
 class SramBuffer(Record, Estimator):
     """A bit of an SRAM access, area and leakage of a KiB: the shipped CACTI 7 grid (22 .. 90 nm, 1 .. 256 KiB)."""
 

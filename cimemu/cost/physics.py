@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cimemu.cost.parts import ImportedPart, LibraryPart, Measured, SramBuffer
+from cimemu.cost.parts import AdderTree, ImportedPart, LibraryPart, Measured, SramBuffer
 from cimemu.cost.site import Estimate, Estimator, Site
 from cimemu.open_union import Open
 from cimemu.record import Record
@@ -90,6 +90,6 @@ class Resistive(Record, Estimator):
 
 
 ComponentEstimator = Annotated[
-    LibraryPart | SramBuffer | Measured | ImportedPart | Wire | Conductance | Capacitance | Resistive,
+    LibraryPart | AdderTree | SramBuffer | Measured | ImportedPart | Wire | Conductance | Capacitance | Resistive,
     Open("cimemu.cost"),
 ]

@@ -24,11 +24,11 @@ def resolved(costs: Costs, site: Site, own: Any = None) -> Costs:
         if part.estimator is not None:
             changed[name] = _filled(part, part.estimator, replace(site, component=name), name)
     adc = costs.adc
-    if adc.comparator.estimator is not None:
-        comparator = _filled(
-            adc.comparator, adc.comparator.estimator, replace(site, component="adc.comparator"), "adc.comparator"
-        )
-        adc = _with(adc, {"comparator": comparator})
+    for name in ("comparator", "adder_tree", "pipeline_register"):
+        inner: Component | None = getattr(adc, name)
+        if inner is not None and inner.estimator is not None:
+            where = f"adc.{name}"
+            adc = _with(adc, {name: _filled(inner, inner.estimator, replace(site, component=where), where)})
     asked_of = own if adc.estimator is None else adc.estimator
     if asked_of is not None and site.adc_bits:
         _check_circuit(adc, site)

@@ -35,6 +35,8 @@ DROPPED = (
     "step_pj",
     "static_uw",
     "sample_pj",
+    "adder_tree",
+    "pipeline_register",
 )  # from a dump, where they are not given
 
 
@@ -122,6 +124,13 @@ class AdcCost(Unsure):
     comparator: Component = Field(
         default_factory=Component,
         description="one comparison: flash costs 2^bits - 1 of them (and as many comparators), ramp the same in steps",
+    )
+    adder_tree: Component | None = Field(
+        None, description="digital macros: what adds up a column in one (group, slice); instance: column"
+    )
+    pipeline_register: Component | None = Field(
+        None,
+        description="digital macros: one row of registers of a column that a sum passes (timing.pipeline_stages); instance: each",
     )
     leakage_uw: float = Field(0.0, ge=0, description="leakage power of one converter")
     energy_scale: float = Field(1.0, gt=0, description="calibration factor on the energies")

@@ -20,6 +20,11 @@ def convert_cycles(macro: Macro, columns_used: int) -> int:
     return min(macro.columns_per_adc, columns_used) * macro.adc.conversion_cycles()
 
 
+def pipeline_cycles(macro: Macro, columns_used: int) -> int:
+    """Cycles from the end of an operation until its results have passed the pipeline's registers: a step a register."""
+    return macro.timing.pipeline_stages * (drive_cycles(macro) + convert_cycles(macro, columns_used))
+
+
 def op_cycles(macro: Macro, rows_used: int, columns_used: int) -> int:
     """Cycles of one input vector on one macro, nothing skipped.
 

@@ -315,6 +315,8 @@ def make_design(
             f"macro.rows x macro.columns = {macro.rows * macro.columns:,}, must be <= {MOST_CELLS:,} in generated hardware; "
             "generate a smaller macro of the same kind"
         )
+    if macro.timing.pipeline_stages:
+        raise ArchError(f"macro.timing.pipeline_stages = {macro.timing.pipeline_stages} is not generated, must be 0")
     columns = columns_of(macro)
     made = Design(
         name=name, macro=macro, mix=columns.mix, weight=columns.weight, places=input_slice_weights(macro), tables=None,

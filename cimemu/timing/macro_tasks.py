@@ -8,6 +8,7 @@ import numpy as np
 from cimemu.arch.macro import Macro
 from cimemu.events import Cause, Counter, Kind
 from cimemu.layer.macro_layer import Geometry
+from cimemu.mapping.cycles import pipeline_cycles
 from cimemu.mapping.layout import widest_accumulator
 from cimemu.mapping.parts import Part
 from cimemu.mapping.plan import Block, LayerPlan, Placed
@@ -211,8 +212,20 @@ def _operate(
         graph.wait(work, loads, Cause.BUFFER)
         if tile.writes:
             hold_until_done(feeds, layer, tile.writes[block.index, macro], work)
-        graph.wait(adds, work, Cause.ADC)
         _two_deep(graph, loads, work, Cause.ADC)  # input registers hold two vectors
+        for stage, cycles in enumerate(_stages(arch.macro, block)):
+            later = graph.add(
+                Kind.SHIFT_ADD,
+                graph.unit(f"{name}/pipeline{macro % arch.tile.macros}.{stage}"),
+                cycles,
+                layer.index,
+                count,
+                positions,
+            )
+            graph.wait(later, work, Cause.ADC)
+            _two_deep(graph, work, later, Cause.ADC)
+            work = later
+        graph.wait(adds, work, Cause.ADC)
         _two_deep(graph, work, adds, Cause.BUFFER)  # output registers hold two results
     half = buffer_rows(layer, "output_buffer", out_bits, arch.tile.output_buffer.size_kib, 2 * sharers, 1)
     in_row = np.arange(count) - np.searchsorted(rows, rows)  # how many positions of this replica before it in its row
@@ -238,6 +251,13 @@ def _operate(
     for kept, tasks in zip(packets, (arrived, first_hop)):
         kept.append((rows[starts], tasks))
     return rows, loads
+
+
+def _stages(macro: Macro, block: Block) -> list[int]:
+    """Cycles that results spend in pipeline registers, in parts no longer than an operation: each holds another's."""
+    whole = pipeline_cycles(macro, block.columns_used)
+    parts = -(-whole // max(1, block.op_cycles))
+    return [whole * (n + 1) // parts - whole * n // parts for n in range(parts)]
 
 
 def _output_bits(layer: LayerPlan, blocks: Sequence[Block], macro: Macro) -> int:

@@ -6,7 +6,7 @@ import pytest
 
 import cimemu
 from cimemu.errors import CimemuError
-from cimemu.tally import event_prices
+from cimemu.tally import chip_area, event_prices
 
 ADC = {"sar": lambda bits: bits, "flash": lambda bits: 2**bits - 1, "ramp": lambda bits: 2**bits - 1}
 
@@ -133,6 +133,43 @@ def test_samples_are_priced_for_each_bit_that_is_driven_by_itself():
         assert price("sample_hold", **chip) == 0.125 * samples
 
 
+@pytest.mark.parametrize(
+    ("inputs", "bits", "adders"),
+    [(2, 1, 1), (4, 1, 2 + 2), (5, 1, 2 + 2 + 3), (128, 1, 247), (8, 8, 4 * 8 + 2 * 9 + 10)],
+)
+def test_an_adder_tree_is_counted_by_its_full_adders(inputs, bits, adders):
+    tree = {"model": "adder_tree", "inputs": inputs, "bits": bits, "activity": 0.25}
+    one = {"model": "library", "part": "adder", "bits": 32, "per_bit": True}
+    technology = {"node_nm": 28, "voltage_v": 0.9}
+    tree_chip, one_chip = (
+        cimemu.load_arch(
+            "digital_cim", {"costs.technology": technology, "costs.adc": {"adder_tree": {"estimator": given}}}
+        )
+        for given in (tree, one)
+    )
+    found, adder = event_prices(tree_chip)["adc"], event_prices(one_chip)["adc"]
+    assert found == pytest.approx(adders * 0.25 * adder)
+    area, bit = (chip_area(chip)[0][0] for chip in (tree_chip, one_chip))
+    assert area == pytest.approx(adders * bit)
+
+
+def test_rows_of_registers_are_priced_by_column_read():
+    adc = {
+        "adder_tree": {"energy_pj": 1.0, "area_um2": 10.0, "leakage_uw": 1.0},
+        "pipeline_register": {"energy_pj": 0.125, "area_um2": 2.0},
+    }
+    for stages in (0, 3):
+        chip = cimemu.load_arch("digital_cim", {"costs.adc": adc, "macro.timing.pipeline_stages": stages})
+        assert event_prices(chip)["adc"] == 1 + 0.125 * stages
+        area, leakage, instances = (found[0] for found in chip_area(chip))
+        assert instances == chip.macros * chip.macro.columns
+        assert (area, leakage) == (instances * (10 + 2 * stages), instances)
+        assert cimemu.cost_table(chip)[0].energy_pj == 1 + 0.125 * stages
+    assert event_prices(cimemu.load_arch("digital_cim"))["adc"] == 0
+    with pytest.raises(CimemuError, match=r"costs.adc.adder_tree with macro.cell.kind = current: for digital cells"):
+        cimemu.load_arch("rram_128", {"costs.adc.adder_tree": {"energy_pj": 1.0}})
+
+
 CLOCKS = [{"voltage_v": 0.6, "clock_ns": 8.0}, {"voltage_v": 0.9, "clock_ns": 2.0}]
 
 
@@ -179,7 +216,9 @@ def test_new_keys_are_in_a_dump_only_where_they_are_given():
     assert not new & set(cimemu.load_arch("rram_128").costs.adc.model_dump())
     text = cimemu.load_arch("rram_128").model_dump_json()
     assert not [
-        k for k in ("clock_points", "driver", "guard_columns", "weight_bit_cycles", "phases") if f'"{k}"' in text
+        k
+        for k in ("clock_points", "driver", "guard_columns", "weight_bit_cycles", "phases", "pipeline_stages", "power")
+        if f'"{k}"' in text
     ]
     for name in ("wang_vlsi_2022", "jia_jssc_2020", "isaac"):
         assert '"points"' not in cimemu.load_arch(name).model_dump_json()

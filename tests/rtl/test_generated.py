@@ -262,6 +262,8 @@ def test_what_cannot_be_generated_is_refused_in_one_line(tmp_path, capsys):
         (["rtl", "rram_128", "--out", str(tmp_path / "a"), "--set", "macro.rows=65536", "--set", "macro.columns=64"],
          "macro.rows x macro.columns = 4,194,304, must be <= 1,048,576"),
         (["rtl", "rram_128", "--out", str(tmp_path / "a"), "--name", "2x"], "name = '2x', must be letters"),
+        (["rtl", "digital_cim", "--out", str(tmp_path / "a"), "--set", "macro.timing.pipeline_stages=2"],
+         "macro.timing.pipeline_stages = 2 is not generated, must be 0"),
     ]  # fmt: skip
     for words, text in lines:
         assert main(words) == 2

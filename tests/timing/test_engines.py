@@ -52,6 +52,10 @@ def operation_ends(events):
 
 def compare(data, images):
     arch = data.draw(chips.chips())
+    stages = data.draw(st.sampled_from([0, 0, 1, 2, 7]))
+    if stages:
+        timing = arch.macro.timing.model_copy(update={"pipeline_stages": stages})
+        arch = arch.model_copy(update={"macro": arch.macro.model_copy(update={"timing": timing})})
     network = data.draw(chips.networks(arch.macro.input.bits))
     simulation = chips.simulation_or_none(network, arch)
     assume(simulation is not None)

@@ -12,7 +12,7 @@ import cimemu.timing.simulate as simulate
 from cimemu.errors import MappingError
 from cimemu.events import Cause, Counter, Kind
 from cimemu.layer.base import TensorType
-from cimemu.mapping.cycles import op_cycles
+from cimemu.mapping.cycles import op_cycles, pipeline_cycles
 from cimemu.mapping.layout import accumulator_width
 from cimemu.mapping.place import make_plan
 from cimemu.timing.build import phase_template
@@ -244,3 +244,29 @@ def test_every_input_of_a_network_is_brought_in_from_off_chip_once(schedule):
     assert read.tolist() == [12 * 8, 9 * 8, 0]
     runs = [simulation.run(2, engine=engine) for engine in ("compiled", "simpy")]
     assert runs[0].cycles == runs[1].cycles
+
+
+@pytest.mark.parametrize("engine", ["compiled", "simpy"])
+@pytest.mark.parametrize("stages", [1, 3, 40])
+def test_pipeline_registers_make_results_later_and_operations_no_rarer(engine, stages):
+    wide = {"size_kib": 64, "read_bits_per_cycle": 1024, "write_bits_per_cycle": 1024}
+    arch = small(
+        chip__interconnect__bits_per_cycle=1024,
+        chip__global_buffer={**wide, "ports": 2},
+        chip__digital={"lanes": 64, "startup_cycles": 0},
+        chip__offchip={"bits_per_cycle": 1024, "latency_cycles": 0},
+        tile={"macros": 1, "input_buffer": wide, "output_buffer": wide, "adder_lanes": 64},
+        macro__cell={"kind": "digital"},
+        macro__adc="ideal",
+    )
+    later = cimemu.load_arch(arch, {"macro.timing.pipeline_stages": stages})
+    layer = nets.matrix_layer("fc", "x", "y", 60, 4, 4, stage=nets.requantize(2))
+    network = nets.network("sixty", [layer], {"x": TensorType((60, 4), "uint8")}, ["y"])
+    step = pipeline_cycles(cimemu.load_arch(arch, {"macro.timing.pipeline_stages": 1}).macro, 8)
+    assert step == 2 + 8  # two cycles of driving, eight columns read by one converter
+    without, among = (
+        simulate.Simulation(make_plan(network, chip)).run(1, engine=engine).cycles for chip in (arch, later)
+    )
+    assert among - without == stages * step
+    with pytest.raises(cimemu.ArchError, match=r"pipeline_stages = 2 with cell.kind current"):
+        cimemu.load_arch("rram_128", {"macro.timing.pipeline_stages": 2})
