@@ -185,7 +185,7 @@ def test_explicit_converters_count_their_parts(tmp_path):
             {"technology": {"node_nm": 7, "voltage_v": 0.8}, "tile_buffer": {"estimator": {"model": "sram", "size_kib": 64}}},
             r"sram node_nm = 7, the table has 22 .. 90",
         ),
-        ({"tile_buffer": {"estimator": {"model": "sramm", "size_kib": 64}}}, r"must have model: one of library, sram"),
+        ({"tile_buffer": {"estimator": {"model": "sramm", "size_kib": 64}}}, r"must have model: one of library, adder_tree, sram"),
         ({"cell": {"estimator": {"model": "imported", "file": "no.json", "name": "x"}}}, r"no.json: no such file, name a table"),
     ],
 )  # fmt: skip
