@@ -13,10 +13,10 @@ from cimemu.engines.exact.layer import ExactLayer
 from cimemu.engines.programmed import Programmed
 from cimemu.events import Counter
 from cimemu.macro.counts import CellCounts, LineCounts, WindowCounts, count_rows
-from cimemu.macro.encode import input_range
+from cimemu.macro.encode import input_range, limits_of
 from cimemu.macro.read_noise import Reads
 from cimemu.macro.toggles import Toggles
-from cimemu.windows.strips import EXACT_BYTES, ROWS_BYTES, Room, Source, Strip, cut_in_strips
+from cimemu.windows.strips import EXACT_BYTES, ROWS_BYTES, Room, Source, Strip, cut_in_strips, own_room
 
 MOST_UNITS = 256  # whose counts, each below 2^54, sum in int64
 
@@ -42,7 +42,8 @@ class LayerBatch:
         geometry = matrix.layer.geometry
         self.images = len(source.tensor)
         self.output = matrix.writer.tensor(self.images)
-        self.constant = matrix.constants(source.zeros)
+        zeros, constant = matrix.fixed(self.images)
+        self.constant = constant if source.zeros is zeros else matrix.constants(source.zeros)
         if matrix.layer.column_scale is not None:  # its corrections are made with it
             self.constant = np.zeros_like(self.constant)
         self.nonzero: list[NDArray[np.bool_]] = []
@@ -51,8 +52,8 @@ class LayerBatch:
             shapes = [(points, p.matrix.layout.groups, matrix.macro.input_slices) for p in matrix.programmed]
             self.nonzero = [np.zeros(shape, dtype=np.bool_) for shape in shapes]
         low, high = input_range(matrix.macro)
-        limits = np.iinfo(source.tensor.dtype)
-        self.always_in_range = low <= limits.min + source.offset and limits.max + source.offset <= high
+        least, most = limits_of(source.tensor.dtype)
+        self.always_in_range = low <= least + source.offset and most + source.offset <= high
 
     def strips(self, workers: int, budget_bytes: int) -> list[Strip]:
         """The batch in strips; the arrays of all workers together fit the budget where one output row does."""
@@ -73,7 +74,13 @@ class LayerBatch:
         rows = g.groups * g.rows_per_group
         shares = [LineCounts.zeros(self.images, rows) for _ in range(replicas)] if replicas > 1 else []
         done = Done(windows=windows, shares=shares, paths=set())
-        room = Room()
+        with own_room() as room:
+            self._work(strips, room, done)
+        return done
+
+    def _work(self, strips: Sequence[Strip], room: Room, done: "Done") -> None:
+        """The same in arrays of the worker's own."""
+        g, replicas, windows = self.matrix.layer.geometry, len(self.matrix.replicas), done.windows
         stride, dilation, _ = self.source.window
         for cut in strips:
             strip = self.source.strip(cut, room)
@@ -85,8 +92,7 @@ class LayerBatch:
             else:
                 self._on_macros(strip, cut, room, done)
             if replicas == 1:
-                windows.add(strip, cut.first, (stride, dilation, (cut.rows, g.width_out)))
-        return done
+                windows.add(strip, cut.first, (stride, dilation, (cut.rows, g.width_out)), room)
 
     def _in_range(self, strip: NDArray[Any]) -> bool:
         """Whether the macros take every value; where not, the way over the macros names the first that they do not."""

@@ -100,6 +100,7 @@ class Emulator:
         self.sharing = {name for name, count in Tally(self.cells_of.values()).items() if count > 1}
         self.copies = {name: layer.replicas for name, layer in planned.items()}
         self.last_use = _last_uses(network)
+        self._elements: dict[tuple[str, ...], int] = {}  # by outputs of a digital layer: see `_largest`
         self.live: dict[frozenset[str], int] = {}  # by the tensors kept: see `live_bytes`
         self.writes: dict[
             tuple[str, int, int, int, int], Pulses
@@ -271,7 +272,7 @@ class Emulator:
             else:
                 outputs = self._digital(layer, arrays, images)
             values.update(zip(layer.outputs, outputs))
-            for name in feed.keys() & set(layer.outputs):
+            for name in feed.keys() & set(layer.outputs) if feed else ():
                 computed[name], values[name] = values[name], feed[name]
             for name in layer.inputs:
                 if self.last_use.get(name) == index and name not in kept:
@@ -281,18 +282,24 @@ class Emulator:
 
     def _digital(self, layer: Layer, arrays: Sequence[Array], images: int) -> tuple[Array, ...]:
         """A layer of the digital unit, as many images at once as have room for their work beside the tensors."""
-        constants = self.network.constants
-        each = [name not in constants for name in layer.inputs if name]
-        names = [name for name in (*layer.inputs, *layer.outputs) if name in self.network.types]
-        largest = max((self.network.types[name].elements for name in names), default=1)
-        step = max(1, self.budget_bytes // 2 // (DIGITAL_BYTES * max(1, largest)))
-        if images <= step or not any(each):
+        step = max(1, self.budget_bytes // 2 // (DIGITAL_BYTES * self._largest(layer)))
+        if images <= step:
+            return layer.forward(arrays)
+        each = [name not in self.network.constants for name in layer.inputs if name]
+        if not any(each):
             return layer.forward(arrays)
         parts = [
             layer.forward([a[b : b + step] if batched else a for a, batched in zip(arrays, each)])
             for b in range(0, images, step)
         ]
         return tuple(np.concatenate(same) for same in zip(*parts))
+
+    def _largest(self, layer: Layer) -> int:
+        """Elements of the largest tensor that a layer of the digital unit reads or writes."""
+        if layer.outputs not in self._elements:
+            names = [name for name in (*layer.inputs, *layer.outputs) if name in self.network.types]
+            self._elements[layer.outputs] = max(1, *(self.network.types[name].elements for name in names), 1)
+        return self._elements[layer.outputs]
 
     @one_blas_thread()
     def run_layer(self, name: str, arrays: Sequence[Array], first_image: int = 0) -> Array:

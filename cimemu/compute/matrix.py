@@ -20,7 +20,7 @@ from cimemu.errors import CimemuError, MappingError
 from cimemu.layer.column_scale import ColumnScale
 from cimemu.layer.macro_layer import MacroLayer
 from cimemu.macro.drive import drive_offset, stored_weights
-from cimemu.macro.encode import input_range
+from cimemu.macro.encode import input_range, limits_of
 from cimemu.macro.sites import Sites
 from cimemu.macro.toggles import Toggles, edge_window, merged, toggles_of_windows, toggling
 from cimemu.macro.vary import Draft, start_draft
@@ -239,8 +239,9 @@ class LayerMatrix(WrittenLayer):
 
     def _zero_points(self, images: int, given: NDArray[Any] | None) -> NDArray[np.int64]:
         """The input zero point of every image, as the wordlines see it."""
-        zeros = np.full(images, self.layer.input_zero_point) if given is None else given.astype(np.int64)
-        return np.asarray(zeros, dtype=np.int64) + self.drive_offset
+        if given is None:
+            return self.fixed(images)[0]
+        return np.asarray(given.astype(np.int64) + self.drive_offset)
 
     def _source(self, quantized: NDArray[Any], zeros: NDArray[np.int64]) -> Source:
         """The batch as [images, channels, height, width], and what the wordlines are given: `u = q + offset`."""
@@ -251,7 +252,7 @@ class LayerMatrix(WrittenLayer):
         else:
             tensor = quantized.reshape(images, geometry.height_in, geometry.width_in, geometry.channels_in)
             tensor = tensor.transpose(0, 3, 1, 2)
-        limits, given = np.iinfo(quantized.dtype), self.macro.input
-        low, high = limits.min + self.drive_offset, limits.max + self.drive_offset
+        given = self.macro.input
+        low, high = (limit + self.drive_offset for limit in limits_of(quantized.dtype))
         narrow = not given.signed and given.bits <= 8 and low >= 0 and high <= 255
         return Source(tensor, geometry, self.drive_offset, zeros, narrow)

@@ -28,6 +28,7 @@ class WrittenLayer:
     programmed: list[Programmed]  # ideal cells, by unit
     replicas: list[list[Programmed]]  # [replica][unit]: output position p runs on replica p mod R
     writer: OutputWriter
+    drive_offset: int  # added to a code where it is driven
     first_position: int  # output positions of an image that earlier layers of the same cells have
 
     def windows(self, strip: NDArray[Any], source: Source, cut: Strip, room: Room) -> NDArray[Any]:
@@ -50,6 +51,21 @@ class WrittenLayer:
                 unit,
                 programmed,
             )
+
+    def fixed(self, images: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(zeros as the wordlines see them, `constants` of these) of so many images, where the zero point is the layer's own."""
+        made = self._fixed.get(images)
+        if made is None:
+            zeros = np.full(images, self.layer.input_zero_point + self.drive_offset, dtype=np.int64)
+            made = zeros, self.constants(zeros)
+            self._fixed.clear()
+            self._fixed[images] = made
+        return made
+
+    @cached_property
+    def _fixed(self) -> dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """By number of images: the last one that was asked for."""
+        return {}
 
     def constants(self, zeros: NDArray[np.int64]) -> NDArray[np.int64]:
         """[images, channels_out]: what makes `sum u * (w - zw)` the accumulator; `zeros` [images] as the wordlines see them."""

@@ -147,7 +147,10 @@ class Pad(Layer):
         grow = [(0, 0), *((max(0, before), max(0, after)) for before, after in self.pads)]
         x = x[(slice(None), *crop)]
         if self.mode == "constant":
-            return (np.pad(x, grow, constant_values=x.dtype.type(self.value)),)
+            sizes = [size + before + after for size, (before, after) in zip(x.shape, grow)]
+            padded = np.full(sizes, x.dtype.type(self.value))
+            padded[tuple(slice(before, before + size) for size, (before, _) in zip(x.shape, grow))] = x
+            return (padded,)
         return (np.pad(x, grow, mode=self.mode),)  # type: ignore[call-overload]
 
 

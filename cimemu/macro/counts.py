@@ -15,6 +15,7 @@ from cimemu.macro.encode import input_range
 from cimemu.macro.small import count_inputs, count_nibble_windows, count_nibbles, count_windows
 from cimemu.macro.toggles import Toggles, ones
 from cimemu.mapping.layout import Layout, accumulator_width
+from cimemu.windows.strips import Room
 
 
 def line_tables(macro: Macro) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -108,7 +109,7 @@ class WindowCounts:
         self.given = given
         self.counts = {i: np.zeros((images, *taps), dtype=np.int64) for i in given.tables}
 
-    def add(self, strip: NDArray[Any], first: int, window: "Window") -> None:
+    def add(self, strip: NDArray[Any], first: int, window: "Window", room: Room) -> None:
         """Count a padded strip of the images `first` ..; other strips of the same images are added to it."""
         (stride, dilation, out_shape) = window
         reach = [(taps - 1) * d for taps, d in zip(next(iter(self.counts.values())).shape[2:], dilation)]
@@ -117,18 +118,20 @@ class WindowCounts:
             part = counts[first : first + len(strip)]
             nibbles = self.given.nibbles[i]
             if plain and nibbles is not None:
-                seen = np.empty(strip[0, 0].size, dtype=np.uint8)
-                edges = np.empty(max(4, strip.shape[3]), dtype=np.int64)
+                seen = room.array("seen", (strip.shape[2] * strip.shape[3],), np.uint8)
+                edges = room.array("edges", (max(4, strip.shape[3]),), np.int64)
                 count_nibble_windows(strip, *nibbles, dilation, out_shape, seen, edges, part)
                 continue
             most = self.given.most[i] * strip.shape[2]
             kind = np.int32 if most < 1 << 31 else np.int64
-            lines = np.empty((counts.shape[2] + 1, strip.shape[3]), dtype=kind)
+            lines = room.array("lines", (counts.shape[2] + 1, strip.shape[3]), kind)
             count_windows(strip, self.given.tables[i], *window, lines, part)
 
     def joined(self, others: Sequence["WindowCounts"]) -> LineCounts:
         """All counts of this and `others`, as wordlines."""
-        totals = {i: sum((other.counts[i] for other in others), counts) for i, counts in self.counts.items()}
+        totals = self.counts
+        if others:
+            totals = {i: sum((other.counts[i] for other in others), counts) for i, counts in self.counts.items()}
         flat = {i: total.reshape(len(total), -1) for i, total in totals.items()}
         return LineCounts(*(flat[i] for i in self.given.which))
 

@@ -1,6 +1,7 @@
 """Weights into cell levels, and cell levels into what each conversion sees (contract section 1.3)."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, assert_never
 
 import numpy as np
@@ -169,6 +170,13 @@ def input_slice(x: NDArray[Any], index: int, dac_bits: int) -> NDArray[Any]:
     mask = min(2**dac_bits - 1, int(np.iinfo(x.dtype).max))
     made: NDArray[Any] = (x >> min(index * dac_bits, 8 * x.dtype.itemsize - 1)) & mask if index else x & mask
     return made
+
+
+@cache
+def limits_of(dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Smallest and largest number of an integer type: asked for every layer of every image, and slow to be made."""
+    limits = np.iinfo(dtype)
+    return int(limits.min), int(limits.max)
 
 
 def input_slice_weights(macro: Macro) -> NDArray[np.int64]:

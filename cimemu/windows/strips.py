@@ -1,7 +1,10 @@
 """A layer's work cut into strips that fit a memory budget: some whole images, or some output rows of one image."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from cimemu.layer.macro_layer import Geometry
 from cimemu.windows.small import fill_strip
 
 EXACT_BYTES = 1 << 20  # arrays of one strip of an exact product: they stay in the second-level cache
+KEPT_BYTES = 1 << 20  # of an array that a thread keeps for the next layer
 ROWS_BYTES = 1 << 22  # of a strip that is cut once more, into chunks, by the macros
 
 
@@ -66,6 +70,22 @@ class Room:
     def whole(self, name: str) -> NDArray[Any]:
         """The flat array behind `name`, slack included."""
         return self._flat[name]
+
+    def forget(self, largest: int) -> None:
+        """Give back arrays of more than `largest` bytes."""
+        self._flat = {name: flat for name, flat in self._flat.items() if flat.nbytes <= largest}
+
+
+_OWN = local()
+
+
+@contextmanager
+def own_room() -> Iterator[Room]:
+    """The room of this thread, which finds small arrays again from layer to layer; whoever asks meanwhile has a new one."""
+    room: Room = vars(_OWN).pop("room", None) or Room()
+    yield room
+    room.forget(KEPT_BYTES)
+    _OWN.room = room
 
 
 def flat_bytes(array: NDArray[Any]) -> tuple[NDArray[np.uint8], tuple[int, ...]]:
