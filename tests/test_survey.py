@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cimemu.cli import main
-from cimemu.validate.survey import predict, quality, quality_by_part
+from cimemu.validate.survey import floors, predict, quality, quality_by_part
 from cimemu.validate.survey.facts import read_facts
 from cimemu.validate.survey.model import LEVEL, columns_of, fitted, width_of
 from cimemu.validate.survey.predict import SHIPPED
@@ -48,9 +48,17 @@ def test_papers_left_out_are_foretold_better_than_by_a_plain_regression(foretold
     assert found["median factor"] < 1.7
     assert found["90 % factor"] < 8.1
     assert 0.82 < found["inside the 90 % interval"] < 0.97
+    assert found["median high / low"] < 13
     parts = {row["part"]: row for row in quality_by_part(foretold[0])}
     assert sum(row["points"] for name, row in parts.items() if name.startswith("node")) == found["points"]
     assert parts["measured: macro"]["median high / low"] < parts["measured: processor"]["median high / low"]
+
+
+def test_floors_lie_below_what_is_foretold(foretold):
+    found, (fit, within) = quality(foretold[0]), floors()
+    for name in ("median factor", "90 % factor"):
+        assert 1 < within[name] < fit[name] < found[name]
+    assert fit["points"] > within["points"] > 10
 
 
 def test_a_row_s_own_paper_has_no_part_in_what_is_foretold(foretold, tmp_path):
@@ -157,7 +165,9 @@ def test_the_command_prints_the_list_and_a_table(tmp_path, capsys):
     assert any("published_tops_mm2" in row and "predicted_tops_mm2" in row for row in rows)
     assert "left out: row 56 (index 110): its cell type is missing" in said.err
     assert main(["validate", "--csv", str(SHIPPED)]) == 0
-    assert "median factor" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "median factor" in out
+    assert "none left out" in out
 
 
 @pytest.mark.parametrize(

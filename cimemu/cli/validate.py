@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def _foretell(csv: Path, as_json: bool) -> None:
     """Every row of a survey's table that has a published TOPS/W."""
-    from cimemu.validate.survey import predict, quality, quality_by_part
+    from cimemu.validate.survey import floors, predict, quality, quality_by_part
 
     rows, skipped = predict(csv)
     for reason in skipped:
@@ -44,6 +44,7 @@ def _foretell(csv: Path, as_json: bool) -> None:
         console.print(f"{name}: {value:.3g}")
     console.print()
     print_table(quality_by_part(rows), shares=("inside the 90 % interval",))
+    print_table(floors(), "What the facts leave open, in the table that ships with cimemu")
     console.print(
         "Fitted to the half of the UIUC survey that ships with cimemu; a row's own paper is left out. More: arch/validation.md"
     )

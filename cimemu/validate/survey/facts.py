@@ -48,10 +48,14 @@ class Facts:
 
     @property
     def group(self) -> str:
-        """What rows are as hard to foretell as this one: a macro alone is measured alike everywhere, a processor is not."""
-        if self.kind in ("processor", "digital_in_memory"):
-            return str(self.kind)
-        return {True: "processor of analog arrays", False: "macro", None: "not said"}[self.whole]
+        """What rows are as hard to foretell as this one: a macro alone is measured alike everywhere, a processor is not.
+
+        Digital arrays come out as macros do, whether there is a processor around them or not."""
+        if self.kind == "processor":
+            return "processor"
+        if self.kind == "digital_in_memory":
+            return "macro"
+        return {True: "processor", False: "macro", None: "not said"}[self.whole]
 
     @property
     def missing(self) -> str | None:

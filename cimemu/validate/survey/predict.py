@@ -114,6 +114,30 @@ def quality(rows: Sequence[Predicted]) -> dict[str, float]:
     }
 
 
+def floors() -> list[dict[str, float | str]]:
+    """Below which factors no choice of numbers gets, on the shipped table: why predictions are no better.
+
+    The fit with no paper left out says what the facts in the table leave open; the points of one paper, whose common error is
+    taken off, what is left where the chip and the measurement are the same."""
+    rows = _shipped()
+    columns, target = columns_of(rows), np.log2([facts.tops_w or 1.0 for facts in rows])
+    papers = np.array([facts.paper for facts in rows])
+    fit = np.abs(target - fitted(columns, target)(columns))
+    errors = left_out(columns, target, papers.tolist())
+    several = [papers == paper for paper in sorted(set(papers)) if (papers == paper).sum() > 1]
+    within = np.concatenate([np.abs(errors[mine] - errors[mine].mean()) for mine in several])
+    named = (("fitted to all papers, none left out", fit), ("of one paper, its common error known", within))
+    return [
+        {
+            "floor": name,
+            "points": len(sizes),
+            "median factor": float(2.0 ** np.median(sizes)),
+            "90 % factor": float(2.0 ** np.quantile(sizes, 0.9)),
+        }
+        for name, sizes in named
+    ]
+
+
 @lru_cache(maxsize=256)
 def _models(without: str) -> tuple[Fit, Width, Fit]:
     """(TOPS/W, the half width of its interval by group, TOPS/mm2), fitted to the shipped table without one paper."""
