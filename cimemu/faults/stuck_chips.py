@@ -94,7 +94,9 @@ class StuckChips:
     def watched(self, chip: Variations, first: int) -> "Watched":
         """One chip, with what its layers on macros give for the `first` images."""
         faults = self._faults([chip])
-        state, moved, own = _Differing(self, faults), {}, {}
+        state = _Differing(self, faults)
+        moved: dict[str, Array] = {}
+        own: dict[str, Array] = {}
         some = np.arange(first)
         for layer in self.network.layers:
             state.through(layer, first, moved)
