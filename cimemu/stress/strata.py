@@ -9,6 +9,7 @@ are of the number of stuck cells among these.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
+from math import ceil
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -111,9 +112,10 @@ def rare_failures(
     failure, low, high, effective = weighted_interval(strata)
     done = sum(s.drawn for s in strata)
     if effective < LEAST_EFFECTIVE:
+        more = f"some {ceil(done * LEAST_EFFECTIVE / effective):,} (--trials)" if effective else "more (--trials)"
         raise CimemuError(
             f"yield: {sum(s.bad for s in strata)} bad chips of {done} have an effective sample size of {effective:.1f}, must be "
-            f">= {LEAST_EFFECTIVE:g} for an interval; draw more chips (--trials) or ask for a higher accuracy"
+            f">= {LEAST_EFFECTIVE:g} for an interval; draw {more} or ask for a higher accuracy"
         )
     counted = 0 if harmful is None else len(np.unique(harmful, axis=0))
     return RareResult(tuple(strata), cells, counted, failure, low, high, effective, done, draws.seed)
