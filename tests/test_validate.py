@@ -38,8 +38,8 @@ def test_held_out_figures_are_as_near_as_aimed_at_and_calibrated_ones_nearer(row
 
 def test_figures_of_prices_have_an_interval_and_others_none(rows):
     for row in rows:
-        priced = row.unit.split("/")[0] in ("pJ", "mW", "mm2", "um2") or "/W" in row.unit or "/mm2" in row.unit
-        priced |= "share" in row.quantity and "converters'" in row.quantity
+        priced = row.unit.split("/")[0] in ("pJ", "fJ", "mW", "mm2", "um2") or "/W" in row.unit or "/mm2" in row.unit
+        priced |= "share" in row.quantity
         assert (row.low is not None) == priced, row
         if row.low is not None:
             assert row.low < row.emulated < row.high, row
@@ -60,6 +60,26 @@ def test_the_page_of_published_macros_shows_what_is_emulated(rows):
         assert float(line["emulated"]) == pytest.approx(row.emulated, rel=6e-4), line
         assert float(line["error, %"]) == pytest.approx(100 * row.error, abs=0.06), line
         assert (line["note"] == "calibrated") == (row.use == "calibrated"), line
+
+
+def test_the_summary_of_the_page_counts_what_is_emulated(rows):
+    path = Path(__file__).parent.parent / "arch/figures/validation_summary.csv"
+    with path.open(newline="", encoding="utf-8") as file:
+        *shown, total = list(csv.DictReader(file))
+    energies, rates = ("pJ", "fJ/MAC", "TOPS/W", "mW", "pJ/MAC"), ("TOPS", "GOPS")
+    for line in shown:
+        mine = [r for r in rows if r.macro.startswith(line["macro"].lower()) and r.use == "held out"]
+        energy, rate = ([r for r in mine if r.unit in units] for units in (energies, rates))
+        numbers = [len(energy), sum(abs(r.error) <= 0.15 for r in energy), sum(bool(r.inside) for r in energy)]
+        numbers += [len(rate), sum(abs(r.error) <= 0.05 for r in rate)]
+        counted = [value for key, value in line.items() if "error" not in key and key != "macro"]
+        assert [int(value) for value in counted] == numbers, line["macro"]
+        for key, found in (("largest energy error, %", energy), ("largest throughput error, %", rate)):
+            worst = max((100 * abs(r.error) for r in found), default=None)
+            assert line[key] == "" if worst is None else float(line[key]) == pytest.approx(worst, abs=0.06)
+    for key in total:
+        if "error" not in key and key != "macro":
+            assert int(total[key]) == sum(int(line[key]) for line in shown)
 
 
 def test_exact_figures_of_isaac_are_exact(rows):
