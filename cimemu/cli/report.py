@@ -75,6 +75,19 @@ def report(
     print_sections(report_data(source))
 
 
+def _idle_line(idle: dict[str, Any]) -> str:
+    """What macros leak that do not work; where they are switched off, what they would."""
+    held = f"{idle['macros_empty']:,} of {idle['macros']:,} macros hold nothing"
+    empty, rest, share = (
+        f"{idle['empty_uj']:,.4g} uJ",
+        f"{idle['idle_uj']:,.4g} uJ while they do not work",
+        f"{100 * idle['idle_share']:.1f} %",
+    )
+    if "would_wake" in idle:
+        return f"{held} and leak {empty}, the others {rest}: {share} of the energy"
+    return f"{held}; without gating they would leak {empty}, the others {rest}; with it they leak {share} of the energy"
+
+
 def _gating_line(idle: dict[str, Any]) -> str:
     """What switching idle macros off saves, or would save."""
     if "would_wake" not in idle:
@@ -115,8 +128,7 @@ def _print_power(source: "Trace", width: str, csv: Path | None, force: bool, as_
         ),
         (
             "idle",
-            f"{idle['macros_empty']:,} of {idle['macros']:,} macros hold nothing and leak {idle['empty_uj']:,.4g} uJ; "
-            f"the others leak {idle['idle_uj']:,.4g} uJ while they do not work: {100 * idle['idle_share']:.1f} % of the energy",
+            _idle_line(idle),
         ),
         ("gating", _gating_line(idle)),
     ]
