@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -52,6 +52,12 @@ from cimemu.cli.bare import (
 )
 from cimemu.errors import CimemuError
 from cimemu.terminal import ProgressBars, make_console, print_default_name, print_json
+
+if TYPE_CHECKING:
+    from cimemu.arch.schema import Arch
+    from cimemu.explained import LayerEngine
+    from cimemu.stress.upkeep import Upkeep
+    from cimemu.workload.network import Network
 
 
 @app.command()
@@ -113,15 +119,10 @@ def run(
     from dataclasses import asdict, replace
 
     from cimemu.emulate import run as emulate
-    from cimemu.explained import LayerEngine
-    from cimemu.explained import explain as engines_of
-    from cimemu.fitting.limits import limits as rate_limits
     from cimemu.prepare import quantized_network
     from cimemu.report import report_data
-    from cimemu.stress.upkeep import keepers, upkeep
     from cimemu.trace.read import open_trace
     from cimemu.variation.compose import compose
-    from cimemu.variation.parse import make_variations
 
     arch, workload = lone_network(arch, workload)
     given = given_of(inputs_file, labels_from, calibration_file, input_shape, module, input_value)
@@ -140,7 +141,7 @@ def run(
         inputs, labels = work.inputs(images)
         network = quantized_network(work, chip, converters=calibrate_adc, module=module)
         refuse_fixed(network, overrides)
-        lifts = {"limits": rate_limits(chip, network).rows()} if limits else {}
+        lifts = {"limits": _limits(chip, network)} if limits else {}
         result = emulate(
             chip,
             network,
@@ -173,11 +174,9 @@ def run(
     if no_trace:
         result, report["summary"]["trace"] = replace(result, trace=None), None
     extra = work.metrics(result.outputs, labels)
-    keeping = keepers(make_variations(models))
-    kept = upkeep(chip, network, keeping) if keeping else None
-    engines: tuple[LayerEngine, ...] = ()
-    if explain:
-        engines = engines_of(chip, network, images=result.images, path=path, vary=models, seed=seed, trial=trial)
+    kept = _upkeep(chip, network, models) if models else None
+    how = {"images": result.images, "path": path, "vary": models, "seed": seed, "trial": trial}
+    engines = _engines(chip, network, how) if explain else ()
     if as_json:
         listed = {"engines": [asdict(layer) for layer in engines]} if explain else {}
         figures = {**report.pop("summary"), **result.summary(), **({} if kept is None else {"upkeep": kept.row()})}
@@ -196,6 +195,29 @@ def run(
         make_console().print(f"More: cimemu report {result.trace}", soft_wrap=True)
         if not named:
             print_default_name(result.trace)
+
+
+def _limits(chip: "Arch", network: "Network") -> Any:
+    """What lifts the rate of images. What few runs ask for is imported for them alone, here and below."""
+    from cimemu.fitting.limits import limits
+
+    return limits(chip, network).rows()
+
+
+def _upkeep(chip: "Arch", network: "Network", models: Any) -> "Upkeep | None":
+    """What keeping the chip costs; None where no model keeps it."""
+    from cimemu.stress.upkeep import keepers, upkeep
+    from cimemu.variation.parse import make_variations
+
+    keeping = keepers(make_variations(models))
+    return upkeep(chip, network, keeping) if keeping else None
+
+
+def _engines(chip: "Arch", network: "Network", how: dict[str, Any]) -> "tuple[LayerEngine, ...]":
+    """The engine of every layer."""
+    from cimemu.explained import explain
+
+    return explain(chip, network, **how)
 
 
 @contextmanager

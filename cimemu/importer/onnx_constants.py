@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import numpy_helper
-from onnx.reference import ReferenceEvaluator
 
 from cimemu.errors import WorkloadError
 from cimemu.layer.base import Array
@@ -125,6 +124,8 @@ class Constants:
         if any(attribute.name.startswith("cimemu.") for attribute in node.attribute):
             node = onnx.helper.make_node(node.op_type, node.input, node.output)
         feeds = {name: array for name, array in zip(node.input, arrays) if name}
+        from onnx.reference import ReferenceEvaluator  # slow to import, and few networks compute constants
+
         graph = onnx.helper.make_graph(
             [node],
             "constant",

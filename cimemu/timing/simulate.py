@@ -15,10 +15,8 @@ from cimemu.timing.compiled import run_compiled
 from cimemu.timing.durations import Nonzero, RowPulses, duration_table, with_writings
 from cimemu.timing.flow import interconnect_flow
 from cimemu.timing.graph import Template
-from cimemu.timing.simpy_model import run_simpy
 from cimemu.timing.spans import is_macro
 from cimemu.timing.timeline import Events, Ledger, Sink, Timeline, Times
-from cimemu.timing.unfold import Unfold
 
 LONGEST_OPERATION = 2**31 - 1
 PROGRAMMING_IMAGE = -1  # the image of events that belong to no image
@@ -119,6 +117,9 @@ class Simulation:
             if driven is not None or pulses:
                 table = duration_table(self.plan, template, driven or {}, images, pulses)
             runs: Iterator[Times]
+            if detail == "cycles" or engine == "simpy":
+                from cimemu.timing.simpy_model import run_simpy  # SimPy is imported where it runs
+                from cimemu.timing.unfold import Unfold
             if detail == "cycles":
                 unfold = Unfold(self.plan, template, adc_of, driven)
                 runs = run_simpy(template, images, now, table, record.ledger, unfold)
