@@ -24,6 +24,7 @@ COMPARED = (
     "images_per_s",
     "energy_uj_per_image",
     "power_mw",
+    "idle_leakage",
     "tops",
     "tops_per_w",
     "tops_per_mm2",

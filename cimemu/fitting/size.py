@@ -14,7 +14,8 @@ from cimemu.facts import Facts, Shown
 from cimemu.given_images import images_in
 from cimemu.mapping.place import make_plan
 from cimemu.mapping.plan import Plan
-from cimemu.timing.rate import LIFTS, Stage, image_period, slowest
+from cimemu.tally import OF_MACROS, Tally
+from cimemu.timing.rate import LIFTS, Stage, image_period, slowest, timed_images
 from cimemu.timing.simulate import Simulation
 from cimemu.workload.network import Network
 
@@ -186,7 +187,7 @@ def _told(chip: _Try, limit: str, work: tuple[Network, Any], rate: float) -> Siz
     result = run(arch, network, inputs)
     assert result.tally is not None
     tally, count = result.tally, images_in(inputs)
-    leakage_mw = float(np.sum(tally.leakage_uw)) / 1e3
+    leakage_mw = (float(np.sum(tally.leakage_uw)) - _saved_uw(chip, tally)) / 1e3
     events_pj = float(tally.energy_pj[:-1].sum()) / count
     found = 1e9 / arch.clock_ns / chip.period
     power_mw = events_pj * found * 1e-9 + leakage_mw
@@ -209,6 +210,16 @@ def _told(chip: _Try, limit: str, work: tuple[Network, Any], rate: float) -> Siz
         settings=settings,
         plan=chip.plan,
     )
+
+
+def _saved_uw(chip: _Try, tally: Tally) -> float:
+    """What gates save of the leakage at the chip's rate."""
+    arch = chip.plan.arch
+    if arch.power.gating is None:
+        return 0.0
+    timeline = timed_images(chip.simulation)
+    of_macros = float(np.sum([uw for name, uw in zip(tally.components, tally.leakage_uw) if name in OF_MACROS]))
+    return of_macros * arch.power.gating.saved * timeline.gated_cycles / (timeline.cycles * arch.macros)
 
 
 def _limit(chip: _Try, in_the_way: Stage | None) -> str:

@@ -61,12 +61,20 @@ def images_to_time(simulation: Simulation) -> int:
     return max(STEADY_IMAGES, min(MOST_STEADY_IMAGES, STEADY_TASKS // tasks))
 
 
+def _overlaps(simulation: Simulation) -> bool:
+    return simulation.plan.arch.schedule == "pipelined" and simulation.plan.phases == 1
+
+
+def timed_images(simulation: Simulation) -> Timeline:
+    """A run of as many images as show how often they come."""
+    return simulation.run(images_to_time(simulation) if _overlaps(simulation) else 2)
+
+
 def image_period(simulation: Simulation) -> tuple[float, int]:
     """(cycles between two images of a full chip, cycles of the first image): pipelined, never less than the slowest unit's."""
-    pipelined = simulation.plan.arch.schedule == "pipelined" and simulation.plan.phases == 1
-    timeline = simulation.run(images_to_time(simulation) if pipelined else 2)
+    timeline = timed_images(simulation)
     first = int(timeline.image_end[0] - timeline.image_start[0])
-    if not pipelined:
+    if not _overlaps(simulation):
         return float(timeline.image_cycles), first
     return max(steady_cycles(timeline), float(slowest(simulation).cycles)), first
 

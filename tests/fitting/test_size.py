@@ -8,6 +8,7 @@ import pytest
 
 import cimemu
 from cimemu.cli import main
+from cimemu.tally import OF_MACROS
 from cimemu.timing.rate import images_to_time, slowest, steady_cycles
 from cimemu.timing.simulate import Simulation
 
@@ -42,6 +43,18 @@ def test_a_chip_that_reaches_the_rate_does_so_in_a_run_of_its_settings(preset, r
     leakage = float(result.tally.leakage_uw.sum()) / 1e3
     assert sized.power_mw == pytest.approx(events * sized.images_per_s * 1e-9 + leakage)
     assert {layer.name: layer.replicas for layer in result.plan.layers if layer.on_macros} == sized.copies
+
+
+@pytest.mark.parametrize("schedule", ["pipelined", "layer_by_layer"])
+def test_gates_take_their_share_off_the_leakage(schedule):
+    gates = {"saved": 1.0, "after_cycles": 0, "wake_cycles": 1}
+    plain, gated = (
+        cimemu.size(chip(schedule=schedule, **more), NETWORK, IMAGES, 1000) for more in ({}, {"power__gating": gates})
+    )
+    tally = cimemu.run(cimemu.load_arch("rram_128", plain.settings), NETWORK, IMAGES[:1]).tally
+    rest = sum(uw for name, uw in zip(tally.components, tally.leakage_uw) if name not in OF_MACROS) / 1e3
+    assert rest < gated.leakage_mw < plain.leakage_mw
+    assert plain.leakage_mw == pytest.approx(tally.leakage_uw.sum() / 1e3)
 
 
 @pytest.mark.parametrize(
