@@ -3,7 +3,8 @@
 import numpy as np
 
 from cimemu.kernels.noise import HALF, LOW, M0, M1, W0, W1, philox, philox_naive
-from cimemu.lanes.jit import kernel
+from cimemu.lanes.broad import NARROW, every64_as, load_as, register_bytes
+from cimemu.lanes.jit import inlined, kernel
 from cimemu.lanes.registers import (
     add16,
     add16_held,
@@ -87,28 +88,28 @@ def read_places_naive(reads, block, places):
         places[:, lane] = image % 2**32, position * int(reads[2]) + int(reads[3])
 
 
-@kernel
-def philox_lanes(places, counter, key, words):
-    """words[:, l] = philox(places[0, l], places[1, l], counter[0], counter[1], key), eight lanes at once.
+@inlined
+def philox_lanes(unit, places, counter, key, words):
+    """words[:, l] = philox(places[0, l], places[1, l], counter[0], counter[1], key), a register of `unit` at once.
 
     places uint32 [2, 32], words uint32 [4, 32]. Numbers of 32 bits stand in 64; a product ignores what is above them,
-    so nothing clears it: eight operations a round for four lanes. The counters share their first product.
+    so nothing clears it: eight operations a round for half of a register. The counters share their first product.
     """
-    m0 = every64(M0)
-    m1 = every64(M1)
-    w0 = every64(W0)
-    w1 = every64(W1)
+    m0 = every64_as(unit, M0)
+    m1 = every64_as(unit, M1)
+    w0 = every64_as(unit, W0)
+    w1 = every64_as(unit, W1)
     k0 = key & LOW
     k1 = key >> HALF
     product = M1 * counter[0]
-    first = every64((product >> HALF) ^ k0)
-    second = every64(product & LOW)
-    third = every64(counter[1] ^ k1)
-    key0 = every64(k0)
-    key1 = every64(k1)
-    for at in range(0, 128, 32):
-        image = load(places, at)
-        position = load(places, at + 128)
+    first = every64_as(unit, (product >> HALF) ^ k0)
+    second = every64_as(unit, product & LOW)
+    third = every64_as(unit, counter[1] ^ k1)
+    key0 = every64_as(unit, k0)
+    key1 = every64_as(unit, k1)
+    for at in range(0, 128, register_bytes(unit)):
+        image = load_as(unit, places, at)
+        position = load_as(unit, places, at + 128)
         d = multiply32(image, m0)
         h = multiply32(shift_right(image, 32), m0)
         a = differ(position, first)
@@ -140,7 +141,7 @@ def philox_lanes(places, counter, key, words):
         store(words, at + 384, merge32(d, shift_left(h, 32)))
 
 
-def philox_lanes_naive(places, counter, key, words):
+def philox_lanes_naive(unit, places, counter, key, words):
     """The definition, a lane at a time."""
     for lane in range(32):
         words[:, lane] = philox_naive(places[0, lane], places[1, lane], counter[0], counter[1], key)
@@ -204,7 +205,7 @@ def noise_words(psums, columns, step, noise, places, words):
                 key = keys[s, g, c]
                 octet = numbers[s, c] >> 3
                 counter = (np.uint64((groups[g] << 16) | octet), np.uint64(u * per_unit + k))
-                philox_lanes(places, counter, key, words)
+                philox_lanes(NARROW, places, counter, key, words)
                 while c < columns[1] and numbers[s, c] >> 3 == octet and keys[s, g, c] == key:
                     add_draws(
                         words, numbers[s, c] & 7, sigmas[s, g, c], margins[s], quantiles, psums[c - columns[0], k]

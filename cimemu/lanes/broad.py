@@ -108,7 +108,8 @@ def _make_every_as(element):
 
         def codegen(context, builder, sig, args):
             numbers = ir.VectorType(element, 8 * kind.width // element.width)
-            one = builder.trunc(context.cast(builder, args[1], sig.args[1], types.int64), element)
+            one = context.cast(builder, args[1], sig.args[1], types.int64)
+            one = builder.trunc(one, element) if element.width < 64 else one
             placed = builder.insert_element(ir.Constant(numbers, ir.Undefined), one, ir.Constant(_I32, 0))
             zeros = ir.Constant(ir.VectorType(_I32, numbers.count), [0] * numbers.count)
             return _bytes(builder, builder.shuffle_vector(placed, ir.Constant(numbers, ir.Undefined), zeros))
@@ -153,6 +154,9 @@ load_as = _pick(lambda unit, array, index: _bytes_of(array)[index:][: 32 * len(u
 listed_as = _pick(_listed_python, _make_listed_as)
 every32_as = _pick(
     lambda unit, v: np.full(8 * len(unit), int(v) & (2**32 - 1), np.uint32).view(np.uint8), lambda: _make_every_as(_I32)
+)
+every64_as = _pick(
+    lambda unit, v: np.full(4 * len(unit), int(v) % 2**64, np.uint64).view(np.uint8), lambda: _make_every_as(_I64)
 )
 every16_as = _pick(
     lambda unit, v: np.full(16 * len(unit), int(v) & 65535, np.uint16).view(np.uint8), lambda: _make_every_as(_I16)
@@ -261,6 +265,7 @@ same_bytes = _operation(  # 255 where a == b, else 0
     2,
 )
 least_bytes = _operation(np.minimum, lambda b, x, y: _call(b, f"llvm.umin.v{x.type.count}i8", x.type, [x, y]), 2)
+most_bytes = _operation(np.maximum, lambda b, x, y: _call(b, f"llvm.umax.v{x.type.count}i8", x.type, [x, y]), 2)
 pick_bytes = _operation(  # b where `which` is 255, a where it is 0
     lambda a, b, which: (b & which) | (a & ~which),
     lambda b, x, y, which: b.select(
@@ -346,10 +351,10 @@ def _make_look_up(entries):
     return look_up
 
 
-# Bytes of tables of 64, 128 and 256 entries; indices must be inside them.
+# Bytes of tables of 64, 128 and 256 entries; of an index the bits above those of the table do not count.
 look_up64, look_up128, look_up256 = (
     _pick(
-        lambda array, index, which, entries=entries: _bytes_of(array)[index : index + entries][which],
+        lambda array, index, which, entries=entries: _bytes_of(array)[index : index + entries][which & (entries - 1)],
         lambda entries=entries: _make_look_up(entries),
     )
     for entries in (64, 128, 256)

@@ -36,6 +36,24 @@ def _make_every64(register):
     return every64
 
 
+def _make_real_as():
+    @intrinsic
+    def real_as(typingctx, unit, value):
+        register = lanes if unit.count == 1 else broad
+        kind = ir.VectorType(ir.DoubleType(), register.width // 8)
+
+        def codegen(context, builder, sig, args):
+            number = context.cast(builder, args[1], sig.args[1], types.float64)
+            one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(_I32, 0))
+            picked = ir.Constant(ir.VectorType(_I32, kind.count), [0] * kind.count)
+            filled = builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), picked)
+            return builder.bitcast(filled, ir.VectorType(_I8, register.width))
+
+        return register(unit, value), codegen
+
+    return real_as
+
+
 def _make_doubles():
     @intrinsic
     def doubles(typingctx, integers):
@@ -52,4 +70,7 @@ def _make_doubles():
 every64 = _pick(lambda value: np.full(4, value, np.float64).view(np.uint8), lambda: _make_every64(lanes))
 # Eight numbers in 64 bytes: a processor without registers of this size takes two.
 eight64 = _pick(lambda value: np.full(8, value, np.float64).view(np.uint8), lambda: _make_every64(broad))
+real_as = _pick(  # a number in every place of a register as wide as `unit` says
+    lambda unit, value: np.full(4 * len(unit), value, np.float64).view(np.uint8), _make_real_as
+)
 doubles = _pick(lambda integers: integers.view(np.int32).astype(np.float64).view(np.uint8), _make_doubles)

@@ -147,6 +147,11 @@ def kernel(function: Callable) -> Callable:
     return compiled
 
 
+def inlined(function: Callable) -> Callable:
+    """A piece of kernels, compiled into each of its callers: where a call with its arrays' shapes would take as long as it."""
+    return njit(**OPTIONS, forceinline=True)(function)
+
+
 def is_compiled(function: Any) -> bool:
     """Whether a kernel has machine code, in this process or on disk: calling it costs no compilation."""
     if JIT_DISABLED or function.signatures:

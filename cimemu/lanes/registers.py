@@ -368,17 +368,17 @@ def _shift(left):
         @intrinsic
         def shift(typingctx, a, count):
             def codegen(context, builder, sig, args):
-                kind = ir.VectorType(_I64, 4)
+                kind = ir.VectorType(_I64, sig.args[0].width // 8)
                 wide = context.cast(builder, args[1], sig.args[1], types.int64)
                 one = builder.insert_element(ir.Constant(kind, ir.Undefined), wide, ir.Constant(_I32, 0))
                 counts = builder.shuffle_vector(
-                    one, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(_I32, 4), [0] * 4)
+                    one, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(_I32, kind.count), [0] * kind.count)
                 )
                 value = builder.bitcast(args[0], kind)
                 moved = builder.shl(value, counts) if left else builder.lshr(value, counts)
-                return builder.bitcast(moved, _BYTES)
+                return builder.bitcast(moved, args[0].type)
 
-            return lanes(a, count), codegen
+            return a(a, count), codegen
 
         return shift
 

@@ -12,7 +12,7 @@ from numba.extending import intrinsic
 from cimemu.lanes.registers import _BYTES, _I8, _I32, _I64, _WORDS, _call, _operation, _pick, _splat, lanes
 
 _DOUBLES, _QUADS = ir.VectorType(_I32, 8), ir.VectorType(_I64, 4)
-_LOW, _HALF = ir.Constant(_QUADS, [2**32 - 1] * 4), ir.Constant(_QUADS, [32] * 4)
+_HALF = ir.Constant(_QUADS, [32] * 4)
 
 
 def _wide_operation(kind, dtype, python, emit):
@@ -28,12 +28,29 @@ def _signed_half(a):
     return a.astype(np.uint32).view(np.int32).astype(np.int64)
 
 
+def _any_width(element, dtype, python, emit):
+    """An operation of two registers of either width seen as elements of `element` (`dtype` in Python)."""
+
+    def codegen(builder, x, y):
+        kind = ir.VectorType(element, 8 * x.type.count // element.width)
+        return builder.bitcast(emit(builder, builder.bitcast(x, kind), builder.bitcast(y, kind)), x.type)
+
+    return _operation(lambda a, b: python(a.view(dtype), b.view(dtype)).view(np.uint8), codegen, 2)
+
+
+def _multiply(b, x, y):
+    low = ir.Constant(x.type, [2**32 - 1] * x.type.count)
+    return b.mul(b.and_(x, low), b.and_(y, low))
+
+
+def _merge(b, x, y):
+    count = x.type.count
+    return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(_I32, count), [v + count * (v % 2) for v in range(count)]))
+
+
 # 64-bit products of the low halves of every 64 bits; the high halves do not count.
-multiply32 = _wide_operation(
-    _QUADS,
-    np.uint64,
-    lambda a, b: (a & np.uint64(2**32 - 1)) * (b & np.uint64(2**32 - 1)),
-    lambda b, x, y: b.mul(b.and_(x, _LOW), b.and_(y, _LOW)),
+multiply32 = _any_width(
+    _I64, np.uint64, lambda a, b: (a & np.uint64(2**32 - 1)) * (b & np.uint64(2**32 - 1)), _multiply
 )
 multiply32_signed = _wide_operation(
     _QUADS,
@@ -41,13 +58,9 @@ multiply32_signed = _wide_operation(
     lambda a, b: _signed_half(a) * _signed_half(b),
     lambda b, x, y: b.mul(b.ashr(b.shl(x, _HALF), _HALF), b.ashr(b.shl(y, _HALF), _HALF)),
 )
-add64 = _wide_operation(_QUADS, np.uint64, lambda a, b: a + b, lambda b, x, y: b.add(x, y))
-merge32 = _wide_operation(  # even numbers of a, odd numbers of b
-    _DOUBLES,
-    np.uint32,
-    lambda a, b: np.where(np.arange(8) % 2 == 0, a, b),
-    lambda b, x, y: b.shuffle_vector(x, y, ir.Constant(_DOUBLES, [v + 8 * (v % 2) for v in range(8)])),
-)
+add64 = _any_width(_I64, np.uint64, lambda a, b: a + b, lambda b, x, y: b.add(x, y))
+# even numbers of a, odd numbers of b
+merge32 = _any_width(_I32, np.uint32, lambda a, b: np.where(np.arange(len(a)) % 2 == 0, a, b), _merge)
 
 sub32 = _wide_operation(_DOUBLES, np.uint32, lambda a, b: a - b, lambda b, x, y: b.sub(x, y))
 max32 = _wide_operation(_DOUBLES, np.int32, np.maximum, lambda b, x, y: _call(b, "llvm.smax.v8i32", _DOUBLES, [x, y]))

@@ -11,7 +11,7 @@ from cimemu.engines.lookup import kernels as mvm_lookup
 from cimemu.engines.lookup import level_kernels as level_lanes
 from cimemu.engines.lookup import table_kernels as nibble_tables
 from cimemu.kernels import noise, read_noise
-from cimemu.lanes import nibbles
+from cimemu.lanes import broad, nibbles
 from cimemu.lanes import registers as lanes
 from cimemu.lanes import wide as lanes_wide
 from cimemu.lanes.jit import kernel
@@ -200,12 +200,13 @@ def test_noise_in_registers(seed):
     )
     read_noise.read_places_naive(drawn[4], 3, places)
     counter, key = tuple(rng.integers(0, 2**32, 2).astype(np.uint64)), rng.integers(0, 2**64, dtype=np.uint64)
-    both(
-        lambda o: read_noise.philox_lanes(places, counter, key, o),
-        lambda o: read_noise.philox_lanes_naive(places, counter, key, o),
-        words,
-    )
-    read_noise.philox_lanes_naive(places, counter, key, words)
+    for unit in (broad.NARROW, broad.BROAD)[: 1 + broad.HAS_BROAD]:
+        both(
+            lambda o, unit=unit: read_noise.philox_lanes(unit, places, counter, key, o),
+            lambda o, unit=unit: read_noise.philox_lanes_naive(unit, places, counter, key, o),
+            words,
+        )
+    read_noise.philox_lanes_naive(broad.NARROW, places, counter, key, words)
     sigma, place, quantiles = int(rng.integers(0, 2**20)), int(rng.integers(0, 8)), noise.normal_quantiles()
     both(
         lambda o: read_noise.add_draws(words, place, sigma, 20000, quantiles, o),

@@ -45,15 +45,15 @@ def test_parts(seed):
     values = rng.integers(-5000, 5000, (11, 5, 6)).astype(rng.choice([np.int16, np.int32]))
     tables = np.zeros((six_kernels.SIX_COLUMNS, 4, 64), np.uint16)
     both(
-        lambda o: six_kernels.fill_sixes(values, (3, 10), (1, 5), o),
-        lambda o: six_kernels.fill_sixes_naive(values, (3, 10), (1, 5), o),
+        lambda o: six_kernels.fill_sixes(values, (3, 11), (1, 5), o),
+        lambda o: six_kernels.fill_sixes_naive(values, (3, 11), (1, 5), o),
         tables,
     )
-    six_kernels.fill_sixes_naive(values, (3, 10), (1, 5), tables)
+    six_kernels.fill_sixes_naive(values, (3, 11), (1, 5), tables)
     psums = np.zeros((six_kernels.SIX_COLUMNS, 4, 32), np.uint16)
     both(
-        lambda o: six_kernels.sum_sixes(indices, tables, (2, units - 1), (1, 5), 7, o),
-        lambda o: six_kernels.sum_sixes_naive(indices, tables, (2, units - 1), (1, 5), 7, o),
+        lambda o: six_kernels.sum_sixes(indices, tables, (2, units - 1), (1, 5), 8, o),
+        lambda o: six_kernels.sum_sixes_naive(indices, tables, (2, units - 1), (1, 5), 8, o),
         psums,
     )
     psums[:] = rng.integers(0, 65536, psums.shape)
@@ -92,12 +92,28 @@ def test_whole_passes(seed):
     for search in (None, (halves, bits, table)):
         noise = (None, drawn_noise(rng, 0, 2, 10), drawn_noise(rng, 1, 2, 10))[int(rng.integers(3))]
         both(
-            lambda o, k=search, n=noise: six_kernels.convert_by_sixes(indices, values, spans, linear, k, n, scratch, o),
+            lambda o, k=search, n=noise: six_kernels.convert_by_sixes(
+                indices, (values, spans), linear, k, n, None, scratch, o
+            ),
             lambda o, k=search, n=noise: six_kernels.convert_by_sixes_naive(
-                indices, values, spans, linear, k, n, scratch, o
+                indices, (values, spans), linear, k, n, None, scratch, o
             ),
             np.zeros((2, 2, 10, 64), np.uint16),
         )
+
+
+@given(SEEDS)
+@common
+def test_many_places_are_summed_in_parts(seed):
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(six_kernels.AT_ONCE + 1, 3 * six_kernels.AT_ONCE))
+    indices = rng.integers(0, 64, (1, count, 1, 4, 32)).astype(np.uint16)
+    tables = rng.integers(0, 900, (six_kernels.SIX_COLUMNS, count, 64)).astype(np.uint16)
+    both(
+        lambda o: six_kernels.sum_sixes(indices, tables, (0, 0), (0, count), 8, o),
+        lambda o: six_kernels.sum_sixes_naive(indices, tables, (0, 0), (0, count), 8, o),
+        np.zeros((six_kernels.SIX_COLUMNS, 4, 32), np.uint16),
+    )
 
 
 @drawn(st.integers(0, 2**32 - 1), few=12, many=60)

@@ -45,7 +45,7 @@ def kernels():
     for path in kernel_files():
         module = ".".join(("cimemu", *path.relative_to(PACKAGE).with_suffix("").parts))
         for line, after in pairwise(path.read_text().splitlines()):
-            if line.strip() == "@kernel":
+            if line.strip() in ("@kernel", "@inlined"):
                 yield module, after.split("(")[0].removeprefix("def ")
 
 

@@ -21,6 +21,7 @@ from cimemu.engines.lookup.converters import (
     shifted_thresholds,
     word_converter,
 )
+from cimemu.engines.lookup.draws import tables_of_draws
 from cimemu.engines.lookup.levels import Summing, level_summing, ranking
 from cimemu.engines.lookup.six_kernels import SIX
 from cimemu.engines.lookup.small import fill_tables, nibble_ranges
@@ -61,6 +62,7 @@ class Lookup:
     converter: tuple[Any, ...]
     units: Units
     noise: tuple[Any, ...]
+    drawn: tuple[NDArray[np.uint8], NDArray[np.int64]] | None  # tables of the noise, where sixes run and they serve
     bit_rows: NDArray[np.int64] | None  # first row of every place, where eight one-bit slices of whole rows are driven
     combining: Combining
     summing: Summing | None  # levels on no grid: counted one by one
@@ -153,6 +155,7 @@ def make_lookup(matrix: Matrix) -> Lookup | WhyNot:
         converter=even_columns(found, padded),
         units=units,
         noise=(*noise, (margins, macro.input_slices, units.per_unit)),
+        drawn=tables_of_draws(*noise[:3]) if sixes is not None and len(noise[2]) else None,
         bit_rows=_bit_rows(matrix, source, units, wide),
         combining=combining,
         summing=None if summing is None else summing.of_units(units),

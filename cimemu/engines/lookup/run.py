@@ -86,7 +86,7 @@ def _convert_sixes(indices: NDArray[np.uint16], lookup: Lookup, reads: Reads, su
     rules, trees, bits, digits, top, searched = lookup.converter
     search = (trees, bits, digits) if searched else None
     linear = (rules, top, lookup.units.weights)
-    convert_by_sixes(indices, sixes.values, sixes.spans, linear, search, noise, work, sums)
+    convert_by_sixes(indices, (sixes.values, sixes.spans), linear, search, noise, lookup.drawn, work, sums)
 
 
 def nibbles_of(masked: NDArray[Any], lookup: Lookup) -> NDArray[np.uint8]:

@@ -17,14 +17,17 @@ from cimemu.engines.lookup.convert_kernels import (
     weigh_bytes_naive,
 )
 from cimemu.engines.lookup.kernels import ZERO
+from cimemu.kernels.draw_tables import noise_by_tables
 from cimemu.kernels.read_noise import noise_words, noise_words_naive, read_places, read_places_naive
 from cimemu.lanes.broad import BROAD, every16_as, load_as, look_up_words
 from cimemu.lanes.jit import kernel
-from cimemu.lanes.registers import add16, add16_held, high16, low16, min16, store, sub16_held
+from cimemu.lanes.registers import add16, add16_held, both, high16, low16, min16, store, sub16_held
 
 SIX = 6
 ENTRIES = 1 << SIX
 SIX_COLUMNS = 8  # whose tables are made at once; an octet of them shares random bits
+AT_ONCE = 44  # places whose indices stay in the first-level cache while all these columns are summed
+HAS_BIT = np.where(np.arange(32) >> np.arange(5)[:, None] & 1, 65535, 0).astype(np.uint16)  # by bit and number
 BLOCK = 32  # positions of a register of words
 
 
@@ -91,14 +94,17 @@ def fill_sixes(values, columns, span, tables):
     """
     for c in range(columns[0], columns[1]):
         for q in range(span[0], span[1]):
-            table = tables[c - columns[0], q - span[0]]
-            least = np.int32(0)
-            for j in range(SIX):
-                least += min(np.int32(values[c, q, j]), np.int32(0))
-            table[0] = -least
-            for j in range(SIX):
-                for n in range(1 << j):
-                    table[n + (1 << j)] = np.int32(table[n]) + np.int32(values[c, q, j])
+            v0, v1, v2 = np.int64(values[c, q, 0]), np.int64(values[c, q, 1]), np.int64(values[c, q, 2])
+            v3, v4, v5 = np.int64(values[c, q, 3]), np.int64(values[c, q, 4]), np.int64(values[c, q, 5])
+            least = min(v0, 0) + min(v1, 0) + min(v2, 0) + min(v3, 0) + min(v4, 0) + min(v5, 0)
+            low = add16(every16_as(BROAD, -least), both(load_as(BROAD, HAS_BIT, 0), every16_as(BROAD, v0)))
+            low = add16(low, both(load_as(BROAD, HAS_BIT, 64), every16_as(BROAD, v1)))
+            low = add16(low, both(load_as(BROAD, HAS_BIT, 128), every16_as(BROAD, v2)))
+            low = add16(low, both(load_as(BROAD, HAS_BIT, 192), every16_as(BROAD, v3)))
+            low = add16(low, both(load_as(BROAD, HAS_BIT, 256), every16_as(BROAD, v4)))
+            out = 128 * (tables.shape[1] * (c - columns[0]) + q - span[0])
+            store(tables, out, low)
+            store(tables, out + 64, add16(low, every16_as(BROAD, v5)))
 
 
 def fill_sixes_naive(values, columns, span, tables):
@@ -112,32 +118,63 @@ def fill_sixes_naive(values, columns, span, tables):
 def sum_sixes(indices, tables, place, span, columns, psums):
     """psums[c, k, p] = the sum over the places of span of tables[c, q - span[0], indices[b, q, u, k, p]], held at 65535.
 
-    place = (b, u); tables of `columns` columns; psums uint16 [>= columns, 4, 32].
+    place = (b, u); tables of `columns` columns, an even number; psums uint16 [>= columns, 4, 32].
     """
     count, units = indices.shape[1], indices.shape[2]
     start = (place[0] * count * units + place[1]) * 256
     stride = 256 * units
-    for c in range(columns):
-        a0 = every16_as(BROAD, 0)
-        a1 = a0
-        a2 = a0
-        a3 = a0
-        table = 128 * tables.shape[1] * c
-        at = start + stride * span[0]
-        for _ in range(span[0], span[1]):
-            low = load_as(BROAD, tables, table)
-            high = load_as(BROAD, tables, table + 64)
-            a0 = add16_held(a0, look_up_words(low, load_as(BROAD, indices, at), high))
-            a1 = add16_held(a1, look_up_words(low, load_as(BROAD, indices, at + 64), high))
-            a2 = add16_held(a2, look_up_words(low, load_as(BROAD, indices, at + 128), high))
-            a3 = add16_held(a3, look_up_words(low, load_as(BROAD, indices, at + 192), high))
-            table += 128
-            at += stride
-        out = 256 * c
-        store(psums, out, a0)
-        store(psums, out + 64, a1)
-        store(psums, out + 128, a2)
-        store(psums, out + 192, a3)
+    for first in range(span[0], span[1], AT_ONCE):
+        last = min(first + AT_ONCE, span[1])
+        for c in range(0, columns, 2):
+            out = 256 * c
+            a0 = every16_as(BROAD, 0)
+            a1 = a0
+            a2 = a0
+            a3 = a0
+            b0 = a0
+            b1 = a0
+            b2 = a0
+            b3 = a0
+            if first > span[0]:
+                a0 = load_as(BROAD, psums, out)
+                a1 = load_as(BROAD, psums, out + 64)
+                a2 = load_as(BROAD, psums, out + 128)
+                a3 = load_as(BROAD, psums, out + 192)
+                b0 = load_as(BROAD, psums, out + 256)
+                b1 = load_as(BROAD, psums, out + 320)
+                b2 = load_as(BROAD, psums, out + 384)
+                b3 = load_as(BROAD, psums, out + 448)
+            table = 128 * (tables.shape[1] * c + first - span[0])
+            other = table + 128 * tables.shape[1]
+            at = start + stride * first
+            for _ in range(first, last):
+                low = load_as(BROAD, tables, table)
+                high = load_as(BROAD, tables, table + 64)
+                lower = load_as(BROAD, tables, other)
+                higher = load_as(BROAD, tables, other + 64)
+                index = load_as(BROAD, indices, at)
+                a0 = add16_held(a0, look_up_words(low, index, high))
+                b0 = add16_held(b0, look_up_words(lower, index, higher))
+                index = load_as(BROAD, indices, at + 64)
+                a1 = add16_held(a1, look_up_words(low, index, high))
+                b1 = add16_held(b1, look_up_words(lower, index, higher))
+                index = load_as(BROAD, indices, at + 128)
+                a2 = add16_held(a2, look_up_words(low, index, high))
+                b2 = add16_held(b2, look_up_words(lower, index, higher))
+                index = load_as(BROAD, indices, at + 192)
+                a3 = add16_held(a3, look_up_words(low, index, high))
+                b3 = add16_held(b3, look_up_words(lower, index, higher))
+                table += 128
+                other += 128
+                at += stride
+            store(psums, out, a0)
+            store(psums, out + 64, a1)
+            store(psums, out + 128, a2)
+            store(psums, out + 192, a3)
+            store(psums, out + 256, b0)
+            store(psums, out + 320, b1)
+            store(psums, out + 384, b2)
+            store(psums, out + 448, b3)
 
 
 def sum_sixes_naive(indices, tables, place, span, columns, psums):
@@ -183,14 +220,16 @@ def affine_sixes_naive(psums, columns, rules, top, weights, block, sums):
 
 
 @kernel
-def convert_by_sixes(indices, values, spans, linear, search, noise, scratch, sums):
+def convert_by_sixes(indices, cells, linear, search, noise, drawn, scratch, sums):
     """sums[u, g, c, 32 * b + p]: weighed digits of unit u of group g's partial sums, as `convert_by_words` makes them.
 
-    indices uint16 [B, Q, U, 4, 32], values int16 or int32 [C, Q, 6], spans int64 [G, 2]; linear = (rules, top, weights of
-    units) and search = (trees, bits, digits), or None where codes are steps of the psum, as `convert_by_words` takes them,
-    and noise too. What is None is not compiled; scratch = (tables uint16 [SIX_COLUMNS, places of a group, 64], psums
-    uint16 [SIX_COLUMNS, 4, 32], codes uint8 [SIX_COLUMNS, 4, 32], places uint32 [B, 2, 32], words uint32 [4, 32]).
+    indices uint16 [B, Q, U, 4, 32], cells = (values int16 or int32 [C, Q, 6], spans int64 [G, 2]); linear = (rules, top,
+    weights of units) and search = (trees, bits, digits), or None where codes are steps of the psum, as `convert_by_words`
+    takes them, and noise too; drawn is `noise_by_tables`'s, or None. What is None is not compiled; scratch = (tables
+    uint16 [SIX_COLUMNS, places of a group, 64], psums uint16 [SIX_COLUMNS, 4, 32], codes uint8 [SIX_COLUMNS, 4,
+    32], places uint32 [B, 2, 32], words uint32 [4, 32]).
     """
+    values, spans = cells
     rules, top, weights = linear
     tables, psums, codes, places, words = scratch
     total = values.shape[0]
@@ -206,7 +245,9 @@ def convert_by_sixes(indices, values, spans, linear, search, noise, scratch, sum
             for b in range(indices.shape[0]):
                 for u in range(indices.shape[2]):
                     sum_sixes(indices, tables, (b, u), span, columns[1] - columns[0], psums)
-                    if noise is not None:
+                    if drawn is not None:
+                        noise_by_tables(psums, columns, (g, u), (noise, drawn), places[b], words)
+                    elif noise is not None:
                         noise_words(psums, columns, (g, u), noise, places[b], words)
                     if search is not None:
                         trees, bits, digits = search
@@ -218,8 +259,9 @@ def convert_by_sixes(indices, values, spans, linear, search, noise, scratch, sum
                         affine_sixes(psums, columns, rule, top, weights[u], b, sums[u, g])
 
 
-def convert_by_sixes_naive(indices, values, spans, linear, search, noise, scratch, sums):
-    """The definition: one group, unit and block after the other by the naive twins."""
+def convert_by_sixes_naive(indices, cells, linear, search, noise, drawn, scratch, sums):
+    """The definition: one group, unit and block after the other by the naive twins; `drawn` changes nothing."""
+    values, spans = cells
     rules, top, weights = linear
     columns, most = (0, len(values)), int((spans[:, 1] - spans[:, 0]).max())
     psums, codes = (np.zeros((len(values), 4, 32), dtype=kind) for kind in (np.uint16, np.uint8))

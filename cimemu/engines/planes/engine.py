@@ -1,4 +1,4 @@
-"""Bit planes as an engine: of any converter where registers are broad, else of clipping ones; of real, ascending levels."""
+"""Bit planes as an engine: of any converter where registers are broad, else of clipping ones; of real levels."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from cimemu.engines.engine import Chunk, Engine, Outcome, WhyNot
 from cimemu.engines.planes.clip_kernels import fill_clipped
 from cimemu.engines.planes.clipped import BitPlanes, make_planes
 from cimemu.engines.planes.digit_kernels import convert_planes, fill_digits
-from cimemu.engines.planes.level_kernels import levels_by_planes
-from cimemu.engines.planes.leveled import LevelPlanes, make_level_planes
+from cimemu.engines.planes.rank_kernels import ranks_by_planes
+from cimemu.engines.planes.ranked import RankPlanes, make_rank_planes
 from cimemu.engines.planes.tables import DigitPlanes, make_digit_planes
 from cimemu.lanes import broad
 from cimemu.macro.program import Matrix
@@ -15,7 +15,7 @@ from cimemu.macro.program import Matrix
 POINTS = 1024  # positions of a chunk, or a multiple
 PARTS = 4  # chunks of a thread, as the kernel takes any number of inputs: two threads seldom need the lock at once
 
-Planes = BitPlanes | DigitPlanes | LevelPlanes
+Planes = BitPlanes | DigitPlanes | RankPlanes
 
 
 def _prepare(matrix: Matrix) -> Planes | WhyNot:
@@ -23,7 +23,7 @@ def _prepare(matrix: Matrix) -> Planes | WhyNot:
     made: Planes | WhyNot = make_planes(matrix)
     if isinstance(made, WhyNot) and (broad.HAS_BROAD or nonlinear):
         made = make_digit_planes(matrix)
-    return make_level_planes(matrix) if nonlinear and isinstance(made, WhyNot) else made
+    return make_rank_planes(matrix) if nonlinear and isinstance(made, WhyNot) else made
 
 
 def _run(chunk: Chunk, matrix: Matrix, prepared: Planes) -> Outcome:
@@ -40,8 +40,8 @@ def _points(matrix: Matrix, inputs: int, threads: int) -> int:
 def _kernels(prepared: Planes) -> tuple[Any, ...]:
     if isinstance(prepared, BitPlanes):
         return (fill_clipped,)
-    if isinstance(prepared, LevelPlanes):
-        return (levels_by_planes,)
+    if isinstance(prepared, RankPlanes):
+        return (ranks_by_planes,)
     return (convert_planes if prepared.combining.terms is None else fill_digits,)
 
 

@@ -90,11 +90,9 @@ def make_digit_planes(matrix: Matrix) -> DigitPlanes | WhyNot:
         return WhyNot("levels lie on no grid")
     counted = np.add.reduceat(matrix.seen, matrix.starts, axis=0, dtype=np.int64)
     most = int(counted.max())
-    tables = _tables(references, digits, most)
+    tables = sum_tables(references, digits, most)
     top = int(tables.max())
-    constant = _changes_until(tables)
-    last = min(most, constant)
-    entries = next((e for e in ENTRIES if last < e), -(-(last + 1) // 256) * 256)
+    entries = entries_of(tables, most)
     skipped = macro.timing.skip_zero_slices and any(
         int(r.thresholds.min()) <= 0 or (r.lsb is None and bool(r.levels[:, 0].any())) for r in references
     )
@@ -124,7 +122,7 @@ def make_digit_planes(matrix: Matrix) -> DigitPlanes | WhyNot:
     )
 
 
-def _tables(references: tuple[References, ...], digits: list[Digits], most: int) -> NDArray[np.int64]:
+def sum_tables(references: tuple[References, ...], digits: list[Digits], most: int) -> NDArray[np.int64]:
     """Digits [row blocks * (1 or C), most + 1] of every sum 0 .. most, with one row a block where columns are alike."""
     count = max(max(len(r.thresholds), len(d.table)) for r, d in zip(references, digits))
     made = []
@@ -135,6 +133,12 @@ def _tables(references: tuple[References, ...], digits: list[Digits], most: int)
         codes = np.cumsum(reached, axis=1)[:, : most + 1]
         made.append(np.take_along_axis(np.broadcast_to(d.table, (count, d.table.shape[1])), codes, axis=1))
     return np.concatenate(made)
+
+
+def entries_of(tables: NDArray[np.int64], most: int) -> int:
+    """How many entries a table has in registers: until nothing changes any more, or the largest sum."""
+    last = min(most, _changes_until(tables))
+    return next((e for e in ENTRIES if last < e), -(-(last + 1) // 256) * 256)
 
 
 def _changes_until(tables: NDArray[np.int64]) -> int:
