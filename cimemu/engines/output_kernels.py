@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from cimemu.lanes.floats import add64, doubles, eight64, mul64
+from cimemu.lanes.broad import BROAD
+from cimemu.lanes.floats import add64, doubles, mul64, real_as
 from cimemu.lanes.jit import kernel
 from cimemu.lanes.registers import (
     add32,
@@ -141,7 +142,7 @@ def combine_lanes_float(sums, terms, weight, references, value, y):
         for first in range(0, outputs, 8):
             last = min(first + 8, outputs)
             for n in range(first, last):
-                f0 = eight64(0.0)
+                f0 = real_as(BROAD, 0.0)
                 f1 = f0
                 f2 = f0
                 f3 = f0
@@ -165,9 +166,9 @@ def combine_lanes_float(sums, terms, weight, references, value, y):
                             t = load(sums, other + 32)
                             a2 = add32(a2, weigh_word_pairs(interleave_low_words(s, t), factors))
                             a3 = add32(a3, weigh_word_pairs(interleave_high_words(s, t), factors))
-                        lsb = eight64(lsbs[block, c if lsbs.shape[1] > 1 else 0])
+                        lsb = real_as(BROAD, lsbs[block, c if lsbs.shape[1] > 1 else 0])
                         zero = zeros[block, c if zeros.shape[1] > 1 else 0]
-                        rest = eight64(zero * (weight[v] * weights[block]))
+                        rest = real_as(BROAD, zero * (weight[v] * weights[block]))
                         f0 = add64(f0, add64(mul64(lsb, doubles(a0)), rest))
                         f1 = add64(f1, add64(mul64(lsb, doubles(a1)), rest))
                         f2 = add64(f2, add64(mul64(lsb, doubles(a2)), rest))

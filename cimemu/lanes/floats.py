@@ -1,4 +1,4 @@
-"""A register as float64, four or eight of them: sums, products and differences, each rounded by itself."""
+"""A register as float64, four or eight of them: sums and products, each rounded by itself."""
 
 import numpy as np
 from llvmlite import ir
@@ -16,24 +16,7 @@ def _arithmetic(python, name):
     return _operation(lambda a, b: python(a.view(np.float64), b.view(np.float64)).view(np.uint8), emit, 2)
 
 
-add64, sub64, mul64 = _arithmetic(np.add, "fadd"), _arithmetic(np.subtract, "fsub"), _arithmetic(np.multiply, "fmul")
-
-
-def _make_every64(register):
-    kind = ir.VectorType(ir.DoubleType(), register.width // 8)
-
-    @intrinsic
-    def every64(typingctx, value):
-        def codegen(context, builder, sig, args):
-            number = context.cast(builder, args[0], sig.args[0], types.float64)
-            one = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(_I32, 0))
-            picked = ir.Constant(ir.VectorType(_I32, kind.count), [0] * kind.count)
-            filled = builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), picked)
-            return builder.bitcast(filled, ir.VectorType(_I8, register.width))
-
-        return register(value), codegen
-
-    return every64
+add64, mul64 = _arithmetic(np.add, "fadd"), _arithmetic(np.multiply, "fmul")
 
 
 def _make_real_as():
@@ -67,10 +50,7 @@ def _make_doubles():
     return doubles
 
 
-every64 = _pick(lambda value: np.full(4, value, np.float64).view(np.uint8), lambda: _make_every64(lanes))
-# Eight numbers in 64 bytes: a processor without registers of this size takes two.
-eight64 = _pick(lambda value: np.full(8, value, np.float64).view(np.uint8), lambda: _make_every64(broad))
-real_as = _pick(  # a number in every place of a register as wide as `unit` says
+real_as = _pick(  # a number in every place of a register as wide as `unit` says: without such registers it takes two
     lambda unit, value: np.full(4 * len(unit), value, np.float64).view(np.uint8), _make_real_as
 )
 doubles = _pick(lambda integers: integers.view(np.int32).astype(np.float64).view(np.uint8), _make_doubles)

@@ -16,9 +16,9 @@ import numpy as np
 from numba import njit
 
 import cimemu
-from cimemu.engines.combining import aligned
 from cimemu.engines.planes.adder_kernels import COLUMNS, KEPT, PLANES, add_rows, list_columns
 from cimemu.engines.programmed import program
+from cimemu.engines.scratch import aligned
 from cimemu.lanes import broad
 from cimemu.macro.read_noise import ReadNoise, quantised_sigma
 

@@ -6,8 +6,8 @@ from amounts import drawn
 from hypothesis import strategies as st
 from twins import both
 
-from cimemu.engines.combining import aligned
 from cimemu.engines.lookup.draws import MOST_STEPS, MOST_TABLES, tables_of_draws
+from cimemu.engines.scratch import aligned
 from cimemu.kernels import draw_tables
 from cimemu.kernels.noise import normal_quantiles
 from cimemu.kernels.read_noise import noise_words_naive

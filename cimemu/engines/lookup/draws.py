@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.engines.combining import aligned
+from cimemu.engines.scratch import aligned
 from cimemu.kernels.draw_tables import draw_table, most_steps, numbers_of_sigma
 from cimemu.kernels.noise import normal_quantiles
 

@@ -17,8 +17,14 @@ from cimemu.engines.planes.adder_kernels import (
     pick_rows,
     pick_rows_naive,
 )
-from cimemu.engines.planes.digit_kernels import high_sums, high_sums_naive, looked_up, looked_up_naive, low_sums
-from cimemu.engines.planes.digit_kernels import low_sums_naive
+from cimemu.engines.planes.digit_kernels import (
+    high_sums,
+    high_sums_naive,
+    looked_up,
+    looked_up_naive,
+    low_sums,
+    low_sums_naive,
+)
 from cimemu.lanes.broad import every32_as, least_bytes, load_as, most_bytes, register_bytes
 from cimemu.lanes.floats import add64, mul64, real_as
 from cimemu.lanes.jit import inlined, kernel
@@ -122,6 +128,20 @@ def weighed(mine, rank, live, negative):
     if negative is not None:
         return signed_weights_where_same(mine, rank, live)
     return weights_where_same(mine, rank, live)
+
+
+def weighed_naive(mine, rank, live, negative):
+    """The definition, eight bytes a number."""
+    weights = 2 ** np.arange(8) - 256 * ((negative is not None) * (np.arange(8) == 7))
+    return ((mine == rank).reshape(-1, 8) * (live >> np.arange(8) & 1)) @ weights
+
+
+def level_product_naive(ranks, at, rank, level, rule, negative):
+    """The definition, of one rank and one level."""
+    unit, groups, stride, live = rule
+    flat = ranks.reshape(-1)
+    parts = [flat[at + stride * g :][: 32 * len(unit)] for g in range(groups)]
+    return level * sum(weighed_naive(part, rank, live, negative) for part in parts)
 
 
 @inlined

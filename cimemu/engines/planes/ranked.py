@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.engines.combining import aligned, constants
+from cimemu.engines.combining import constants
 from cimemu.engines.digits import level_digits, level_ranks
 from cimemu.engines.engine import WhyNot, first_reason
 from cimemu.engines.planes.adder_kernels import COLUMNS, KEPT, PLANES, list_columns
 from cimemu.engines.planes.clipped import why_not_plain
 from cimemu.engines.planes.rank_kernels import ranks_by_planes
 from cimemu.engines.planes.tables import MOST_ENTRIES, entries_of, sum_tables
+from cimemu.engines.scratch import aligned
 from cimemu.lanes import broad
 from cimemu.lanes.nibbles import ORDER, turn_bytes
 from cimemu.macro.program import Matrix
