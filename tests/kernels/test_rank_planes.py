@@ -94,7 +94,7 @@ def test_parts(unit, seed):
 @kernel
 def products(unit, ranks, at, rank, level, rule, negative, out):
     ranks_of = broad.every32_as(unit, 0x01010101 * rank)
-    lanes.store(out, 0, ranked.weighed(broad.load_as(unit, ranks, at), ranks_of, rule[3], negative))
+    lanes.store(out, 0, ranked.rank_weights(broad.load_as(unit, ranks, at), ranks_of, rule[3], negative))
     made = ranked.level_product(ranks, at, ranks_of, lane_floats.real_as(unit, level), rule, negative)
     lanes.store(out, broad.register_bytes(unit), made)
 
@@ -107,7 +107,7 @@ def test_products_of_one_rank(unit, negative):
     out, at = np.zeros((2, width // 8)), 8 * width + 3 * width
     for rule in ((unit, 3, 16 * width, 255), (unit, 1, 16 * width, 0x93)):
         products(unit, ranks, at, 2, 0.7, rule, negative, out)
-        assert np.array_equal(out[0], ranked.weighed_naive(ranks[0, 1, 3], 2, rule[3], negative))
+        assert np.array_equal(out[0], ranked.rank_weights_naive(ranks[0, 1, 3], 2, rule[3], negative))
         assert np.array_equal(out[1], ranked.level_product_naive(ranks, at, 2, 0.7, rule, negative))
 
 
@@ -127,7 +127,8 @@ def test_whole(unit, seed):
     apart = bool(rng.integers(0, 2))  # groups in a row block each, or all in one
     blocks = np.stack([np.arange(groups), np.arange(1, groups + 1)], axis=1) if apart else np.array([[0, groups]])
     count = int(rng.integers(1, 9))
-    tables = rng.integers(0, count, (2, int(rng.choice([64, 128, 256, 512, 2048])))).astype(np.uint8)
+    sizes = [64, 128, 256] + [512, 2048] * (numbers.shape[1] > planes.PLANES)
+    tables = rng.integers(0, count, (2, int(rng.choice(sizes)))).astype(np.uint8)
     own, real = rng.integers(0, 2, (groups, columns)), rng.normal(0, 1, (len(blocks), columns, count))
     y, rest = np.zeros((70, -(-columns // 3))), rng.integers(-99, 99, 70)
     live, negative = int(rng.choice([255, 15])), (None, 1)[int(rng.integers(0, 2))]

@@ -116,21 +116,21 @@ def level_product(ranks, at, rank, level, rule, negative):
     None where bit 7 weighs -128.
     """
     unit, groups, stride, live = rule
-    weight = weighed(load_as(unit, ranks, at), rank, live, negative)
+    weight = rank_weights(load_as(unit, ranks, at), rank, live, negative)
     for g in range(1, groups):
-        weight = add64(weight, weighed(load_as(unit, ranks, at + stride * g), rank, live, negative))
+        weight = add64(weight, rank_weights(load_as(unit, ranks, at + stride * g), rank, live, negative))
     return mul64(level, weight)
 
 
 @inlined
-def weighed(mine, rank, live, negative):
+def rank_weights(mine, rank, live, negative):
     """The weights of one register, the last slice's negative or not."""
     if negative is not None:
         return signed_weights_where_same(mine, rank, live)
     return weights_where_same(mine, rank, live)
 
 
-def weighed_naive(mine, rank, live, negative):
+def rank_weights_naive(mine, rank, live, negative):
     """The definition, eight bytes a number."""
     weights = 2 ** np.arange(8) - 256 * ((negative is not None) * (np.arange(8) == 7))
     return ((mine == rank).reshape(-1, 8) * (live >> np.arange(8) & 1)) @ weights
@@ -141,7 +141,7 @@ def level_product_naive(ranks, at, rank, level, rule, negative):
     unit, groups, stride, live = rule
     flat = ranks.reshape(-1)
     parts = [flat[at + stride * g :][: 32 * len(unit)] for g in range(groups)]
-    return level * sum(weighed_naive(part, rank, live, negative) for part in parts)
+    return level * sum(rank_weights_naive(part, rank, live, negative) for part in parts)
 
 
 @inlined
