@@ -11,7 +11,7 @@ from cimemu.engines.engine import WhyNot, first_reason
 from cimemu.engines.packed.run import clip_rule
 from cimemu.engines.planes.adder_kernels import COLUMNS, KEPT, PLANES, list_columns
 from cimemu.engines.planes.clip_kernels import fill_clipped
-from cimemu.engines.scratch import aligned
+from cimemu.engines.scratch import scratch
 from cimemu.lanes import broad
 from cimemu.lanes.registers import AVAILABLE
 from cimemu.macro.program import Matrix
@@ -39,19 +39,19 @@ class BitPlanes:
         lsb, rest, corrected = constants(x, matrix, 1, -self.rest)
         width = 32 * len(self.unit)
         blocks = min(-(-len(x) // width), max(1, TOTALS_BYTES // (4 * width * y.shape[1])))
-        turned = aligned((blocks, -(-x.shape[1] // 16) * 16, width), np.uint8)
+        turned = scratch("clipped turned", (blocks, -(-x.shape[1] // 16) * 16, width), np.uint8)
         numbers = (
-            aligned((self.rows + 1, width), np.uint8),
-            aligned((KEPT + COLUMNS, self.planes, width), np.uint8),
+            scratch("clipped rows", (self.rows + 1, width), np.uint8),
+            scratch("clipped planes", (KEPT + COLUMNS, self.planes, width), np.uint8),
         )
         for array in numbers:
             array[:] = 0
-        totals = aligned((y.shape[1], blocks, 4, width // 4), np.int32)
-        scratch = (aligned((1024,), np.uint8), turned, *numbers, totals)
+        totals = scratch("clipped totals", (y.shape[1], blocks, 4, width // 4), np.int32)
+        work = (scratch("clipped bytes", (1024,), np.uint8), turned, *numbers, totals)
         # A signed input of fewer than 8 bits repeats its last slice up to bit 7, which counts what one slice would.
         inputs = x.astype(np.uint8, copy=False)
         given = ((matrix.starts, matrix.stops), self.listed, self.at_once, self.rule)
-        fill_clipped(self.unit, inputs, given, scratch, (lsb, rest), y)
+        fill_clipped(self.unit, inputs, given, work, (lsb, rest), y)
         return corrected
 
 
