@@ -2,8 +2,8 @@
 
 python workloads/studies/rare_bad_chips/measure.py [SEEDS] [PLAIN CHIPS]
 
-Writes strata.csv (a row a seed) and plain.csv (a row for every thousand chips) beside itself as they come, goes on where these
-end, and then writes results.csv.
+Writes strata.jsonl (a line a seed) and plain.jsonl (a line for every thousand chips) beside itself as they come, goes on where
+these end, and then writes results.csv.
 """
 
 import csv
@@ -41,7 +41,7 @@ def main(seeds: int, plain: int) -> None:
     network = cimemu.quantize(cimemu.load_network(work.network), arch, calibration=work.calibration())
     images, labels = work.inputs(IMAGES)
     chips = Chips(arch, network, images, labels)
-    left = range(1 + len(rows("strata.csv")), 1 + seeds)
+    left = range(1 + len(rows("strata.jsonl")), 1 + seeds)
     if left:
         single = every_fault(arch, network, images[:PILOT], labels[:PILOT])
         harmful = harmful_cells(single, (single.correct / single.images - GOOD) / 4)
@@ -49,11 +49,11 @@ def main(seeds: int, plain: int) -> None:
         draws = cimemu.Draws(seed=seed, vary=[STUCK])
         strata, _ = draw_strata(chips, draws=draws, accuracy=GOOD, trials=CHIPS, harmful=harmful)
         parts = [[s.least, s.most, s.chance, s.drawn, s.bad] for s in strata]
-        append("strata.csv", {"seed": seed, "harmful cells": len(harmful), "strata": json.dumps(parts)})
+        append("strata.jsonl", {"seed": seed, "harmful cells": len(harmful), "strata": parts})
     models = compose([STUCK], 1)
-    for first in range(PART * len(rows("plain.csv")), plain, PART):
+    for first in range(PART * len(rows("plain.jsonl")), plain, PART):
         accuracy = [one for some in parted(first, chips.at_once(models)) for one in chips.accuracies(some)]
-        append("plain.csv", {"first trial": first, "chips": PART, "bad": sum(one < GOOD for one in accuracy)})
+        append("plain.jsonl", {"first trial": first, "chips": PART, "bad": sum(one < GOOD for one in accuracy)})
     summarise()
 
 
@@ -65,11 +65,11 @@ def parted(first: int, step: int) -> Iterator[list[Any]]:
 
 def summarise() -> None:
     """results.csv: one row a seed, one for all seeds together, one of plain chips."""
-    drawn = sum(int(row["chips"]) for row in rows("plain.csv"))
-    bad = sum(int(row["bad"]) for row in rows("plain.csv"))
+    drawn = sum(row["chips"] for row in rows("plain.jsonl"))
+    bad = sum(row["bad"] for row in rows("plain.jsonl"))
     made, every = [], []
-    for told in rows("strata.csv"):
-        strata = [Stratum(*part, harmful=True) for part in json.loads(told["strata"])]
+    for told in rows("strata.jsonl"):
+        strata = [Stratum(*part, harmful=True) for part in told["strata"]]
         every.append(strata)
         made.append(line(f"strata of {told['harmful cells']} harmful cells, seed {told['seed']}", strata, bad / drawn))
     together = [
@@ -94,22 +94,17 @@ def line(name: str, given: list[Stratum], plain: float) -> list[object]:
     return [name, drawn, bad, f"{1e3 * failure:.2f}", interval, f"{effective:.0f}", holds]
 
 
-def rows(name: str) -> list[dict[str, str]]:
+def rows(name: str) -> list[dict[str, Any]]:
     """What a file holds so far."""
     if not (HERE / name).exists():
         return []
-    with open(HERE / name, newline="") as file:
-        return list(csv.DictReader(file))
+    return [json.loads(line) for line in (HERE / name).read_text().splitlines()]
 
 
 def append(name: str, row: dict[str, Any]) -> None:
     """Keep one row."""
-    new = not (HERE / name).exists()
-    with open(HERE / name, "a", newline="") as file:
-        writer = csv.DictWriter(file, row.keys(), lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    with open(HERE / name, "a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
 
 
 if __name__ == "__main__":
