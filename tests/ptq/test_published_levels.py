@@ -24,6 +24,8 @@ def test_levels_of_the_published_converter_are_those_of_the_study():
     rows, facts = module.measured()
     with (place / "results.csv").open(newline="") as file:
         assert [dict(row) for row in csv.DictReader(file)] == rows
+    with (place / "spreads.csv").open(newline="") as file:
+        assert [dict(row) for row in csv.DictReader(file)] == module.spreads()
     assert facts["uniform boundaries"] < 0.01  # the tables have four digits
     assert facts["adaptive boundaries"] <= 0.00501
     assert facts["uniform values that differ"] <= 2
