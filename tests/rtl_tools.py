@@ -78,6 +78,7 @@ def drawn_designs(folder, count, seed=7, wanted=lambda macro: True):
     draws, found = drawn_macros.Draws(seed), 0
     for number in range(40 * count):
         drawn = draws.draw(number)
+        drawn.tree["timing"]["pipeline_stages"] = 0  # refused by name
         macro = cimemu.Macro.model_validate(drawn.tree)
         if macro.rows > 40 or getattr(macro.adc, "bits", 1) > 8 or not wanted(macro):
             continue

@@ -255,7 +255,8 @@ class Macro(Record):
 
         A driver that holds is counted in bits that change.
         """
-        return 1 if self.input.driver == "holds" else self._drawn_unit
+        unit: int = {"holds": 1, "returns": self._drawn_unit}[self.input.driver]
+        return unit
 
     @property
     def _drawn_unit(self) -> int:
@@ -281,12 +282,13 @@ class Macro(Record):
     @property
     def samples(self) -> int:
         """Times that a column is sampled before a conversion: once, or for each bit of a slice that is driven by itself."""
-        return self.input.dac_bits if self.input.dac == "bits" else 1
+        times: int = {"pulse": 1, "voltage": 1, "bits": self.input.dac_bits}[self.input.dac]
+        return times
 
     @property
     def drive_cycles(self) -> int:
         """Cycles to drive and sample one (group, slice): a bit that counts 2^j is sampled so many times over."""
-        weighed = 2**self.input.dac_bits - 1 if self.input.dac == "bits" else 1
+        weighed: int = {"pulse": 1, "voltage": 1, "bits": 2**self.input.dac_bits - 1}[self.input.dac]
         timing = self.timing
         settled = timing.sample_cycles * weighed + timing.weight_bit_cycles * self.weight.bits
         return timing.wordline_cycles * self.slice_pulses + settled

@@ -28,7 +28,7 @@ def make_site(macro: Macro, clock_ns: float, technology: Technology | None) -> S
         columns=macro.columns,
         cell_levels=2**macro.cell.bits - 1,
         slice_levels=2**macro.input.dac_bits - 1,
-        pulse_dac=macro.input.dac != "voltage",
+        pulse_dac={"pulse": True, "bits": True, "voltage": False}[macro.input.dac],
         slice_pulses=macro.slice_pulses,
         pulse_ns=pulse_cycles * clock_ns,
         step_ns=(max(drive, convert) if timing.overlap else drive + convert) * clock_ns,

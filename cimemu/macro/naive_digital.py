@@ -96,7 +96,7 @@ class HeldLines:
             self.image, self.given = image, {}
         for k in range(*self.layout.row_blocks[block]):
             value = piece[k - first] if first <= k < first + len(piece) else 0
-            dac = self.macro.input.dac
-            for given in (value >> bit & 1 for bit in range(self.macro.input.dac_bits)) if dac == "bits" else (value,):
+            bits = [value >> bit & 1 for bit in range(self.macro.input.dac_bits)]
+            for given in {"voltage": [value], "bits": bits}[self.macro.input.dac]:
                 self.changes += bin(self.given.get(k, 0) ^ given).count("1")
                 self.given[k] = given

@@ -67,7 +67,9 @@ class ChangeTables:
 def change_tables(macro: Macro) -> list[ChangeTables]:
     """The tables of every factor."""
     code, dac = np.arange(2**macro.input.bits), macro.input.dac_bits
-    dac, steps = (1, dac * macro.input_slices) if macro.input.dac == "bits" else (dac, macro.input_slices)
+    by_bit = (1, dac * macro.input_slices)
+    by_slice = (dac, macro.input_slices)
+    dac, steps = {"pulse": by_slice, "voltage": by_slice, "bits": by_bit}[macro.input.dac]
     slices = np.stack([(code >> (i * dac)) & (2**dac - 1) for i in range(steps)])
     match macro.input.dac:
         case "pulse":

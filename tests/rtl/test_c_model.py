@@ -109,6 +109,7 @@ def sweep(folder, count, conversions):
     draws, found = drawn_macros.Draws(11), 0
     for number in range(40 * count):
         drawn = draws.draw(number)
+        drawn.tree["timing"]["pipeline_stages"] = 0  # refused by name
         macro = cimemu.Macro.model_validate(drawn.tree)
         if getattr(macro.adc, "bits", 1) > 8 or macro.rows > 64:
             continue
