@@ -113,6 +113,8 @@ def ungrouped(drawn):
     tree = drawn.tree
     if tree["cell"]["kind"] == "digital" and tree["adc"]["model"] != "ideal":
         tree["cell"]["kind"] = drawn.labels["cell.kind"] = "charge"
+        tree["weight"]["guard_columns"] = tree["timing"]["pipeline_stages"] = 0  # digital cells alone have them
+        drawn.labels["weight.guard_columns"] = drawn.labels["timing.pipeline_stages"] = "0"
     return replace(drawn, layer=replace(drawn.layer, geometry=replace(drawn.layer.geometry, groups=1)))
 
 
@@ -185,7 +187,8 @@ def test_fixed_converters_of_wide_steps_meet_their_thresholds():
     drawn.tree.update(rows=128, active_rows=None, accumulator_bits=None)
     drawn.tree["cell"] |= {"kind": "charge", "bits": 4}
     drawn.tree["weight"] |= {"bits": 8, "encoding": "offset", "column_flipping": False, "correction": "digital"}
-    drawn.tree["weight"] |= {"subtract": "digital", "combine": "digital"}
+    drawn.tree["weight"] |= {"subtract": "digital", "combine": "digital", "guard_columns": 0}
+    drawn.tree["timing"]["pipeline_stages"] = 0
     drawn.tree["input"] |= {"bits": 8, "signed": False, "dac_bits": 4}
     for lsb in (82, 94, 110, 122):
         drawn.tree["adc"] = {"model": "linear", "bits": 7, "lsb": lsb, "zero": -lsb}
