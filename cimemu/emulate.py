@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cimemu import plugins
 from cimemu.arch.macro import Macro
 from cimemu.arch.schema import Arch
+from cimemu.compute.checksums import checksums_of
 from cimemu.compute.forward import Emulator
 from cimemu.encoding import find as find_encoding
 from cimemu.errors import CimemuError, TraceError, WorkloadError
@@ -141,6 +142,7 @@ def _prepared(
         macs=done * emulator.macs,
         paths=values.paths,
         counts=values.activity,
+        checksums=checksums_of(emulator.matrices),
     )
     if plan is None:
         return base

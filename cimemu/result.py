@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.compute.checksums import Checksums
 from cimemu.errors import CimemuError
 from cimemu.facts import Facts, Shown, energy_text
 from cimemu.mapping.plan import Plan
@@ -39,6 +40,7 @@ class RunResult(Shown):
     plan: Plan | None = field(default=None, repr=False)
     timeline: Timeline | None = field(default=None, repr=False)
     tally: Tally | None = field(default=None, repr=False)
+    checksums: Checksums | None = None  # of macros with checksum columns
 
     def _facts(self) -> Facts:
         facts = [("accuracy", "no labels" if self.accuracy is None else f"{100 * self.accuracy:.2f} %")]
@@ -48,6 +50,8 @@ class RunResult(Shown):
         facts.append(("work", f"{self.macs:,} MACs, {self.adc_conversions:,} conversions by an ADC"))
         if self.macros is not None and self.utilization is not None:
             facts.append(("chip", f"{self.macros:,} macros, {100 * self.utilization:.1f} % of their cells"))
+        if self.checksums is not None:
+            facts += [("", line) for line in self.checksums.lines()]
         if self.trace is not None:
             facts.append(("trace", str(self.trace)))
         where = "" if self.plan is None else f" on {self.plan.arch.name}"

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from cimemu.adc import Adc
+from cimemu.arch.checks import outputs_within
 from cimemu.arch.macro import Macro
 from cimemu.layer.base import TensorType
 from cimemu.layer.macro_layer import Geometry, MacroLayer
@@ -90,7 +91,20 @@ VALUES: dict[str, list[Any]] = {
     "mapping.groups": ["block_diagonal", "separate"],
     "repair.spare_rows": [0, 2],
     "repair.spare_columns": [0, 1, 3],
+    "repair.reads": [1, 3],
+    "repair.checksum_columns": [0, 3, 16],
 }
+NOT_IN_VECTORS = {
+    ("repair.reads", 3),
+    ("repair.checksum_columns", 3),
+    ("repair.checksum_columns", 16),
+}  # golden vectors and generated hardware refuse them by name
+
+
+def has_grids(adc):
+    """Whether references are given by array or column: their number follows from the cut, which checksums change."""
+    values = [value for value in adc.values() if isinstance(value, list)]
+    return any(isinstance(value[0], list) for value in values)
 
 
 def closed(field):
@@ -115,13 +129,15 @@ class Drawn:
 
 
 class Draws:
-    """Architectures one after another; of a key's values those that came up least come first, seven times in ten."""
+    """Architectures one after another; of a key's values those that came up least come first, seven times in ten.
 
-    def __init__(self, seed):
-        self.seed, self.counts = seed, Counter()
+    `without` are pairs (key, value) that are left out."""
+
+    def __init__(self, seed, without=frozenset()):
+        self.seed, self.counts, self.without = seed, Counter(), without
 
     def pick(self, key, allowed=None):
-        values = [v for v in VALUES[key] if allowed is None or allowed(v)]
+        values = [v for v in VALUES[key] if (allowed is None or allowed(v)) and (key, v) not in self.without]
         r = self.random
         chosen = r.choice(values)
         if r.random() < 0.7:
@@ -147,7 +163,19 @@ class Draws:
             except Exception:
                 assert attempt == 0
                 tree["mapping"]["rows"] = self.labels["mapping.rows"] = "dense"
+        once = tree["cell"]["kind"] == "digital" or tree["timing"]["skip_zero_slices"]
+        once = once or tree["input"]["driver"] == "holds"
         tree["repair"] = {name: self.pick(f"repair.{name}") for name in ("spare_rows", "spare_columns")}
+        tree["repair"]["reads"] = self.pick("repair.reads", lambda v: v == 1 or not once)
+        weight, macro = tree["weight"], Macro.model_validate(tree)
+        plain = (weight["combine"], weight["subtract"], weight["correction"]) == ("digital", "digital", "digital")
+        plain = plain and not weight["column_flipping"] and not weight["guard_columns"] and not has_grids(tree["adc"])
+        sizes = macro.columns, macro.columns_per_output
+
+        def fits(guarded):
+            return guarded == 0 or (plain and outputs_within(*sizes, guarded, macro.cell.bits) > 0)
+
+        tree["repair"]["checksum_columns"] = self.pick("repair.checksum_columns", fits)
         types = {"x": TensorType(x.shape[1:], str(x.dtype)), "y": layer.output_type}
         network = Network(name="one", layers=(layer,), constants={}, inputs=("x",), outputs=("y",), types=types)
         return Drawn(tree, dict(self.labels), network, x, layer, number)

@@ -75,7 +75,7 @@ def generated(folder, number, macro, made, **options):
 
 def drawn_designs(folder, count, seed=7, wanted=lambda macro: True):
     """Generated designs of the first `count` drawn architectures that a simulator is done with in seconds."""
-    draws, found = drawn_macros.Draws(seed), 0
+    draws, found = drawn_macros.Draws(seed, drawn_macros.NOT_IN_VECTORS), 0
     for number in range(40 * count):
         drawn = draws.draw(number)
         drawn.tree["timing"]["pipeline_stages"] = 0  # refused by name

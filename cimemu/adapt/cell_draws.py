@@ -33,6 +33,11 @@ class CellDraws:
             if problem:
                 raise ArchError(f"--vary {name_of(model)} while training: {problem}")
         variations.check(2**macro.cell.bits - 1)
+        if macro.repair.reads > 1 and any(not m.is_identity and m.stage == "read" for m in variations.models):
+            raise ArchError(
+                f"macro.repair.reads = {macro.repair.reads} while training with noise of reads: one read is drawn there; set "
+                "macro.repair.reads to 1, or leave the noise to stress"
+            )
         self.vary, self.seed, self.first_macro = tuple(vary), seed, first_macro
         self.macro = macro.model_copy(update={"adc": IdealAdc(), "accumulator_bits": None})
 

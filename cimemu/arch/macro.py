@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cimemu.adc import Adc, IdealAdc, LinearAdc
 from cimemu.adc.base import MOST_CYCLES
+from cimemu.arch.checks import CheckGroup, check_columns, check_groups, outputs_within
 from cimemu.encoding import Correction, Encoding, EncodingName, find, names, refusal
 from cimemu.errors import ArchError
 from cimemu.record import Grown, Record
@@ -132,13 +133,39 @@ class MacroMapping(Record):
     )
 
 
-class Repair(Record):
-    """Spare lines beside those that weights are written to; a chip is tested when it is made, and they replace faulty ones."""
+class Repair(Grown):
+    """What makes up for faulty cells and noisy reads: spare lines, checksum columns and repeated reads.
+
+    A chip is tested when it is made, and spares replace its faulty lines. Checksums find what goes wrong in a read.
+    """
+
+    later: ClassVar[tuple[str, ...]] = ("checksum_columns", "reads")
 
     spare_rows: int = Field(
         0, ge=0, le=1024, description="rows that stand for others whose stuck cells do most harm to the weights"
     )
     spare_columns: int = Field(0, ge=0, le=1024, description="columns that do so; they are tried first")
+    checksum_columns: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="data columns of a group that is guarded by two sums of their levels in columns of their own: a faulty column "
+        "is found and its psum corrected where converters lose nothing; 0: no checksums",
+    )
+    reads: int = Field(
+        1,
+        ge=1,
+        le=15,
+        description="odd; every (group, input slice) is driven and converted so many times, each with its own noise, and the "
+        "median of a column's codes goes on",
+    )
+
+    @field_validator("reads")
+    @classmethod
+    def _reads_have_a_middle(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError(f"{value} reads have no middle one, must be odd")
+        return value
 
 
 def _or_a_name(schema: dict[str, Any]) -> None:
@@ -183,7 +210,7 @@ class Macro(Record):
     )
     timing: Timing = Field(default_factory=Timing, description="cycles of the steps")
     mapping: MacroMapping = Field(default_factory=MacroMapping, description="how matrices are cut")
-    repair: Repair = Field(default_factory=Repair, description="spare rows and columns")
+    repair: Repair = Field(default_factory=Repair, description="spare lines, checksum columns, repeated reads")
 
     @field_validator("adc", mode="before")
     @classmethod
@@ -214,6 +241,10 @@ class Macro(Record):
             raise ValueError(f"correction reference_column with encoding {weight.encoding}, only {needed} need one")
         if weight.column_flipping:
             self._flipping_rules()
+        if self.repair.reads > 1:
+            self._reads_rules()
+        if self.repair.checksum_columns:
+            self._checksum_rules()
         if self.input.signed and self.input.dac_bits != 1:
             raise ValueError(f"signed inputs with dac_bits = {self.input.dac_bits}, need dac_bits = 1")
         if weight.guard_columns and cell.kind != "digital":
@@ -230,6 +261,40 @@ class Macro(Record):
                 f"({'weight.guard_columns, ' if weight.guard_columns else ''}weight.bits, cell.bits, encoding)"
             )
         return self
+
+    def _checksum_rules(self) -> None:
+        weight = self.weight
+        wanted: dict[str, Any] = {
+            "combine": "digital",
+            "subtract": "digital",
+            "correction": "digital",
+            "column_flipping": False,
+        }
+        wanted["guard_columns"] = 0
+        for key, value in wanted.items():
+            if getattr(weight, key) != value:
+                raise ValueError(
+                    f"repair.checksum_columns = {self.repair.checksum_columns} with weight.{key} {getattr(weight, key)}: every "
+                    f"column is compared by itself; needs {value}, or checksum_columns 0"
+                )
+        if self.outputs < 1:
+            per = self.columns_per_output
+            needed = per + self.checks_of(per)
+            raise ValueError(
+                f"columns = {self.columns}, one output needs {per} and {needed - per} of checksums "
+                f"(repair.checksum_columns = {self.repair.checksum_columns})"
+            )
+
+    def _reads_rules(self) -> None:
+        said = f"repair.reads = {self.repair.reads} with"
+        if self.cell.kind == "digital":
+            raise ValueError(f"{said} cell.kind digital, whose sums have no noise; set repair.reads to 1")
+        if self.input.driver == "holds":
+            raise ValueError(
+                f"{said} input.driver holds: what a line takes in a repeated read is not defined; use returns"
+            )
+        if self.timing.skip_zero_slices:
+            raise ValueError(f"{said} timing.skip_zero_slices: not defined; set one of them off (reads 1, or false)")
 
     def _flipping_rules(self) -> None:
         weight = self.weight
@@ -299,6 +364,11 @@ class Macro(Record):
         return ceil(self.input.bits / self.input.dac_bits)
 
     @property
+    def steps_per_group(self) -> int:
+        """Times that a group is driven and converted in one operation: every input slice as often as it is read."""
+        return self.input_slices * self.repair.reads
+
+    @property
     def encoding(self) -> Encoding:
         """How weights lie in cells; `weight.encoding` is its name."""
         return find(self.weight.encoding)
@@ -344,7 +414,15 @@ class Macro(Record):
     @property
     def outputs(self) -> int:
         """Outputs of one macro."""
-        return self.columns // self.output_width
+        return outputs_within(self.columns, self.output_width, self.repair.checksum_columns, self.cell.bits)
+
+    def checks_of(self, data: int) -> int:
+        """Checksum columns behind `data` columns of a block."""
+        return check_columns(data, self.repair.checksum_columns, self.cell.bits)
+
+    def check_groups(self, data: int) -> tuple[CheckGroup, ...]:
+        """The groups of `data` columns of a block that checksums guard."""
+        return check_groups(data, self.repair.checksum_columns, self.cell.bits)
 
 
 __all__ = ["Cell", "Input", "Macro", "MacroMapping", "Overflow", "Repair", "Timing", "Weight"]

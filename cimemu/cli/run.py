@@ -180,13 +180,15 @@ def run(
     if as_json:
         listed = {"engines": [asdict(layer) for layer in engines]} if explain else {}
         figures = {**report.pop("summary"), **result.summary(), **({} if kept is None else {"upkeep": kept.row()})}
+        figures |= {} if result.checksums is None else {"checksums": result.checksums.row()}
         print_json({**figures, **extra, "report": report, **told(work, network), **listed})
         return
     print_sections(report, ("summary", "layers", "limits"))
     for name, value in extra.items():
         shown = f"{value:.4f}" if isinstance(value, float) else "unknown, no labels" if value is None else value
         make_console().print(f"{name.replace('_', ' ')}: {shown}")
-    for line in [] if kept is None else kept.lines():
+    checked = [] if result.checksums is None else result.checksums.lines()
+    for line in checked + ([] if kept is None else kept.lines()):
         make_console().print(line, soft_wrap=True)
     print_notes(work, network)
     for layer in engines:

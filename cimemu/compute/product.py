@@ -60,6 +60,11 @@ class ProductMatrix:
     def __init__(self, layer: WrittenProduct, macro: Macro, cut: LayerCut | None = None) -> None:
         """`cut` is the layer's cut as its plan has it (none: it is cut here). Raises MappingError where the macros cannot
         hold the right operand."""
+        if macro.repair.checksum_columns:
+            raise MappingError(
+                f"layer {layer.name}: its cells are written for every image, and checksum columns are of weights that stay; set "
+                "mapping.activations digital, or macro.repair.checksum_columns 0"
+            )
         self.layer, self.macro = layer, macro
         self.form = product_form(layer, macro)
         g = self.form.geometry

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.macro.checksums import Alarms
 from cimemu.macro.program import Matrix
 from cimemu.macro.read_noise import Reads
 from cimemu.macro.sums import Sums, converts_once
@@ -43,6 +44,7 @@ class Outcome:
     corrected: bool = False
     sums: Sums | None = None
     total: NDArray[Any] | None = None
+    alarms: Alarms | None = None  # of checksum columns, where they were compared
 
 
 Run = Callable[[Chunk, Matrix, Any], Outcome]

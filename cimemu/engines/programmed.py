@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -20,6 +21,7 @@ from cimemu.events import Counter
 from cimemu.lanes.jit import is_compiled
 from cimemu.lanes.small import pays, timed
 from cimemu.layer.column_scale import ColumnScale
+from cimemu.macro.checksums import Alarms
 from cimemu.macro.combine import column_values, combined, correction
 from cimemu.macro.counts import Activity, CellCounts, LineCounts, count_cells, count_rows
 from cimemu.macro.encode import checked_inputs
@@ -33,6 +35,7 @@ from cimemu.macro.toggles import Toggles, toggles_of_rows, toggling
 from cimemu.mapping.layout import Layout
 from cimemu.threads import on_threads
 
+STEPWISE = "checksum columns are compared step by step"
 _UNCOUNTED = np.zeros((0, len(Counter)), dtype=np.int64)
 
 
@@ -62,11 +65,14 @@ class Programmed:
         self.matrix = matrix
         self.inputs = 0  # that were converted bit by bit so far
         self.kept: dict[str, Any] = {}  # what engines have prepared, by their names
+        self.alarms = Alarms(0, 0, 0)  # of checksum columns, since the cells were written
+        self.lock = Lock()  # of these, which threads add to
 
     def prepared(self, engine: Engine) -> Any:
         """What an engine has made of the matrix, once; a WhyNot where it does not serve."""
         if engine.name not in self.kept:
-            self.kept[engine.name] = engine.prepare(self.matrix)
+            apart = self.matrix.amends and engine is not STEPS
+            self.kept[engine.name] = WhyNot(STEPWISE) if apart else engine.prepare(self.matrix)
         return self.kept[engine.name]
 
     def choose(self, path: str, *, codes: bool = False, inputs: int | None = None) -> Choice:
@@ -149,14 +155,17 @@ class Programmed:
     @cached_property
     def _activity(self) -> Activity:
         matrix = self.matrix
-        return Activity(matrix.macro, matrix.layout, matrix.reference_columns, matrix.switches, matrix.multiplications)
+        further = (matrix.reference_columns, matrix.check_columns)
+        return Activity(matrix.macro, matrix.layout, further, matrix.switches, matrix.multiplications)
 
     @cached_property
     def _drawing(self) -> tuple[tuple[NDArray[np.int64], int], int]:
-        """(levels by row and the sum of their magnitudes, used columns)."""
+        """(levels by row and the sum of their magnitudes, used columns), as often as a step is read."""
         matrix = self.matrix
-        used = matrix.layout.outputs * matrix.macro.output_width + matrix.reference_columns
-        return (matrix.row_levels, int(np.abs(matrix.row_levels).sum())), used
+        reads = matrix.macro.repair.reads
+        used = matrix.layout.outputs * matrix.macro.output_width + matrix.reference_columns + matrix.check_columns
+        levels = matrix.row_levels * reads
+        return (levels, int(np.abs(levels).sum())), used * reads
 
     def plain_counts(self, positions: int) -> PlainCounts | None:
         """How images of so many positions are counted at once, where no step is skipped and cells are analog; or None."""
@@ -216,6 +225,7 @@ class Programmed:
             calibrated=matrix.calibrated_grid,
             base=matrix.base,
             bow=matrix.bow,
+            checks=None if matrix.checks is None or matrix.cells is None else matrix.checks.cells,
         )
         naive = mvm_naive(x, given, reads)
         return naive.y, naive.codes if codes and matrix.references is not None else None
@@ -243,10 +253,11 @@ class Programmed:
                 y=y[part],
                 codes=None if out is None else out[part],
             )
-            if alone:
-                finish(chunk, matrix, engine.run(chunk, matrix, choice.prepared))
-            else:
-                timed(in_numpy, chunk, matrix)
+            outcome = engine.run(chunk, matrix, choice.prepared) if alone else timed(in_numpy, chunk, matrix)
+            finish(chunk, matrix, outcome)
+            if outcome.alarms is not None:
+                with self.lock:
+                    self.alarms = Alarms(*(a + b for a, b in zip(self.alarms, outcome.alarms)))
 
         on_threads(threads, one, range(0, count, step))
         return y, out
@@ -257,14 +268,13 @@ def compiled(choice: Choice) -> bool:
     return pays() or all(is_compiled(kernel) for kernel in choice.engine.kernels(choice.prepared))
 
 
-def in_numpy(chunk: Chunk, matrix: Matrix) -> None:
-    """Fill a chunk's y step by step; all engines give the same bytes."""
+def in_numpy(chunk: Chunk, matrix: Matrix) -> Outcome:
+    """A chunk step by step; all engines give the same bytes."""
     if chunk.codes is None and (rule := clamps(matrix)) is not None:
-        finish(chunk, matrix, Outcome(sums=clamped_sums(chunk.masked, matrix, rule)))
-        return
+        return Outcome(sums=clamped_sums(chunk.masked, matrix, rule))
     words, codes, reads = chunk.masked, chunk.codes, chunk.reads
-    sums, total = sum_steps(words, matrix, packed=False, codes_out=codes, reads=reads)
-    finish(chunk, matrix, Outcome(sums=sums, total=total))
+    sums, total, alarms = sum_steps(words, matrix, packed=False, codes_out=codes, reads=reads)
+    return Outcome(sums=sums, total=total, alarms=alarms)
 
 
 @dataclass(frozen=True, eq=False)

@@ -277,6 +277,10 @@ def refuse_faults(emulator: Emulator) -> None:
         raise CimemuError("faults: weight.column_flipping with faulty cells: not defined, turn it off")
     if macro.weight.correction == "reference_column" and macro.needs_input_sums:
         raise CimemuError("faults: weight.correction = reference_column: not defined, use digital")
+    if macro.repair.checksum_columns:
+        raise CimemuError(
+            f"faults: macro.repair.checksum_columns = {macro.repair.checksum_columns} puts faults right: not defined, set it to 0"
+        )
     for name, matrix in emulator.matrices.items():
         if matrix.layer.column_scale is not None:
             raise CimemuError(

@@ -152,7 +152,7 @@ class Column:
         return y
 
     def _y(self, words: NDArray[Any], matrix: Matrix) -> NDArray[Any]:
-        sums, _ = sum_steps(words, matrix, packed=False, codes_out=None, reads=Reads())
+        sums, _, _ = sum_steps(words, matrix, packed=False, codes_out=None, reads=Reads())
         return combined(sums, matrix)[:, 0]
 
     def _channel(self, image: NDArray[np.int64], y: NDArray[Any]) -> NDArray[Any]:

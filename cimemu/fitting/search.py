@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cimemu.arch.schema import Arch
-from cimemu.errors import MappingError
+from cimemu.errors import ArchError, MappingError
 from cimemu.fitting.channels import Channels
 from cimemu.layer.macro_layer import Geometry, MacroLayer
 from cimemu.mapping.fill_kernels import macros_by_columns
@@ -46,6 +46,11 @@ class Mapper:
     """
 
     def __init__(self, lowered: Network, channels: Channels, arch: Arch, macros: int) -> None:
+        if arch.macro.repair.checksum_columns:
+            raise ArchError(
+                f"macro.repair.checksum_columns = {arch.macro.repair.checksum_columns}: widths are not searched "
+                "with checksum columns; set it to 0"
+            )
         self.channels, self.arch, self.macros = channels, arch, macros
         self.layers = [layer for layer in lowered.layers if isinstance(layer, MacroLayer)]
         self.size = arch.macro.rows * arch.macro.columns

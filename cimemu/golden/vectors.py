@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from cimemu.arch.macro import Macro
 from cimemu.compute.forward import Emulator
 from cimemu.compute.matrix import LayerMatrix
-from cimemu.errors import WorkloadError
+from cimemu.errors import ArchError, WorkloadError
 from cimemu.golden.block import MacroVectors, Replica, block_vectors
 from cimemu.golden.steps import unit_steps
 from cimemu.keywords import filled
@@ -86,6 +86,7 @@ def layer_inputs(
     draws: Draws,
 ) -> LayerInputs:
     """What `layer_vectors` makes vectors of."""
+    _check_repair(macro)
     emulator = Emulator(network, macro, path="serial")
     chosen = _layer(emulator, layer)
     if plan is not None:
@@ -104,6 +105,19 @@ def layer_inputs(
     matrix = emulator.matrices[chosen.name]
     _check_size(matrix, ops)
     return LayerInputs(matrix, [x[:ops] for x in matrix.vectors(tensors[sources[0]], zeros)])
+
+
+def _check_repair(macro: Macro) -> None:
+    """ArchError for what vectors do not hold."""
+    if macro.repair.checksum_columns:
+        raise ArchError(
+            f"macro.repair.checksum_columns = {macro.repair.checksum_columns}: golden vectors hold no checksum columns; set it to 0"
+        )
+    if macro.repair.reads > 1:
+        raise ArchError(
+            f"macro.repair.reads = {macro.repair.reads}: golden vectors hold one code of every step, not those of several reads; "
+            "set macro.repair.reads to 1"
+        )
 
 
 def _layer(emulator: Emulator, name: str | None) -> MacroLayer:

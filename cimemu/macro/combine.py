@@ -198,7 +198,8 @@ def reference_steps(
                     replace(s, keys=s.keys[:, last], columns=s.columns[last] + read[1], sigma=s.sigma[:, last])
                     for s in matrix.noise
                 )
-                add_noise(psum[:, None], sources, read[0], (block, group_in_block(matrix, int(g)), i))
+                place = (block, group_in_block(matrix, int(g)), i)
+                add_noise(psum[:, None], sources, read[0], place, matrix.macro)
             codes = psum if matrix.references is None else codes_of(psum[:, None], matrix, block, last)[:, 0]
             yield int(g), i, np.asarray(codes, dtype=np.int64), on
 

@@ -208,16 +208,18 @@ def _dot(counts: NDArray[np.int64], weights: NDArray[np.int64], size: int | None
 class Activity:
     """What a matrix does besides its cells, made once: most of it is a number for every input vector.
 
-    `reference_columns` is how many reference columns all column blocks have together, `switches` the reference switches of
-    a step by row block, `multiplications` by scales of one position beside the requantisation's own.
+    `further` are how many reference columns and checksum columns all column blocks have together, `switches` the reference switches
+    of a step by row block, `multiplications` by scales of one position beside the requantisation's own.
     """
 
     def __init__(
-        self, macro: Macro, layout: Layout, reference_columns: int, switches: tuple[int, ...], multiplications: int
+        self, macro: Macro, layout: Layout, further: tuple[int, int], switches: tuple[int, ...], multiplications: int
     ) -> None:
         """Of cells laid out as `layout`."""
-        self.layout, self.slices = layout, macro.input_slices
-        self.columns = layout.outputs * macro.conversions_per_output + reference_columns
+        self.layout, self.slices, self.reads = layout, macro.input_slices, macro.repair.reads
+        data = layout.outputs * macro.conversions_per_output
+        self.columns = data + sum(further)
+        self.compared = 2 * data if further[1] else 0  # values that are added to the two sums of their group
         self.switches = np.array(switches, dtype=np.int64)
         blocks, col_blocks = len(layout.row_blocks), len(layout.col_blocks)
         each = np.zeros(len(Counter), dtype=np.int64)
@@ -236,10 +238,10 @@ class Activity:
         """counts [images, len(Counter)] of steps [images, row blocks]."""
         col_blocks, steps = len(self.layout.col_blocks), by_block.sum(axis=1)
         counts = np.zeros((len(by_block), len(Counter)), dtype=np.int64)
-        counts[:, Counter.STEPS] = steps * col_blocks
-        counts[:, Counter.CONVERSIONS] = steps * self.columns
-        counts[:, Counter.REFERENCE_SWITCHES] = by_block @ self.switches
-        counts[:, Counter.SHIFT_ADDS] = counts[:, Counter.CONVERSIONS]
+        counts[:, Counter.STEPS] = steps * col_blocks * self.reads
+        counts[:, Counter.CONVERSIONS] = steps * self.columns * self.reads
+        counts[:, Counter.REFERENCE_SWITCHES] = by_block @ self.switches * self.reads
+        counts[:, Counter.SHIFT_ADDS] = steps * (self.columns + self.compared)
         return counts
 
     def counts(
@@ -264,6 +266,8 @@ class Activity:
             counts = self._of_steps(by_block) + positions * self.each
             all_steps = positions * self.layout.groups * self.slices
             counts[:, Counter.SKIPPED_STEPS] = (all_steps - by_block.sum(axis=1)) * col_blocks
-        counts[:, Counter.WORDLINES_RAISED] = lines.raised.sum(axis=1) * col_blocks
-        counts[:, Counter.WORDLINE_PULSES] = (lines.drawn.sum(axis=1) if held is None else held) * col_blocks
+        counts[:, Counter.WORDLINES_RAISED] = lines.raised.sum(axis=1) * col_blocks * self.reads
+        counts[:, Counter.WORDLINE_PULSES] = (
+            (lines.drawn.sum(axis=1) if held is None else held) * col_blocks * self.reads
+        )
         return counts

@@ -11,6 +11,7 @@ from cimemu.arch.macro import Macro
 from cimemu.encoding import UNCORRECTED
 from cimemu.errors import ArchError
 from cimemu.layer.column_scale import ColumnScale, multiplications
+from cimemu.macro.checksums import Checks
 from cimemu.macro.encode import Columns, fixed_seen, inside_groups
 from cimemu.macro.gated import GatedReads
 from cimemu.macro.levels import level_table
@@ -54,6 +55,7 @@ class Matrix:
     kept_switches: tuple[int, ...] | None = None  # of references before each converter's own errors
     scale: ColumnScale | None = None  # factors of row blocks and columns, applied behind the converters
     calibrated: str | None = None  # over what gains behind the codes are shared: factor, column or converter
+    checks: Checks | None = None  # checksum columns behind the data columns of every column block
     values: tuple[References, ...] | None = None  # references whose levels, lsb and zero have been multiplied by them
 
     def inside(self, rows: slice, outputs: slice = slice(None)) -> NDArray[np.bool_] | None:
@@ -93,6 +95,16 @@ class Matrix:
             self.__dict__.pop(name, None)
 
     @property
+    def check_columns(self) -> int:
+        """Checksum columns of all column blocks together."""
+        return 0 if self.checks is None else self.checks.cells.shape[1]
+
+    @property
+    def amends(self) -> bool:
+        """Whether checksums may change what a column gives: its cells are not ideal ones, which add up to them."""
+        return self.checks is not None and self.cells is not None
+
+    @property
     def unit(self) -> int:
         """What an integer psum of 1 is here: 2^fraction_bits for given cells."""
         return 1 if self.cells is None else 2**self.macro.cell.fraction_bits
@@ -113,6 +125,10 @@ class Matrix:
     def row_factors(self) -> NDArray[np.int64]:
         """[factors, K]: digital cells on every row by what their products change by (see `factor_cells`)."""
         levels = self.levels.astype(np.int64) if self.cells is None else whole_levels(self.macro, self.cells)
+        if self.checks is not None:
+            held = self.checks.cells.astype(np.int64)
+            held = held if self.cells is None else whole_levels(self.macro, held)
+            levels = np.concatenate([levels, held], axis=1)
         found = factor_cells(self.macro, levels)
         if self.has_reference_column:
             found[0] += reference_cells_per_row(self)
@@ -273,6 +289,14 @@ def sum_range(matrix: Matrix) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def value_range(matrix: Matrix, g: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Smallest and largest integer value of every converted column in a step of group g."""
+    low, high = _converted_range(matrix, g)
+    if matrix.amends and matrix.checks is not None:  # a value that is put right is one of ideal cells
+        low, high = np.minimum(low, 0), np.maximum(high, matrix.checks.largest)
+    return low, high
+
+
+def _converted_range(matrix: Matrix, g: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The same of what converters give."""
     rows, largest = matrix.seen_of(slice(matrix.starts[g], matrix.stops[g])), 2**matrix.macro.input.dac_bits - 1
     low = np.minimum(rows, 0).sum(axis=0, dtype=np.int64) * largest
     high = np.maximum(rows, 0).sum(axis=0, dtype=np.int64) * largest

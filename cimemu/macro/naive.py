@@ -4,11 +4,11 @@ It shares nothing with the fast code but the pydantic models, the layout's geome
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from math import ceil
 from operator import mul
-from typing import Any, NamedTuple, assert_never
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from cimemu.adc import Adc, plain
 from cimemu.arch.macro import Macro
 from cimemu.kernels.noise import normal_quantiles, philox_naive
-from cimemu.macro.accumulator import overflow_error
 from cimemu.macro.gated import GatedReads
+from cimemu.macro.naive_checksums import NaiveChecks
 from cimemu.macro.naive_converter import NaiveConverter, Place
 from cimemu.macro.naive_digital import DigitalState, HeldLines
 from cimemu.macro.naive_encoding import columns_naive, levels_naive
+from cimemu.macro.naive_steps import Step, Tallies, accumulate, count
 from cimemu.macro.read_noise import ReadNoise, Reads
 from cimemu.macro.traps import Traps, lost_naive
 from cimemu.mapping.layout import Layout
@@ -52,6 +53,7 @@ class Given:
     calibrated: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None
     base: NDArray[np.int64] | None = None
     bow: Sequence[NDArray[np.int64]] = ()
+    checks: NDArray[np.integer] | None = None  # [K, checksum columns] as `cells`; None: as the sums of ideal levels say
 
     @property
     def unit(self) -> int:
@@ -78,43 +80,14 @@ class NaiveResult:
     conversions: int
     codes: NDArray[np.uint16]
     running: NDArray[np.int64]  # [P, groups, I, N] after every step that was driven; where levels are integers
-    steps: int = 0  # (group, slice) driven, once per column block
+    shift_adds: int = 0  # codes weighed and added
+    steps: int = 0  # (group, slice) driven, once per column block and read
     skipped: int = 0
-    raised: int = 0  # wordlines raised, once per column block
+    raised: int = 0  # wordlines raised, once per column block and read
     drawn: int = 0  # what the wordlines draw: pulses, or squares of the values of slices
     level_drawn: int = 0  # what the used cells draw: that x level, in units of 2^-fraction_bits when cells are given
     input_changes: int = 0  # digital cells: input bits that change, once per used column
     product_changes: int = 0  # digital cells: product bits that change
-
-
-class Step(NamedTuple):
-    """One driven (group, input slice) of one input: which rows are given what."""
-
-    p: int
-    image: int
-    position: int
-    g: int
-    block: int
-    first: int
-    last: int
-    first_row: int  # of the row block
-    group: int  # in its row block
-    i: int
-    piece: list[int]
-    weight: int
-
-    @property
-    def driven(self) -> Iterator[tuple[int, int]]:
-        """(row, value) of every row of the group."""
-        return zip(range(self.first, self.last), self.piece)
-
-
-@dataclass
-class Tallies:
-    """Of one input, by (row block, converted column) and by (row block, output): weighted counts of codes."""
-
-    columns: dict[tuple[int, int], dict[int, int]] = field(default_factory=dict)
-    references: dict[tuple[int, int], dict[int, int]] = field(default_factory=dict)
 
 
 def mvm_naive(x: NDArray[np.integer], given: Given, reads: Reads | None = None) -> NaiveResult:
@@ -138,6 +111,7 @@ class _Definition:
         self.top = 2**macro.cell.bits - 1
         if macro.weight.column_flipping:
             self._flip()
+        self.guard = NaiveChecks(given, self.columns, self.converter) if macro.repair.checksum_columns else None
         wide = range(macro.columns_per_output)  # [N][columns of an output][K]: what each bitline adds up
         self.bitlines = [[[row[n][s] for row in self.columns] for s in wide] for n in range(layout.outputs)]
         self.place_value, self.pair, self.sum_factor, self.correction_factor = columns_naive(macro)
@@ -162,7 +136,8 @@ class _Definition:
         state = None
         if self.macro.cell.kind == "digital":
             groups = (given.row_group, given.out_group) if self.use_reference else None
-            state = DigitalState(self.macro, layout, self.columns, given.unit, groups)
+            stored = self.columns if self.guard is None else self.guard.beside(self.columns)
+            state = DigitalState(self.macro, layout, stored, given.unit, groups)
         lines = HeldLines(self.macro, layout) if self.macro.input.driver == "holds" else None
         y = []
         for p in range(len(self.x)):
@@ -195,9 +170,10 @@ class _Definition:
 
     def _step(self, step: Step, tallies: Tallies, running: list[int]) -> None:
         """Drive, convert, weigh and add one step; `running` [N] are the row block's accumulators."""
-        made, across = self.made, len(self.layout.col_blocks)
+        made, reads = self.made, self.macro.repair.reads
+        across = len(self.layout.col_blocks) * reads
         if self.macro.timing.skip_zero_slices and not any(step.piece):
-            made.skipped += across
+            made.skipped += len(self.layout.col_blocks)
             made.running[step.p, step.g, step.i] = running
             return
         made.steps += across
@@ -208,13 +184,25 @@ class _Definition:
         if self.given.gated is not None:
             rows = np.array([step.piece])
             solved = self.given.gated.sums(rows, step.block, step.first - step.first_row)[0]
+        seen = [self._seen(self._column_psums(step, n, solved)) for n in range(self.layout.outputs)]
+        raised: dict[int, int] = {}
+        if self.guard is not None:
+            raised = self.guard.raised(step.block, list(step.driven), [psum for output in seen for psum, _ in output])
+            made.level_drawn += reads * self.guard.drawn(drawn, step.first)
+            made.conversions += reads * self.guard.columns
+            made.shift_adds += self.guard.columns + 2 * self.layout.outputs * self.conversions
         for n in range(self.layout.outputs):
-            made.level_drawn += sum(
+            made.level_drawn += reads * sum(
                 _sum_of_products(drawn, column[step.first : step.last]) for column in self.bitlines[n]
             )
-            by_column = self._column_psums(step, n, solved)
-            added = self._convert_output(step, n, self._seen(by_column), tallies)
-            running[n] = _accumulate(running[n] + added, self.macro, (step.image, step.position, n), step)
+            added = self._convert_output(step, n, seen[n], tallies)
+            for v, (_, weight) in enumerate(seen[n]):
+                more = raised.get(n * self.conversions + v, 0) * step.weight * weight
+                if more:
+                    key = (step.block, n * self.conversions + v)
+                    tallies.put_right[key] = tallies.put_right.get(key, 0) + more
+                    added += more
+            running[n] = accumulate(running[n] + added, self.macro, (step.image, step.position, n), step)
             if self.exact:
                 made.running[step.p, step.g, step.i, n] = running[n]
         if self.use_reference:
@@ -267,10 +255,11 @@ class _Definition:
             psum += self._noise(step, column, 0)
             psum += 0 if self.given.base is None else int(self.given.base[step.block, column])
             code, value = self.converter.convert(psum, Place(step.block, column, n))
-            self.made.conversions += 1
+            self.made.conversions += self.macro.repair.reads
+            self.made.shift_adds += 1
             if code is not None:
                 self.made.codes[step.p, step.g, step.i, column] = code
-            _count(tallies.columns, (step.block, column), psum if code is None else code, step.weight * weight)
+            count(tallies.columns, (step.block, column), psum if code is None else code, step.weight * weight)
             if self.exact:
                 added += int(value) * (-1 if (step.block, n, v) in self.inverted else 1) * step.weight * weight
         return added
@@ -286,21 +275,28 @@ class _Definition:
                 if not served:
                     continue
                 ones = [v for k, v in step.driven if given.row_group is None or given.row_group[k] == kind]
-                self.made.level_drawn += sum(_drawn(v, self.macro) for v in ones) * given.unit
+                self.made.level_drawn += sum(_drawn(v, self.macro) for v in ones) * given.unit * self.macro.repair.reads
                 column = stop * self.conversions - 1
                 further += 1
                 psum = sum(ones) * given.unit + self._noise(step, column, further)
                 code, _ = self.converter.convert(psum, Place(step.block, column, stop - 1))
-                self.made.conversions += 1
+                self.made.conversions += self.macro.repair.reads
+                self.made.shift_adds += 1
                 for n in served:
-                    _count(tallies.references, (step.block, n), psum if code is None else code, step.weight)
+                    count(tallies.references, (step.block, n), psum if code is None else code, step.weight)
 
     def _noise(self, step: Step, column: int, further: int) -> int:
-        """What all sources add to a psum; reference columns are `further` columns behind the last one of their macro."""
+        """What the middle one of all reads adds to a psum; reference columns are `further` columns behind their macro's last."""
+        made = [self._one_noise(step, column, further, m) for m in range(self.macro.repair.reads)]
+        return sorted(made)[len(made) // 2]
+
+    def _one_noise(self, step: Step, column: int, further: int, read: int) -> int:
+        """What all sources add in one read."""
         total = 0
         for source in self.given.noise:
             octet, lane = divmod(int(source.columns[column]) + further, 8)
-            counter = (step.image % 2**32, step.position, step.group * 2**16 + octet, step.i)
+            number = step.i + read * self.slices
+            counter = (step.image % 2**32, step.position, step.group * 2**16 + octet, number)
             words = philox_naive(*counter, int(source.keys[step.block, column]))
             quantile = int(normal_quantiles()[words[lane // 2] // 2 ** (16 * (lane % 2)) % 2**16])
             total += (int(source.sigma[step.block, column]) * quantile + 2**31) // 2**32
@@ -323,6 +319,7 @@ class _Definition:
         block, column, n = place
         scale = 1 if self.given.scale is None else self.given.scale[block, column]
         value = self.converter.value(tallies.columns.get((block, column), {}), place, scale)
+        value += tallies.put_right.get((block, column), 0)
         if (block, n, v) in self.inverted:
             value = self.top * self._whole(p, block, n) * self.place_value[v] - value
         return value
@@ -350,28 +347,6 @@ class _Definition:
         for block in blocks:
             total = total + scales[block] * self._whole(p, block, n)
         return total
-
-
-def _count(tallies: dict[tuple[int, int], dict[int, int]], place: tuple[int, int], key: int, weight: int) -> None:
-    """Add `weight` to the count of a code."""
-    tally = tallies.setdefault(place, {})
-    tally[key] = tally.get(key, 0) + weight
-
-
-def _accumulate(running: int, macro: Macro, place: tuple[int, int, int], step: Step) -> int:
-    """The running sum after one (group, slice), held to `accumulator_bits`."""
-    if macro.accumulator_bits is None:
-        return running
-    low, high = -(2 ** (macro.accumulator_bits - 1)), 2 ** (macro.accumulator_bits - 1) - 1
-    if low <= running <= high:
-        return running
-    if macro.accumulator_overflow == "saturate":
-        made: int = min(max(running, low), high)
-        return made
-    if macro.accumulator_overflow == "wrap":
-        value: int = (running - low) % 2**macro.accumulator_bits + low
-        return value
-    raise overflow_error(macro, running, place, (step.block, step.group, step.i))
 
 
 def _sum_of_products(values: list[int], levels: list[int]) -> int:

@@ -19,7 +19,7 @@ class PlainCounts:
 
     fixed: NDArray[np.int64]  # [len(Counter)] whatever the inputs are
     weights: NDArray[np.int64]  # [K, 2] of a wordline: one, and the levels on it
-    columns: int  # blocks of columns: each raises the wordlines
+    columns: int  # blocks of columns, times reads: each raises the wordlines
     used_columns: int
 
     @classmethod
@@ -28,7 +28,7 @@ class PlainCounts:
     ) -> "PlainCounts | None":
         """None where a count could reach 2^54. `used` are the columns that are read, `row_levels` [K] sums over these."""
         most = max(int(table.max()) for table in line_tables(matrix.macro)) * positions
-        columns = len(matrix.layout.col_blocks)
+        columns = len(matrix.layout.col_blocks) * matrix.macro.repair.reads
         if most * max(len(row_levels) * max(used, columns), int(np.abs(row_levels).sum())) >= 1 << 54:
             return None
         weights = np.stack([np.ones_like(row_levels), row_levels], axis=1)

@@ -12,6 +12,7 @@ from cimemu.arch.macro import Macro
 from cimemu.errors import ArchError
 from cimemu.layer.column_scale import ColumnScale
 from cimemu.macro.accumulator import check_accumulator
+from cimemu.macro.checksums import Checks, make_checks
 from cimemu.macro.encode import (
     checked_weights,
     columns_of,
@@ -102,7 +103,11 @@ def write_matrix(w: NDArray[Any], macro: Macro, how: Writing = Writing()) -> Mat
         scale=scale,
         values=None if scale is None or references is None else scaled_references(references, scale),
     )
+    if macro.repair.checksum_columns:
+        matrix = replace(matrix, checks=_checks(matrix))
     row_levels, (low, high) = _sums_of_cells(matrix)
+    if matrix.checks is not None:
+        row_levels += matrix.checks.cells.sum(axis=1, dtype=np.int64)
     if fixed is None and references is not None:
         matrix = replace(matrix, affine=tuple(prove_affine(r, low, high) for r in references))
     if matrix.has_reference_column:
@@ -110,6 +115,29 @@ def write_matrix(w: NDArray[Any], macro: Macro, how: Writing = Writing()) -> Mat
     matrix = replace(matrix, row_levels=row_levels, psum_range=(low, high))
     check_sums(matrix)
     return matrix
+
+
+def _checks(matrix: Matrix) -> Checks:
+    """The checksum columns of a matrix, as ideal cells hold them. ArchError where its psums cannot be compared."""
+    if matrix.scale is not None:
+        raise ArchError(
+            f"macro.repair.checksum_columns = {matrix.macro.repair.checksum_columns} with column scales of a network: psums of "
+            "columns are not compared; set it to 0, or take a network without"
+        )
+    check_whole(matrix)
+    return make_checks(matrix.levels_of(slice(None)), matrix.macro, matrix.layout, matrix.references, matrix.unit)
+
+
+def check_whole(matrix: Matrix, checks: NDArray[np.integer] | None = None) -> None:
+    """ArchError where an ideal converter would compare sums of levels that are not whole: no two would be equal."""
+    if matrix.references is not None or matrix.cells is None:
+        return
+    parts = [matrix.cells] if checks is None else [matrix.cells, checks]
+    if any((part % matrix.unit).any() for part in parts):
+        raise ArchError(
+            f"macro.repair.checksum_columns = {matrix.macro.repair.checksum_columns} with an ideal converter and cells of levels "
+            "that are not whole: their sums are never equal; give a macro.adc that rounds psums, or set it to 0"
+        )
 
 
 def _sums_of_cells(matrix: Matrix) -> tuple[NDArray[np.int64], tuple[int, int]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cimemu.arch.macro import Macro
 from cimemu.kernels.noise import normal_quantiles
 from cimemu.kernels.read_noise import SIGMA_BITS
 from cimemu.kernels.small import add_read_noise
@@ -58,16 +59,35 @@ def add_noise(
     noise: tuple[ReadNoise, ...],
     reads: Reads,
     place: tuple[int, int, int],
-    columns: slice = slice(None),
+    macro: Macro,
 ) -> None:
-    """Add the draws of all sources to psums [P, c] of `columns`; place is (row block, group in it, input slice)."""
+    """Add the draws of all sources to psums [P, c]; place is (row block, group in it, input slice).
+
+    Where a step is read several times, what is left is the median: the code of the median is the median of the codes. Read m
+    of slice i draws as slice `i + m * input slices` would, so that read 0 is the only read of a macro that reads once.
+    """
+    block, group, step = place
+    times = macro.repair.reads
+    if times == 1 or not noise:
+        _add_once(psums, noise, reads, place)
+        return
+    every = np.repeat(psums[None], times, axis=0)
+    for m in range(times):
+        _add_once(every[m], noise, reads, (block, group, step + m * macro.input_slices))
+    psums[...] = np.sort(every, axis=0)[times // 2]
+
+
+def _add_once(
+    psums: NDArray[np.int64], noise: tuple[ReadNoise, ...], reads: Reads, place: tuple[int, int, int]
+) -> None:
+    """The draws of one read."""
     block, group, step = place
     for source in noise:
         add_read_noise(
             psums,
-            source.keys[block, columns],
-            source.columns[columns],
-            source.sigma[block, columns],
+            source.keys[block],
+            source.columns,
+            source.sigma[block],
             np.array([reads.first_row, reads.positions, reads.replicas, reads.replica], dtype=np.int64),
             group,
             step,

@@ -41,7 +41,17 @@ class Array:
         mine = slice(first_column, first_column + columns)
         self.targets[:rows, mine], self.programmed[:rows, mine] = targets, programmed
         slices = np.abs(np.array(macro.encoding.places(macro.weight.bits, macro.cell.bits), dtype=np.int64))
-        self.places[mine] = slices[np.arange(columns) % macro.columns_per_output % len(slices)]
+        places = slices[np.arange(columns) % macro.columns_per_output % len(slices)]
+        places[data_of(macro, columns) :] = 1  # checksum columns move no weight: they come last
+        self.places[mine] = places
+
+
+def data_of(macro: Macro, columns: int) -> int:
+    """Data columns of a block that has so many columns with its checksum columns."""
+    if not macro.repair.checksum_columns:
+        return columns
+    wide = macro.columns_per_output
+    return next(n * wide for n in range(columns // wide, 0, -1) if n * wide + macro.checks_of(n * wide) <= columns)
 
 
 @dataclass(frozen=True, eq=False)

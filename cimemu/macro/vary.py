@@ -13,10 +13,11 @@ from cimemu.errors import ArchError
 from cimemu.events import Pulses
 from cimemu.kernels.small import round_levels
 from cimemu.macro.accumulator import check_accumulator
+from cimemu.macro.checksums import Checks, checks_before
 from cimemu.macro.encode import MAX_LEVEL, fixed_seen, narrowest
 from cimemu.macro.gated import gated_reads
 from cimemu.macro.matrix import Matrix, reference_cells_per_row
-from cimemu.macro.program import psum_range
+from cimemu.macro.program import check_whole, psum_range
 from cimemu.macro.scaled import scaled_references
 from cimemu.macro.sites import Site, Sites
 from cimemu.macro.spares import Array, Lines, has_spares, repaired, stuck_levels
@@ -39,6 +40,7 @@ class Draft:
     writes: dict[tuple[int, int], Pulses]
     shared: Mapping[tuple[int, int], Array] = field(default_factory=dict)  # see `share_arrays`
     lock: Any = field(default_factory=Lock)  # of `cells`, which may become wider
+    checks: NDArray[np.int64] | None = None  # of checksum columns, written so far
 
     def tasks(self) -> Iterator[Callable[[], None]]:
         """One function a block."""
@@ -77,11 +79,21 @@ class Draft:
         scale = 2.0**self.macro.cell.fraction_bits
         made = np.empty(block.levels.shape, dtype=np.int64)
         round_levels(block.levels, scale, MAX_LEVEL * scale, 0, 0, made)
-        self._keep(made, first_row, first)
+        further = self._checks_of(place[1])
+        data = len(targets[0]) - further
+        self._keep(made[:, :data], first_row, first)
+        if self.checks is not None:
+            at = checks_before(self.macro, self.ideal.layout, place[1])
+            self.checks[first_row : first_row + len(made), at : at + further] = made[:, data:]
         block.finish()
         if block.pulses is not None:
             self.writes[place] = Pulses(block.pulses, block.row_pulses or 0)
         self.blocks[place] = block
+
+    def _checks_of(self, col_block: int) -> int:
+        """Checksum columns of a column block."""
+        first, stop = self.ideal.layout.col_blocks[col_block]
+        return self.macro.checks_of((stop - first) * self.macro.columns_per_output)
 
     def _lines(self, site: Site, targets: NDArray[np.uint8], programmed: NDArray[np.bool_]) -> Lines | None:
         """Where the lines of the block's macro are; None where none of the block's is replaced."""
@@ -142,6 +154,7 @@ class Draft:
             references=references,
             affine=tuple(None for _ in layout.row_blocks),
             row_levels=self._row_levels(),
+            checks=self._checks(),
             psum_range=psum_range(
                 lambda rows: fixed_seen(self.cells[rows], ideal.columns), layout, macro, 2**macro.cell.fraction_bits
             ),
@@ -153,15 +166,27 @@ class Draft:
             kept_switches=ideal.switches if surroundings.moves_thresholds else None,
             values=None if ideal.scale is None or references is None else scaled_references(references, ideal.scale),
         )
+        if self.checks is not None:
+            check_whole(matrix, self.checks)
         if matrix.has_reference_column:
             matrix.row_levels[:] += matrix.unit * reference_cells_per_row(matrix)
         return matrix
 
     def _row_levels(self) -> NDArray[np.int64]:
         """Levels x 2^fraction_bits above level 0 of a row's cells: what level 0 conducts has its own price (`costs.cell`)."""
-        leakage = self.variations.leakage(2**self.macro.cell.bits - 1) * self.cells.shape[1]
+        columns, held = self.cells.shape[1], self.cells.sum(axis=1)
+        if self.checks is not None:
+            columns, held = columns + self.checks.shape[1], held + self.checks.sum(axis=1)
+        leakage = self.variations.leakage(2**self.macro.cell.bits - 1) * columns
         off = round(leakage * 2**self.macro.cell.fraction_bits)
-        return np.asarray(np.maximum(self.cells.sum(axis=1) - off, 0))
+        return np.asarray(np.maximum(held - off, 0))
+
+    def _checks(self) -> Checks | None:
+        """The checksum columns with the cells that were written."""
+        known = self.ideal.checks
+        if known is None or self.checks is None:
+            return None
+        return replace(known, cells=self.checks, unit=2**self.macro.cell.fraction_bits)
 
 
 def written_array(variations: Variations, array: Array, block: Block) -> Block:
@@ -182,15 +207,22 @@ def written_array(variations: Variations, array: Array, block: Block) -> Block:
 
 
 def told(ideal: Matrix, place: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Ideal levels of a block, and which of its cells are programmed: all but those off the diagonal of packed groups."""
+    """Ideal levels of a block, and which of its cells are programmed: all but those off the diagonal of packed groups.
+
+    Checksum columns are behind the others.
+    """
     layout, per_output = ideal.layout, ideal.macro.columns_per_output
     rows = slice(*layout.row_blocks[place[0]])
     first, stop = layout.col_blocks[place[1]]
     targets = np.ascontiguousarray(ideal.levels_of(rows, slice(first, stop)))
     inside = ideal.inside(rows, slice(first, stop))
-    if inside is None:
-        return targets, np.ones(targets.shape, dtype=np.bool_)
-    return targets, np.repeat(inside, per_output, axis=1)
+    programmed = np.ones(targets.shape, dtype=np.bool_) if inside is None else np.repeat(inside, per_output, axis=1)
+    if ideal.checks is None:
+        return targets, programmed
+    at = checks_before(ideal.macro, layout, place[1])
+    further = ideal.checks.cells[rows, at : at + ideal.macro.checks_of(targets.shape[1])]
+    every = np.ones(further.shape, dtype=np.bool_)
+    return np.concatenate([targets, further], axis=1), np.concatenate([programmed, every], axis=1)
 
 
 def varied_macro(macro: Macro, variations: Variations) -> Macro:
@@ -204,6 +236,8 @@ def varied_macro(macro: Macro, variations: Variations) -> Macro:
         raise ArchError(f"--vary {lines[0]} with a reference column: not defined, use weight.correction digital")
     if variations and has_spares(macro):
         _check_repair(variations)
+    if variations and macro.repair.checksum_columns:
+        _check_checksums(variations)
     bits = variations.fraction_bits(macro.cell.fraction_bits, top)
     return macro.model_copy(update={"cell": macro.cell.model_copy(update={"fraction_bits": bits})})
 
@@ -215,6 +249,16 @@ def _check_repair(variations: Variations) -> None:
             raise ArchError(
                 f"--vary {name_of(model)} with macro.repair: the wires of spare lines are not defined; set "
                 "macro.repair.spare_rows and spare_columns to 0"
+            )
+
+
+def _check_checksums(variations: Variations) -> None:
+    """ArchError for what is not drawn of checksum columns."""
+    for stage in ("wires", "drivers", "lines", "read", "converter", "calibration"):
+        for model, _ in variations.at(stage):
+            raise ArchError(
+                f"--vary {name_of(model)} with macro.repair.checksum_columns: only models of cells act on them; leave it out, "
+                "or set macro.repair.checksum_columns to 0"
             )
 
 
@@ -237,6 +281,7 @@ def start_draft(ideal: Matrix, sites: Sites, variations: Variations) -> Draft:
         cells=np.empty((ideal.layout.rows, ideal.layout.outputs * ideal.macro.columns_per_output), dtype=np.int16),
         blocks={},
         writes={},
+        checks=None if ideal.checks is None else np.zeros(ideal.checks.cells.shape, dtype=np.int64),
     )
 
 

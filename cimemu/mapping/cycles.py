@@ -37,7 +37,7 @@ def op_cycles(macro: Macro, rows_used: int, columns_used: int) -> int:
     """
     _check(macro, rows_used, columns_used)
     drive, convert = drive_cycles(macro), convert_cycles(macro, columns_used)
-    steps = ceil(rows_used / macro.raised_rows) * macro.input_slices
+    steps = ceil(rows_used / macro.raised_rows) * macro.steps_per_group
     if macro.timing.overlap:
         return drive + (steps - 1) * max(drive, convert) + convert + macro.timing.shift_add_cycles
     return steps * (drive + convert) + macro.timing.shift_add_cycles
@@ -55,7 +55,8 @@ def op_cycles_unfolded(
         for i in range(macro.input_slices):
             if skipping and nonzero is not None and not nonzero[g, i]:
                 steps.append((macro.timing.skip_cycles, 0))
-            else:
+                continue
+            for _ in range(macro.repair.reads):
                 steps.append((drive_cycles(macro), convert_cycles(macro, columns_used)))
     if not macro.timing.overlap:
         now = 0

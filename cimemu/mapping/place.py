@@ -141,6 +141,9 @@ def plan_macro_layer(geometry: Geometry, layout_name: str, macro: Macro, common:
         for rb, (r0, r1) in enumerate(layout.row_blocks):
             for cb, (c0, c1) in enumerate(layout.col_blocks):
                 rows, outputs = r1 - r0, c1 - c0
+                data = outputs * macro.columns_per_output
+                checks = macro.checks_of(data)
+                converted = outputs * macro.conversions_per_output + checks
                 blocks.append(
                     Block(
                         index=len(blocks),
@@ -149,10 +152,10 @@ def plan_macro_layer(geometry: Geometry, layout_name: str, macro: Macro, common:
                         col_block=cb,
                         rows_used=rows,
                         outputs=outputs,
-                        columns_used=outputs * macro.conversions_per_output,
-                        physical_columns=outputs * macro.output_width,
-                        cells=rows * outputs * macro.columns_per_output // unit.groups,
-                        op_cycles=op_cycles(macro, rows, outputs * macro.conversions_per_output),
+                        columns_used=converted,
+                        physical_columns=outputs * macro.output_width + checks,
+                        cells=rows * data // unit.groups + rows * checks,
+                        op_cycles=op_cycles(macro, rows, converted),
                     )
                 )
     return LayerPlan(  # type: ignore[arg-type]

@@ -29,9 +29,9 @@ class Block:
     col_block: int
     rows_used: int
     outputs: int
-    columns_used: int  # converted columns, without a reference column
+    columns_used: int  # converted columns, those of checksums with them, without a reference column
     physical_columns: int  # bitlines occupied
-    cells: int  # cells that hold weights (off-block cells of a packed grouped convolution left out)
+    cells: int  # cells that hold weights (off-block cells of a packed grouped convolution left out) or their checksums
     op_cycles: int  # nothing skipped
 
 

@@ -317,6 +317,14 @@ def make_design(
         )
     if macro.timing.pipeline_stages:
         raise ArchError(f"macro.timing.pipeline_stages = {macro.timing.pipeline_stages} is not generated, must be 0")
+    if macro.repair.checksum_columns:
+        raise ArchError(
+            f"macro.repair.checksum_columns = {macro.repair.checksum_columns}: checksum columns are not generated; set it to 0"
+        )
+    if macro.repair.reads > 1:
+        raise ArchError(
+            f"macro.repair.reads = {macro.repair.reads}: generated hardware converts every step once; set macro.repair.reads to 1"
+        )
     columns = columns_of(macro)
     made = Design(
         name=name, macro=macro, mix=columns.mix, weight=columns.weight, places=input_slice_weights(macro), tables=None,

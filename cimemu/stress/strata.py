@@ -267,9 +267,9 @@ def _places(chips: Chips) -> NDArray[np.int64]:
                 layout, wide = programmed.matrix.layout, programmed.matrix.macro.columns_per_output
                 for (rb, cb), site in sites.items():
                     (a, b), (c, d) = layout.row_blocks[rb], layout.col_blocks[cb]
-                    rows, columns = np.meshgrid(
-                        np.arange(b - a), site.first_column + np.arange((d - c) * wide), indexing="ij"
-                    )
+                    data = (d - c) * wide
+                    across = np.arange(data + programmed.matrix.macro.checks_of(data))
+                    rows, columns = np.meshgrid(np.arange(b - a), site.first_column + across, indexing="ij")
                     found.append(np.stack([np.full(rows.size, site.macro), rows.ravel(), columns.ravel()], axis=1))
     return np.unique(np.concatenate(found), axis=0)
 

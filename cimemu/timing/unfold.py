@@ -79,7 +79,7 @@ class Unfold:
         """Driven or skipped, groups outer, slices inner."""
         macro = self.plan.arch.macro
         if self.nonzero is None:
-            return [True] * (-(-rows_used // macro.raised_rows) * macro.input_slices)
+            return [True] * (-(-rows_used // macro.raised_rows) * macro.steps_per_group)
         key = (layer, block)
         if key not in self.cache:
             self.cache[key] = block_steps(self.plan, self.nonzero, layer, block)

@@ -55,7 +55,7 @@ def _operation(trace: Trace) -> str:
     macro = Arch.model_validate(trace.arch).macro
     columns = macro.outputs * macro.columns_per_output
     whole = op_cycles(macro, macro.rows, columns)
-    steps = -(-macro.rows // macro.raised_rows) * macro.input_slices
+    steps = -(-macro.rows // macro.raised_rows) * macro.steps_per_group
     drive, convert = drive_cycles(macro), convert_cycles(macro, columns)
     said = f"A full macro takes {whole:,} cycles for one input vector"
     if convert >= drive:

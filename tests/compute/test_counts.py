@@ -13,14 +13,17 @@ from cimemu.mapping.layout import make_layout
 
 
 @settings(deadline=None, derandomize=True, max_examples=30, suppress_health_check=list(HealthCheck))
-@given(st.integers(0, 2**32 - 1), st.sampled_from(["current", "charge", "digital"]))
-def test_counts_are_those_of_the_naive_twin(seed, kind):
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["current", "charge", "digital"]), st.sampled_from([1, 1, 3]))
+def test_counts_are_those_of_the_naive_twin(seed, kind, reads):
     x, w, macro = macros.draw(seed)
-    macro = macro.model_copy(update={"cell": macro.cell.model_copy(update={"kind": kind})})
+    reads = 1 if kind == "digital" or macro.timing.skip_zero_slices else reads
+    repair = macro.repair.model_copy(update={"reads": reads})
+    macro = macro.model_copy(update={"cell": macro.cell.model_copy(update={"kind": kind}), "repair": repair})
     counts = cimemu.mvm(x, w, macro).counts.sum(axis=0)
     layout = make_layout(w.shape[0], w.shape[1], macro)
     slow = mvm_naive(x, Given(w, macro, layout), Reads(positions=len(x)))
-    assert counts[Counter.CONVERSIONS] == slow.conversions == counts[Counter.SHIFT_ADDS]
+    assert counts[Counter.CONVERSIONS] == slow.conversions == reads * counts[Counter.SHIFT_ADDS]
+    assert counts[Counter.SHIFT_ADDS] == slow.shift_adds
     assert counts[Counter.STEPS] == slow.steps
     assert counts[Counter.SKIPPED_STEPS] == slow.skipped
     assert counts[Counter.WORDLINES_RAISED] == slow.raised

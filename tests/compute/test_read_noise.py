@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import cimemu
 from cimemu.engines.programmed import Programmed, program
+from cimemu.events import Counter
 from cimemu.lanes.registers import AVAILABLE
 from cimemu.macro.read_noise import ReadNoise, Reads, quantised_sigma
 from cimemu.macro.sites import own_macros
@@ -19,11 +20,13 @@ SEEDS = st.integers(0, 2**32 - 1)
 common = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
-def noisy(seed, sources=1, copies=1):
-    """(x, written matrix with read noise) of a random macro."""
+def noisy(seed, sources=1, copies=1, times=1):
+    """(x, written matrix with read noise) of a random macro, whose steps are read `times` times."""
     x, w, macro = macros.draw(seed)
     tree = macro.model_dump()
     tree["weight"]["column_flipping"] = False
+    if times > 1:
+        tree["repair"]["reads"], tree["timing"]["skip_zero_slices"] = times, False
     tree["cell"]["fraction_bits"] = 7 + seed % 8
     macro = cimemu.Macro.model_validate(tree)
     rng = np.random.default_rng(seed)
@@ -55,6 +58,63 @@ def test_all_paths_draw_the_noise_of_the_naive_twin(seed, sources):
             fast = matrix.run(x, codes=codes, path=path, reads=reads)
             assert fast.y.tobytes() == slow.y.tobytes()
             assert not codes or fast.codes is None or np.array_equal(fast.codes, slow.codes)
+
+
+@drawn(SEEDS, st.sampled_from([3, 5]), few=6, many=60)
+def test_majority_reads_are_those_of_the_naive_twin_on_all_paths(seed, times):
+    x, matrix = noisy(seed, 1 + seed % 2, times=times)
+    reads = Reads(first_row=seed % 1000, positions=1 + seed % 7)
+    slow = matrix.run(x, codes=True, path="naive", reads=reads)
+    for path in ("auto", "serial", "fixed", "steps"):
+        fast = matrix.run(x, codes=True, path=path, reads=reads)
+        assert fast.y.tobytes() == slow.y.tobytes()
+        assert fast.codes is None or np.array_equal(fast.codes, slow.codes)
+
+
+def one_column(times, sigma=0.8):
+    """Codes of one conversion of psum 32, many inputs."""
+    tree = {"rows": 32, "columns": 8, "weight": {"bits": 1, "encoding": "binary"}, "input": {"bits": 1}}
+    tree |= {"adc": {"model": "linear", "bits": 6}, "repair": {"reads": times}}
+    noise = ReadNoise(np.full((1, 1), 5, np.uint64), np.arange(1), np.full((1, 1), quantised_sigma(sigma, 7)))
+    macro = cimemu.Macro.model_validate(tree)
+    matrix = program(np.ones((32, 1), np.int64), macro, cells=np.ones((32, 1)), noise=(noise,))
+    return matrix.run(np.ones((4000, 32), np.uint8), codes=True, images=4000).codes[:, 0, 0, 0].astype(int)
+
+
+def test_the_median_of_more_reads_is_nearer_to_the_psum():
+    right = [(one_column(times) == 32).mean() for times in (1, 3, 5, 9)]
+    assert right == sorted(right)
+    # 0.4680 of one read are within half a step of 0.8 sigma; of three, p^2 (3 - 2 p) with p of each tail
+    tail = (1 - 0.4680) / 2
+    assert abs(right[0] - 0.4680) < 0.03
+    assert abs(right[1] - (1 - 2 * tail**2 * (3 - 2 * tail))) < 0.03
+
+
+def test_without_noise_reads_change_time_and_energy_only():
+    rng = np.random.default_rng(0)
+    x, w = rng.integers(0, 256, (6, 200)), rng.integers(-128, 128, (200, 20))
+    one, three = (cimemu.load_arch("rram_128", {"macro.repair.reads": n}).macro for n in (1, 3))
+    a, b = cimemu.mvm(x, w, one), cimemu.mvm(x, w, three)
+    assert a.y.tobytes() == b.y.tobytes()
+    assert b.conversions == 3 * a.conversions
+    for counter in (Counter.STEPS, Counter.WORDLINE_PULSES, Counter.CELL_PULSES, Counter.CELL_LEVEL_PULSES):
+        assert (b.counts[:, counter] == 3 * a.counts[:, counter]).all()
+    assert (b.counts[:, Counter.SHIFT_ADDS] == a.counts[:, Counter.SHIFT_ADDS]).all()
+    step = one.timing.shift_add_cycles
+    assert cimemu.op_cycles(three, 128, 128) - step == 3 * (cimemu.op_cycles(one, 128, 128) - step)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"macro.repair.reads": 2}, "2 reads have no middle one, must be odd"),
+        ({"macro.repair.reads": 3, "macro.timing.skip_zero_slices": True}, "repair.reads = 3 with timing.skip_zero"),
+        ({"macro.repair.reads": 3, "macro.cell.kind": "digital", "macro.adc": "ideal"}, "repair.reads = 3 with cell"),
+    ],
+)
+def test_reads_that_have_no_meaning_are_refused(keys, said):
+    with pytest.raises(cimemu.ArchError, match=said):
+        cimemu.load_arch("rram_128", keys)
 
 
 @drawn(SEEDS, few=6, many=20)

@@ -51,7 +51,7 @@ def test_faults_are_full_runs(case, replicas, tmp_path):
 
 def tried(number_of, folder):
     """How many architectures drawn over every key were compared, of so many."""
-    draws, compared = drawn_macros.Draws(5), 0
+    draws, compared = drawn_macros.Draws(5, drawn_macros.NOT_IN_VECTORS), 0
     for number in range(number_of):
         drawn = draws.draw(number)
         draws.accepted(drawn)  # what is refused too: so that it does not come again and again

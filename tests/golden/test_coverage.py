@@ -110,7 +110,7 @@ TWINS = ("codes", "reference codes", "clips", "accumulators", "overflows", "outp
 
 def drawn(count, seed, most=60_000):
     """(number, macro, LayerInputs) of drawn architectures with ideal cells, small enough for slow loops."""
-    draws, found = drawn_macros.Draws(seed), 0
+    draws, found = drawn_macros.Draws(seed, drawn_macros.NOT_IN_VECTORS), 0
     for number in range(40 * count):
         one = draws.draw(number)
         macro = cimemu.Macro.model_validate(one.tree)

@@ -189,7 +189,12 @@ def layer_free(v, macro):
 
 def sweep(count, tmp_path, every, seed=1):
     """(accepted, counts by key and value, overflows reached, refusals) of `count` architectures."""
-    draws, accepted, overflows, refusals = drawn_macros.Draws(seed), 0, Counter(), Counter()
+    draws, accepted, overflows, refusals = (
+        drawn_macros.Draws(seed, drawn_macros.NOT_IN_VECTORS),
+        0,
+        Counter(),
+        Counter(),
+    )
     for number in range(count):
         drawn = draws.draw(number)
         made, refused = compare(drawn, tmp_path / f"v{number}" if number % every == 0 else None)
@@ -221,6 +226,7 @@ def test_golden_vectors_are_the_emulators_on_hundreds_of_architectures(tmp_path)
     assert min(overflows["saturate"], overflows["wrap"]) >= 30
     for key, values in drawn_macros.VALUES.items():
         for value in values:
-            assert counts[key, str(value)] >= 10, (key, value)
+            if (key, value) not in drawn_macros.NOT_IN_VECTORS:
+                assert counts[key, str(value)] >= 10, (key, value)
     for text in refusals:
         assert "macro.accumulator_bits" in text, "only what the contract excludes is refused"

@@ -7,8 +7,8 @@ from cimemu.macro.program import Matrix
 
 def _run(chunk: Chunk, matrix: Matrix, prepared: None) -> Outcome:
     packed = matrix.packed is not None
-    sums, total = sum_steps(chunk.masked, matrix, packed=packed, codes_out=chunk.codes, reads=chunk.reads)
-    return Outcome(sums=sums, total=total)
+    sums, total, alarms = sum_steps(chunk.masked, matrix, packed=packed, codes_out=chunk.codes, reads=chunk.reads)
+    return Outcome(sums=sums, total=total, alarms=alarms)
 
 
 STEPS = Engine(name="steps", prepare=lambda matrix: None, run=_run, points=cached_points, gives_codes=True)

@@ -10,8 +10,10 @@ from cimemu.blas import kind_for, product
 from cimemu.engines.packed.kernels import packed_psums
 from cimemu.engines.packed.pack_kernels import pack_inputs
 from cimemu.engines.packed.run import pack
+from cimemu.engines.steps.checked import amend_step
 from cimemu.lanes.small import Either
 from cimemu.macro.accumulator import RunningSums
+from cimemu.macro.checksums import Alarms
 from cimemu.macro.codes import chosen_levels, codes_of, integer_values
 from cimemu.macro.encode import input_slice
 from cimemu.macro.program import Matrix
@@ -75,7 +77,7 @@ def seen_psums(
                 lost = trap_losses(piece, matrix.traps, reads, (block, int(matrix.starts[g]), in_block, i))
                 psums -= seen_by_conversions(lost, matrix.columns)
         if matrix.noise:
-            add_noise(psums, matrix.noise, reads, (block, group_in_block(matrix, g), i))
+            add_noise(psums, matrix.noise, reads, (block, group_in_block(matrix, g), i), matrix.macro)
         yield g, i, psums
 
 
@@ -86,8 +88,11 @@ def sum_steps(
     packed: bool,
     codes_out: NDArray[np.uint16] | None,
     reads: Reads,
-) -> tuple[Sums, NDArray[np.int64] | None]:
-    """Step by step: any cells, any converter, codes and accumulators. Second: sums of held accumulators [P, N]."""
+) -> tuple[Sums, NDArray[np.int64] | None, Alarms | None]:
+    """Step by step: any cells, any converter, codes and accumulators.
+
+    Second: sums of held accumulators [P, N]. Third: what checksum columns saw, where they may see something.
+    """
     macro, layout = matrix.macro, matrix.layout
     points, columns = len(x), matrix.seen_columns
     blocks = len(layout.row_blocks)
@@ -103,11 +108,12 @@ def sum_steps(
     active = driven_steps(x, matrix) if macro.timing.skip_zero_slices else None
     everywhere = np.ones(points, dtype=np.bool_)
     running = RunningSums(matrix, points) if matrix.holding else None
+    alarms = Alarms(0, 0, 0)
     for g, i, psums in seen_psums(x, matrix, packed, reads):
         block = int(matrix.block_of[g])
         weight = int(matrix.slice_weights[i])
         on = everywhere if active is None else np.ascontiguousarray(active[:, g, i])
-        counted = psums
+        counted, codes = psums, None
         if matrix.references is not None:
             codes = codes_of(psums, matrix, block, slice(None))
             if codes_out is not None:
@@ -122,6 +128,9 @@ def sum_steps(
                 counted = codes.astype(np.int64)
             else:
                 counted = codes.astype(np.int64)
+        if matrix.amends:
+            found = amend_step(x, matrix, (g, i), codes, counted, on)
+            alarms = Alarms(*(a + b for a, b in zip(alarms, found)))
         if by_code is None and levels is None:
             add_weighted(counted, weight, on, sums[:, block])
         if running is not None:
@@ -135,4 +144,4 @@ def sum_steps(
             running.add(g, i, step * on[:, None])
     weights = converted_weights(matrix, points, active)
     summed = Sums(by_column=sums, weights=weights, by_code=by_code, levels=levels)
-    return summed, None if running is None else running.total(reads)
+    return summed, None if running is None else running.total(reads), alarms if matrix.amends else None
