@@ -1,7 +1,7 @@
-"""`cimemu faults`: every single-bit fault of a network's cells."""
+"""`cimemu faults`: single-bit faults of a network's cells, and of what lies around them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,9 +40,21 @@ def faults(
         list[str] | None,
         typer.Option(
             "--site",
-            metavar="MACRO:WRITE:ROW:COLUMN:BIT",
-            help="this fault alone, as a report names it; again for more",
+            metavar="KIND|MACRO:WRITE:ROW:COLUMN:BIT",
+            help="where bits are wrong: cells (default), codes, registers, accumulators, wordlines or buffers; or one fault of a "
+            "cell, as a report names it; again for more",
         ),
+    ] = None,
+    faults_drawn: Annotated[
+        int, typer.Option("--faults", metavar="N", help="sites other than cells: how many faults are drawn by --seed")
+    ] = 200,
+    permanent: Annotated[
+        bool,
+        typer.Option("--permanent", help="sites other than cells: bits are stuck at 0 or 1; default: they flip once"),
+    ] = False,
+    sites_file: Annotated[
+        Path | None,
+        typer.Option("--sites", metavar="FILE.csv", help="the faults of a file that --out has written, again"),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", metavar="FILE.csv|.h5", help="a row for every fault; default: no file")
@@ -65,20 +77,24 @@ def faults(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Flip one bit of one cell at a time: which faults change the network's outputs, by layer and by weight bit."""
+    """Make one bit wrong at a time, of cells or elsewhere: which faults change the network's outputs, by layer and by bit."""
     from cimemu.faults.campaign import every_fault
     from cimemu.faults.faulty_chip import write_faulty_chip
     from cimemu.faults.report import check_suffix, grouped_rows, summary, worst_rows, write_faults
     from cimemu.prepare import quantized_network
 
-    places = [_place(text) for text in sites or ()]
+    kind, places, replayed = _sites(sites or [], sites_file)
     count = _count(cells)
+    if kind != "cells":
+        _refuse_cells(kind, count, chip)
+    elif permanent:
+        raise CimemuError("--permanent with cells: a cell that holds a wrong bit has it for good, leave it out")
     if places and count is not None:
         raise CimemuError("--site and --cells: the sites are all that is tried, leave out --cells")
     if chip is not None and len(places) != 1:
         raise CimemuError(f"--chip: {len(places)} sites, a chip file takes one --site")
     refuse_outputs(out, chip, force=force)
-    if out is not None:
+    if out is not None and kind == "cells":
         check_suffix(out)
     made, work = (
         arch_of(arch, overrides),
@@ -86,6 +102,14 @@ def faults(
     )
     inputs, labels = work.inputs(images)
     network = quantized_network(work, made, converters=calibrate_adc, module=module)
+    if kind != "cells":
+        from cimemu.cli.upsets import tell_upsets
+        from cimemu.faults.upsets import Campaign
+
+        stuck = permanent or any(site.permanent for site in replayed)
+        campaign = Campaign(kind, replayed or faults_drawn, stuck, seed)
+        tell_upsets(made, work, network, (inputs, labels), campaign, out, (as_json, force))
+        return
     with ProgressBars(not as_json) as progress:
         result = every_fault(made, network, inputs, labels, cells=places or count, seed=seed, progress=progress.update)
     if out is not None:
@@ -128,6 +152,37 @@ def _count(cells: str) -> int | None:
     if not cells.isdecimal() or int(cells) < 1:
         raise CimemuError(f"--cells {cells}: must be all, or a number of faults from 1")
     return int(cells)
+
+
+def _sites(texts: list[str], file: Path | None) -> tuple[str, list[tuple[int, int, int, int, int]], list[Any]]:
+    """(kind of site, places of cells, sites of other kinds) of `--site` and `--sites`."""
+    from cimemu.faults.upset_report import read_cells, read_upsets
+    from cimemu.faults.upset_sites import KINDS
+
+    if file is not None:
+        if texts:
+            raise CimemuError("--site with --sites: the file says which faults, leave out --site")
+        kind, sites = read_upsets(file)
+        if kind != "cells" and kind not in KINDS:
+            raise CimemuError(f"{file}: site = {kind}, must be one of {', '.join(('cells', *KINDS))}")
+        return kind, [] if sites else read_cells(file), sites
+    kinds = [text for text in texts if ":" not in text]
+    for text in kinds:
+        if text != "cells" and text not in KINDS:
+            raise CimemuError(
+                f"--site {text}: must be one of {', '.join(('cells', *KINDS))}, or MACRO:WRITE:ROW:COLUMN:BIT of one cell"
+            )
+    if len(texts) > 1 and kinds:
+        raise CimemuError(f"--site {kinds[0]} and {len(texts) - 1} more: a campaign has one kind of site, give one")
+    return (kinds[0], [], []) if kinds else ("cells", [_place(text) for text in texts], [])
+
+
+def _refuse_cells(kind: str, count: int | None, chip: Path | None) -> None:
+    """CimemuError for options of cells with another site."""
+    if count is not None:
+        raise CimemuError(f"--cells with --site {kind}: how many faults of {kind} are drawn says --faults N")
+    if chip is not None:
+        raise CimemuError(f"--chip with --site {kind}: a chip file holds cells, leave it out")
 
 
 def _place(text: str) -> tuple[int, int, int, int, int]:

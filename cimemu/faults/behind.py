@@ -31,9 +31,14 @@ class Behind:
 
         A pair that no tensor tells from the run without faults any more goes no further: its outputs are the same.
         """
-        network, start = self.network, self.number[layer]
-        pairs, values = np.arange(len(images)), {network.layers[start].outputs[0]: output}
-        for index in range(start + 1, len(network.layers)):
+        start = self.number[layer]
+        return self.run_tensor(self.network.layers[start].outputs[0], output, images, start + 1)
+
+    def run_tensor(self, tensor: str, output: Array, images: NDArray[np.int64], start: int) -> Reached:
+        """The same where `tensor`, which layers from number `start` on may be given, is `output`."""
+        network = self.network
+        pairs, values = np.arange(len(images)), {tensor: output}
+        for index in range(start, len(network.layers)):
             now = network.layers[index]
             names = [name for name in now.inputs if name]
             if not values.keys() & set(names):

@@ -1,6 +1,6 @@
 """Step by step: one (group, input slice) at a time, for any cells, any converter, codes and accumulators."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -88,8 +88,13 @@ def sum_steps(
     packed: bool,
     codes_out: NDArray[np.uint16] | None,
     reads: Reads,
+    meddle: Callable[[int, int, NDArray[np.int32]], NDArray[np.int32]] | None = None,
+    running: RunningSums | None = None,
 ) -> tuple[Sums, NDArray[np.int64] | None, Alarms | None]:
     """Step by step: any cells, any converter, codes and accumulators.
+
+    `meddle` gives the codes of a step (group, slice) in the place of the converters', `running` are accumulators in the place of
+    the macros': both for faults.
 
     Second: sums of held accumulators [P, N]. Third: what checksum columns saw, where they may see something.
     """
@@ -107,7 +112,8 @@ def sum_steps(
         by_code = np.zeros((points, blocks, columns, 2 ** matrix.references[0].bits), dtype=np.int64)
     active = driven_steps(x, matrix) if macro.timing.skip_zero_slices else None
     everywhere = np.ones(points, dtype=np.bool_)
-    running = RunningSums(matrix, points) if matrix.holding else None
+    if running is None and matrix.holding:
+        running = RunningSums(matrix, points)
     alarms = Alarms(0, 0, 0)
     for g, i, psums in seen_psums(x, matrix, packed, reads):
         block = int(matrix.block_of[g])
@@ -116,6 +122,7 @@ def sum_steps(
         counted, codes = psums, None
         if matrix.references is not None:
             codes = codes_of(psums, matrix, block, slice(None))
+            codes = codes if meddle is None else meddle(g, i, codes)
             if codes_out is not None:
                 codes_out[:, g, i] = np.where(on[:, None], codes, 65535)
             if use_values:
