@@ -58,6 +58,22 @@ class Checks:
         """Whether no converter rounds or clips the psum of a healthy column."""
         return not any(table.any() for table in self.doubt)
 
+    def _added(self, values: NDArray[np.int64], factors: NDArray[np.float64]) -> NDArray[np.int64]:
+        """`values @ factors`; every group has few columns, so it is made group by group."""
+        made = np.empty((len(values), factors.shape[1]), dtype=np.int64)
+        floats = values.astype(np.float64)
+        groups = len(self.spans)
+        for number, columns in enumerate(self._members):
+            both = [number, number + groups]
+            made[:, both] = product(floats[:, columns], factors[np.ix_(columns, both)])
+        return made
+
+    @cached_property
+    def _members(self) -> list[NDArray[np.int64]]:
+        """Data and checksum columns of every group."""
+        groups = len(self.spans)
+        return [np.flatnonzero(self.factors[:, [n, n + groups]].any(axis=1)) for n in range(groups)]
+
     @cached_property
     def _sizes(self) -> NDArray[np.float64]:
         return np.abs(self.factors)
@@ -78,10 +94,10 @@ class Checks:
         `on` [P] which inputs were driven.
         """
         groups = len(self.spans)
-        plain, weighed = np.split(np.rint(product(values.astype(np.float64), self.factors)).astype(np.int64), 2, axis=1)
+        plain, weighed = np.split(self._added(values, self.factors), 2, axis=1)
         doubtful, seen = np.zeros(plain.shape, dtype=np.bool_), (plain != 0) | (weighed != 0)
         if doubts is not None and doubts.any():
-            least = np.rint(product(doubts.astype(np.float64), self._sizes)).astype(np.int64)
+            least = self._added(doubts, self._sizes)
             doubtful = (least > 0).reshape(len(plain), 2, groups).any(axis=1)
             seen = (np.abs(plain) > least[:, :groups]) | (np.abs(weighed) > least[:, groups:])
         doubtful, seen = doubtful & on[:, None], seen & on[:, None]
