@@ -65,7 +65,7 @@ class Checks:
         groups = len(self.spans)
         for number, columns in enumerate(self._members):
             both = [number, number + groups]
-            made[:, both] = product(floats[:, columns], factors[np.ix_(columns, both)])
+            made[:, both] = product(floats[:, columns], factors[columns][:, both])
         return made
 
     @cached_property
@@ -95,11 +95,12 @@ class Checks:
         """
         groups = len(self.spans)
         plain, weighed = np.split(self._added(values, self.factors), 2, axis=1)
-        doubtful, seen = np.zeros(plain.shape, dtype=np.bool_), (plain != 0) | (weighed != 0)
+        doubtful: NDArray[np.bool_] = np.zeros(plain.shape, dtype=np.bool_)
+        seen: NDArray[np.bool_] = np.asarray((plain != 0) | (weighed != 0))
         if doubts is not None and doubts.any():
             least = self._added(doubts, self._sizes)
-            doubtful = (least > 0).reshape(len(plain), 2, groups).any(axis=1)
-            seen = (np.abs(plain) > least[:, :groups]) | (np.abs(weighed) > least[:, groups:])
+            doubtful = np.asarray((least > 0).reshape(len(plain), 2, groups).any(axis=1))
+            seen = np.asarray((np.abs(plain) > least[:, :groups]) | (np.abs(weighed) > least[:, groups:]))
         doubtful, seen = doubtful & on[:, None], seen & on[:, None]
         p, group = np.nonzero(seen & ~doubtful & (plain != 0) & (weighed != 0))
         more, number = plain[p, group], weighed[p, group]
