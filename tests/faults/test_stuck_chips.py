@@ -53,7 +53,9 @@ def tried(number_of):
         drawn = draws.draw(number)
         draws.accepted(drawn)
         arch = cimemu.load_arch("rram_128", {"chip.tiles": 64})
-        arch = arch.model_copy(update={"macro": cimemu.Macro.model_validate(drawn.tree)})
+        tree = {**drawn.tree, "accumulator_bits": None, "repair": {}}  # these take full runs
+        tree["weight"] = {**tree["weight"], "column_flipping": False}
+        arch = arch.model_copy(update={"macro": cimemu.Macro.model_validate(tree)})
         try:
             plan = make_plan(drawn.network, arch)
             emulator = Emulator(drawn.network, arch.macro, plan=plan)
@@ -68,12 +70,12 @@ def tried(number_of):
 
 
 def test_chips_on_architectures_drawn_over_every_key():
-    assert tried(25) >= 2
+    assert tried(25) >= 10
 
 
 @pytest.mark.slow
 def test_chips_on_many_architectures_drawn_over_every_key():
-    assert tried(200) >= 20
+    assert tried(100) >= 40
 
 
 def test_digits_are_full_runs():
