@@ -85,7 +85,7 @@ def test_run_and_report_print_what_the_file_says(capsys):
         assert title in text
     _, out, _ = command(capsys, "report", "a.h5", "--json")
     data = json.loads(out)
-    assert list(data) == ["summary", "layers", "dequantization", "components", "stalls", "utilization"]
+    assert list(data) == ["summary", "layers", "dequantization", "components", "stalls", "utilization", "limits"]
     with h5py.File("a.h5") as file:
         assert data["summary"]["cycles"] == file.attrs["cycles"]
         assert sum(row["uJ"] for row in data["components"]) == pytest.approx(file.attrs["energy_pj"] / 1e6)

@@ -352,6 +352,24 @@ def test_varied_replicas_count_the_bits_of_their_own_cells():
     assert 0.6 * ideal[1] < varied[1] < 0.95 * ideal[1]
 
 
+WHERE_TENSORS_LIVE = (  # a pipelined chip holds rows in flight, where the other holds whole tensors
+    Counter.GLOBAL_READ_BITS, Counter.GLOBAL_WRITE_BITS, Counter.OFFCHIP_READ_BITS, Counter.OFFCHIP_WRITE_BITS,
+    Counter.NOC_BIT_HOPS, Counter.BUFFER_READ_BITS, Counter.BUFFER_WRITE_BITS,
+)  # fmt: skip
+
+
+def timeless(counts):
+    """Counts without wake-ups of gated macros, which go with time."""
+    kept = counts.copy()
+    kept[:, :, Counter.WAKE_UPS] = 0
+    return kept
+
+
+def of_events(run):
+    """Energy by layer and component without leakage and wake-ups, which go with time."""
+    return np.delete(run.tally.energy_quanta[:-1], COMPONENTS.index("wake_up"), axis=1)
+
+
 def cut_in_every_way(data):
     arch = chip_of(data)
     network = data.draw(chips.networks(arch.macro.input.bits))
@@ -373,11 +391,12 @@ def cut_in_every_way(data):
         assert np.array_equal(other.tally.image_quanta, whole.tally.image_quanta), options
     order = np.random.default_rng(count).permutation(count)
     turned = cimemu.run(arch, network, images[order])
-    assert np.array_equal(turned.counts, whole.counts[order])
-    assert np.array_equal(turned.tally.energy_quanta[:-1], whole.tally.energy_quanta[:-1])  # leakage goes with time
+    assert np.array_equal(timeless(turned.counts), timeless(whole.counts)[order])
+    assert np.array_equal(of_events(turned), of_events(whole))
     for change in ({"schedule": "layer_by_layer"}, {"schedule": "pipelined"}):
         scheduled = cimemu.run(cimemu.load_arch(arch, change), network, images)
-        assert np.array_equal(scheduled.counts, whole.counts)
+        drawn = [counter for counter in Counter if counter not in WHERE_TENSORS_LIVE and counter != Counter.WAKE_UPS]
+        assert np.array_equal(scheduled.counts[:, :, drawn], whole.counts[:, :, drawn])
 
 
 def test_counts_of_whole_networks_are_those_of_the_definition():
