@@ -104,7 +104,7 @@ NOT_IN_VECTORS = {
 def has_grids(adc):
     """Whether references are given by array or column: their number follows from the cut, which checksums change."""
     values = [value for value in adc.values() if isinstance(value, list)]
-    return any(isinstance(value[0], list) for value in values)
+    return any(value and isinstance(value[0], list) for value in values)
 
 
 def closed(field):

@@ -53,7 +53,8 @@ def tried(number_of):
         drawn = draws.draw(number)
         draws.accepted(drawn)
         arch = cimemu.load_arch("rram_128", {"chip.tiles": 64})
-        tree = {**drawn.tree, "accumulator_bits": None, "repair": {}}  # these take full runs
+        # Accumulators, spares, checksums and flips take full runs.
+        tree = {**drawn.tree, "accumulator_bits": None, "repair": {"reads": drawn.tree["repair"].get("reads", 1)}}
         tree["weight"] = {**tree["weight"], "column_flipping": False}
         arch = arch.model_copy(update={"macro": cimemu.Macro.model_validate(tree)})
         try:
@@ -94,6 +95,7 @@ def test_digits_are_full_runs():
         (["lognormal:sigma=0.1"], {}, "more than stick"),
         (["stuck_at:sa0=0.1", "lognormal:sigma=0.1"], {}, "more than stick"),
         (["stuck_at:sa0=0.1"], {"macro.repair.spare_rows": 1}, "spare lines"),
+        (["stuck_at:sa0=0.1"], {"macro.repair.checksum_columns": 4}, "checksum_columns"),
         (["stuck_at:sa0=0.1"], {"macro.accumulator_bits": 30}, "accumulators"),
         (["stuck_at:sa0=0.1"], {"macro.weight.column_flipping": True}, "column_flipping"),
     ],
