@@ -19,6 +19,7 @@ from cimemu.cli.app import (
     app,
     arch_of,
     refuse_outputs,
+    whole,
     workload_of,
 )
 from cimemu.cli.bare import CalibrationOption, InputsOption, LabelsOption, given_of, print_notes
@@ -26,6 +27,7 @@ from cimemu.errors import CimemuError
 from cimemu.terminal import ProgressBars, make_console, print_json, print_table
 
 WORST_SHOWN = 10
+MOST_FAULTS = 10_000_000
 SHARES = ("masked", "harmful", "low", "high", "largest drop")
 
 
@@ -46,7 +48,13 @@ def faults(
         ),
     ] = None,
     faults_drawn: Annotated[
-        int, typer.Option("--faults", metavar="N", help="sites other than cells: how many faults are drawn by --seed")
+        int,
+        typer.Option(
+            "--faults",
+            metavar="N",
+            callback=whole(1, MOST_FAULTS),
+            help="sites other than cells: how many faults are drawn by --seed",
+        ),
     ] = 200,
     permanent: Annotated[
         bool,

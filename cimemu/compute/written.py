@@ -16,6 +16,8 @@ from cimemu.mapping.layout import Unit
 from cimemu.windows.small import im2col
 from cimemu.windows.strips import Room, Source, Strip
 
+MOST_KEPT = 1 << 17  # bytes of constants that wait for the next call
+
 
 class WrittenLayer:
     """The layer's integers, its units, and the cells of every replica; `LayerMatrix` writes them."""
@@ -59,12 +61,13 @@ class WrittenLayer:
             zeros = np.full(images, self.layer.input_zero_point + self.drive_offset, dtype=np.int64)
             made = zeros, self.constants(zeros)
             self._fixed.clear()
-            self._fixed[images] = made
+            if made[1].nbytes <= MOST_KEPT:
+                self._fixed[images] = made
         return made
 
     @cached_property
     def _fixed(self) -> dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """By number of images: the last one that was asked for."""
+        """By number of images: the last one that was asked for, where it is small: calls of few images are short."""
         return {}
 
     def constants(self, zeros: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -56,12 +56,14 @@ WAIT = st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 3), st.int
 @given(st.lists(WAIT, min_size=1, max_size=8))
 def test_of_waits_that_end_together_the_smallest_is_kept(waits):
     """A wait is (cycle, cause, since, earlier cause); the last cycle counts, then the smallest rest."""
-    row = np.array([len(waits), 17 * engine.DATA, -1, -1, -1], dtype=np.int64)
+    row = np.full(5, -1, dtype=np.int64)
+    row[engine.PENDING], row[engine.WHY] = len(waits), 17 * engine.DATA
     for number, (when, why, since, earlier) in enumerate(waits):
         assert engine.keep_last(row, when, 16 * why + earlier, since) == (number == len(waits) - 1)
     last = max(wait[0] for wait in waits)
     _, why, since, earlier = min(wait for wait in waits if wait[0] == last)
-    assert row.tolist() == [0, 16 * why + earlier, last, since, -1]
+    kept = [row[field] for field in (engine.PENDING, engine.WHY, engine.READY, engine.SINCE)]
+    assert kept == [0, 16 * why + earlier, last, since]
 
 
 def test_a_unit_is_looked_at_once_a_cycle():
