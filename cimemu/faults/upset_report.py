@@ -1,6 +1,7 @@
 """A campaign of faults outside cells as rows: shares with intervals by layer and by bit, the worst sites, and a CSV file."""
 
 import csv
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from cimemu.errors import CimemuError
 from cimemu.faults.report import share_row
 from cimemu.faults.upset_sites import FIELDS, Upset, columns_of, site_of
 from cimemu.faults.upsets import COUNTED, UpsetResult
-from cimemu.given_file import refuse_input
+from cimemu.given_file import read_text
 from cimemu.table_file import write_rows
 from cimemu.whole_file import whole_file
+
+MOST_BYTES = 1 << 28  # of a file of sites: some ten million
 
 
 def upset_summary(result: UpsetResult) -> dict[str, Any]:
@@ -71,11 +74,17 @@ def write_upsets(path: Path, result: UpsetResult, *, overwrite: bool = False) ->
         write_rows(made, [{"site": result.kind, **row} for row in upset_table(result)])
 
 
+def _rows(path: Path) -> list[dict[str, str]]:
+    text = read_text(path, CimemuError, "a CSV file of cimemu faults --out", most=MOST_BYTES)
+    try:
+        return list(csv.DictReader(StringIO(text, newline="")))
+    except csv.Error as error:
+        raise CimemuError(f"{path}: is no CSV file ({error}), take one that faults --out has written") from None
+
+
 def read_upsets(path: Path) -> tuple[str, list[Upset]]:
     """(kind, sites) of a file that `write_upsets` has written; a kind of "cells" and no sites for one of `write_faults`."""
-    refuse_input(path, CimemuError, "a CSV file of cimemu faults --out")
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = _rows(path)
     if not rows:
         raise CimemuError(f"{path}: has no row, take a file that faults --out has written")
     kinds = {row.get("site") for row in rows}
@@ -89,8 +98,7 @@ def read_upsets(path: Path) -> tuple[str, list[Upset]]:
 
 def read_cells(path: Path) -> list[tuple[int, int, int, int, int]]:
     """Places of cells in a file of `write_faults`."""
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = _rows(path)
     made = []
     for number, row in enumerate(rows, 1):
         try:

@@ -27,6 +27,7 @@ def noisy(seed, sources=1, copies=1, times=1):
     tree["weight"]["column_flipping"] = False
     if times > 1:
         tree["repair"]["reads"], tree["timing"]["skip_zero_slices"] = times, False
+        tree["input"]["driver"] = "returns"
     tree["cell"]["fraction_bits"] = 7 + seed % 8
     macro = cimemu.Macro.model_validate(tree)
     rng = np.random.default_rng(seed)

@@ -43,9 +43,10 @@ def stepping(way):
 
 
 def operation_ends(events):
-    """{(image, op): end}; steps count for the operation they belong to."""
+    """{(image, op): end}; steps count for the operation they belong to, waking before it does not."""
     ends = {}
-    for image, op, end in zip(events["image"].tolist(), events["op"].tolist(), events["end"].tolist()):
+    working = events["kind"] != Kind.WAKE
+    for image, op, end in zip(*(events[name][working].tolist() for name in ("image", "op", "end"))):
         ends[image, op] = max(end, ends.get((image, op), 0))
     return ends
 
