@@ -44,7 +44,7 @@ def test_the_interval_is_that_of_scipy_s_bootstrap(values):
     assert _bootstrap(values) == pytest.approx((wanted.low, wanted.high), abs=step)
 
 
-@pytest.mark.parametrize(("pairs", "spread"), [(1, 0.0), (3, 0.03)])
+@pytest.mark.parametrize(("pairs", "spread"), [pytest.param(1, 0.0, marks=pytest.mark.slow), (3, 0.03)])
 def test_ninety_five_of_a_hundred_intervals_hold_the_difference(pairs, spread):
     rng, held, trials = np.random.default_rng(0), 0, 300
     for _ in range(trials):

@@ -158,7 +158,7 @@ def faulty_layer(emulator, layer, arrays, clean, kind, site):
 
 @pytest.mark.parametrize("permanent", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("case", MACROS)
+@pytest.mark.parametrize("case", [pytest.param(c, marks=[] if c == "steps" else pytest.mark.slow) for c in MACROS])
 def test_faults_are_full_runs_of_the_definition(case, kind, permanent):
     network = nets.residual_network(groups=3 if case == "replicas" else 1)
     arch = cimemu.load_arch("rram_128", {**SMALL, **MACROS[case]})
@@ -227,7 +227,7 @@ def test_the_command_writes_and_replays_sites(capsys, tmp_path):
         (["--site", "codes", "--set", "macro.adc=ideal"], "an ideal converter gives no codes"),
         (["--site", "accumulators", "--set", "macro.adc.lsb=1.5"], "levels of its converters are no integers"),
         (["--site", "wordlines", "--set", "macro.timing.skip_zero_slices=true"], "a skipped line is not driven"),
-        (["--site", "codes", "--faults", "0"], "0 sites asked for"),
+        (["--site", "codes", "--faults", "0"], "--faults = 0, must be >= 1"),
         (["--site", "codes", "--set", "macro.repair.checksum_columns=8"], "put faults right"),
     ],
 )
