@@ -13,14 +13,31 @@ def _make_weights(signed):
     def weights_where_same(typingctx, a, b, live):
         def codegen(context, builder, sig, args):
             count = args[0].type.count
-            bits = builder.bitcast(builder.icmp_unsigned("==", args[0], args[1]), ir.IntType(count))
-            byte = builder.and_(context.cast(builder, args[2], sig.args[2], types.int64), ir.Constant(_I64, 255))
-            every = builder.mul(byte, ir.Constant(_I64, 0x0101010101010101))
-            bits = builder.and_(bits, builder.trunc(every, bits.type) if count < 64 else every)
-            numbers = builder.bitcast(bits, ir.VectorType(_I8, count // 8))
-            kind = ir.VectorType(_I32, count // 8)
-            wide = builder.sext(numbers, kind) if signed else builder.zext(numbers, kind)
-            made = builder.sitofp(wide, ir.VectorType(ir.DoubleType(), count // 8))
+            name = "llvm.x86.avx512.psad.bw.512" if count == 64 else "llvm.x86.avx2.psad.bw"
+            numbers, real = ir.VectorType(_I64, count // 8), ir.VectorType(ir.DoubleType(), count // 8)
+
+            def total(value):
+                return _call(builder, name, numbers, [value, ir.Constant(value.type, [0] * count)])
+
+            weights = ir.Constant(args[0].type, [1 << k for k in range(8)] * (count // 8))
+            byte = builder.trunc(context.cast(builder, args[2], sig.args[2], types.int64), _I8)
+            one = builder.insert_element(ir.Constant(weights.type, ir.Undefined), byte, ir.Constant(_I32, 0))
+            everywhere = ir.Constant(ir.VectorType(_I32, count), [0] * count)
+            every = builder.shuffle_vector(one, ir.Constant(weights.type, ir.Undefined), everywhere)
+            weights = builder.and_(weights, every)
+            # What weighs -128 is counted where bytes differ, and 128 taken away.
+            top = ir.Constant(weights.type, ([0] * 7 + [128 if signed else 0]) * (count // 8))
+            away = builder.and_(weights, top)
+            counted = builder.select(
+                builder.icmp_unsigned("==", args[0], args[1]), builder.and_(weights, builder.not_(top)), away
+            )
+            if count == 64:
+                made = builder.sitofp(builder.sub(total(counted), total(away)), real)
+                return builder.bitcast(made, args[0].type)
+            # Below 2^52 an integer is the last bits of a float64 of 2^52 and more.
+            offset = ir.Constant(numbers, [0x4330000000000000] * (count // 8))
+            made = builder.bitcast(builder.or_(total(counted), offset), real)
+            made = builder.fsub(made, builder.bitcast(builder.or_(total(away), offset), real))
             return builder.bitcast(made, args[0].type)
 
         return a(a, b, live), codegen

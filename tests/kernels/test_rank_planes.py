@@ -83,11 +83,13 @@ def test_parts(unit, seed):
             lambda o, n=negative: ranked.add_ranked_naive(unit, ranks, columns - 1, rule, levels, n, o),
             rng.normal(0, 1, width),
         )
-    rest, value = rng.integers(-999, 999, 53), rng.normal(0, 1, (columns, width))
+    # Positions past the end of a block, or all of them and whole groups of four outputs.
+    outputs, positions = int(rng.integers(1, 14)), int(rng.choice([53, 32 + width, 40 + width]))
+    rest, value = rng.integers(-999, 999, positions), rng.normal(0, 1, (outputs, width + 8))
     both(
         lambda o: ranked.put_ranked(value, rng_places(width), 32, 2.0, rest, o),
         lambda o: ranked.put_ranked_naive(value, rng_places(width), 32, 2.0, rest, o),
-        np.zeros((53, columns)),
+        np.zeros((positions, outputs)),
     )
 
 

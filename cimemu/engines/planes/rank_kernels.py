@@ -29,6 +29,7 @@ from cimemu.lanes.broad import every32_as, least_bytes, load_as, most_bytes, reg
 from cimemu.lanes.floats import add64, mul64, real_as
 from cimemu.lanes.jit import inlined, kernel
 from cimemu.lanes.registers import both, differ, either, store
+from cimemu.lanes.turns import high_halves, interleave_high64, interleave_low64, low_halves
 from cimemu.lanes.weights import largest_byte, least_byte, signed_weights_where_same, weights_where_same
 
 
@@ -95,10 +96,10 @@ def rank_ranges(unit, ranks, columns, groups, alive, ranges):
             at = 8 * width * (ranks.shape[1] * g + j)
             for r in range(8):
                 mine = load_as(unit, ranks, at + width * r)
-                least = least_bytes(least, either(mine, dead))
-                most = most_bytes(most, both(mine, here))
-        ranges[0, j] = least_byte(least)
-        ranges[1, j] = largest_byte(most)
+                least = least_bytes(least, mine)
+                most = most_bytes(most, mine)
+        ranges[0, j] = least_byte(either(least, dead))
+        ranges[1, j] = largest_byte(both(most, here))
 
 
 def rank_ranges_naive(unit, ranks, columns, groups, alive, ranges):
@@ -197,14 +198,45 @@ def add_ranked_naive(unit, ranks, j, rule, levels, negative, value):
         value[v] += total
 
 
+@inlined
+def put_four(value, at, stride, scale, place, y):
+    """y = factor * value + rest of four positions and four outputs, turned in registers: a register of y is a position's.
+
+    value float64 [N, R]: its four positions begin at byte `at`, outputs lie `stride` bytes apart; scale = (factor, the four
+    rests, the bytes at which the four positions' rows of y begin); `place` is the first output's byte in a row of y.
+    """
+    factor, rests, rows = scale
+    a, b = load_as((0,), value, at), load_as((0,), value, at + stride)
+    c, d = load_as((0,), value, at + 2 * stride), load_as((0,), value, at + 3 * stride)
+    e, f = interleave_low64(a, b), interleave_high64(a, b)
+    g, h = interleave_low64(c, d), interleave_high64(c, d)
+    times = real_as((0,), factor)
+    store(y, rows[0] + place, add64(mul64(times, low_halves(e, g)), real_as((0,), rests[0])))
+    store(y, rows[1] + place, add64(mul64(times, low_halves(f, h)), real_as((0,), rests[1])))
+    store(y, rows[2] + place, add64(mul64(times, high_halves(e, g)), real_as((0,), rests[2])))
+    store(y, rows[3] + place, add64(mul64(times, high_halves(f, h)), real_as((0,), rests[3])))
+
+
 @kernel
 def put_ranked(value, places, first, factor, rest, y):
-    """y[first + places[v], n] = factor * value[n, v] + rest[first + places[v]] for the positions that there are."""
+    """y[first + places[v], n] = factor * value[n, v] + rest[first + places[v]] for the positions that there are.
+
+    value float64 [N, at least as many as places], y float64 [P, N]; whole groups of four outputs are turned in registers.
+    """
+    outputs, stride = y.shape[1], 8 * value.shape[1]
+    # Only a block of which every position is one of y is turned: the last block is shorter.
+    fours = outputs // 4 * 4 if first + places.shape[0] <= y.shape[0] else 0
+    for v in range(0, places.shape[0] if fours else 0, 4):
+        p, q, r, s = first + places[v], first + places[v + 1], first + places[v + 2], first + places[v + 3]
+        rests = (np.float64(rest[p]), np.float64(rest[q]), np.float64(rest[r]), np.float64(rest[s]))
+        scale = (factor, rests, (8 * outputs * p, 8 * outputs * q, 8 * outputs * r, 8 * outputs * s))
+        for n in range(0, fours, 4):
+            put_four(value, stride * n + 8 * v, stride, scale, 8 * n, y)
     for v in range(places.shape[0]):
         p = first + places[v]
         if p < y.shape[0]:
             more = np.float64(rest[p])
-            for n in range(y.shape[1]):
+            for n in range(fours, outputs):
                 y[p, n] = factor * value[n, v] + more
 
 
@@ -223,7 +255,7 @@ def ranks_by_planes(unit, turned, matrix, converter, rule, negative, scratch, y)
     COLUMNS columns a chunk; converter = (tables uint8 [T, entries], own int64 [G, C], levels float64 [row blocks, C, ranks]);
     rule = (live slices, columns of an output, factor, rest int64 [P], places int64 [R]), factor and rest exact in float64;
     scratch = (rows uint8 [> rows of a group, R], planes uint8 [KEPT + COLUMNS, P, R], ranks uint8 [groups of a block, COLUMNS, 8,
-    R], alive uint8 [R]: 255 where a slice is live, ranges int64 [2, COLUMNS], value float64 [N, R]).
+    R], alive uint8 [R]: 255 where a slice is live, ranges int64 [2, COLUMNS], value float64 [N, R or more]).
     """
     starts, stops, lists, steps, bounds, blocks = matrix
     tables, own, levels = converter

@@ -46,7 +46,7 @@ class RankPlanes:
         ranks = aligned((self.groups, COLUMNS, 8, width), np.uint8)
         alive = aligned((width,), np.uint8)
         alive[:] = 255 * (self.live >> np.arange(width) % 8 & 1)
-        value = aligned((y.shape[1], width), np.float64)
+        value = aligned((y.shape[1], width + 8), np.float64)  # 8 more: outputs would share sets of the cache
         # Register r of `turned_sums` has places 2r and 2r + 1 of every 16.
         places = np.arange(width).reshape(-1, 8, 2).transpose(1, 0, 2).ravel()
         order = np.concatenate([32 * half + ORDER for half in range(width // 32)])
