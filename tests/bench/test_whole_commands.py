@@ -36,11 +36,16 @@ COMMANDS = {
 }
 
 
+def environment(folder):
+    """Of a command: Python's own bytecode is kept, as an installer writes it."""
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+
+
 def spent(arguments, folder):
     """(processor seconds, peak of memory in GiB) of one command."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "cimemu", *arguments], cwd=folder, env=environment, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "cimemu", *arguments], cwd=folder, env=environment(folder), stdout=subprocess.DEVNULL
     )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -71,7 +76,6 @@ def test_a_whole_command(benchmark, rate, name, folder):
 def test_two_workers_beside_two_processes(benchmark, rate, folder):
     """Trials a second of `stress --workers 2`, by those of two commands of one worker that run at the same time."""
     common = ["stress", "rram_128", "digits", "--vary", "lognormal:sigma=0.1", "--force"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def ran(*commands):
         begin = time.perf_counter()
@@ -79,7 +83,7 @@ def test_two_workers_beside_two_processes(benchmark, rate, folder):
             subprocess.Popen(
                 [sys.executable, "-m", "cimemu", *common, *command],
                 cwd=folder,
-                env=environment,
+                env=environment(folder),
                 stdout=subprocess.DEVNULL,
             )
             for command in commands
