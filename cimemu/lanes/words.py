@@ -56,3 +56,21 @@ at_least8 = _operation(  # 255 where a >= b, else 0
     lambda b, x, y: b.sext(b.icmp_unsigned(">=", x, y), x.type),
     2,
 )
+less_where_reached = _operation(  # a - 1 where b >= c, else a, of bytes
+    lambda a, b, c: (a - (b >= c)).astype(np.uint8),
+    lambda b, x, y, z: b.add(x, b.sext(b.icmp_unsigned(">=", y, z), x.type)),
+    3,
+)
+
+
+def _more_emit(b, x, y, z):
+    (words, here, limit) = _as_words(b, x, y, z)
+    more = b.add(words, ir.Constant(words.type, [256] * words.type.count))
+    return _as_bytes(b, b.select(b.icmp_unsigned("<", here, limit), more, words))
+
+
+more_where_below = _operation(  # a + 256 where b < c, else a, of words
+    lambda a, b, c: (a.view(np.uint16) + np.uint16(256) * (b.view(np.uint16) < c.view(np.uint16))).view(np.uint8),
+    _more_emit,
+    3,
+)

@@ -12,6 +12,7 @@ from cimemu.kernels import draw_tables
 from cimemu.kernels.noise import normal_quantiles
 from cimemu.kernels.read_noise import noise_words_naive
 from cimemu.lanes import broad
+from cimemu.lanes.jit import kernel
 
 SEEDS = st.integers(0, 2**32 - 1)
 needs_registers = pytest.mark.skipif(
@@ -37,10 +38,10 @@ def test_every_draw_of_a_table_is_the_product(sigma):
         alike = np.array_equal(numbers, -numbers[::-1])
         upper = numbers[:32767:-1]
         steps = max(draw_tables.most_steps(upper))
-        assert not alike or steps > MOST_STEPS or upper[2047] > 255 or upper[256] > 255 or upper[255] < upper[0] - 255
+        assert not alike or steps > MOST_STEPS or upper[256] > 255 or upper[0] > 511
         return
-    table, (_, fine, wide, wraps, *_) = made
-    w = draw_tables.numbers_of(table, (fine, wide), wraps)
+    table, (_, fine, wide, above, *_) = made
+    w = draw_tables.numbers_of(table, (fine, wide), above)
     assert np.array_equal(np.concatenate([-w, w[::-1]]), numbers)
 
 
@@ -69,7 +70,7 @@ def test_many_strengths_are_multiplied():
 
 @needs_registers
 @drawn(SEEDS, few=12, many=60)
-def test_pairs_and_octets(seed):
+def test_columns_and_octets(seed):
     rng = np.random.default_rng(seed)
     columns, groups = 16, 2
     sigma = rng.choice(rng.integers(0, 30_000, 2), (2, groups, columns))
@@ -81,30 +82,85 @@ def test_pairs_and_octets(seed):
     inside = np.arange(groups)
     noise = (keys, numbers, sigma, inside, np.zeros(4, np.int64), normal_quantiles(), limits)
     table = tables_of_draws(keys, numbers, sigma)
-    places, words = rng.integers(0, 2**32, (2, 32)).astype(np.uint32), aligned((4, 32), np.uint32)
+    places = rng.integers(0, 2**32, (2, 32)).astype(np.uint32)
+    scratch = aligned((4, 32), np.uint32), aligned((4, 8, 32), np.uint16)
     first = int(rng.integers(0, 8))
     span = (first, int(rng.integers(first + 1, first + 9)))
     psums = rng.integers(0, 65536, (8, 4, 32)).astype(np.uint16)
     step = (1, (limits[1] - 1) // limits[2])
     both(
-        lambda o: draw_tables.noise_by_tables(o, span, step, (noise, table), places, words),
-        lambda o: noise_words_naive(o, span, step, noise, places, words.copy()),
+        lambda o: draw_tables.noise_by_tables(o, span, step, (noise, table), places, scratch),
+        lambda o: noise_words_naive(o, span, step, noise, places, scratch[0].copy()),
         psums,
     )
-    words[:] = rng.integers(0, 2**32, words.shape)
-    rule = (*table[1][0, 0, 3, :4].tolist(), int(limits[0][0]))
-    for at in ((64, 320), (-1, 128), (0, -1)):
-        both(
-            lambda o, at=at: call_pair(words, 2, table[0], rule, at, o),
-            lambda o, at=at: draw_tables.add_drawn_pair_naive(words, 2, table[0], rule, at, o),
-            psums,
-        )
     both(
-        lambda o: draw_tables.noise_by_tables(o, span, step, (noise, table), places, words),
-        lambda o: draw_tables.noise_by_tables_naive(o, span, step, (noise, table), places, words.copy()),
+        lambda o: draw_tables.noise_by_tables(o, span, step, (noise, table), places, scratch),
+        lambda o: draw_tables.noise_by_tables_naive(o, span, step, (noise, table), places, scratch),
         psums,
     )
 
 
-def call_pair(words, pair, tables, rule, at, psums):
-    draw_tables.add_drawn_pair(words, pair, tables, rule, at, psums)
+@needs_registers
+@drawn(SEEDS, few=12, many=60)
+def test_draws_of_a_column(seed):
+    rng = np.random.default_rng(seed)
+    places, words = rng.integers(0, 2**32, (2, 32)).astype(np.uint32), aligned((4, 32), np.uint32)
+    counter, key, k = (
+        rng.integers(0, 2**32, 2).astype(np.uint64),
+        rng.integers(0, 2**63, dtype=np.uint64),
+        int(rng.integers(4)),
+    )
+    both(
+        lambda o: call_bits(places, (counter[0], counter[1]), key, words, 512 * k, o),
+        lambda o: draw_tables.draw_bits_naive(places, counter, key, words, 512 * k, o),
+        np.zeros((4, 8, 32), np.uint16),
+    )
+    bits = rng.integers(0, 65536, (4, 8, 32)).astype(np.uint16)
+    bits[:, :, :8] = rng.choice([0, 1, 255, 256, 2047, 2048, 32767, 32768, 65535], (4, 8, 8))
+    made = None
+    while made is None:
+        made = one_table(int(rng.integers(0, 30_000)))
+    table, (start, fine, wide, above, _) = made
+    rule = (start, fine, wide, above, 600)
+    for slices in range(1, 5):
+        both(
+            lambda o, n=slices: call_column(bits, 5, table, rule, 256, n, o),
+            lambda o, n=slices: draw_tables.add_drawn_column_naive(bits, 5, table, rule, 256, n, o),
+            rng.integers(0, 65536, (3, 4, 32)).astype(np.uint16),
+        )
+    psums, number, w = (rng.integers(0, 65536, 32).astype(np.uint16) for _ in range(3))
+    number %= 256
+    up, limit, offset = (
+        np.where(rng.integers(0, 2, 32), 65535, 0).astype(np.uint16),
+        np.full(32, 30_000, np.uint16),
+        number + 512,
+    )
+    both(
+        lambda o: call_signed(o, (number, w, up, limit, offset)),
+        lambda o: draw_tables.add_signed_naive(o, 0, number, w, up, limit, offset),
+        psums,
+    )
+
+
+@kernel
+def call_bits(places, counter, key, words, at, bits):
+    draw_tables.draw_bits(places, counter, key, words, at, bits)
+
+
+@kernel
+def call_column(bits, place, tables, rule, at, slices, psums):
+    draw_tables.add_drawn_column(bits, place, tables, rule, at, slices, psums)
+
+
+@kernel
+def call_signed(psums, given):
+    number, w, up, limit, offset = given
+    draw_tables.add_signed(
+        psums,
+        0,
+        broad.load_as(broad.BROAD, number, 0),
+        broad.load_as(broad.BROAD, w, 0),
+        broad.load_as(broad.BROAD, up, 0),
+        broad.load_as(broad.BROAD, limit, 0),
+        broad.load_as(broad.BROAD, offset, 0),
+    )

@@ -83,6 +83,12 @@ def test_parts(unit, seed):
             lambda o, n=negative: ranked.add_ranked_naive(unit, ranks, columns - 1, rule, levels, n, o),
             rng.normal(0, 1, width),
         )
+    value, scale = rng.normal(0, 1, (4, 12)), (3.0, (1.0, -2.0, 5.5, 0.0), (0, 160, 80, 40))
+    both(
+        lambda o: four(value, 32, 96, scale, 8, o),
+        lambda o: ranked.put_four_naive(value, 32, 96, scale, 8, o),
+        np.zeros((5, 5)),
+    )
     # Positions past the end of a block, or all of them and whole groups of four outputs.
     outputs, positions = int(rng.integers(1, 14)), int(rng.choice([53, 32 + width, 40 + width]))
     rest, value = rng.integers(-999, 999, positions), rng.normal(0, 1, (outputs, width + 8))
@@ -91,6 +97,11 @@ def test_parts(unit, seed):
         lambda o: ranked.put_ranked_naive(value, rng_places(width), 32, 2.0, rest, o),
         np.zeros((positions, outputs)),
     )
+
+
+@kernel
+def four(value, at, stride, scale, place, y):
+    ranked.put_four(value, at, stride, scale, place, y)
 
 
 @kernel

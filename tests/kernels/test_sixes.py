@@ -87,6 +87,7 @@ def test_whole_passes(seed):
         np.zeros((count, 4, 32), np.uint8),
         np.zeros((2, 2, 32), np.uint32),
         np.zeros((4, 32), np.uint32),
+        np.zeros((4, 8, 32), np.uint16),
     )
     linear = (rules, 2**bits - 1, weights)
     for search in (None, (halves, bits, table)):

@@ -35,10 +35,7 @@ def tables_of_draws(
     run = np.ones(sigma.shape, dtype=np.int64)
     for c in range(sigma.shape[2] - 2, -1, -1):
         run[..., c] += np.where(shared[..., c], run[..., c + 1], 0)
-    follows = (numbers[:, None, 1:] == numbers[:, None, :-1] + 1) & (numbers[:, None, :-1] % 2 == 0)
-    joined = np.zeros(sigma.shape, dtype=np.int64)
-    joined[..., :-1] = shared & follows & (chosen[..., 1:, 0] == chosen[..., :-1, 0])
-    chosen = np.concatenate([chosen, run[..., None], joined[..., None]], axis=3)
+    chosen = np.concatenate([chosen, run[..., None]], axis=3)
     whole = aligned((start,), np.uint8)  # a register that crosses a line of the cache would take two loads
     np.concatenate(tables, out=whole)
     return whole, np.ascontiguousarray(chosen)
@@ -46,7 +43,7 @@ def tables_of_draws(
 
 @lru_cache(maxsize=256)
 def _table(sigma: int) -> tuple[NDArray[np.uint8], tuple[int, int, int]] | None:
-    """(table, (steps of a fine bucket, of a wide one, numbers that begin anew at 256)), or None where bytes do not hold them."""
+    """(table, (steps of a fine bucket, of a wide one, how many w have numbers above 255)), or None where bytes do not hold them."""
     numbers: Any = numbers_of_sigma(sigma, normal_quantiles())
     if numbers is None:
         return None

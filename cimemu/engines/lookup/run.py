@@ -81,6 +81,7 @@ def _convert_sixes(indices: NDArray[np.uint16], lookup: Lookup, reads: Reads, su
         scratch("codes", (SIX_COLUMNS, 4, 32), np.uint8),
         scratch("places", (len(indices), 2, 32), np.uint32),
         scratch("words", (4, 32), np.uint32),
+        scratch("bits", (4, 8, 32), np.uint16),
     )
     noise = _read_at(lookup, reads)
     rules, trees, bits, digits, top, searched = lookup.converter

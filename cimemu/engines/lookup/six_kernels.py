@@ -21,7 +21,22 @@ from cimemu.kernels.draw_tables import noise_by_tables
 from cimemu.kernels.read_noise import noise_words, noise_words_naive, read_places, read_places_naive
 from cimemu.lanes.broad import BROAD, every16_as, load_as, look_up_words
 from cimemu.lanes.jit import kernel
-from cimemu.lanes.registers import add16, add16_held, both, high16, low16, min16, store, sub16_held
+from cimemu.lanes.registers import (
+    add16,
+    add16_held,
+    both,
+    either,
+    every8,
+    high16,
+    interleave_high,
+    interleave_low,
+    load,
+    low16,
+    min16,
+    store,
+    sub16_held,
+)
+from cimemu.lanes.words import shift_right16
 
 SIX = 6
 ENTRIES = 1 << SIX
@@ -40,34 +55,31 @@ def index_sixes(turned, source, numbers, column, indices):
     is scratch; indices uint16 [B, Q, U, 4, 32].
     """
     slices, dac_bits, per_unit, each = numbers
+    one = every16_as(BROAD, 1)
+    nothing = every8(0)
+    at = 0
     for b in range(indices.shape[0]):
         for q in range(source.shape[0]):
             for j in range(SIX):
-                if source[q, j] < 0:
-                    column[j, :] = 0
-                    continue
-                row = (source[q, j] >> 4) * each
-                bit = np.uint16(source[q, j] & 15)
-                for part in range(4):
-                    to = (
-                        BLOCK // 4 * (part if part == 0 or part == 3 else 3 - part)
-                    )  # bytes lie in the order of `turn_bytes`
-                    for p in range(BLOCK // 4):
-                        value = np.uint16(turned[b, row, BLOCK // 4 * part + p])
-                        if each == 2:
-                            value |= np.uint16(turned[b, row + 1, BLOCK // 4 * part + p]) << np.uint16(8)
-                        column[j, to + p] = value >> bit
-            for u in range(indices.shape[2]):
-                for k in range(4):
-                    if k >= per_unit or u * per_unit + k >= slices:
-                        indices[b, q, u, k, :] = 0
-                        continue
-                    shift = np.uint16((u * per_unit + k) * dac_bits)
-                    for p in range(BLOCK):
-                        index = np.uint16(0)
-                        for j in range(SIX):
-                            index |= ((column[j, p] >> shift) & np.uint16(1)) << np.uint16(j)
-                        indices[b, q, u, k, p] = index
+                low = nothing
+                high = nothing
+                if source[q, j] >= 0:
+                    row = 32 * (turned.shape[1] * b + (source[q, j] >> 4) * each)
+                    low = load(turned, row)
+                    if each == 2:
+                        high = load(turned, row + 32)
+                # Bytes lie in the order of `turn_bytes`, which is that of words interleaved so.
+                store(column, 64 * j, shift_right16(interleave_low(low, high), source[q, j] & 15))
+                store(column, 64 * j + 32, shift_right16(interleave_high(low, high), source[q, j] & 15))
+            for slot in range(4 * indices.shape[2]):
+                number = (slot >> 2) * per_unit + (slot & 3)
+                index = every16_as(BROAD, 0)
+                if slot & 3 < per_unit and number < slices:
+                    for j in range(SIX - 1, -1, -1):
+                        bit = both(shift_right16(load_as(BROAD, column, 64 * j), number * dac_bits), one)
+                        index = either(add16(index, index), bit)
+                store(indices, at, index)
+                at += 64
 
 
 def index_sixes_naive(turned, source, numbers, column, indices):
@@ -227,11 +239,11 @@ def convert_by_sixes(indices, cells, linear, search, noise, drawn, scratch, sums
     weights of units) and search = (trees, bits, digits), or None where codes are steps of the psum, as `convert_by_words`
     takes them, and noise too; drawn is `noise_by_tables`'s, or None. What is None is not compiled; scratch = (tables
     uint16 [SIX_COLUMNS, places of a group, 64], psums uint16 [SIX_COLUMNS, 4, 32], codes uint8 [SIX_COLUMNS, 4,
-    32], places uint32 [B, 2, 32], words uint32 [4, 32]).
+    32], places uint32 [B, 2, 32], words uint32 [4, 32], bits uint16 [4, 8, 32]).
     """
     values, spans = cells
     rules, top, weights = linear
-    tables, psums, codes, places, words = scratch
+    tables, psums, codes, places, words, bits = scratch
     total = values.shape[0]
     if noise is not None:
         for b in range(indices.shape[0]):
@@ -246,7 +258,7 @@ def convert_by_sixes(indices, cells, linear, search, noise, drawn, scratch, sums
                 for u in range(indices.shape[2]):
                     sum_sixes(indices, tables, (b, u), span, columns[1] - columns[0], psums)
                     if drawn is not None:
-                        noise_by_tables(psums, columns, (g, u), (noise, drawn), places[b], words)
+                        noise_by_tables(psums, columns, (g, u), (noise, drawn), places[b], (words, bits))
                     elif noise is not None:
                         noise_words(psums, columns, (g, u), noise, places[b], words)
                     if search is not None:
@@ -266,7 +278,7 @@ def convert_by_sixes_naive(indices, cells, linear, search, noise, drawn, scratch
     columns, most = (0, len(values)), int((spans[:, 1] - spans[:, 0]).max())
     psums, codes = (np.zeros((len(values), 4, 32), dtype=kind) for kind in (np.uint16, np.uint8))
     tables = np.zeros((len(values), most, ENTRIES), dtype=np.uint16)
-    _, _, _, places, words = scratch
+    _, _, _, places, words, _ = scratch
     for g in range(len(spans)):
         fill_sixes_naive(values, columns, spans[g], tables)
         for b, u in np.ndindex(len(indices), indices.shape[2]):

@@ -217,6 +217,14 @@ def put_four(value, at, stride, scale, place, y):
     store(y, rows[3] + place, add64(mul64(times, high_halves(f, h)), real_as((0,), rests[3])))
 
 
+def put_four_naive(value, at, stride, scale, place, y):
+    """The definition."""
+    factor, rests, rows = scale
+    flat, given = y.reshape(-1), value.reshape(-1)
+    for v, n in np.ndindex(4, 4):
+        flat[(rows[v] + place) // 8 + n] = factor * given[(at + n * stride) // 8 + v] + rests[v]
+
+
 @kernel
 def put_ranked(value, places, first, factor, rest, y):
     """y[first + places[v], n] = factor * value[n, v] + rest[first + places[v]] for the positions that there are.
