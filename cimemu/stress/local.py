@@ -1,4 +1,4 @@
-"""Jobs in local processes: a job whose worker dies is tried again, and only that job."""
+"""Jobs on this machine: one worker is this process; of several, a job whose worker dies is tried again, and only that job."""
 
 import itertools
 import multiprocessing
@@ -44,18 +44,15 @@ class _Worker:
 
 
 def run_local(task: Task, jobs: Jobs, workers: int = 1) -> Iterator[Outcome]:
-    """Outcomes of `jobs` in the order they end, from `workers` processes. CimemuError for less than one."""
+    """Outcomes of `jobs` in the order they end: from this process, or from several. CimemuError for less than one worker."""
     if workers < 1:
         raise CimemuError(f"workers = {workers}, must be >= 1")
+    if workers == 1:
+        yield from (_here(task, job) for job in jobs)
+        return
     coming, again = iter(jobs), deque[int]()
     tries: dict[int, int] = {}
-    try:
-        payload = packed(task)
-    except CimemuError:
-        if workers > 1:
-            raise
-        yield from (_here(task, job) for job in coming)  # nobody else has its classes
-        return
+    payload = packed(task)
     crew: list[_Worker] = []
     try:
         for job in itertools.islice(coming, workers):
@@ -103,11 +100,14 @@ def _script_hidden() -> Iterator[None]:
 
 
 def _here(task: Task, job: int) -> Outcome:
-    """The outcome of a job in this process."""
-    try:
-        return attempt(task, job)
-    except Exception as error:  # as of a worker, which reports it
-        return Outcome(job, None, f"{type(error).__name__}: {error}")
+    """The outcome of a job in this process, as workers give it."""
+    error = ""
+    for _ in range(TRIES):
+        try:
+            return attempt(task, job)
+        except Exception as raised:  # as of a worker, which reports it
+            error = f"{type(raised).__name__}: {raised}"
+    return Outcome(job, None, f"{error}, {TRIES} times")
 
 
 def _serve(pipe: Connection, payload: bytes) -> None:

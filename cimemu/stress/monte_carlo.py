@@ -1,7 +1,7 @@
 """`cimemu stress`: accuracy over many drawn chips, with intervals, and which layer breaks first."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -18,7 +18,7 @@ from cimemu.stress.finished import attributes, groups
 from cimemu.stress.ideal import ideal_cost
 from cimemu.stress.result import StressResult
 from cimemu.stress.settings import by_calibration, settings
-from cimemu.stress.statistics import QUANTILES, bootstrap, interval, trials_needed
+from cimemu.stress.statistics import QUANTILES, bootstrap, interval, looked_at
 from cimemu.stress.trial import Point, StressTask
 from cimemu.stress.upkeep import Upkeep, keepers, upkeep
 from cimemu.trace.trials import Status
@@ -32,9 +32,9 @@ class Population:
 
     `vary`: texts with lists of values (`"lognormal:sigma=0,0.1,0.2"`), mappings or models, applied in order; the points
     are all combinations. `trials` chips are drawn for every point from `seed`; trial t draws the same cells at every
-    point. `width` stops a point when the 95 % interval of its mean accuracy is no wider than this share of the images,
-    after `least_trials` at least. The layers' errors are measured on the first `error_images` images, 64 at most. Raises
-    CimemuError where a field is out of its range.
+    point. `width` stops a point when the 95 % interval of its mean accuracy is no wider than this share of the images; it is
+    made after `least_trials`, and then each time after a twentieth more. The layers' errors are measured on the first
+    `error_images` images, 64 at most. Raises CimemuError where a field is out of its range.
     """
 
     vary: Sequence[Any] = ()
@@ -125,7 +125,7 @@ def stress(
             "least_trials": population.least_trials,
             "error_images": task.error_images,
         },
-        wanted=None if width is None or truth is None else _Enough(len(images), width, population.least_trials),
+        wanted=None if width is None or truth is None else Enough(len(images), width, population.least_trials),
     )
     done = run_campaign(campaign, work)
     status = done.status.copy()
@@ -138,20 +138,34 @@ def stress(
 
 
 @dataclass(frozen=True)
-class _Enough:
-    """How many trials of a point are wanted: decided on its leading trials alone, whatever else has ended."""
+class Enough:
+    """How many trials of a point are wanted: decided on its leading trials alone, whatever else has ended.
+
+    The interval is made after `least` trials, and then each time after a twentieth more (`looked_at`); every one is made once.
+    """
 
     images: int
     width: float
     least: int
+    known: dict[int, tuple[int, int | None]] = field(default_factory=dict)  # by point: next count to look at, wanted
 
     def __call__(self, point: int, status: NDArray[np.uint8], values: Mapping[str, NDArray[Any]]) -> int:
+        """All trials, where those that have ended do not tell yet."""
         row = status[point]
+        following, wanted = self.known.get(point, (max(1, self.least), None))
+        if wanted is not None:
+            return wanted
         missing = np.flatnonzero(row == Status.MISSING)
         leading = len(row) if len(missing) == 0 else int(missing[0])
-        tried = np.flatnonzero(row[:leading] == Status.DONE)
-        count = trials_needed(values["correct"][point, tried], self.images, self.width, self.least)
-        return len(row) if count is None else int(tried[count - 1]) + 1
+        if following <= leading:
+            tried = np.flatnonzero(row[:leading] == Status.DONE)
+            correct = values["correct"][point, tried]
+            while following <= len(tried) and wanted is None:
+                if interval(correct[:following], self.images).width <= self.width:
+                    wanted = int(tried[following - 1]) + 1
+                following = looked_at(following)
+            self.known[point] = following, wanted
+        return len(row) if wanted is None else wanted
 
 
 def _summary(

@@ -54,15 +54,12 @@ def interval(correct: NDArray[np.int64], images: int) -> Interval:
     return wilson(int(correct[0]), images)
 
 
-def trials_needed(correct: NDArray[np.int64], images: int, width: float, least: int) -> int | None:
-    """The smallest number of leading trials, at least `least`, whose interval is no wider than `width`; else None.
+def looked_at(count: int) -> int:
+    """The number of trials after which an interval is made again: one more, or a twentieth more.
 
-    Decided on trials 0, 1, ... in order, so that it does not depend on which of them ended first.
+    So that the resampling of a long run takes as long as so many trials, not as their square.
     """
-    for count in range(least, len(correct) + 1):
-        if interval(correct[:count], images).width <= width:
-            return count
-    return None
+    return count + max(1, count // 20)
 
 
 def pareto(columns: Sequence[NDArray[np.float64]], larger_is_better: Sequence[bool]) -> NDArray[np.bool_]:

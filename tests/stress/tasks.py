@@ -39,4 +39,4 @@ class Unlucky:
             raise WorkloadError(f"job {job} cannot be")
         if job in self.odd:
             raise ZeroDivisionError("odd")
-        return {"value": job * job, "row": [job, job + 1]}
+        return {"value": job * job, "row": [job, job + 1], "process": os.getpid()}

@@ -3,8 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cimemu.stress import statistics
-from cimemu.stress.statistics import bootstrap, interval, pareto, trials_needed, wilson
+from cimemu.stress import monte_carlo, statistics
+from cimemu.stress.monte_carlo import Enough
+from cimemu.stress.statistics import Interval, bootstrap, interval, pareto, wilson
+from cimemu.trace.trials import Status
 
 
 def test_wilson_by_hand():
@@ -42,13 +44,50 @@ def test_chips_that_differ_are_bootstrapped_and_chips_that_do_not_get_wilson():
     assert interval(np.array([80]), 100) == wilson(80, 100)
 
 
-def test_trials_are_enough_when_the_leading_ones_are():
-    correct = np.array([50, 90, 70, 71, 70, 69, 70, 70, 71, 70])
-    count = trials_needed(correct, 100, 0.12, 3)
-    assert count is not None
-    assert interval(correct[:count], 100).width <= 0.12
-    assert all(interval(correct[:n], 100).width > 0.12 for n in range(3, count))
-    assert trials_needed(correct, 100, 0.001, 3) is None
+def enough_naively(correct, images, width, least):
+    """The smallest count that is looked at whose interval is narrow enough: every interval made anew."""
+    count = least
+    while count <= len(correct):
+        if interval(correct[:count], images).width <= width:
+            return count
+        count += max(1, count // 20)
+    return None
+
+
+@given(
+    st.integers(0, 1000), st.integers(1, 70), st.sampled_from([0.3, 0.1, 0.03]), st.integers(1, 9), st.integers(1, 13)
+)
+def test_trials_are_enough_when_the_leading_ones_are(seed, trials, width, least, step):
+    rng = np.random.default_rng(seed)
+    correct = rng.integers(60, 80, trials)
+    failed = rng.random(trials) < 0.1
+    status = np.zeros((1, trials), dtype=np.uint8)
+    enough = Enough(100, width, least)
+    wanted = trials
+    order = rng.permutation(trials) if seed % 2 else np.arange(trials)
+    for first in range(0, trials, step):  # whoever ends first
+        status[0, order[first : first + step]] = np.where(
+            failed[order[first : first + step]], Status.FAILED, Status.DONE
+        )
+        wanted = enough(0, status, {"correct": correct[None]})
+    ran = np.flatnonzero(~failed)
+    needed = enough_naively(correct[ran], 100, width, least)
+    assert wanted == (trials if needed is None else ran[needed - 1] + 1)
+    assert Enough(100, width, least)(0, status, {"correct": correct[None]}) == wanted  # as a resumed run decides
+
+
+def test_a_long_run_makes_few_intervals(monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        monte_carlo, "interval", lambda correct, images: made.append(len(correct)) or Interval(0, 1, "")
+    )
+    enough, trials = Enough(100, 0.01, 5), 3000
+    status, correct = np.zeros((1, trials), dtype=np.uint8), np.zeros((1, trials), dtype=np.int64)
+    for trial in range(trials):
+        status[0, trial] = Status.DONE
+        assert enough(0, status, {"correct": correct}) == trials
+    assert len(made) == len(set(made)) < 140
+    assert sum(made) < 25 * trials
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=12))
