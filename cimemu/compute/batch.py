@@ -35,10 +35,18 @@ class LayerBatch:
     """A batch of one layer; workers take strips of it and write into one output tensor."""
 
     def __init__(
-        self, matrix: WrittenLayer, source: Source, exact: ExactLayer | None, path: str, first_image: int
+        self,
+        matrix: WrittenLayer,
+        source: Source,
+        exact: ExactLayer | None,
+        path: str,
+        first_image: int,
+        *,
+        counted: bool,
     ) -> None:
-        """`exact` is the layer's exact form where it may take the place of all its macros."""
+        """`exact` is the layer's exact form where it may take the place of all its macros; `counted`: inputs are counted."""
         self.matrix, self.source, self.exact, self.path, self.first_image = matrix, source, exact, path, first_image
+        self.counted = counted
         geometry = matrix.layer.geometry
         self.images = len(source.tensor)
         self.output = matrix.writer.tensor(self.images)
@@ -91,7 +99,7 @@ class LayerBatch:
                 self.matrix.writer.write(acc, line, cut, self.output, room)
             else:
                 self._on_macros(strip, cut, room, done)
-            if replicas == 1:
+            if replicas == 1 and self.counted:
                 windows.add(strip, cut.first, (stride, dilation, (cut.rows, g.width_out)), room)
 
     def _in_range(self, strip: NDArray[Any]) -> bool:
@@ -122,7 +130,8 @@ class LayerBatch:
                 before = (self.first_image + cut.first) * share + max(0, -(-(begin - r) // count))
                 reads = Reads(first_row=before, positions=share, replicas=count, replica=r)
                 x = np.ascontiguousarray(rows[mine])
-                done.shares[r].add(count_rows(x, cut.images, matrix.macro), cut.first)
+                if self.counted:
+                    done.shares[r].add(count_rows(x, cut.images, matrix.macro), cut.first)
                 part = self._products(x, cut, matrix.replicas[r], reads, first + mine, done)
                 y = y if y.size else np.empty((len(rows), part.shape[1]), dtype=part.dtype)
                 y[mine] = part
@@ -160,6 +169,8 @@ class LayerBatch:
         count = len(matrix.replicas)
         total = np.zeros((self.images, len(Counter)), dtype=np.int64)
         paths = frozenset().union(*(worker.paths for worker in done))
+        if not self.counted:
+            return MatrixResult(output=self.output, counts=total, nonzero=tuple(self.nonzero), paths=paths)
         if count == 1 and not self.nonzero and not toggles and self._counted_plainly(done, total):
             return MatrixResult(output=self.output, counts=total, nonzero=(), paths=paths)
         cells: CellCounts | None = None

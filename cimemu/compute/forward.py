@@ -102,9 +102,7 @@ class Emulator:
         self.last_use = _last_uses(network)
         self._elements: dict[tuple[str, ...], int] = {}  # by outputs of a digital layer: see `_largest`
         self.live: dict[frozenset[str], int] = {}  # by the tensors kept: see `live_bytes`
-        self.writes: dict[
-            tuple[str, int, int, int, int], Pulses
-        ] = {}  # (layer, replica, unit, row block, column block)
+        self.writes: dict[tuple[str, int, int, int, int], Pulses] = {}  # (layer, replica, unit, row, column block)
 
     def forget_inputs(self) -> None:
         """Begin anew to count what the matrices have had, which engines are chosen by: as after writing the cells."""
@@ -203,11 +201,14 @@ class Emulator:
         keep: frozenset[str] = frozenset(),
         first_image: int = 0,
         feed: Mapping[str, Array] | None = None,
+        *,
+        counted: bool = True,
     ) -> Batch:
         """One batch: `inputs` in the order of `network.inputs`, `keep` names tensors to return beside the outputs.
 
         `feed` holds values [images, ...] of tensors by name that the layers which read them are given in the place of the
-        computed ones; the computed ones are returned.
+        computed ones; the computed ones are returned. Without `counted` the counts of layers are 0, which saves time where
+        nobody reads them.
 
         `first_image` is the batch's place among all images, which read noise is keyed by. Images are taken in parts
         whose tensors fit half the budget, one at least; the work in progress of a layer has the other half.
@@ -216,13 +217,14 @@ class Emulator:
         step = max(1, self.budget_bytes // 2 // self._live_bytes(frozenset(keep)))
         feed = feed or {}
         if images <= step:
-            return self._run_part(inputs, keep, first_image, feed)
+            return self._run_part(inputs, keep, first_image, feed, counted)
         parts = [
             self._run_part(
                 [x[b : b + step] for x in inputs],
                 keep,
                 first_image + b,
                 {name: array[b : b + step] for name, array in feed.items()},
+                counted,
             )
             for b in range(0, images, step)
         ]
@@ -234,7 +236,7 @@ class Emulator:
         return self.live[keep]
 
     def _run_part(
-        self, inputs: Sequence[Array], keep: frozenset[str], first_image: int, feed: Mapping[str, Array]
+        self, inputs: Sequence[Array], keep: frozenset[str], first_image: int, feed: Mapping[str, Array], counted: bool
     ) -> Batch:
         """The same for images that are in memory together."""
         network = self.network
@@ -252,7 +254,8 @@ class Emulator:
             arrays = [values[name] for name in layer.inputs if name]
             if isinstance(layer, MacroLayer):
                 owner = self.cells_of[layer.name]
-                result = self._products(layer, arrays, first_image, driven.get(owner))
+                copies = self.copies.get(layer.name, 1) if counted else None
+                result = self._products(layer, arrays, first_image, copies, driven.get(owner))
                 if owner in self.sharing and self.macro.cell.kind == "digital":
                     zeros = arrays[1] if layer.dynamic_zero_point else None
                     driven[owner] = self.matrices[layer.name].last_inputs(arrays[0], zeros)
@@ -307,7 +310,7 @@ class Emulator:
         if name in self.products:
             return self._product(self.products[name].layer, arrays, first_image).output
         layer = self.matrices[name].layer
-        return self._products(layer, arrays, first_image).output
+        return self._products(layer, arrays, first_image, None).output
 
     def _product(self, layer: WrittenProduct, arrays: Sequence[Array], first_image: int) -> ProductResult:
         try:
@@ -318,7 +321,7 @@ class Emulator:
             raise WorkloadError(f"layer {layer.name}: {error}") from error
 
     def _products(
-        self, layer: MacroLayer, arrays: Sequence[Array], first_image: int, before: Array | None = None
+        self, layer: MacroLayer, arrays: Sequence[Array], first_image: int, copies: int | None, before: Any = None
     ) -> MatrixResult:
         try:
             return self.matrices[layer.name].run(
@@ -328,7 +331,7 @@ class Emulator:
                 threads=self.threads,
                 budget_bytes=self.budget_bytes,
                 first_image=first_image,
-                copies=self.copies.get(layer.name, 1),
+                copies=copies,
                 before=before,
             )
         except WorkloadError as error:  # an input or a running sum that the macros do not hold

@@ -173,28 +173,28 @@ class LayerMatrix(WrittenLayer):
         budget_bytes: int,
         zero_points: NDArray[Any] | None = None,
         first_image: int = 0,
-        copies: int = 1,
+        copies: int | None = 1,
         before: NDArray[Any] | None = None,
     ) -> MatrixResult:
         """The output tensor of a batch `quantized` [images, *input shape] of the layer's input dtype.
 
         `zero_points` [images] replace the layer's own input zero point; `first_image` is the batch's first image among
-        all (what read noise is keyed by), `copies` how many replicas of ideal cells share the positions. Arrays of the
-        work in progress take at most `budget_bytes`. `before` [images, rows] are the inputs that a layer of the same cells
-        drove last.
+        all (what read noise is keyed by), `copies` how many replicas of ideal cells share the positions (None: nothing is
+        counted, all counts are 0). Arrays of the work in progress take at most `budget_bytes`. `before`
+        [images, rows] are the inputs that a layer of the same cells drove last.
         """
         source = self._source(quantized, self._zero_points(len(quantized), zero_points))
         at_once = EXACT.name in engines_of(path) and self.replicas == [self.programmed]
         exact = self.exact if at_once else None
         workers = max(1, threads or 1)
         toggles: list[Toggles] = []
-        if toggling(self.macro):
+        if copies is not None and toggling(self.macro):
             toggles = merged(
                 toggles_of_windows(source, self.macro, max(copies, len(self.replicas)), workers), len(self.replicas)
             )
             if before is not None:
                 toggles = [toggles[0].following(before, edge_window(source, last=False), self.macro)]
-        batch = LayerBatch(self, source, exact, path, first_image)
+        batch = LayerBatch(self, source, exact, path, first_image, counted=copies is not None)
         strips = batch.strips(workers, budget_bytes)
         if workers == 1 or len(strips) < 2:
             return batch.result([batch.work(strips)], toggles)

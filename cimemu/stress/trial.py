@@ -91,9 +91,12 @@ class StressTask:
             return self._by_faults(bench, drawn)
         emulator = bench.emulator
         emulator.program(bench.plan, point.models, self.seed, trial)
+        fed = [self._fed(bench, name) for name, _ in self._outputs(point.scheme)]
         own = [
-            _relative(emulator.run_layer(name, self._clean_inputs(bench, name)), bench.clean[output])
-            for name, output in self._outputs(point.scheme)
+            np.nan
+            if early
+            else _relative(emulator.run_layer(name, self._clean_inputs(bench, name)), bench.clean[output])
+            for early, (name, output) in zip(fed, self._outputs(point.scheme))
         ]
         outputs: list[Array] = []
         errors = np.full(len(own), np.nan)
@@ -101,7 +104,10 @@ class StressTask:
         for first in range(0, len(self.inputs), BATCH):
             compared = first == 0
             batch = emulator.run(
-                [self.inputs[first : first + BATCH]], keep=kept if compared else frozenset(), first_image=first
+                [self.inputs[first : first + BATCH]],
+                keep=kept if compared else frozenset(),
+                first_image=first,
+                counted=False,
             )
             outputs.append(batch.tensors[emulator.network.outputs[0]])
             if compared:
@@ -109,6 +115,7 @@ class StressTask:
                     _relative(batch.tensors[output][: self.error_images], bench.clean[output])
                     for _, output in self._outputs(point.scheme)
                 ]
+        own = [float(whole) if early else alone for early, alone, whole in zip(fed, own, errors)]
         return self._record(bench, {emulator.network.outputs[0]: np.concatenate(outputs)}, errors, own)
 
     def _by_faults(self, bench: _Bench, drawn: Variations) -> Record:
@@ -154,6 +161,11 @@ class StressTask:
     def _outputs(self, scheme: int) -> Sequence[tuple[str, str]]:
         """(layer on macros, its output tensor)."""
         return [(layer.name, layer.outputs[0]) for layer in self.networks[scheme].layers if layer.on_macros]
+
+    def _fed(self, bench: _Bench, name: str) -> bool:
+        """Whether a layer reads the images alone: in the whole drawn network it is given what it is given by itself."""
+        layer = next(layer for layer in bench.emulator.network.layers if layer.name == name)
+        return {tensor for tensor in layer.inputs if tensor} <= set(bench.emulator.network.inputs)
 
     def _clean_inputs(self, bench: _Bench, name: str) -> list[Array]:
         layer = next(layer for layer in bench.emulator.network.layers if layer.name == name)

@@ -162,4 +162,6 @@ def _affine(moved: Moved, references: References, unit: int) -> NDArray[np.int64
         rule = np.stack([np.maximum(-base, 0), np.maximum(base, 0), gain, fall], axis=1)
         found[good] = rule[good]
         done |= good
+        if done.all():
+            break
     return found if bool(done.all()) else None

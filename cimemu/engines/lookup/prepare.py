@@ -5,6 +5,7 @@ linear converter has codes; what it does not apply to runs step by step, with th
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -190,10 +191,18 @@ def _sixes(matrix: Matrix, padded: int) -> Sixes | None:
 
 
 def _places(matrix: Matrix, bytes_per_input: int, together: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(source [Q, together], spans [G, 2]): the bits of a slice of every group, so many a place."""
-    dac = matrix.macro.input.dac_bits
+    """(source [Q, together], spans [G, 2]): the bits of a slice of every group, so many a place; not to be written to."""
+    groups = tuple((int(first), int(last)) for first, last in zip(matrix.starts, matrix.stops))
+    return _places_of(groups, matrix.macro.input.dac_bits, bytes_per_input, together)
+
+
+@lru_cache(maxsize=256)
+def _places_of(
+    groups: tuple[tuple[int, int], ...], dac: int, bytes_per_input: int, together: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The same, kept: chips that are drawn in turn have the same groups."""
     parts, spans, done = [], [], 0
-    for first, last in zip(matrix.starts, matrix.stops):
+    for first, last in groups:
         rows = np.repeat(np.arange(first, last) * bytes_per_input * 16, dac)
         bits = rows + np.tile(np.arange(dac), last - first)
         padded = np.full(-(-len(bits) // together) * together, -1, dtype=np.int64)
