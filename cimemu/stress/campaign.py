@@ -35,11 +35,14 @@ class Campaign:
 
 @dataclass(eq=False)
 class Done:
-    """Records of a finished campaign: fields `[points, trials, ...]` and their status."""
+    """Records of a finished campaign: fields `[points, trials, ...]` and their status.
+
+    Of a run with a file only numbers are in memory; fields of several values a trial stay in the file until it is finished.
+    """
 
     kind: str
     status: NDArray[np.uint8]
-    values: dict[str, NDArray[Any]]
+    values: dict[str, Any]
     file: TrialFile | None = field(repr=False, default=None)
 
     def finish(self, groups: Mapping[str, Mapping[str, Any]], attributes: Mapping[str, Any]) -> None:
@@ -97,7 +100,7 @@ def run_campaign(campaign: Campaign, work: Work) -> Done:
         jobs = _missing(campaign, status, values)
         for outcome in _runner(campaign.task, jobs, work):
             trial, point = divmod(outcome.job, campaign.points)
-            _keep(outcome, point, trial, status, values)
+            _keep(outcome, (point, trial), status, values)
             if store is not None:
                 if outcome.record is None:
                     store.fail(point, trial, outcome.error)
@@ -152,14 +155,16 @@ def _runner(task: Task, jobs: Iterator[int], work: Work) -> Iterator[Outcome]:
     return run_local(task, jobs, work.workers)
 
 
-def _keep(outcome: Outcome, point: int, trial: int, status: NDArray[np.uint8], values: dict[str, NDArray[Any]]) -> None:
+def _keep(outcome: Outcome, at: tuple[int, int], status: NDArray[np.uint8], values: Mapping[str, Any]) -> None:
+    """In memory; what is a dataset of the file is written there."""
     record: Record | None = outcome.record
     if record is None:
-        status[point, trial] = Status.FAILED
-        values["error"][point, trial] = outcome.error
+        status[at] = Status.FAILED
+        values["error"][at] = outcome.error
         return
-    status[point, trial] = Status.DONE
+    status[at] = Status.DONE
     for name, value in record.items():
         if name not in values:
             raise CimemuError(f"record has an unknown field {name!r}")
-        values[name][point, trial] = value
+        if isinstance(values[name], np.ndarray):
+            values[name][at] = value

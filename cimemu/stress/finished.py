@@ -12,7 +12,7 @@ from cimemu.emulate import plugins_attribute
 from cimemu.stress.result import StressResult
 from cimemu.stress.statistics import QUANTILES
 from cimemu.stress.trial import StressTask
-from cimemu.trace.trials import Status
+from cimemu.trace.trials import Chosen, Status
 from cimemu.workload.network import Network
 
 
@@ -27,7 +27,7 @@ def groups(
             "status": status,
             "accuracy": result.accuracy,
             "error": np.where(failed, values["error"], ""),
-            **{name: np.where(_like(ran, array), array, np.zeros((), array.dtype)) for name, array in fields.items()},
+            **{name: Chosen(array, ran) for name, array in fields.items()},
         },
         "points": {
             "scheme": list(result.scheme_of),
@@ -50,10 +50,6 @@ def _kept(result: StressResult) -> dict[str, Any]:
     """What kept the chips, by point, where something did."""
     rows = [kept.row() for kept in result.upkeep if kept is not None]
     return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
-
-
-def _like(mask: NDArray[np.bool_], array: NDArray[Any]) -> NDArray[np.bool_]:
-    return mask.reshape(*mask.shape, *(1 for _ in range(array.ndim - 2)))
 
 
 def attributes(arch: Arch, network: Network, task: StressTask) -> dict[str, Any]:

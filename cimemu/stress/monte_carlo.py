@@ -21,7 +21,7 @@ from cimemu.stress.settings import by_calibration, settings
 from cimemu.stress.statistics import QUANTILES, bootstrap, interval, looked_at
 from cimemu.stress.trial import Point, StressTask
 from cimemu.stress.upkeep import Upkeep, keepers, upkeep
-from cimemu.trace.trials import Status
+from cimemu.trace.trials import Chosen, Status
 from cimemu.variation.parse import spelled
 from cimemu.workload.network import Network
 
@@ -179,23 +179,17 @@ def _summary(
     images, layers = len(task.inputs), task.layers
     ran = status == Status.DONE
     accuracy = np.where(ran & (values["correct"] >= 0), values["correct"] / images, np.nan)
+    means = {
+        name: np.stack([Chosen(values[name], ran).mean(point) for point in range(len(task.points))])
+        for name in ("layer_error", "own_error")
+    }
     rows = []
     for point in range(len(task.points)):
         correct = values["correct"][point, ran[point]]
-        own = values["own_error"][point, ran[point]]
-        rows.append(_point_row(correct, images, np.flatnonzero(ran[point]), own, layers))
+        rows.append(_point_row(correct, images, np.flatnonzero(ran[point]), means["own_error"][point], layers))
         rows[-1]["failed"] = int((status[point] == Status.FAILED).sum())
     scheme_of = tuple(schemes[p.scheme] for p in task.points)
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    means = {
-        name: np.stack(
-            [
-                values[name][p, ran[p]].mean(axis=0) if ran[p].any() else np.full(len(layers), np.nan)
-                for p in range(len(rows))
-            ]
-        )
-        for name in ("layer_error", "own_error")
-    }
     return StressResult(
         schemes=tuple(schemes),
         scheme_of=scheme_of,
@@ -228,7 +222,7 @@ def _point_row(
         "worst_trial": -1,
         "worst": np.nan,
         "quantiles": np.full(len(QUANTILES), np.nan),
-        "breaks_first": layers[int(own.mean(axis=0).argmax())] if len(own) and own.any() else "",
+        "breaks_first": layers[int(own.argmax())] if len(correct) and own.any() else "",
     }
     if scored:
         share, found = correct / images, interval(correct, images)

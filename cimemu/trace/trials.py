@@ -30,6 +30,8 @@ from cimemu.trace.validate import own_dataset
 from cimemu.whole_file import appear, refuse_output, temporary_beside, whole_file
 
 ERROR_BYTES = 200
+MOST_WHOLE = 4096  # values that are not worth compressing
+TOGETHER = 1 << 17  # values that are read at a time
 Record = Mapping[str, Any]
 
 
@@ -94,11 +96,15 @@ class TrialFile:
                 status[point, trial] = Status.MISSING
         return status
 
-    def values(self) -> dict[str, NDArray[Any]]:
-        """Every field `[points, trials, ...]`, and `error` as text."""
-        made = {field.name: np.asarray(self.file["trials"][field.name][()]) for field in self.fields}
-        errors = self.file["trials/error"][()]
-        made["error"] = np.array([[e.decode("utf-8", "replace") for e in row] for row in errors], dtype=object)
+    def values(self) -> dict[str, Any]:
+        """Every field `[points, trials, ...]`, and `error` as text; fields of several values a trial are datasets of the file."""
+        made = {field.name: self.file["trials"][field.name] for field in self.fields}
+        made = {
+            field.name: made[field.name] if field.shape else np.asarray(made[field.name][()]) for field in self.fields
+        }
+        made["error"] = np.full(self.status.shape, "", dtype=object)
+        for point, trial in np.argwhere(self.status == Status.FAILED):
+            made["error"][point, trial] = self.file["trials/error"][point, trial].decode("utf-8", "replace")
         return made
 
     def finish(self, attributes: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> Path:
@@ -278,15 +284,55 @@ def _put_attributes(file: h5py.File, attributes: Mapping[str, Any]) -> None:
             file.attrs[name] = printable_lines(value) if isinstance(value, str) else value
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """`values` [points, trials, ...], an array or a dataset of a file, where `kept` [points, trials], and 0 elsewhere."""
+
+    values: Any
+    kept: NDArray[np.bool_]
+
+    def part(self, at: Any = ()) -> NDArray[Any]:
+        """The values of a selection of slices, by default all."""
+        values = np.asarray(self.values[at])
+        kept = self.kept[at[:2] if at else ()]
+        return np.where(
+            kept.reshape(*kept.shape, *(1 for _ in range(values.ndim - 2))), values, np.zeros((), values.dtype)
+        )
+
+    def mean(self, point: int) -> NDArray[np.float64]:
+        """The mean over the trials of a point that are kept, added in their order; nan where there are none."""
+        total, count = np.zeros(self.values.shape[2:]), int(self.kept[point].sum())
+        step = max(1, TOGETHER // max(1, total.size))
+        for first in range(0, self.kept.shape[1], step):
+            some = self.part((slice(point, point + 1), slice(first, first + step)))[0]
+            for values in some[self.kept[point, first : first + step]]:
+                total += values
+        return total / count if count else np.full_like(total, np.nan)
+
+
 def _put(file: h5py.File, path: str, values: Any) -> None:
+    if isinstance(values, Chosen):
+        _put_parts(file, path, values)
+        return
     array = np.asarray(values)
     if array.dtype == object or array.dtype.kind == "U":
         texts = np.array([printable_lines(str(text)) for text in array.ravel()], dtype=object).reshape(array.shape)
         file.create_dataset(path, data=texts, dtype=h5py.string_dtype())
-    elif array.size > 4096:
+    elif array.size > MOST_WHOLE:
         file.create_dataset(path, data=array, chunks=True, compression="gzip", compression_opts=1, shuffle=True)
     else:
         file.create_dataset(path, data=array)
+
+
+def _put_parts(file: h5py.File, path: str, values: Chosen) -> None:
+    """As `_put`, part by part, so that no more than a part of it is in memory."""
+    shape, dtype = values.values.shape, values.values.dtype
+    if math.prod(shape) <= MOST_WHOLE:
+        _put(file, path, values.part())
+        return
+    data = file.create_dataset(path, shape, dtype, chunks=True, compression="gzip", compression_opts=1, shuffle=True)
+    for part in data.iter_chunks():
+        data[part] = values.part(part)
 
 
 def _json(value: Mapping[str, Any]) -> str:

@@ -21,6 +21,14 @@ class Square:
 
 
 @dataclass(frozen=True)
+class Where:
+    """The process that runs the job."""
+
+    def run(self, job):
+        return {"process": os.getpid()}
+
+
+@dataclass(frozen=True)
 class Unlucky:
     """Kills its worker the first time that a job in `once` runs, and always for a job in `always`; raises for others."""
 
@@ -39,4 +47,4 @@ class Unlucky:
             raise WorkloadError(f"job {job} cannot be")
         if job in self.odd:
             raise ZeroDivisionError("odd")
-        return {"value": job * job, "row": [job, job + 1], "process": os.getpid()}
+        return {"value": job * job, "row": [job, job + 1]}

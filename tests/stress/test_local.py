@@ -4,7 +4,7 @@ import pytest
 
 from cimemu.errors import CimemuError
 from cimemu.stress.local import run_local
-from stress.tasks import Square, Unlucky
+from stress.tasks import Square, Unlucky, Where
 
 
 @pytest.mark.slow
@@ -21,9 +21,10 @@ def test_of_two_workers_a_dead_one_costs_only_its_own_job_a_try(tmp_path):
 
 def test_one_worker_is_this_process_and_tries_a_job_as_often(tmp_path):
     outcomes = {o.job: o for o in run_local(Unlucky(str(tmp_path), wrong=(1,), odd=(2,)), iter(range(3)), 1)}
-    assert outcomes[0].record["process"] == os.getpid()
+    assert outcomes[0].record["value"] == 0
     assert outcomes[1].error == "WorkloadError: job 1 cannot be"
     assert outcomes[2].error == "ZeroDivisionError: odd, 3 times"
+    assert next(run_local(Where(), iter([0]), 1)).record["process"] == os.getpid()
 
 
 def test_every_job_ends_once_with_its_own_record_and_none_is_asked_for_before_a_worker_is_free():

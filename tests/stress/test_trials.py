@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 
 import h5py
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from cimemu.errors import TraceError
 from cimemu.stress.campaign import Campaign, Work, run_campaign
-from cimemu.trace.trials import Field, Status, create_trials, resume_trials
+from cimemu.trace.trials import Chosen, Field, Status, create_trials, resume_trials
 from stress.tasks import Square, Unlucky
 
 FIELDS = (Field("value", "int64"), Field("row", "int16", (2,)))
@@ -139,3 +140,43 @@ def test_names_that_are_taken_and_runs_that_differ_are_refused(tmp_path):
     out.write_text("mine")
     with pytest.raises(TraceError, match=r"exists already"):
         create_trials(out, {}, FIELDS, 2, 2, overwrite=False)
+
+
+class Wide:
+    """Many values a trial; trial 3 of every seven fails."""
+
+    def run(self, job):
+        if job % 7 == 3:
+            raise TraceError("not this one")
+        return {"value": job, "row": np.arange(1000) % 5 * 0.1 + job % 3}
+
+
+def test_values_of_trials_stay_in_the_file_and_come_out_of_it_in_parts(tmp_path):
+    trials, fields = 2000, (Field("value", "int64"), Field("row", "float64", (1000,)))
+    made = Campaign("stress", Wide(), fields, 2, trials // 2, {"seed": 0})
+
+    def finished(work):
+        done = run_campaign(made, work)
+        ran = done.status == Status.DONE
+        rows = Chosen(done.values["row"], ran)
+        means = np.stack([rows.mean(0), rows.mean(1)])
+        done.finish({"trials": {"row": rows, "error": np.where(ran, "", done.values["error"])}}, {})
+        return means
+
+    in_memory = run_campaign(made, Work())
+    row, ran = in_memory.values["row"], in_memory.status == Status.DONE
+    assert 0 < ran.sum() < trials
+    tracemalloc.start()
+    means = finished(Work(out=tmp_path / "a.h5"))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < row.nbytes / 3  # the finished file, compressed, is the largest part
+    for point in range(2):
+        total = np.zeros(1000)
+        for values in row[point, ran[point]]:
+            total += values
+        assert np.array_equal(means[point], total / ran[point].sum())
+    assert np.isnan(Chosen(row, np.zeros_like(ran)).mean(0)).all()
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert np.array_equal(file["trials/row"][()], np.where(ran[:, :, None], row, 0))
+        assert np.array_equal(file["trials/error"].asstr()[()] != "", ~ran)
