@@ -60,6 +60,7 @@ VALUES: dict[str, list[Any]] = {
     "input.dac_bits": [1, 2, 3, 4, 9],
     "input.dac": ["voltage", "pulse", "bits"],
     "input.driver": ["returns", "holds"],
+    "input.slices": [(), "wide first", "narrow first"],
     "adc.ideal.model": ["ideal"],
     "adc.linear.model": ["linear"],
     "adc.nonlinear.model": ["nonlinear"],
@@ -105,6 +106,15 @@ def has_grids(adc):
     """Whether references are given by array or column: their number follows from the cut, which checksums change."""
     values = [value for value in adc.values() if isinstance(value, list)]
     return any(value and isinstance(value[0], list) for value in values)
+
+
+def unequal(bits, order):
+    """Slices of an input of 3 bits or more, each more than half of what is left, or the other way round."""
+    made = []
+    while bits:
+        made.append(bits // 2 + 1 if bits > 2 else 1)
+        bits -= made[-1]
+    return made if order == "wide first" else made[::-1]
 
 
 def closed(field):
@@ -233,6 +243,12 @@ class Draws:
             },
             "mapping": {"rows": pick("mapping.rows"), "groups": pick("mapping.groups")},
         }
+        may = dac == "voltage" and not signed and input_bits > 2
+        sliced = pick("input.slices", lambda v: v == () or may)
+        if sliced:
+            tree["input"]["slices"] = slices = unequal(input_bits, sliced)
+            tree["input"]["dac_bits"] = max(slices)
+            self.labels["input.dac_bits"] = str(max(slices))
         drive, kind = tree["timing"]["sample_cycles"], tree["cell"]["kind"]
         tree["timing"]["wordline_cycles"] = pick("timing.wordline_cycles", lambda v: v + drive >= 1)
         tree["timing"]["pipeline_stages"] = pick("timing.pipeline_stages", lambda v: v == 0 or kind == "digital")
@@ -260,7 +276,9 @@ class Draws:
             geometry = Geometry(rows, positions, 1, outputs, positions, 1)
             shape, layout, output = (positions, rows), "rows", (positions, outputs)
         weights = (geometry.channels_out, geometry.channels_in // geometry.groups, geometry.kernel_h, geometry.kernel_w)
-        narrow = Macro.model_validate({**tree, "input": {**tree["input"], "bits": min(8, macro.input.bits)}})
+        narrow = Macro.model_validate(
+            {**tree, "input": {**tree["input"], "bits": min(8, macro.input.bits), "slices": []}}
+        )
         x = macros.inputs_in_range(rng, narrow, (2, *shape)).astype(dtype)
         x[rng.random(x.shape) < r.choice([0, 0.5, 0.9])] = 0
         low, high = (

@@ -80,6 +80,9 @@ def drawn_designs(folder, count, seed=7, wanted=lambda macro: True):
         drawn = draws.draw(number)
         drawn.tree["timing"]["pipeline_stages"] = 0  # refused by name
         macro = cimemu.Macro.model_validate(drawn.tree)
+        if not macro.input.evenly_sliced:  # refused by name, too
+            del drawn.tree["input"]["slices"]
+            drawn.labels["input.slices"], macro = "()", cimemu.Macro.model_validate(drawn.tree)
         if macro.rows > 40 or getattr(macro.adc, "bits", 1) > 8 or not wanted(macro):
             continue
         try:

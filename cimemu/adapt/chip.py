@@ -101,7 +101,7 @@ class ChipLayer:
         """[images * positions, groups, input slices, converted columns]."""
         slices = []
         for i in range(self.macro.input_slices):
-            part = torch.from_numpy(np.asarray(input_slice(u, i, self.macro.input.dac_bits), dtype=np.float64))
+            part = torch.from_numpy(np.asarray(input_slice(u, i, self.macro.input), dtype=np.float64))
             made = self.wiring.psums(self.wiring.met(part), self.filters)
             made = made.unflatten(1, (self.wiring.groups, -1)).permute(0, 3, 4, 1, 2).flatten(0, 2)
             slices.append(made)

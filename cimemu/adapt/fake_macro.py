@@ -367,8 +367,8 @@ class FakeMacro(torch.nn.Module):
         given = self.macro.input
         whole = u.detach().to(torch.int64) & (2**given.bits - 1)
         parts = []
-        for i, place in enumerate(self.input_places):
-            digit = ((whole >> (i * given.dac_bits)) & (2**given.dac_bits - 1)).to(u.dtype)
+        for place, (lowest, bits) in zip(self.input_places, given.spans):
+            digit = ((whole >> lowest) & (2**bits - 1)).to(u.dtype)
             parts.append(digit + (u - u.detach()) / (place * len(self.input_places)))
         return parts
 

@@ -1,6 +1,5 @@
 """The macro: one crossbar with its drivers, converters and shift-add (contract section 1)."""
 
-from math import ceil
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -8,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from cimemu.adc import Adc, IdealAdc, LinearAdc
 from cimemu.adc.base import MOST_CYCLES
 from cimemu.arch.checks import CheckGroup, check_columns, check_groups, outputs_within
+from cimemu.arch.drivers import Input
 from cimemu.arch.repair import Repair
 from cimemu.encoding import Correction, Encoding, EncodingName, find, names, refusal
 from cimemu.errors import ArchError
@@ -59,29 +59,6 @@ class Weight(Grown):
         description="digital cells: columns beside those of every output that hold no weight, room for the carries of its sum",
     )
     later: ClassVar[tuple[str, ...]] = ("guard_columns",)
-
-
-class Input(Grown):
-    """How an input value reaches the wordlines."""
-
-    bits: int = Field(ge=1, le=9, description="input width in bits")
-    signed: bool = Field(False, description="two's complement inputs; needs dac_bits = 1")
-    dac_bits: int = Field(1, ge=1, le=9, description="input bits driven in one slice")
-    dac: Literal["voltage", "pulse", "bits"] = Field(
-        "voltage",
-        description="a slice is one level, a train of pulses, or its bits one by one, weighed in analog before one conversion",
-    )
-    driver: Literal["returns", "holds"] = Field(
-        "returns",
-        description="a wordline falls back to 0 after each slice; or it stays, and is charged for the bits that change",
-    )
-    later: ClassVar[tuple[str, ...]] = ("driver",)
-
-    @model_validator(mode="after")
-    def _pulses_return(self) -> "Input":
-        if self.driver == "holds" and self.dac == "pulse":
-            raise ValueError("driver holds with dac pulse: pulses fall back to 0, use dac voltage or bits")
-        return self
 
 
 class Timing(Grown):
@@ -326,8 +303,8 @@ class Macro(Record):
 
     @property
     def input_slices(self) -> int:
-        """`I = ceil(input.bits / dac_bits)`."""
-        return ceil(self.input.bits / self.input.dac_bits)
+        """I: as many as `input.slices`, or `ceil(input.bits / dac_bits)`."""
+        return len(self.input.spans)
 
     @property
     def steps_per_group(self) -> int:

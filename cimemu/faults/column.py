@@ -96,8 +96,8 @@ class Column:
         where = np.concatenate([np.stack([rows, group, matrix.block_of[group]], axis=1), steps], axis=1)
         points = len(self.masked)
         at_once = max(1, CHANGES_BYTES // (8 * points * (columns + 1)))
-        dac = matrix.macro.input.dac_bits
-        parts = [(i * dac, 2**dac - 1, int(weight)) for i, weight in enumerate(matrix.slice_weights)]
+        spans = matrix.macro.input.spans
+        parts = [(place, 2**bits - 1, int(weight)) for (place, bits), weight in zip(spans, matrix.slice_weights)]
         values = (
             np.zeros((*self.thresholds.shape[:2], self.thresholds.shape[2] + 1), np.int64)
             if self.values is None

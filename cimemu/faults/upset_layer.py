@@ -70,7 +70,7 @@ def wrong_word(words: NDArray[Any], site: Upset, matrix: Matrix, kind: Kind) -> 
     given = matrix.macro.input
     bits = [site.bit]
     if kind == "wordlines" and site.permanent:
-        bits = list(range(site.bit, given.bits, given.dac_bits))
+        bits = [place + site.bit for place, width in given.spans if site.bit < width and place + site.bit < given.bits]
     made = words.astype(np.uint16)
     for bit in bits:
         made = wrong_bit(made, bit, site.stuck)

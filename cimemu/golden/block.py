@@ -263,12 +263,12 @@ def _row_groups(matrix: Matrix, rows: slice, outputs: slice) -> Ints:
 
 def _wordlines(steps: UnitSteps, here: NDArray[np.int64], rows: slice) -> Ints:
     """[ops, steps, rows]."""
-    matrix, dac = steps.matrix, steps.matrix.macro.input.dac_bits
-    slices = matrix.macro.input_slices
+    matrix, spans = steps.matrix, steps.matrix.macro.input.spans
+    slices = len(spans)
     made = np.zeros((len(steps.x), len(here) * slices, rows.stop - rows.start), dtype=np.int64)
     for number, g in enumerate(here):
         a, b = int(matrix.starts[g]), int(matrix.stops[g])
-        for i in range(slices):
-            raised = (steps.masked[:, a:b] >> (i * dac)) & (2**dac - 1)
+        for i, (place, bits) in enumerate(spans):
+            raised = (steps.masked[:, a:b] >> place) & (2**bits - 1)
             made[:, number * slices + i, a - rows.start : b - rows.start] = raised
     return made

@@ -190,7 +190,7 @@ def reference_steps(
     for g in np.flatnonzero(matrix.block_of == block):
         span = slice(matrix.starts[g], matrix.stops[g])
         for i in range(len(matrix.slice_weights)):
-            pieces = input_slice(masked[:, span], i, matrix.macro.input.dac_bits)
+            pieces = input_slice(masked[:, span], i, matrix.macro.input)
             on = np.asarray(pieces.any(axis=1) if skipping else np.ones(points, dtype=np.bool_))
             psum = pieces[:, rows[span]].sum(axis=1, dtype=np.int64) * matrix.unit
             if matrix.noise:

@@ -27,8 +27,7 @@ def line_tables(macro: Macro) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """
     low, high = input_range(macro)
     code = np.arange(low, high + 1) & (2**macro.input.bits - 1)
-    dac = macro.input.dac_bits
-    slices = np.stack([(code >> (i * dac)) & (2**dac - 1) for i in range(macro.input_slices)])
+    slices = np.stack([(code >> place) & (2**bits - 1) for place, bits in macro.input.spans])
     drawn = {"pulse": slices, "voltage": slices**2, "bits": ones(slices)}[macro.input.dac]
     return drawn.sum(axis=0), (slices != 0).sum(axis=0)
 

@@ -7,7 +7,7 @@ from typing import Any, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from cimemu.arch.macro import Macro
+from cimemu.arch.macro import Input, Macro
 from cimemu.errors import ArchError, WorkloadError
 
 
@@ -165,10 +165,11 @@ def fixed_point_levels(cells: NDArray[np.floating], macro: Macro, shape: tuple[i
     return made.astype(narrowest(made))
 
 
-def input_slice(x: NDArray[Any], index: int, dac_bits: int) -> NDArray[Any]:
+def input_slice(x: NDArray[Any], index: int, given: Input) -> NDArray[Any]:
     """Slice `index` of inputs as bit patterns; a slice may be wider than the input's own type."""
-    mask = min(2**dac_bits - 1, int(np.iinfo(x.dtype).max))
-    made: NDArray[Any] = (x >> min(index * dac_bits, 8 * x.dtype.itemsize - 1)) & mask if index else x & mask
+    place, bits = given.spans[index]
+    mask = min(2**bits - 1, int(np.iinfo(x.dtype).max))
+    made: NDArray[Any] = (x >> min(place, 8 * x.dtype.itemsize - 1)) & mask if index else x & mask
     return made
 
 
@@ -181,7 +182,7 @@ def limits_of(dtype: np.dtype[Any]) -> tuple[int, int]:
 
 def input_slice_weights(macro: Macro) -> NDArray[np.int64]:
     """Place value of every input slice; the last counts negative for signed inputs."""
-    weights = 2 ** (macro.input.dac_bits * np.arange(macro.input_slices, dtype=np.int64))
+    weights = 2 ** np.array([place for place, _ in macro.input.spans], dtype=np.int64)
     if macro.input.signed:
         weights[-1] = -weights[-1]
     return weights

@@ -101,7 +101,9 @@ class _Definition:
     def __init__(self, x: NDArray[np.integer], given: Given, reads: Reads) -> None:
         macro, layout = given.macro, given.layout
         self.x, self.given, self.macro, self.layout, self.reads = x, given, macro, layout, reads
-        self.slices = ceil(macro.input.bits / macro.input.dac_bits)
+        bits, dac = macro.input.bits, macro.input.dac_bits
+        self.widths = list(macro.input.slices) or [dac] * ceil(bits / dac)
+        self.slices = len(self.widths)
         self.conversions = macro.conversions_per_output
         adc = plain(macro.adc if given.adc is None else given.adc)
         self.converter = NaiveConverter(adc, given.unit, layout, self.conversions, given.moved, given.calibrated)
@@ -157,15 +159,15 @@ class _Definition:
 
     def _steps(self, p: int) -> Iterator[Step]:
         """Every (group, slice) of input p in converting order."""
-        dac = self.macro.input.dac_bits
         image, position = self.reads.place(p)
         for g, (block, first, last) in enumerate(self.layout.group_spans):
             first_row = self.layout.row_blocks[block][0]
             group = (first - first_row) // self.layout.active_rows
-            for i in range(self.slices):
-                piece = [(int(self.x[p, k]) >> (i * dac)) % 2**dac for k in range(first, last)]
+            for i, width in enumerate(self.widths):
+                place = 2 ** sum(self.widths[:i])
+                piece = [int(self.x[p, k]) // place % 2**width for k in range(first, last)]
                 negative = self.macro.input.signed and i == self.slices - 1
-                weight = -(2 ** (i * dac)) if negative else 2 ** (i * dac)
+                weight = -place if negative else place
                 yield Step(p, image, position, g, block, first, last, first_row, group, i, piece, weight)
 
     def _step(self, step: Step, tallies: Tallies, running: list[int]) -> None:

@@ -37,11 +37,11 @@ def masked_inputs(x: NDArray[Any], matrix: Matrix) -> NDArray[Any]:
 
 def driven_steps(x: NDArray[Any], matrix: Matrix) -> NDArray[np.bool_]:
     """nonzero[p, g, i]: whether any input of group g is not zero in slice i."""
-    dac = matrix.macro.input.dac_bits
+    given = matrix.macro.input
     return np.stack(
         [
             np.stack(
-                [input_slice(x[:, a:b], i, dac).any(axis=1) for i in range(matrix.macro.input_slices)],
+                [input_slice(x[:, a:b], i, given).any(axis=1) for i in range(matrix.macro.input_slices)],
                 axis=1,
             )
             for a, b in zip(matrix.starts, matrix.stops)

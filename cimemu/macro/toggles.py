@@ -66,11 +66,10 @@ class ChangeTables:
 
 def change_tables(macro: Macro) -> list[ChangeTables]:
     """The tables of every factor."""
-    code, dac = np.arange(2**macro.input.bits), macro.input.dac_bits
-    by_bit = (1, dac * macro.input_slices)
-    by_slice = (dac, macro.input_slices)
-    dac, steps = {"pulse": by_slice, "voltage": by_slice, "bits": by_bit}[macro.input.dac]
-    slices = np.stack([(code >> (i * dac)) & (2**dac - 1) for i in range(steps)])
+    code, by_slice = np.arange(2**macro.input.bits), macro.input.spans
+    by_bit = tuple((bit, 1) for bit in range(sum(bits for _, bits in by_slice)))
+    spans = {"pulse": by_slice, "voltage": by_slice, "bits": by_bit}[macro.input.dac]
+    slices = np.stack([(code >> place) & (2**bits - 1) for place, bits in spans])
     match macro.input.dac:
         case "pulse":
             nothing = np.zeros(len(code), dtype=np.int64)

@@ -317,6 +317,10 @@ def make_design(
         )
     if macro.timing.pipeline_stages:
         raise ArchError(f"macro.timing.pipeline_stages = {macro.timing.pipeline_stages} is not generated, must be 0")
+    if not macro.input.evenly_sliced:
+        raise ArchError(
+            f"macro.input.slices = {list(macro.input.slices)}: generated hardware has slices of one length; use dac_bits alone"
+        )
     if macro.repair.checksum_columns:
         raise ArchError(
             f"macro.repair.checksum_columns = {macro.repair.checksum_columns}: checksum columns are not generated; set it to 0"

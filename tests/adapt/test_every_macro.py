@@ -189,7 +189,7 @@ def test_fixed_converters_of_wide_steps_meet_their_thresholds():
     drawn.tree["weight"] |= {"bits": 8, "encoding": "offset", "column_flipping": False, "correction": "digital"}
     drawn.tree["weight"] |= {"subtract": "digital", "combine": "digital", "guard_columns": 0}
     drawn.tree["timing"]["pipeline_stages"] = 0
-    drawn.tree["input"] |= {"bits": 8, "signed": False, "dac_bits": 4}
+    drawn.tree["input"] |= {"bits": 8, "signed": False, "dac_bits": 4, "slices": []}
     for lsb in (82, 94, 110, 122):
         drawn.tree["adc"] = {"model": "linear", "bits": 7, "lsb": lsb, "zero": -lsb}
         assert compare(drawn) is False

@@ -294,8 +294,8 @@ def test_packed_sums(seed):
     wide = rng.integers(0, high, (points, groups, slices * dac, words), dtype=np.uint64, endpoint=True)
     deep = rng.integers(0, high, (groups, planes, words, columns), dtype=np.uint64, endpoint=True)
     both(
-        lambda o: mvm_packed.packed_psums(wide, deep, dac, groups - 1, slices - 1, o),
-        lambda o: mvm_packed.packed_psums_naive(wide, deep, dac, groups - 1, slices - 1, o),
+        lambda o: mvm_packed.packed_psums(wide, deep, dac, groups - 1, (slices - 1) * dac, o),
+        lambda o: mvm_packed.packed_psums_naive(wide, deep, dac, groups - 1, (slices - 1) * dac, o),
         np.zeros((points, columns), dtype=np.int64),
     )
 

@@ -83,6 +83,7 @@ def make_lookup(matrix: Matrix) -> Lookup | WhyNot:
         (not AVAILABLE, "the processor has no AVX2"),
         (references is None, "the converter is ideal and has no codes"),
         (matrix.holding, "the accumulator may overflow and is held step by step"),
+        (not macro.input.evenly_sliced, "input slices differ in length"),
         (bool(matrix.bow or matrix.traps) or matrix.gated is not None, "reads are solved one by one"),
         (bool(matrix.noise) and macro.repair.reads > 1, "noisy steps are read several times"),
     )

@@ -89,8 +89,11 @@ def sum_codes_clip_naive(inputs, cells, block_of, slice_weight, skip, offset, to
 
 
 @kernel
-def packed_psums(inputs, cells, dac_bits, group, slice_, psums):
-    """psums[p, c] of one group and input slice; cell planes and DAC planes weighed. int64 [P, C], overwritten."""
+def packed_psums(inputs, cells, bits, group, place, psums):
+    """psums[p, c] of one group and of the input's `bits` bits from `place` on, planes of cells and of bits weighed.
+
+    int64 [P, C], overwritten.
+    """
     planes = cells.shape[1]
     words = cells.shape[2]
     columns = cells.shape[3]
@@ -98,9 +101,9 @@ def packed_psums(inputs, cells, dac_bits, group, slice_, psums):
         row = psums[p]
         for c in range(columns):
             row[c] = 0
-        for d in range(dac_bits):
+        for d in range(bits):
             for w in range(words):
-                x = inputs[p, group, slice_ * dac_bits + d, w]
+                x = inputs[p, group, place + d, w]
                 if x == 0:
                     continue
                 for a in range(planes):
@@ -109,16 +112,16 @@ def packed_psums(inputs, cells, dac_bits, group, slice_, psums):
                         row[c] += weight * popcount(x & cells[group, a, w, c])
 
 
-def packed_psums_naive(inputs, cells, dac_bits, group, slice_, psums):
+def packed_psums_naive(inputs, cells, bits, group, place, psums):
     """From the definition, bit by bit."""
     psums[:] = 0
     planes, words, columns = cells.shape[1:]
     for p in range(inputs.shape[0]):
         for c in range(columns):
-            for d in range(dac_bits):
+            for d in range(bits):
                 for a in range(planes):
                     for w in range(words):
-                        both = int(inputs[p, group, slice_ * dac_bits + d, w]) & int(cells[group, a, w, c])
+                        both = int(inputs[p, group, place + d, w]) & int(cells[group, a, w, c])
                         psums[p, c] += bin(both).count("1") << (a + d)
 
 

@@ -16,9 +16,9 @@ Words = NDArray[np.uint64]
 
 
 def pack(x: NDArray[Any], matrix: Matrix) -> Words:
-    """words [P, groups, slices * dac_bits, words] of inputs [P, K]; bits beyond the input's width are 0."""
+    """words [P, groups, bits of all slices, words] of inputs [P, K]; bits beyond the input's width are 0."""
     macro = matrix.macro
-    bits = macro.input_slices * macro.input.dac_bits
+    bits = sum(width for _, width in macro.input.spans)
     words_per_group = -(-int((matrix.stops - matrix.starts).max()) // 64)
     words = np.zeros((len(x), len(matrix.starts), bits, words_per_group), dtype=np.uint64)
     low = x if x.dtype == np.uint8 else (x & 0xFF).astype(np.uint8)

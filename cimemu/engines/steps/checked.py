@@ -26,7 +26,7 @@ def amend_step(
     checks, (g, i) = matrix.checks, step
     assert checks is not None
     block, rows = int(matrix.block_of[g]), slice(int(matrix.starts[g]), int(matrix.stops[g]))
-    psums = checks.psums(input_slice(x[:, rows], i, matrix.macro.input.dac_bits), rows)
+    psums = checks.psums(input_slice(x[:, rows], i, matrix.macro.input), rows)
     if codes is None:
         values, doubts, unit = np.concatenate([counted, psums], axis=1) // matrix.unit, None, matrix.unit
     else:

@@ -35,7 +35,7 @@ def clamped_sums(x: NDArray[Any], matrix: Matrix, rules: tuple[tuple[int, int], 
         cells: NDArray[Any] = matrix.seen_of(slice(first, last)).astype(np.float32)
         added, top = rules[matrix.block_of[g]]
         for i, weight in enumerate(matrix.slice_weights):
-            piece: NDArray[Any] = input_slice(x[:, first:last], i, matrix.macro.input.dac_bits)
+            piece: NDArray[Any] = input_slice(x[:, first:last], i, matrix.macro.input)
             codes = product(piece.astype(np.float32), cells)
             if added:
                 codes += np.float32(added)

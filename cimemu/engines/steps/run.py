@@ -35,22 +35,21 @@ def from_words(x: NDArray[Any], matrix: Matrix) -> Iterator[tuple[int, int, NDAr
     psums = np.empty((len(x), matrix.seen_columns), dtype=np.int64)
     words = pack(x, matrix)
     for g in range(len(matrix.starts)):
-        for i in range(matrix.macro.input_slices):
-            packed_psums(words, matrix.packed, matrix.macro.input.dac_bits, g, i, psums)
+        for i, (place, bits) in enumerate(matrix.macro.input.spans):
+            packed_psums(words, matrix.packed, bits, g, place, psums)
             yield g, i, psums
 
 
 def from_products(x: NDArray[Any], matrix: Matrix) -> Iterator[tuple[int, int, NDArray[np.int64]]]:
     """The same of any cells, from exact products by BLAS."""
     macro = matrix.macro
-    dac = macro.input.dac_bits
     psums = np.empty((len(x), matrix.seen_columns), dtype=np.int64)
     bound = max(abs(matrix.psum_range[0]), matrix.psum_range[1], 1)
     kind = kind_for(bound)
     for g, (a, b) in enumerate(zip(matrix.starts, matrix.stops)):
         cells: Any = matrix.seen_of(slice(a, b)).astype(kind)
         for i in range(macro.input_slices):
-            piece: Any = input_slice(x[:, a:b], i, dac)
+            piece: Any = input_slice(x[:, a:b], i, macro.input)
             np.rint(product(piece.astype(kind), cells), out=psums, casting="unsafe")
             for value, more in enumerate(matrix.bow):
                 if more.any():
@@ -69,7 +68,7 @@ def seen_psums(
     for g, i, psums in step_psums(x, matrix, packed):
         block = int(matrix.block_of[g])
         if matrix.traps or matrix.gated is not None:
-            piece = input_slice(x[:, matrix.starts[g] : matrix.stops[g]], i, matrix.macro.input.dac_bits)
+            piece = input_slice(x[:, matrix.starts[g] : matrix.stops[g]], i, matrix.macro.input)
             in_block = int(matrix.starts[g]) - matrix.layout.row_blocks[block][0]
             if matrix.gated is not None:
                 psums = seen_by_conversions(matrix.gated.sums(piece, block, in_block), matrix.columns)

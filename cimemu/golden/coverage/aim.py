@@ -34,7 +34,7 @@ class Rows:
         """[rows] inputs whose slices are these."""
         made = np.zeros(self.count, np.int64)
         for (group, part), values in steps.items():
-            made[self.blocks[0].rows_of(group)] |= values << (part * self.macro.input.dac_bits)
+            made[self.blocks[0].rows_of(group)] |= values << self.macro.input.spans[part][0]
         return signed(made, self.macro)
 
     def extremes(self, left: list[tuple[int, str, int]]) -> Iterator[Ints]:

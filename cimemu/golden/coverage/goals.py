@@ -81,8 +81,7 @@ class Block:
         self.converter_of = np.arange(self.columns) // macro.columns_per_adc
         self.references = 0 if v.reference_cells is None else v.reference_cells.shape[1]
         self.raised = macro.raised_rows
-        dac, bits = macro.input.dac_bits, macro.input.bits
-        self.slice_bits = [min(dac, bits - dac * i) for i in range(v.slices)]
+        self.slice_bits = [min(width, macro.input.bits - place) for place, width in macro.input.spans]
         self.skips = macro.timing.skip_zero_slices
         self.sizes = dict(self._sizes())
 
