@@ -280,6 +280,7 @@ class _Timed:
                 "plugins": "; ".join(provenance["plugins"]) if provenance.get("plugins") else None,
                 "fraction_bits": provenance.get("fraction_bits"),
                 "detail": self.options.detail,
+                **({} if base.checksums is None else base.checksums.attributes()),
             }
             writer.finish(
                 TraceContent(

@@ -187,7 +187,10 @@ JSON = {
         "2",
     ],
     "validate": ["validate"],
-    "yield": [*RUN[1:], "--trials", "2", "--accuracy", "0.5", "--vary", "lognormal:sigma=0.1"],
+    "yield": [
+        *(*RUN[1:], "--trials", "2", "--accuracy", "0.5", "--vary", "lognormal:sigma=0.1"),
+        *("--set", "macro.repair.checksum_columns=8"),
+    ],
     "yield --rare": [
         *("yield", *RUN[1:], "--trials", "40", "--accuracy", "1", "--vary", "stuck_at:sa0=0.05", "--rare"),
     ],

@@ -94,7 +94,6 @@ def yield_(
         raise CimemuError("yield: --accuracy and --trials are needed (or --plan with --width: how many trials)")
     if pilot is not None and not rare:
         raise CimemuError("--pilot without --rare: only strata take harmful cells, add --rare")
-    from cimemu.compute.checksums import checksums_of
     from cimemu.options import Draws
     from cimemu.prepare import quantized_network
     from cimemu.stress.ideal import ideal_cost
@@ -132,7 +131,8 @@ def yield_(
         "stopped_early": counted.stopped, "accuracy": accuracy, "worst": float(counted.accuracy.min()),
         "worst_trial": int(counted.accuracy.argmin()), "seed": seed, **asdict(cost),
     }  # fmt: skip
-    guard = checksums_of(chips.emulator.matrices)
+    guard = chips.checksums()
+    told |= {} if guard is None else {"checksums": guard.row()}
     if as_json:
         print_json(told)
         return
@@ -147,7 +147,8 @@ def yield_(
     console.print(f"worst chip: trial {told['worst_trial']}, {100 * told['worst']:.2f} %", soft_wrap=True)
     console.print(f"every chip: {cost.told()}", soft_wrap=True)
     if guard is not None:
-        console.print(guard.can(), soft_wrap=True)
+        for line in guard.lines():
+            console.print(line, soft_wrap=True)
 
 
 def _harmful(made: Any, network: Any, inputs: Any, labels: Any, accuracy: float, progress: Any) -> Any:

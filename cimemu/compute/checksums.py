@@ -27,6 +27,10 @@ class Checksums:
         """As an entry of --json."""
         return asdict(self)
 
+    def attributes(self) -> dict[str, int]:
+        """As attributes of a trace."""
+        return {f"checksums_{name}": getattr(self, name) for name in Alarms._fields}
+
     def can(self) -> str:
         """What they find and put right."""
         if not self.losing:
@@ -56,7 +60,6 @@ class Checksums:
 def checksums_of(matrices: Mapping[str, LayerMatrix]) -> Checksums | None:
     """Of the layers of a network as they are programmed; None where no macro has checksum columns."""
     losing, only_seen, guarded = [], [], 0
-    alarms = [Alarms(0, 0, 0)]
     for name, layer in matrices.items():
         own = [p.matrix.checks for p in layer.programmed if p.matrix.checks is not None]
         if not own:
@@ -66,11 +69,19 @@ def checksums_of(matrices: Mapping[str, LayerMatrix]) -> Checksums | None:
             losing.append(name)
         if not all(checks.corrects for checks in own):
             only_seen.append(name)
-        alarms += [p.alarms for units in layer.replicas for p in units]
     if not guarded:
         return None
-    doubtful, seen, corrected = (sum(part) for part in zip(*alarms))
-    return Checksums(guarded, len(matrices), tuple(losing), tuple(only_seen), doubtful, seen, corrected)
+    return Checksums(guarded, len(matrices), tuple(losing), tuple(only_seen), *alarms_of(matrices))
+
+
+def alarms_of(matrices: Mapping[str, LayerMatrix]) -> Alarms:
+    """What checksum columns saw in all macros since their cells were written; 0 where there are none."""
+    total = Alarms(0, 0, 0)
+    for layer in matrices.values():
+        for units in layer.replicas:
+            for programmed in units:
+                total = total.plus(programmed.alarms)
+    return total
 
 
 def _listed(names: tuple[str, ...], layers: int) -> str:

@@ -257,7 +257,7 @@ class Programmed:
             finish(chunk, matrix, outcome)
             if outcome.alarms is not None:
                 with self.lock:
-                    self.alarms = Alarms(*(a + b for a, b in zip(self.alarms, outcome.alarms)))
+                    self.alarms = self.alarms.plus(outcome.alarms)
 
         on_threads(threads, one, range(0, count, step))
         return y, out

@@ -32,6 +32,14 @@ class Alarms(NamedTuple):
     seen: int
     corrected: int
 
+    def plus(self, other: "Alarms") -> "Alarms":
+        """Of both together."""
+        return Alarms(*(a + b for a, b in zip(self, other)))
+
+    def since(self, earlier: "Alarms") -> "Alarms":
+        """What came after `earlier`."""
+        return Alarms(*(a - b for a, b in zip(self, earlier)))
+
 
 @dataclass(frozen=True, eq=False)
 class Checks:

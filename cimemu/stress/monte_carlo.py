@@ -19,7 +19,7 @@ from cimemu.stress.ideal import ideal_cost
 from cimemu.stress.result import StressResult
 from cimemu.stress.settings import by_calibration, settings
 from cimemu.stress.statistics import QUANTILES, bootstrap, interval, looked_at
-from cimemu.stress.trial import Point, StressTask
+from cimemu.stress.trial import ALARMS, Point, StressTask
 from cimemu.stress.upkeep import Upkeep, keepers, upkeep
 from cimemu.trace.trials import Chosen, Status
 from cimemu.variation.parse import spelled
@@ -187,6 +187,9 @@ def _summary(
     for point in range(len(task.points)):
         correct = values["correct"][point, ran[point]]
         rows.append(_point_row(correct, images, np.flatnonzero(ran[point]), means["own_error"][point], layers))
+        for name in (name for name in ALARMS if name in values):
+            counted = values[name][point, ran[point]]
+            rows[-1][name] = counted.mean() if len(counted) else np.nan
         rows[-1]["failed"] = int((status[point] == Status.FAILED).sum())
     scheme_of = tuple(schemes[p.scheme] for p in task.points)
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}

@@ -93,6 +93,7 @@ def stress_rows(result: "StressResult") -> list[dict[str, Any]]:
         row.update({"5 %": float(column["quantiles"][1]), "median": float(column["quantiles"][3])})
         row.update({"worst": float(column["worst"]), "worst trial": int(column["worst_trial"])})
         row["breaks first"] = str(column["breaks_first"])
+        row.update({name.replace("_", " "): float(column[name]) for name in column if name.startswith("checksums_")})
         kept = result.upkeep[point]
         if kept is not None:
             row.update({"calibrations": kept.calibrations, "writings": kept.writings, "upkeep_uj": kept.total_uj})

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cimemu.arch.schema import Arch
+from cimemu.compute.checksums import alarms_of
 from cimemu.compute.forward import Emulator
 from cimemu.emulate import score
 from cimemu.faults.stuck_chips import StuckChips, why_not
 from cimemu.layer.base import Array
+from cimemu.macro.checksums import Alarms
 from cimemu.mapping.place import make_plan
 from cimemu.mapping.plan import Plan
 from cimemu.stress.jobs import Record
@@ -22,6 +24,7 @@ from cimemu.variation.compose import Variations, compose
 from cimemu.workload.network import Network
 
 BATCH = 64
+ALARMS = tuple(f"checksums_{name}" for name in Alarms._fields)  # of all images, where macros have checksum columns
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ class StressTask:
     def fields(self) -> tuple[Field, ...]:
         """What a trial's record holds."""
         layers = (len(self.layers),)
+        alarms = [Field(name, "int64") for name in ALARMS] if self.arch.macro.repair.checksum_columns else []
         return (
+            *alarms,
             Field("correct", "int64"),
             Field("prediction", "int32", (len(self.inputs),)),
             Field("layer_error", "float64", layers),
@@ -99,6 +104,7 @@ class StressTask:
             for early, (name, output) in zip(fed, self._outputs(point.scheme))
         ]
         outputs: list[Array] = []
+        alone = alarms_of(emulator.matrices)  # of layers alone
         errors = np.full(len(own), np.nan)
         kept = frozenset(output for _, output in self._outputs(point.scheme))
         for first in range(0, len(self.inputs), BATCH):
@@ -116,7 +122,10 @@ class StressTask:
                     for _, output in self._outputs(point.scheme)
                 ]
         own = [float(whole) if early else alone for early, alone, whole in zip(fed, own, errors)]
-        return self._record(bench, {emulator.network.outputs[0]: np.concatenate(outputs)}, errors, own)
+        record = self._record(bench, {emulator.network.outputs[0]: np.concatenate(outputs)}, errors, own)
+        if self.arch.macro.repair.checksum_columns:
+            record |= zip(ALARMS, alarms_of(emulator.matrices).since(alone))
+        return record
 
     def _by_faults(self, bench: _Bench, drawn: Variations) -> Record:
         """The record of a chip of which nothing but cells are stuck, by what these change alone."""

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from cimemu import bounds
 from cimemu.arch.schema import Arch
+from cimemu.compute.checksums import Checksums, alarms_of, checksums_of
 from cimemu.compute.forward import Emulator
 from cimemu.emulate import score
 from cimemu.errors import CimemuError, WorkloadError
 from cimemu.faults.stuck_chips import StuckChips, why_not
+from cimemu.macro.checksums import Alarms
 from cimemu.mapping.place import make_plan
 from cimemu.options import Draws
 from cimemu.shares import clopper_pearson, trials_for
@@ -64,6 +66,12 @@ class Chips:
         self.labels = np.asarray(labels)
         self.plan = make_plan(network, arch)
         self.emulator = Emulator(network, arch.macro, plan=self.plan)
+        self.alarms = Alarms(0, 0, 0)  # of checksum columns, all chips so far
+
+    def checksums(self) -> Checksums | None:
+        """What the checksum columns can find, and what they found on all chips so far; None where there are none."""
+        found = checksums_of(self.emulator.matrices)
+        return None if found is None else replace(found, **self.alarms._asdict())
 
     def accuracy(self, vary: Sequence[Any], seed: int, trial: int) -> float:
         """Of the chip that `vary` draws: the one that `cimemu run --seed --trial` has."""
@@ -90,6 +98,7 @@ class Chips:
             self.emulator.run([self.inputs[first : first + BATCH]], first_image=first, counted=False).tensors[name]
             for first in range(0, len(self.inputs), BATCH)
         ]
+        self.alarms = self.alarms.plus(alarms_of(self.emulator.matrices))
         return {name: np.concatenate(outputs)}
 
     def _scored(self, outputs: Mapping[str, Any]) -> float:

@@ -73,6 +73,14 @@ ATTRIBUTES = (
         optional=True,
     ),
     Item("write_pj", "float", "", "pJ", "of that writing; absent without write_verify", optional=True),
+    *(
+        Item(f"checksums_{name}", "int", "", "", f"{what}; absent without checksum columns", optional=True)
+        for name, what in (
+            ("doubtful", "groups in steps in which a converter of drawn cells may have rounded or clipped"),
+            ("seen", "groups in steps of drawn cells that did not add up to their checksum columns"),
+            ("corrected", "of these, the ones that were put right"),
+        )
+    ),
     Item("detail", "str", "", "", "ops or cycles"),
     Item("clock_ns", "float", "", "ns", "length of a cycle"),
     Item("images", "int", "", "", "images run"),
@@ -303,6 +311,14 @@ _STRESS = (
     Item("points/quantiles", "number", "point, quantile", "", "quantiles of accuracies, see the attribute"),
     Item("points/breaks_first", "str", "point", "", "layer with the largest error of its own"),
     Item("points/failed", "int", "point", "", "trials that failed every time"),
+    *(
+        Item(f"points/checksums_{name}", "number", "point", "", f"{what}, mean of a chip", optional=True)
+        for name, what in (
+            ("doubtful", "groups in steps whose converters may have rounded or clipped"),
+            ("seen", "groups in steps that did not add up to their checksum columns"),
+            ("corrected", "of these, the ones that were put right"),
+        )
+    ),
     Item("points/layer_error", "number", "point, layer", "", "mean error of layers in the whole drawn network"),
     Item("points/own_error", "number", "point, layer", "", "mean error of each drawn layer alone"),
     Item("layers/name", "str", "layer", "", "layers on macros"),

@@ -1,6 +1,8 @@
 """Checksum columns: what the definition says on all paths, every fault of one column put right where nothing is lost, counts."""
 
+import h5py
 import macros
+import nets
 import numpy as np
 import pytest
 from amounts import drawn
@@ -14,6 +16,7 @@ from cimemu.macro.naive import Given, mvm_naive
 from cimemu.macro.read_noise import Reads
 from cimemu.macro.sites import own_macros
 from cimemu.macro.vary import vary_matrix
+from cimemu.stress import Chips, stress, yield_of
 from cimemu.variation.compose import compose
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -195,3 +198,34 @@ def test_models_that_act_on_other_things_than_cells_are_refused():
     ideal = macro.model_copy(update={"adc": cimemu.load_arch("rram_128", {"macro.adc": "ideal"}).macro.adc})
     with pytest.raises(cimemu.ArchError, match="levels that are not whole"):
         cimemu.mvm(np.ones((1, 4), dtype=np.int64), w, ideal, vary=["lognormal:sigma=0.1"])
+
+
+def test_traces_stress_and_yields_tell_what_was_seen(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = "stuck_at:sa0=0.01,sa1=0.01"
+    arch = cimemu.load_arch("rram_128", {"macro.repair.checksum_columns": 8, "chip.tiles": 40})
+    network = nets.residual_network()
+    images = np.random.default_rng(0).integers(0, 256, (5, 3, 5, 4)).astype(np.uint8)
+    labels = np.arange(5) % 2
+    one = [cimemu.run(arch, network, images, vary=[model], trial=t, trace=f"{t}.h5").checksums for t in range(3)]
+    names = ("doubtful", "seen", "corrected")
+    for trial, found in enumerate(one):
+        with h5py.File(f"{trial}.h5") as file:
+            assert [file.attrs[f"checksums_{name}"] for name in names] == [getattr(found, name) for name in names]
+    assert sum(found.corrected for found in one) > 0
+    many = stress(arch, network, images, labels, vary=[model], trials=3, out="s.h5")
+    with h5py.File("s.h5") as file:
+        for name in names:
+            each = [getattr(found, name) for found in one]
+            assert file[f"trials/checksums_{name}"][0].tolist() == each
+            assert file[f"points/checksums_{name}"][0] == many.columns[f"checksums_{name}"][0] == np.mean(each)
+    chips = Chips(arch, network, images, labels)
+    yield_of(chips, draws=cimemu.Draws(vary=[model]), accuracy=0.5, trials=3)
+    assert [getattr(chips.checksums(), name) for name in names] == [
+        sum(getattr(f, name) for f in one) for name in names
+    ]
+    plain = cimemu.load_arch("rram_128", {"chip.tiles": 40})
+    assert cimemu.run(plain, network, images, vary=[model], trace="p.h5").checksums is None
+    assert Chips(plain, network, images, labels).checksums() is None
+    with h5py.File("p.h5") as file:
+        assert not any(name.startswith("checksums") for name in file.attrs)

@@ -136,7 +136,7 @@ def sum_steps(
                 counted = codes.astype(np.int64)
         if matrix.amends:
             found = amend_step(x, matrix, (g, i), codes, counted, on)
-            alarms = Alarms(*(a + b for a, b in zip(alarms, found)))
+            alarms = alarms.plus(found)
         if by_code is None and levels is None:
             add_weighted(counted, weight, on, sums[:, block])
         if running is not None:
