@@ -1,6 +1,7 @@
 """Yield of `digits` on `rram_128` with stuck cells by checksum columns, and its accuracy by majority reads and the noise of a read.
 
-Writes checksums.csv and reads.csv beside itself. python workloads/studies/repair/checks.py [CHIPS [IMAGES]]
+Writes one table beside itself: python workloads/studies/repair/checks.py stuck CHIPS IMAGES (checksums.csv), or
+python workloads/studies/repair/checks.py noisy IMAGES (reads.csv).
 """
 
 import csv
@@ -90,14 +91,17 @@ def noisy(work: Any, given: tuple[Any, Any]) -> None:
             file.flush()
 
 
-def main(chips: int, images: int) -> None:
-    """Both tables."""
+def main(table: str, *counts: str) -> None:
+    """One of the tables."""
     work = cimemu.load_workload("digits")
-    given = work.inputs(images)
-    noisy(work, given)
-    stuck(work, given, chips)
+    match table, [int(text) for text in counts]:
+        case "stuck", [chips, images]:
+            stuck(work, work.inputs(images), chips)
+        case "noisy", [images]:
+            noisy(work, work.inputs(images))
+        case _:
+            raise SystemExit(f"{table} {' '.join(counts)}: must be stuck CHIPS IMAGES or noisy IMAGES")
 
 
 if __name__ == "__main__":
-    asked = [int(text) for text in sys.argv[1:]]
-    main(*(asked + [40, 120][len(asked) :]))
+    main(*sys.argv[1:])
