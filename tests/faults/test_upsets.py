@@ -24,6 +24,7 @@ MACROS = {
     "steps": {"macro.adc.bits": 3, "macro.adc.lsb": 2, "macro.weight.encoding": "differential", "macro.cell.bits": 2},
     "held": {"macro.adc.bits": 4, "macro.accumulator_bits": 14, "macro.accumulator_overflow": "saturate"},
     "wide slices": {"macro.adc.bits": 6, "macro.input.dac_bits": 4, "macro.weight.correction": "digital"},
+    "unequal slices": {"macro.adc.bits": 6, "macro.input.slices": [2, 5, 1], "macro.input.dac_bits": 5},
     "replicas": {"macro.adc.bits": 5, "mapping.max_replicas": 2},
 }
 
@@ -41,13 +42,15 @@ def patterns(x, macro):
 def slow_unit(kind, site, matrix, x, met):
     """y [P, N] of inputs x by the definition, with one wrong bit where `met` [P] says that an input meets it."""
     macro, layout = matrix.macro, matrix.layout
-    per, dac = macro.conversions_per_output, macro.input.dac_bits
+    per = macro.conversions_per_output
     words, known = patterns(x, macro), [[int(v) for v in row] for row in x]
     if kind in ("registers", "wordlines"):
         row = layout.row_blocks[site.row_block][0] + site.place
         bits = [site.bit]
         if kind == "wordlines" and site.permanent:
-            bits = [b for b in range(macro.input.bits) if b % dac == site.bit]
+            widths = macro.input.slices or [macro.input.dac_bits] * macro.input_slices
+            every = [sum(widths[:i]) + site.bit for i, width in enumerate(widths) if site.bit < width]
+            bits = [b for b in every if b < macro.input.bits]
         for p in range(len(x)):
             if met[p]:
                 for bit in bits:

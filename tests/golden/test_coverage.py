@@ -16,7 +16,7 @@ from cimemu.golden.coverage.result import coverage_of
 from cimemu.golden.coverage.sums import ColumnSums
 from cimemu.golden.vectors import layer_inputs, vectors_of
 from cimemu.golden.verify import verify_dump
-from cimemu.macro.encode import columns_of, input_range
+from cimemu.macro.encode import columns_of, input_range, input_slice_weights
 from cimemu.options import Draws
 
 
@@ -84,9 +84,7 @@ def measured_slowly(macro, v):
                 met.add(("reference codes", g, int(v.reference_codes[op, j, g])))
             if v.shift_add is None:
                 continue
-            weight = 1 << (macro.input.dac_bits * place[1])
-            if macro.input.signed and place[1] == v.slices - 1:
-                weight = -weight
+            weight = int(input_slice_weights(macro)[place[1]])
             for n in range(v.output_count):
                 step, after = added[n] * weight, int(v.shift_add[op, j, n])
                 met |= {("accumulators", n, k) for k, has in enumerate((after < 0, after > 0)) if has}

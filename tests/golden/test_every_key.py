@@ -72,12 +72,11 @@ def compare_macro(v, matrix, x, naive):
     assert np.array_equal(v.cells, expected_cells(matrix, v))
     here = np.flatnonzero(matrix.block_of == v.row_block)
     r, c = slice(*layout.row_blocks[v.row_block]), slice(*layout.col_blocks[v.col_block])
-    per_output, slices = macro.conversions_per_output, macro.input_slices
+    per_output = macro.conversions_per_output
     columns = slice(c.start * per_output, c.stop * per_output)
     place = np.tile(input_slice_weights(macro), len(here))
     assert np.array_equal(v.inputs, x[:, r].astype(np.int64) & (2**macro.input.bits - 1))
-    shifts = macro.input.dac_bits * np.tile(np.arange(slices), len(here))
-    assert np.array_equal((v.wordlines << shifts[:, None]).sum(axis=1), v.inputs)
+    assert np.array_equal((v.wordlines * np.abs(place)[:, None]).sum(axis=1), v.inputs)
     on = v.wordlines.any(axis=2) if macro.timing.skip_zero_slices else np.ones((ops, len(place)), bool)
     assert np.array_equal(v.driven, on)
     if macro.adc.model != "ideal":
