@@ -164,8 +164,9 @@ def test_a_chip_file_holds_measured_converters_and_names_measured_reads(tmp_path
     known = [{"model": "chip", "file": str(tmp_path / "chip.h5")}]
     drawn, read = (cimemu.run(arch, network, images, vary=v, seed=s) for v, s in ((vary, 5), (known, 0)))
     assert drawn.outputs.tobytes() == read.outputs.tobytes()
-    engines = [cimemu.run(arch, network, images, vary=vary, seed=5, path=path).outputs for path in ("steps", "naive")]
-    assert all(outputs.tobytes() == drawn.outputs.tobytes() for outputs in engines)
+    for path, count in (("steps", 4), ("naive", 1)):  # the naive engine takes seconds an image
+        outputs = cimemu.run(arch, network, images[:count], vary=vary, seed=5, path=path).outputs
+        assert outputs.tobytes() == drawn.outputs[:count].tobytes()
 
 
 @pytest.mark.parametrize(
