@@ -8,6 +8,16 @@ from numba.extending import intrinsic
 from cimemu.lanes.registers import _I8, _I32, _I64, _call, _pick
 
 
+def _real_of(builder, numbers, real):
+    """Integers of 64 bits below 2^52 as float64."""
+    if numbers.type.count == 8:
+        return builder.sitofp(numbers, real)
+    # With AVX2 alone: such an integer is the last bits of a float64 of 2^52 and more.
+    offset = ir.Constant(numbers.type, [0x4330000000000000] * numbers.type.count)
+    made = builder.bitcast(builder.or_(numbers, offset), real)
+    return builder.fsub(made, builder.bitcast(offset, real))
+
+
 def _make_weights(signed):
     @intrinsic
     def weights_where_same(typingctx, a, b, live):
@@ -25,19 +35,15 @@ def _make_weights(signed):
             everywhere = ir.Constant(ir.VectorType(_I32, count), [0] * count)
             every = builder.shuffle_vector(one, ir.Constant(weights.type, ir.Undefined), everywhere)
             weights = builder.and_(weights, every)
+            same, zero = builder.icmp_unsigned("==", args[0], args[1]), ir.Constant(weights.type, [0] * count)
+            if not signed:
+                found = _real_of(builder, total(builder.select(same, weights, zero)), real)
+                return builder.bitcast(found, args[0].type)
             # What weighs -128 is counted where bytes differ, and 128 taken away.
-            top = ir.Constant(weights.type, ([0] * 7 + [128 if signed else 0]) * (count // 8))
+            top = ir.Constant(weights.type, ([0] * 7 + [128]) * (count // 8))
             away = builder.and_(weights, top)
-            counted = builder.select(
-                builder.icmp_unsigned("==", args[0], args[1]), builder.and_(weights, builder.not_(top)), away
-            )
-            if count == 64:
-                made = builder.sitofp(builder.sub(total(counted), total(away)), real)
-                return builder.bitcast(made, args[0].type)
-            # Below 2^52 an integer is the last bits of a float64 of 2^52 and more.
-            offset = ir.Constant(numbers, [0x4330000000000000] * (count // 8))
-            made = builder.bitcast(builder.or_(total(counted), offset), real)
-            made = builder.fsub(made, builder.bitcast(builder.or_(total(away), offset), real))
+            counted = total(builder.select(same, builder.and_(weights, builder.not_(top)), away))
+            made = builder.fsub(_real_of(builder, counted, real), _real_of(builder, total(away), real))
             return builder.bitcast(made, args[0].type)
 
         return a(a, b, live), codegen
