@@ -8,6 +8,7 @@ import numpy as np
 
 from cimemu.layer.base import Array, Layer, TensorType
 from cimemu.layer.shapes import Operand, runtime
+from cimemu.layer.small import add_taps
 
 CHUNK_BYTES = 4 << 20  # windows laid out at once: they stay in the cache, and memory is bounded
 
@@ -110,13 +111,8 @@ class Conv(Layer):
         out[:] = sums.reshape(out.shape)
 
     def _taps(self, padded: Array, weight: Array, first: int, out: Array) -> None:
-        """One input channel per output: adding kernel element by element beats many tiny products."""
-        _, outputs, *shape = out.shape
-        repeat = outputs // padded.shape[1]
-        total, product = np.zeros(out.shape, np.float32), np.empty(out.shape, np.float32)
-        for i in range(self.kernel_shape[0]):
-            for j in range(self.kernel_shape[1]):
-                seen = self._tap(padded, first, tuple(shape), i, j)
-                seen = seen if repeat == 1 else np.repeat(seen, repeat, axis=1)
-                total += np.multiply(seen, weight[:, 0, i, j].reshape(-1, 1, 1), out=product)
+        """One input channel per output."""
+        total = np.empty(out.shape, np.float32)
+        taps = np.ascontiguousarray(weight[:, 0], dtype=np.float32)
+        add_taps(np.ascontiguousarray(padded, dtype=np.float32), taps, first, self.strides, self.dilations, total)
         out[:] = total

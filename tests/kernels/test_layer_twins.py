@@ -9,6 +9,7 @@ from cimemu.compute import finish_kernels as finish
 from cimemu.engines.exact import kernels as conv_exact
 from cimemu.engines.exact import quad_kernels
 from cimemu.lanes.registers import AVAILABLE
+from cimemu.layer import conv_kernels
 from cimemu.layer import elementwise_kernels as elementwise
 from cimemu.macro import activity_kernels as activity
 from cimemu.macro import change_kernels as changes
@@ -260,6 +261,22 @@ def test_pairs_of_codes(seed):
         lambda o: elementwise.look_up_pairs(a, b, table, o),
         lambda o: elementwise.look_up_pairs_naive(a, b, table, o),
         np.zeros(300, dtype=dtype),
+    )
+
+
+@given(SEEDS)
+@common
+def test_taps_of_a_float_convolution(seed):
+    rng = np.random.default_rng(seed)
+    strip, stride, dilation, shape, out = random_windows(rng)
+    channels = strip.shape[1] * int(rng.integers(1, 3))
+    padded, weight = strip.astype(np.float32) / 3, rng.normal(0, 1, (channels, *shape)).astype(np.float32)
+    padded.flat[:: int(rng.integers(2, 40))] = rng.choice([0.0, -0.0, 1e-40, 1e30])
+    first = int(rng.integers(0, out[0]))
+    both(
+        lambda o: conv_kernels.add_taps(padded, weight, first, stride, dilation, o),
+        lambda o: conv_kernels.add_taps_naive(padded, weight, first, stride, dilation, o),
+        np.ones((2, channels, out[0] - first, out[1]), np.float32),
     )
 
 
