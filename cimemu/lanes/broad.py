@@ -23,10 +23,11 @@ from cimemu.lanes.registers import (
     _pointer,
     broad,
     lanes,
-    target_has,
 )
+from cimemu.lanes.target import target_has
 
 NARROW, BROAD = (0,), (0, 0)  # an entry for every 32 bytes
+
 HAS_BROAD = target_has("avx512f", "avx512bw", "avx512vl", "avx512vbmi", "avx512vnni", "gfni")
 
 
@@ -211,7 +212,7 @@ def _turn_broad(b, a, _):
     return _call(b, "llvm.x86.vgf2p8affineqb.512", a.type, [unit, a, ir.Constant(_I8, 0)])
 
 
-# Of every 8 bytes: bit k of byte j becomes bit j of byte 7 - k of the first register (the second has no meaning).
+# Of every 8 bytes of the first register: bit k of byte j becomes bit 7 - j of byte k (the second has no meaning).
 turn_bits = _operation(_turn_python, _by_width(_turn_narrow, _turn_broad), 2)
 
 

@@ -5,7 +5,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from cimemu.lanes.registers import _I8, _I32, _operation, _pick, broad, lanes
+from cimemu.lanes.registers import _I8, _I32, _I64, _operation, _pick, broad, lanes
 
 
 def _arithmetic(python, name):
@@ -17,6 +17,22 @@ def _arithmetic(python, name):
 
 
 add64, mul64 = _arithmetic(np.add, "fadd"), _arithmetic(np.multiply, "fmul")
+
+
+def _real_of_emit(e, a, _):
+    numbers = e.bitcast(a, ir.VectorType(_I64, a.type.count // 8))
+    real = ir.VectorType(ir.DoubleType(), numbers.type.count)
+    if numbers.type.count == 8:
+        return e.bitcast(e.sitofp(numbers, real), a.type)
+    # With AVX2 alone: such an integer is the last bits of a float64 of 2^52 and more.
+    offset = ir.Constant(numbers.type, [0x4330000000000000] * numbers.type.count)
+    made = e.bitcast(e.or_(numbers, offset), real)
+    return e.bitcast(e.fsub(made, e.bitcast(offset, real)), a.type)
+
+
+real_of = _operation(  # 64-bit numbers of 0 .. 2^52 - 1 as float64 (the second register has no meaning)
+    lambda a, _: a.view(np.int64).astype(np.float64).view(np.uint8), _real_of_emit, 2
+)
 
 
 def _make_real_as():

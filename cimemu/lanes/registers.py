@@ -7,26 +7,15 @@ Operations that do not move bytes between places take registers of 64 bytes too 
 """
 
 import numpy as np
-from llvmlite import binding, ir
-from numba import config, types
+from llvmlite import ir
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
 from cimemu.lanes.jit import JIT_DISABLED
+from cimemu.lanes.target import target_has
 
 WIDTH = 32
-
-
-def target_has(*features):
-    """Whether the compiler's target has all of these instruction sets (without the compiler: yes)."""
-    if JIT_DISABLED:
-        return True
-    if config.CPU_NAME or config.CPU_FEATURES:
-        given = (config.CPU_FEATURES or "").split(",")
-        return all(f"+{feature}" in given for feature in features)
-    host = binding.get_host_cpu_features()
-    return all(host.get(feature, False) for feature in features)
-
 
 AVAILABLE = target_has("avx2")
 _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
@@ -109,11 +98,15 @@ def _bytes(a):
 
 
 def _lookup_python(table, index):
-    picked = np.concatenate([table[:16][index[:16] & 15], table[16:][index[16:] & 15]])
+    picked = np.take_along_axis(table.reshape(-1, 16), index.reshape(-1, 16) & 15, axis=1).reshape(-1)
     return np.where(index < 128, picked, 0).astype(np.uint8)
 
 
-lookup = _operation(_lookup_python, lambda b, t, i: _call(b, "llvm.x86.avx2.pshuf.b", _BYTES, [t, i]), 2)
+_SHUFFLES = {
+    32: "llvm.x86.avx2.pshuf.b",
+    64: "llvm.x86.avx512.pshuf.b.512",
+}  # of 16 bytes; 0 where an index has its bit 7
+lookup = _operation(_lookup_python, lambda b, t, i: _call(b, _SHUFFLES[t.type.count], t.type, [t, i]), 2)
 add8 = _operation(lambda a, b: a + b, lambda b, x, y: b.add(x, y), 2)
 sub8 = _operation(lambda a, b: a - b, lambda b, x, y: b.sub(x, y), 2)
 either = _operation(lambda a, b: a | b, lambda b, x, y: b.or_(x, y), 2)

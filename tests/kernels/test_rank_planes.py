@@ -9,9 +9,9 @@ from twins import SEEDS, both, common
 from cimemu.engines.planes import adder_kernels as planes
 from cimemu.engines.planes import rank_kernels as ranked
 from cimemu.lanes import broad
+from cimemu.lanes import extremes as lane_extremes
 from cimemu.lanes import floats as lane_floats
 from cimemu.lanes import registers as lanes
-from cimemu.lanes import weights as lane_weights
 from cimemu.lanes.jit import kernel
 from cimemu.lanes.nibbles import ORDER
 
@@ -22,28 +22,30 @@ pytestmark = [
 
 
 @kernel
-def every_operation(unit, given, number, live, out, found):
+def every_operation(unit, given, number, out, found):
     width = broad.register_bytes(unit)
     a, b = broad.load_as(unit, given, 0), broad.load_as(unit, given, width)
-    lanes.store(out, 0, lane_weights.weights_where_same(a, b, live))
-    lanes.store(out, width, lane_weights.signed_weights_where_same(a, b, live))
+    lanes.store(out, 0, lanes.lookup(a, b))
+    lanes.store(out, width, lane_floats.real_of(broad.load_as(unit, given, 2 * width), a))
     lanes.store(out, 2 * width, lane_floats.real_as(unit, number))
     lanes.store(out, 3 * width, broad.most_bytes(a, b))
-    found[0] = lane_weights.least_byte(a)
-    found[1] = lane_weights.largest_byte(a)
+    found[0] = lane_extremes.least_byte(a)
+    found[1] = lane_extremes.largest_byte(a)
 
 
 @pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize("live", [255, 127, 1])
-def test_bytes_that_are_the_same_are_weighed(unit, live):
-    width = 32 * len(unit)
-    a, b = given_ = np.random.default_rng(live).integers(0, 3, (2, width)).astype(np.uint8) + np.uint8(126)
+def test_operations_of_either_width(unit):
+    width, rng = 32 * len(unit), np.random.default_rng(0)
+    given_ = rng.integers(0, 256, (3, width)).astype(np.uint8)
+    numbers = given_[2].view(np.int64)
+    numbers[:] = rng.integers(0, 2**52, numbers.shape)
+    numbers[:2] = 0, 2**52 - 1
+    a, b, _ = given_
     out, found = np.zeros((4, width), np.uint8), np.zeros(2, np.int64)
-    every_operation(unit, given_, 0.1, live, out, found)
-    same = (a == b).reshape(-1, 8) * (live >> np.arange(8) & 1)
-    weights = 2 ** np.arange(8)
-    assert np.array_equal(out[0].view(np.float64), same @ weights)
-    assert np.array_equal(out[1].view(np.float64), same @ np.where(weights == 128, -128, weights))
+    every_operation(unit, given_, 0.1, out, found)
+    picked = [a.reshape(-1, 16)[i // 16, b[i] & 15] if b[i] < 128 else 0 for i in range(width)]
+    assert out[0].tolist() == picked
+    assert np.array_equal(out[1].view(np.float64), numbers.astype(np.float64))
     assert np.array_equal(out[2].view(np.float64), np.full(width // 8, 0.1))
     assert np.array_equal(out[3], np.maximum(a, b))
     assert found.tolist() == [a.min(), a.max()]
@@ -74,13 +76,19 @@ def test_parts(unit, seed):
         lambda o: ranked.rank_ranges_naive(unit, ranks, columns, groups, alive, o),
         np.zeros((2, columns), np.int64),
     )
-    levels, live = rng.normal(0, 1, 8), int(rng.integers(1, 256))
-    first = int(rng.integers(0, 8))
-    rule = (groups, live, first, int(rng.integers(first, 8)))
+    levels, marks = rng.normal(0, 1, 20), np.zeros((groups, 8, width), np.uint8)
+    ranks[:] = rng.integers(0, rng.integers(1, 21), ranks.shape)
+    first = int(rng.integers(0, 20))
+    rule = (groups, first, int(rng.integers(first, 20)))
     for negative in (None, 1):
         both(
-            lambda o, n=negative: ranked.add_ranked(unit, ranks, columns - 1, rule, levels, n, o),
-            lambda o, n=negative: ranked.add_ranked_naive(unit, ranks, columns - 1, rule, levels, n, o),
+            lambda o, n=negative: marked(unit, ranks, columns - 1, (groups, first), (alive, n), o),
+            lambda o, n=negative: ranked.mark_ranks_naive(unit, ranks, columns - 1, (groups, first), alive, n, o),
+            marks,
+        )
+        both(
+            lambda o, n=negative: ranked.add_ranked(unit, ranks, columns - 1, rule, levels, (alive, n, marks), o),
+            lambda o, n=negative: ranked.add_ranked_naive(unit, ranks, columns - 1, rule, levels, (alive, n, marks), o),
             rng.normal(0, 1, width),
         )
     value, scale = rng.normal(0, 1, (4, 12)), (3.0, (1.0, -2.0, 5.5, 0.0), (0, 160, 80, 40))
@@ -105,23 +113,26 @@ def four(value, at, stride, scale, place, y):
 
 
 @kernel
-def products(unit, ranks, at, rank, level, rule, negative, out):
-    ranks_of = broad.every32_as(unit, 0x01010101 * rank)
-    lanes.store(out, 0, ranked.rank_weights(broad.load_as(unit, ranks, at), ranks_of, rule[3], negative))
-    made = ranked.level_product(ranks, at, ranks_of, lane_floats.real_as(unit, level), rule, negative)
-    lanes.store(out, broad.register_bytes(unit), made)
+def marked(unit, ranks, j, rule, given, marks):
+    ranked.mark_ranks(unit, ranks, j, rule, given[0], given[1], marks)
+
+
+@kernel
+def products(unit, marks, at, d, level, rule, negative, out):
+    pick = broad.load_as(unit, ranked.PICKS, 64 * d)
+    made = ranked.level_product(marks, at, pick, lane_floats.real_as(unit, level), rule, negative)
+    lanes.store(out, 0, made)
 
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("negative", [None, 1])
 def test_products_of_one_rank(unit, negative):
     rng, width = np.random.default_rng(0), 32 * len(unit)
-    ranks = rng.integers(0, 3, (3, 2, 8, width)).astype(np.uint8)
-    out, at = np.zeros((2, width // 8)), 8 * width + 3 * width
-    for rule in ((unit, 3, 16 * width, 255), (unit, 1, 16 * width, 0x93)):
-        products(unit, ranks, at, 2, 0.7, rule, negative, out)
-        assert np.array_equal(out[0], ranked.rank_weights_naive(ranks[0, 1, 3], 2, rule[3], negative))
-        assert np.array_equal(out[1], ranked.level_product_naive(ranks, at, 2, 0.7, rule, negative))
+    marks, out = rng.integers(0, 256, (3, 8, width)).astype(np.uint8), np.zeros(width // 8)
+    for d in range(8):
+        for rule in ((unit, 3, 8 * width), (unit, 1, 8 * width)):
+            products(unit, marks, 3 * width, d, 0.7, rule, negative, out)
+            assert np.array_equal(out, ranked.level_product_naive(marks, 3 * width, d, 0.7, rule, negative))
 
 
 def rng_places(width):
@@ -146,13 +157,14 @@ def test_whole(unit, seed):
     y, rest = np.zeros((70, -(-columns // 3))), rng.integers(-99, 99, 70)
     live, negative = int(rng.choice([255, 15])), (None, 1)[int(rng.integers(0, 2))]
     alive = np.tile(255 * (live >> np.arange(8) & 1), width // 8).astype(np.uint8)
-    rule = (live, 3, 1.0, rest, rng_places(width))
+    rule = (3, 1.0, rest, rng_places(width))
     scratch = (
         rows,
         numbers,
         np.zeros((1 if apart else groups, planes.COLUMNS, 8, width), np.uint8),
         alive,
         np.zeros((2, planes.COLUMNS), np.int64),
+        np.zeros((groups, 8, width), np.uint8),
         np.zeros((y.shape[1], width)),
     )
     matrix, converter = (starts, stops, *listed, blocks), (tables, own, real)

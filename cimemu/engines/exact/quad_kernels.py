@@ -11,7 +11,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from cimemu.lanes.jit import JIT_DISABLED, kernel
-from cimemu.lanes.registers import target_has
+from cimemu.lanes.target import target_has
 
 POSITIONS = 16
 OUTPUTS = 8

@@ -25,12 +25,19 @@ from cimemu.engines.planes.digit_kernels import (
     low_sums,
     low_sums_naive,
 )
-from cimemu.lanes.broad import every32_as, least_bytes, load_as, most_bytes, register_bytes
-from cimemu.lanes.floats import add64, mul64, real_as
+from cimemu.lanes.broad import every32_as, least_bytes, load_as, most_bytes, register_bytes, turn_bits
+from cimemu.lanes.extremes import largest_byte, least_byte
+from cimemu.lanes.floats import add64, mul64, real_as, real_of
 from cimemu.lanes.jit import inlined, kernel
-from cimemu.lanes.registers import both, differ, either, store
+from cimemu.lanes.registers import both, differ, either, lookup, store, sub8
 from cimemu.lanes.turns import high_halves, interleave_high64, interleave_low64, low_halves
-from cimemu.lanes.weights import largest_byte, least_byte, signed_weights_where_same, weights_where_same
+from cimemu.lanes.wide import add64 as add_integers
+
+# One bit for each of the bytes 0 .. 7, none above, of every 16 entries: `turn_bits` makes byte d of the bits d.
+HOT = np.tile(np.array([*(1 << np.arange(8)), *[0] * 8], dtype=np.uint8), 4)
+BACKWARDS = np.tile(np.array([*range(7, -1, -1), *range(15, 7, -1)], dtype=np.uint8), 4)  # of every 8 bytes
+# By d: the place of byte d of every 8, with nothing in the other seven; places are within 16 bytes.
+PICKS = np.tile(np.where(np.arange(16) % 8 == 0, np.arange(8)[:, None] + np.arange(16), 255).astype(np.uint8), (1, 4))
 
 
 @inlined
@@ -110,53 +117,78 @@ def rank_ranges_naive(unit, ranks, columns, groups, alive, ranges):
 
 
 @inlined
-def level_product(ranks, at, rank, level, rule, negative):
-    """level * what the slices of `rank` weigh, of the register of ranks at byte `at`, and of as many groups as there are.
+def mark_ranks(unit, ranks, j, rule, alive, negative, marks):
+    """Byte d of every 8 of marks[g, r]: which of these 8 bytes of ranks[g, j, r] are `base` + d, as bits, of live slices alone.
 
-    `rank` and `level` are registers; rule = (unit, groups, bytes of a group, live slices as the bits of a byte); `negative`: not
-    None where bit 7 weighs -128.
-    """
-    unit, groups, stride, live = rule
-    weight = rank_weights(load_as(unit, ranks, at), rank, live, negative)
-    for g in range(1, groups):
-        weight = add64(weight, rank_weights(load_as(unit, ranks, at + stride * g), rank, live, negative))
-    return mul64(level, weight)
-
-
-@inlined
-def rank_weights(mine, rank, live, negative):
-    """The weights of one register, the last slice's negative or not."""
-    if negative is not None:
-        return signed_weights_where_same(mine, rank, live)
-    return weights_where_same(mine, rank, live)
-
-
-def rank_weights_naive(mine, rank, live, negative):
-    """The definition, eight bytes a number."""
-    weights = 2 ** np.arange(8) - 256 * ((negative is not None) * (np.arange(8) == 7))
-    return ((mine == rank).reshape(-1, 8) * (live >> np.arange(8) & 1)) @ weights
-
-
-def level_product_naive(ranks, at, rank, level, rule, negative):
-    """The definition, of one rank and one level."""
-    unit, groups, stride, live = rule
-    flat = ranks.reshape(-1)
-    parts = [flat[at + stride * g :][: 32 * len(unit)] for g in range(groups)]
-    return level * sum(rank_weights_naive(part, rank, live, negative) for part in parts)
-
-
-@inlined
-def add_ranked(unit, ranks, j, rule, levels, negative, value):
-    """value[v] += sum over ranks k ascending of levels[k] * A; A = sum over groups and slices of 2^i * [rank = k].
-
-    ranks uint8 [>= groups, >= columns, 8, R]; rule = (groups, live slices as the bits of a byte, first and last rank); levels
-    float64; value float64 [R]: register r of `turned_sums` has places R / 8 * r on. Every product and sum is rounded by itself;
-    the sum starts from 0.
+    rule = (groups, base); marks uint8 [>= groups, 8, R]; where `negative` is not None bit 7 is turned over, so that the byte
+    less 128 is what slices weigh of which the last is negative.
     """
     width = register_bytes(unit)
-    groups, live, first, last = rule
-    start = 8 * width * j
-    given = (unit, groups, 8 * width * ranks.shape[1], live)
+    groups, base = rule
+    hot = load_as(unit, HOT, 0)
+    backwards = load_as(unit, BACKWARDS, 0)
+    dead = differ(lookup(load_as(unit, alive, 0), backwards), every32_as(unit, -1))
+    order = either(backwards, dead)  # what is dead is taken from nowhere
+    from_base = every32_as(unit, 0x01010101 * base)
+    beyond = every32_as(unit, 0x0F0F0F0F)
+    top = every32_as(unit, -0x7F7F7F80)
+    for g in range(groups):
+        at = 8 * width * (ranks.shape[1] * g + j)
+        for r in range(8):
+            place = least_bytes(sub8(load_as(unit, ranks, at + width * r), from_base), beyond)
+            marked = lookup(lookup(hot, place), order)
+            marked = turn_bits(marked, marked)
+            if negative is not None:
+                marked = differ(marked, top)
+            store(marks, width * (8 * g + r), marked)
+
+
+def mark_ranks_naive(unit, ranks, j, rule, alive, negative, marks):
+    """The definition."""
+    groups, base = rule
+    for g, r in np.ndindex(groups, 8):
+        mine = ranks[g, j, r].reshape(-1, 8).astype(np.int64)
+        for d in range(8):
+            bits = (mine == base + d) & (alive.reshape(-1, 8) > 0)
+            marks[g, r, d::8] = np.packbits(bits, axis=1, bitorder="little")[:, 0] ^ (0 if negative is None else 128)
+
+
+@inlined
+def level_product(marks, at, pick, level, rule, negative):
+    """level * what the slices weigh that byte `at` of marks and on marks, of as many groups as there are.
+
+    `pick` takes the byte of the rank out of every 8, `level` is a register too; rule = (unit, groups, bytes of a group).
+    """
+    unit, groups, stride = rule
+    weight = lookup(load_as(unit, marks, at), pick)
+    for g in range(1, groups):
+        weight = add_integers(weight, lookup(load_as(unit, marks, at + stride * g), pick))
+    real = real_of(weight, weight)
+    if negative is not None:
+        real = add64(real, real_as(unit, -128.0 * groups))
+    return mul64(level, real)
+
+
+def level_product_naive(marks, at, d, level, rule, negative):
+    """The definition, of byte d of every 8."""
+    unit, groups, stride = rule
+    flat = marks.reshape(-1)
+    parts = [flat[at + stride * g :][: 32 * len(unit)][d::8].astype(np.float64) for g in range(groups)]
+    return level * (sum(parts) - (0 if negative is None else 128 * groups))
+
+
+@inlined
+def add_ranked(unit, ranks, j, rule, levels, given, value):
+    """value[v] += sum over ranks k ascending of levels[k] * A; A = sum over groups and live slices of 2^i * [rank = k].
+
+    ranks uint8 [>= groups, >= columns, 8, R]; rule = (groups, first and last rank); levels float64; given = (alive uint8 [R],
+    `negative`: not None where bit 7 weighs -128, marks uint8 [>= groups, 8, R]); value float64 [R]: register r of `turned_sums`
+    has places R / 8 * r on. Every product and sum is rounded by itself; the sum starts from 0.
+    """
+    width = register_bytes(unit)
+    groups, first, last = rule
+    alive, negative, marks = given
+    one = (unit, groups, 8 * width)
     s0 = every32_as(unit, 0)
     s1 = s0
     s2 = s0
@@ -165,17 +197,19 @@ def add_ranked(unit, ranks, j, rule, levels, negative, value):
     s5 = s0
     s6 = s0
     s7 = s0
-    for k in range(first, last + 1):
-        rank = every32_as(unit, 0x01010101 * k)
-        level = real_as(unit, levels[k])
-        s0 = add64(s0, level_product(ranks, start, rank, level, given, negative))
-        s1 = add64(s1, level_product(ranks, start + width, rank, level, given, negative))
-        s2 = add64(s2, level_product(ranks, start + 2 * width, rank, level, given, negative))
-        s3 = add64(s3, level_product(ranks, start + 3 * width, rank, level, given, negative))
-        s4 = add64(s4, level_product(ranks, start + 4 * width, rank, level, given, negative))
-        s5 = add64(s5, level_product(ranks, start + 5 * width, rank, level, given, negative))
-        s6 = add64(s6, level_product(ranks, start + 6 * width, rank, level, given, negative))
-        s7 = add64(s7, level_product(ranks, start + 7 * width, rank, level, given, negative))
+    for base in range(first, last + 1, 8):
+        mark_ranks(unit, ranks, j, (groups, base), alive, negative, marks)
+        for k in range(base, min(base + 8, last + 1)):
+            pick = load_as(unit, PICKS, 64 * (k - base))
+            level = real_as(unit, levels[k])
+            s0 = add64(s0, level_product(marks, 0, pick, level, one, negative))
+            s1 = add64(s1, level_product(marks, width, pick, level, one, negative))
+            s2 = add64(s2, level_product(marks, 2 * width, pick, level, one, negative))
+            s3 = add64(s3, level_product(marks, 3 * width, pick, level, one, negative))
+            s4 = add64(s4, level_product(marks, 4 * width, pick, level, one, negative))
+            s5 = add64(s5, level_product(marks, 5 * width, pick, level, one, negative))
+            s6 = add64(s6, level_product(marks, 6 * width, pick, level, one, negative))
+            s7 = add64(s7, level_product(marks, 7 * width, pick, level, one, negative))
     store(value, 0, add64(load_as(unit, value, 0), s0))
     store(value, width, add64(load_as(unit, value, width), s1))
     store(value, 2 * width, add64(load_as(unit, value, 2 * width), s2))
@@ -186,10 +220,11 @@ def add_ranked(unit, ranks, j, rule, levels, negative, value):
     store(value, 7 * width, add64(load_as(unit, value, 7 * width), s7))
 
 
-def add_ranked_naive(unit, ranks, j, rule, levels, negative, value):
+def add_ranked_naive(unit, ranks, j, rule, levels, given, value):
     """The definition, a position at a time."""
-    groups, live, first, last = rule
-    weights = (2 ** np.arange(8) - 256 * ((negative is not None) * (np.arange(8) == 7))) * (live >> np.arange(8) & 1)
+    groups, first, last = rule
+    alive, negative, _ = given
+    weights = (2 ** np.arange(8) - 256 * ((negative is not None) * (np.arange(8) == 7))) * (alive[:8] > 0)
     mine = ranks[:groups, j].reshape(groups, 32 * len(unit), 8)
     for v in range(32 * len(unit)):
         total = 0.0
@@ -261,14 +296,15 @@ def ranks_by_planes(unit, turned, matrix, converter, rule, negative, scratch, y)
 
     turned uint8 [B, K, R]; matrix = (starts, stops, lists, steps, bounds, blocks int64 [row blocks, 2] of groups), lists of
     COLUMNS columns a chunk; converter = (tables uint8 [T, entries], own int64 [G, C], levels float64 [row blocks, C, ranks]);
-    rule = (live slices, columns of an output, factor, rest int64 [P], places int64 [R]), factor and rest exact in float64;
+    rule = (columns of an output, factor, rest int64 [P], places int64 [R]), factor and rest exact in float64;
     scratch = (rows uint8 [> rows of a group, R], planes uint8 [KEPT + COLUMNS, P, R], ranks uint8 [groups of a block, COLUMNS, 8,
-    R], alive uint8 [R]: 255 where a slice is live, ranges int64 [2, COLUMNS], value float64 [N, R or more]).
+    R], alive uint8 [R]: 255 where a slice is live, ranges int64 [2, COLUMNS], marks uint8 [groups of a block, 8, R], value
+    float64 [N, R or more]).
     """
     starts, stops, lists, steps, bounds, blocks = matrix
     tables, own, levels = converter
-    live, per_output, factor, rest, places = rule
-    rows, planes, ranks, alive, ranges, value = scratch
+    per_output, factor, rest, places = rule
+    rows, planes, ranks, alive, ranges, marks, value = scratch
     columns = own.shape[1]
     for b in range(turned.shape[0]):
         value[:] = 0.0
@@ -284,8 +320,10 @@ def ranks_by_planes(unit, turned, matrix, converter, rule, negative, scratch, y)
                 rank_ranges(unit, ranks, last - first, stop - start, alive, ranges)
                 for j in range(last - first):
                     c = first + j
-                    given = (stop - start, live, ranges[0, j], ranges[1, j])
-                    add_ranked(unit, ranks, j, given, levels[block, c], negative, value[c // per_output])
+                    found = (stop - start, ranges[0, j], ranges[1, j])
+                    add_ranked(
+                        unit, ranks, j, found, levels[block, c], (alive, negative, marks), value[c // per_output]
+                    )
         put_ranked(value, places, register_bytes(unit) * b, factor, rest, y)
 
 
@@ -293,8 +331,8 @@ def ranks_by_planes_naive(unit, turned, matrix, converter, rule, negative, scrat
     """The definition, by the naive twins, every rank of every column."""
     starts, stops, lists, steps, bounds, blocks = matrix
     tables, own, levels = converter
-    live, per_output, factor, rest, places = rule
-    rows, planes, ranks, _, _, value = scratch
+    per_output, factor, rest, places = rule
+    rows, planes, ranks, alive, _, marks, value = scratch
     columns = own.shape[1]
     for b in range(len(turned)):
         value[:] = 0.0
@@ -306,6 +344,7 @@ def ranks_by_planes_naive(unit, turned, matrix, converter, rule, negative, scrat
                     add_rows_naive(unit, rows, lists, steps, bounds[g, n], planes)
                     fill_ranks_naive(unit, planes, (last - first, first), (tables, own[g]), ranks[g - start])
                 for c in range(first, last):
-                    given = (stop - start, live, 0, levels.shape[2] - 1)
-                    add_ranked_naive(unit, ranks, c - first, given, levels[block, c], negative, value[c // per_output])
+                    every = (stop - start, 0, levels.shape[2] - 1)
+                    given = (alive, negative, marks)
+                    add_ranked_naive(unit, ranks, c - first, every, levels[block, c], given, value[c // per_output])
         put_ranked_naive(value, places, 32 * len(unit) * b, factor, rest, y)

@@ -51,8 +51,9 @@ class RankPlanes:
         places = np.arange(width).reshape(-1, 8, 2).transpose(1, 0, 2).ravel()
         order = np.concatenate([32 * half + ORDER for half in range(width // 32)])
         given = (matrix.starts, matrix.stops, *self.listed, matrix.block_groups)
-        rule = (self.live, len(matrix.columns.weight), float(factor), rest, order[places])
-        scratch = (rows, numbers, ranks, alive, np.zeros((2, COLUMNS), dtype=np.int64), value)
+        rule = (len(matrix.columns.weight), float(factor), rest, order[places])
+        marks = aligned((self.groups, 8, width), np.uint8)
+        scratch = (rows, numbers, ranks, alive, np.zeros((2, COLUMNS), dtype=np.int64), marks, value)
         negative = 1 if self.signed else None
         ranks_by_planes(self.unit, turned, given, self.converter, rule, negative, scratch, y)
         return corrected
