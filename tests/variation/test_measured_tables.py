@@ -151,7 +151,8 @@ def test_a_device_is_its_models_everywhere(name, capsys):
     assert "did you mean readc_cells?" in capsys.readouterr().err
 
 
-def test_a_chip_file_holds_measured_converters_and_names_measured_reads(tmp_path):
+@pytest.mark.parametrize("naive", [1, pytest.param(4, marks=pytest.mark.slow)])  # images; seconds each on that engine
+def test_a_chip_file_holds_measured_converters_and_names_measured_reads(tmp_path, naive):
     arch, work = cimemu.load_arch("rram_128", {"macro.adc.bits": 6}), cimemu.load_workload("digits")
     network = cimemu.quantize(cimemu.load_network(work.network), arch, calibration=work.calibration()[:32])
     images = work.inputs(4)[0]
@@ -164,7 +165,7 @@ def test_a_chip_file_holds_measured_converters_and_names_measured_reads(tmp_path
     known = [{"model": "chip", "file": str(tmp_path / "chip.h5")}]
     drawn, read = (cimemu.run(arch, network, images, vary=v, seed=s) for v, s in ((vary, 5), (known, 0)))
     assert drawn.outputs.tobytes() == read.outputs.tobytes()
-    for path, count in (("steps", 4), ("naive", 1)):  # the naive engine takes seconds an image
+    for path, count in (("steps", 4), ("naive", naive)):
         outputs = cimemu.run(arch, network, images[:count], vary=vary, seed=5, path=path).outputs
         assert outputs.tobytes() == drawn.outputs[:count].tobytes()
 
