@@ -11,6 +11,18 @@ def _kernels():
     SPENT.at_once = True
 
 
+@pytest.fixture(autouse=True)
+def _plugins():
+    """Plug-in files that a test loads end with it: what a later test lists does not depend on what ran before."""
+    from cimemu import plugins
+
+    before = {path for path, _ in plugins.files()}
+    yield
+    for path, _ in plugins.files():
+        if path not in before:
+            plugins.forget(path)
+
+
 def pytest_xdist_auto_num_workers(config):
     """Workers of `-n auto`, which is the default: one process where tests are chosen by name, or timed.
 
