@@ -141,11 +141,25 @@ def compare(drawn):
     return False
 
 
-def sweep(count):
-    """(accepted, counts by key and value, refusals, accepted that skip where level 0 is not 0) of `count` architectures."""
+def seldom(counts):
+    """Pairs (key, value) that fewer than two accepted architectures had."""
+    pairs = {(key, str(value)) for key, values in drawn_macros.VALUES.items() for value in values}
+    return {pair for pair in pairs if counts[pair] < 2}
+
+
+def sweep(count, more=0):
+    """(accepted, counts by key and value, refusals, accepted that skip where level 0 is not 0) of `count` architectures.
+
+    Of `more` that follow, those that have what came up too seldom, until nothing is."""
     draws, accepted, refusals, skipping = drawn_macros.Draws(5), 0, Counter(), 0
-    for number in range(count):
+    for number in range(count + more):
         drawn = ungrouped(draws.draw(number))
+        if number >= count:
+            short = seldom(draws.counts)
+            if not short:
+                break
+            if not short & set(drawn.labels.items()):
+                continue
         try:
             compare(drawn)
         except cimemu.CimemuError as error:
@@ -169,15 +183,14 @@ def test_training_is_the_emulator_on_macros_of_every_key():
 @pytest.mark.long
 @pytest.mark.slow
 def test_training_is_the_emulator_on_hundreds_of_macros():
-    accepted, counts, refusals, skipping = sweep(MANY)
-    print(f"{accepted} of {MANY} macros are trained on, {skipping} of them skip with converters that are not ideal")
+    accepted, counts, refusals, skipping = sweep(MANY, 10 * MANY)
+    met = accepted + refusals.total()
+    print(f"{accepted} of {met} macros are trained on, {skipping} of them skip with converters that are not ideal")
     for text, number in refusals.most_common():
         print(f"refused, {number}: {text}")
     assert accepted >= 150
     assert skipping >= 20
-    for key, values in drawn_macros.VALUES.items():
-        for value in values:
-            assert counts[key, str(value)] >= 2, (key, value)
+    assert not seldom(counts)
 
 
 def test_fixed_converters_of_wide_steps_meet_their_thresholds():
