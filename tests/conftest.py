@@ -1,6 +1,10 @@
 """Whole-suite settings: `pytest` alone uses every core, `pytest FILE` and benches run in one process."""
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("suite", deadline=None)  # wall time is never asserted
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session", autouse=True)

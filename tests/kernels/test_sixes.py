@@ -10,6 +10,7 @@ from twins import SEEDS, both, common
 
 import cimemu
 from cimemu.engines.lookup import convert_kernels, six_kernels
+from cimemu.engines.lookup.draws import tables_of_draws
 from cimemu.engines.lookup.engine import LOOKUP
 from cimemu.engines.programmed import program
 from cimemu.lanes import broad
@@ -92,9 +93,10 @@ def test_whole_passes(seed):
     linear = (rules, 2**bits - 1, weights)
     for search in (None, (halves, bits, table)):
         noise = (None, drawn_noise(rng, 0, 2, 10), drawn_noise(rng, 1, 2, 10))[int(rng.integers(3))]
+        tables = None if noise is None else tables_of_draws(*noise[:3])
         both(
-            lambda o, k=search, n=noise: six_kernels.convert_by_sixes(
-                indices, (values, spans), linear, k, n, None, scratch, o
+            lambda o, k=search, n=noise, t=tables: six_kernels.convert_by_sixes(
+                indices, (values, spans), linear, k, n, t, scratch, o
             ),
             lambda o, k=search, n=noise: six_kernels.convert_by_sixes_naive(
                 indices, (values, spans), linear, k, n, None, scratch, o

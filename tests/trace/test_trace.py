@@ -35,6 +35,9 @@ def test_every_dataset_and_attribute_is_in_the_table_and_has_its_type(written):
         assert attributes - set(file.attrs) == {
             "lifetime_runs",
             "plugins",
+            "checksums_corrected",
+            "checksums_doubtful",
+            "checksums_seen",
             "vary",
             "trial",
             "fraction_bits",

@@ -239,11 +239,11 @@ def convert_by_sixes(indices, cells, linear, search, noise, drawn, scratch, sums
     weights of units) and search = (trees, bits, digits), or None where codes are steps of the psum, as `convert_by_words`
     takes them, and noise too; drawn is `noise_by_tables`'s, or None. What is None is not compiled; scratch = (tables
     uint16 [SIX_COLUMNS, places of a group, 64], psums uint16 [SIX_COLUMNS, 4, 32], codes uint8 [SIX_COLUMNS, 4,
-    32], places uint32 [B, 2, 32], words uint32 [4, 32], bits uint16 [4, 8, 32]).
+    32], places uint32 [B, 2, 32], words uint32 [4, 32], halves uint16 [4, 8, 32]: bits of draws).
     """
     values, spans = cells
     rules, top, weights = linear
-    tables, psums, codes, places, words, bits = scratch
+    tables, psums, codes, places, words, halves = scratch
     total = values.shape[0]
     if noise is not None:
         for b in range(indices.shape[0]):
@@ -258,7 +258,7 @@ def convert_by_sixes(indices, cells, linear, search, noise, drawn, scratch, sums
                 for u in range(indices.shape[2]):
                     sum_sixes(indices, tables, (b, u), span, columns[1] - columns[0], psums)
                     if drawn is not None:
-                        noise_by_tables(psums, columns, (g, u), (noise, drawn), places[b], (words, bits))
+                        noise_by_tables(psums, columns, (g, u), (noise, drawn), places[b], (words, halves))
                     elif noise is not None:
                         noise_words(psums, columns, (g, u), noise, places[b], words)
                     if search is not None:
